@@ -1,0 +1,3 @@
+//! Image.
+#![no_std]
+#![no_main]

@@ -1,0 +1,153 @@
+//! Names: where a node was found, and a bounded cache of what directories hold.
+
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+
+use super::dev::Device;
+use super::inode::Inode;
+use super::proc::ProcNode;
+use crate::num::index;
+
+/// What a name stands for.
+#[derive(Clone)]
+pub enum Node {
+    /// Something in the root's file system.
+    File(Rc<Inode>),
+    /// Something of the shim's own `/dev`.
+    Device(Device),
+    /// Something of the shim's own `/proc`.
+    Proc(ProcNode),
+}
+
+/// A name in a directory, with what it stands for. The parents form a chain up to the root, so `..` and getcwd need
+/// nobody's help.
+pub struct Dentry {
+    position: RefCell<(Option<Place>, Box<[u8]>)>,
+    removed: Cell<bool>,
+    /// What is there.
+    pub node: Node,
+}
+
+/// A place in the tree of names.
+pub type Place = Rc<Dentry>;
+
+/// Longest chain of directories that a path is made of.
+const MAX_DEPTH: usize = 2048;
+
+impl Dentry {
+    /// `node` under `name` in `parent`; without a parent it is a root.
+    #[must_use]
+    pub fn new(parent: Option<Place>, name: &[u8], node: Node) -> Place {
+        Rc::new(Self { position: RefCell::new((parent, name.into())), removed: Cell::new(false), node })
+    }
+
+    /// The directory that it is in; `None` for a root.
+    #[must_use]
+    pub fn parent(&self) -> Option<Place> {
+        self.position.borrow().0.clone()
+    }
+
+    /// It has another name now.
+    pub fn moved(&self, parent: &Place, name: &[u8]) {
+        self.position.replace((Some(Rc::clone(parent)), name.into()));
+    }
+
+    /// Its name is gone.
+    pub fn set_removed(&self) {
+        self.removed.set(true);
+    }
+
+    /// Was its name removed?
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        self.removed.get()
+    }
+
+    /// Its absolute path.
+    #[must_use]
+    pub fn path(self: &Rc<Self>) -> Vec<u8> {
+        let mut names: Vec<Box<[u8]>> = Vec::new();
+        let mut here = Rc::clone(self);
+        while names.len() < MAX_DEPTH {
+            let Some(parent) = here.parent() else { break };
+            names.push(here.position.borrow().1.clone());
+            here = parent;
+        }
+        if names.is_empty() {
+            return Vec::from(b"/");
+        }
+        let mut path = Vec::new();
+        for name in names.iter().rev() {
+            path.push(b'/');
+            path.extend_from_slice(name);
+        }
+        path
+    }
+}
+
+impl Drop for Dentry {
+    /// Lets a long chain of parents go one by one: the stack here is small.
+    fn drop(&mut self) {
+        let mut next = self.position.get_mut().0.take();
+        while let Some(parent) = next {
+            next = Rc::try_unwrap(parent).ok().and_then(|mut parent| parent.position.get_mut().0.take());
+        }
+    }
+}
+
+/// A remembered answer: `None` when there is no such name.
+struct Remembered {
+    directory: u64,
+    name: Box<[u8]>,
+    place: Option<Place>,
+}
+
+/// What directories hold, as far as it was asked. One slot a hash value: a collision forgets the older answer.
+pub struct NameCache {
+    slots: Vec<Option<Remembered>>,
+}
+
+/// Number of slots (a power of two).
+const SLOTS: u64 = 512;
+
+impl NameCache {
+    /// Knows nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { slots: Vec::new() }
+    }
+
+    /// What is known of `name` in the directory with this node number: `Some(None)` if it is not there.
+    #[must_use]
+    pub fn get(&self, directory: u64, name: &[u8]) -> Option<Option<Place>> {
+        let slot = self.slots.get(position(directory, name))?.as_ref()?;
+        (slot.directory == directory && *slot.name == *name).then(|| slot.place.clone())
+    }
+
+    /// Remembers an answer.
+    pub fn put(&mut self, directory: u64, name: &[u8], place: Option<Place>) {
+        if self.slots.is_empty() {
+            self.slots.resize_with(index(SLOTS), || None);
+        }
+        if let Some(slot) = self.slots.get_mut(position(directory, name)) {
+            *slot = Some(Remembered { directory, name: name.into(), place });
+        }
+    }
+}
+
+impl Default for NameCache {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The slot of a name (FNV-1a).
+fn position(directory: u64, name: &[u8]) -> usize {
+    let bytes = directory.to_le_bytes().into_iter().chain(name.iter().copied());
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    index((hash >> 20) % SLOTS)
+}

@@ -1,0 +1,232 @@
+//! Open files ("open file descriptions"): what descriptors and mappings share.
+
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::cell::Cell;
+
+use fuse_abi::linux::{fuse_opcode, fuse_read_in, fuse_write_in, fuse_write_out};
+use linux_raw_sys::general::{O_ACCMODE, O_APPEND, O_NONBLOCK, O_RDONLY, O_WRONLY};
+use proto::op::Count;
+use proto::Segment;
+
+use super::dentry::Place;
+use super::dev::Device;
+use super::fuse::{Fuse, Gone, Leftovers};
+use super::inode::Inode;
+use super::pipe::Pipe;
+use crate::errno::Errno;
+use crate::mm::space::Source;
+use crate::num::len32;
+use crate::platform::Platform;
+
+/// One name of a directory that the shim lists itself.
+pub struct ListedName {
+    /// Inode number.
+    pub inode: u64,
+    /// File type bits of `st_mode`.
+    pub mode: u32,
+    /// The name.
+    pub name: Box<[u8]>,
+}
+
+/// What is open.
+pub enum FileKind {
+    /// A regular file of the root's.
+    Regular {
+        /// Its node.
+        inode: Rc<Inode>,
+        /// The root's handle.
+        handle: u64,
+    },
+    /// A directory of the root's.
+    Directory {
+        /// Its node.
+        inode: Rc<Inode>,
+        /// The root's handle.
+        handle: u64,
+    },
+    /// A directory of the shim's own, as it was when it was opened.
+    Listing(Vec<ListedName>),
+    /// A device of the shim's own.
+    Device(Device),
+    /// A console stream (0 input, 1 output, 2 error).
+    Console(u32),
+    /// An end of a pipe.
+    Pipe {
+        /// The pipe.
+        pipe: Rc<Pipe>,
+        /// The writing end.
+        writing: bool,
+    },
+    /// A text of the shim's own, as it was when it was opened.
+    Text(Box<[u8]>),
+    /// Only a place (O_PATH).
+    Path,
+}
+
+/// An open file.
+pub struct OpenFile {
+    /// What is open.
+    pub kind: FileKind,
+    /// Where it was found; `None` for pipes and the console.
+    pub place: Option<Place>,
+    status: Cell<u32>,
+    offset: Cell<u64>,
+    leftovers: Leftovers,
+}
+
+impl OpenFile {
+    /// An open file with `status` (O_* flags).
+    #[must_use]
+    pub fn new(kind: FileKind, place: Option<Place>, status: u32, leftovers: Leftovers) -> Rc<Self> {
+        if let FileKind::Pipe { pipe, writing } = &kind {
+            pipe.count(*writing, 1);
+        }
+        Rc::new(Self { kind, place, status: Cell::new(status), offset: Cell::new(0), leftovers })
+    }
+
+    /// O_* flags.
+    #[must_use]
+    pub fn status(&self) -> u32 {
+        self.status.get()
+    }
+
+    /// Changes the O_* flags.
+    pub fn set_status(&self, status: u32) {
+        self.status.set(status);
+    }
+
+    /// Opened for reading?
+    #[must_use]
+    pub fn readable(&self) -> bool {
+        !matches!(self.kind, FileKind::Path) && self.status() & O_ACCMODE != O_WRONLY
+    }
+
+    /// Opened for writing?
+    #[must_use]
+    pub fn writable(&self) -> bool {
+        !matches!(self.kind, FileKind::Path) && self.status() & O_ACCMODE != O_RDONLY
+    }
+
+    /// O_NONBLOCK?
+    #[must_use]
+    pub fn nonblocking(&self) -> bool {
+        self.status() & O_NONBLOCK != 0
+    }
+
+    /// O_APPEND?
+    #[must_use]
+    pub fn appends(&self) -> bool {
+        self.status() & O_APPEND != 0
+    }
+
+    /// The position of the next read or write.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset.get()
+    }
+
+    /// Moves the position.
+    pub fn set_offset(&self, offset: u64) {
+        self.offset.set(offset);
+    }
+
+    /// The node, if the file is the root's.
+    #[must_use]
+    pub fn inode(&self) -> Option<&Rc<Inode>> {
+        match &self.kind {
+            FileKind::Regular { inode, .. } | FileKind::Directory { inode, .. } => Some(inode),
+            _ => None,
+        }
+    }
+
+    /// Reads from a regular file at `offset` straight into frames. Fewer bytes than asked: the end of the file.
+    ///
+    /// # Errors
+    /// EINVAL if it is no regular file; what the root says.
+    pub fn read_segments<P: Platform>(
+        &self,
+        source: &mut Source<'_, P>,
+        offset: u64,
+        segments: &[Segment],
+    ) -> Result<u64, Errno> {
+        let FileKind::Regular { inode, handle } = &self.kind else { return Err(Errno::EINVAL) };
+        let size = segments.iter().map(|segment| segment.len).sum();
+        let args = fuse_read_in { fh: *handle, offset, size, flags: self.status(), ..Default::default() };
+        let opcode = fuse_opcode::FUSE_READ as u32;
+        let len = source.fuse.request(source.platform, opcode, inode.number(), &args, &[], segments)?;
+        let count: Count = Fuse::reply(source.platform, len)?;
+        Ok(count.bytes.min(u64::from(size)))
+    }
+
+    /// Writes to a regular file at `offset` straight from frames; how many bytes were taken.
+    ///
+    /// # Errors
+    /// EINVAL if it is no regular file; what the root says.
+    pub fn write_segments<P: Platform>(
+        &self,
+        source: &mut Source<'_, P>,
+        offset: u64,
+        segments: &[Segment],
+    ) -> Result<u64, Errno> {
+        let FileKind::Regular { inode, handle } = &self.kind else { return Err(Errno::EINVAL) };
+        let size = segments.iter().map(|segment| segment.len).sum();
+        let args = fuse_write_in { fh: *handle, offset, size, flags: self.status(), ..Default::default() };
+        let opcode = fuse_opcode::FUSE_WRITE as u32;
+        inode.changed();
+        let len = source.fuse.request(source.platform, opcode, inode.number(), &args, &[], segments)?;
+        let out: fuse_write_out = Fuse::reply(source.platform, len)?;
+        Ok(u64::from(out.size.min(size)))
+    }
+
+    /// Reads a few bytes of a regular file by way of one frame.
+    ///
+    /// # Errors
+    /// As [`OpenFile::read_segments`]; ENOMEM.
+    pub fn read_bytes<P: Platform>(
+        &self,
+        source: &mut Source<'_, P>,
+        offset: u64,
+        out: &mut [u8],
+    ) -> Result<usize, Errno> {
+        let frame = source.frames.take(source.platform)?;
+        let mut done = 0;
+        let mut result = Ok(());
+        for piece in out.chunks_mut(crate::platform::PAGE_SIZE) {
+            let segment = Segment { gpa: frame, len: len32(piece.len()), reserved: 0 };
+            match self.read_segments(source, offset + done as u64, &[segment]) {
+                Ok(count) => {
+                    let count = crate::num::index(count);
+                    piece[..count].copy_from_slice(&source.platform.frame(frame)[..count]);
+                    done += count;
+                    if count < piece.len() {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            }
+        }
+        source.frames.give(source.platform, frame);
+        result.map(|()| done)
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        let (inode, handle, directory) = match &self.kind {
+            FileKind::Regular { inode, handle } => (inode, *handle, false),
+            FileKind::Directory { inode, handle } => (inode, *handle, true),
+            FileKind::Pipe { pipe, writing } => {
+                pipe.count(*writing, -1);
+                return;
+            }
+            _ => return,
+        };
+        let gone = Gone::Handle { node: inode.number(), handle, directory };
+        self.leftovers.borrow_mut().push(gone);
+    }
+}

@@ -1,0 +1,285 @@
+//! The client side of the file protocol: FUSE messages in the service pages, one doorbell each.
+
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+
+use fuse_abi::linux::{
+    FUSE_ROOT_ID, fuse_attr_out, fuse_entry_out, fuse_forget_in, fuse_getattr_in, fuse_in_header, fuse_opcode,
+    fuse_out_header, fuse_release_in, fuse_setattr_in,
+};
+use proto::{MESSAGE_LEN, MESSAGE_OFFSET, Segment, ServiceRequest, op};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use super::inode::{Inode, Inodes};
+use crate::errno::Errno;
+use crate::num::{index, len32};
+use crate::platform::Platform;
+
+/// Something of the root's that nothing here refers to any more, to be told to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// An open file or directory.
+    Handle {
+        /// Its node.
+        node: u64,
+        /// Its handle.
+        handle: u64,
+        /// FUSE_RELEASEDIR rather than FUSE_RELEASE.
+        directory: bool,
+    },
+    /// A node, with the number of times that a reply named it.
+    Node {
+        /// Its number.
+        node: u64,
+        /// How often it was looked up.
+        lookups: u64,
+    },
+}
+
+/// Where destructors leave what is gone; [`Fuse::settle`] tells the root.
+pub type Leftovers = Rc<RefCell<Vec<Gone>>>;
+
+/// Nodes are forgotten in batches: nothing waits for it.
+const FORGET_BATCH: usize = 64;
+
+/// The connection to the root's services.
+pub struct Fuse {
+    unique: u64,
+    uid: u32,
+    gid: u32,
+    leftovers: Leftovers,
+    inodes: Inodes,
+}
+
+impl Fuse {
+    /// A client that acts for this user.
+    #[must_use]
+    pub fn new(uid: u32, gid: u32) -> Self {
+        let leftovers = Leftovers::default();
+        Self { unique: 0, uid, gid, leftovers: Rc::clone(&leftovers), inodes: Inodes::new(leftovers) }
+    }
+
+    /// The root directory.
+    pub fn root(&mut self) -> Rc<Inode> {
+        self.inodes.get(FUSE_ROOT_ID, None)
+    }
+
+    /// Sends one request: header, `args`, `names` with a NUL each; bulk data by `segments`. The length of the reply's body.
+    ///
+    /// # Errors
+    /// What the root answered, or EIO when it could make nothing of the request.
+    pub fn request<P: Platform, A: IntoBytes + Immutable>(
+        &mut self,
+        platform: &mut P,
+        opcode: u32,
+        node: u64,
+        args: &A,
+        names: &[&[u8]],
+        segments: &[Segment],
+    ) -> Result<usize, Errno> {
+        self.unique += 2;
+        let args = args.as_bytes();
+        let tail: usize = names.iter().map(|name| name.len() + 1).sum();
+        let len = size_of::<fuse_in_header>() + args.len() + tail;
+        if len > MESSAGE_LEN {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        let header = fuse_in_header {
+            len: len32(len),
+            opcode,
+            unique: self.unique,
+            nodeid: node,
+            uid: self.uid,
+            gid: self.gid,
+            pid: 1,
+            ..Default::default()
+        };
+        let area = platform.service();
+        put_request(area, len, segments).ok_or(Errno::EIO)?;
+        let mut at = put(area, MESSAGE_OFFSET, header.as_bytes()).ok_or(Errno::EIO)?;
+        at = put(area, at, args).ok_or(Errno::EIO)?;
+        for name in names {
+            at = put(area, at, name).ok_or(Errno::EIO)?;
+            at = put(area, at, &[0]).ok_or(Errno::EIO)?;
+        }
+        platform.doorbell();
+        self.reply_len(platform)
+    }
+
+    fn reply_len<P: Platform>(&self, platform: &mut P) -> Result<usize, Errno> {
+        let area = platform.service();
+        let (request, _) = ServiceRequest::ref_from_prefix(area).map_err(|_| Errno::EIO)?;
+        let len = index(u64::from(request.reply_len));
+        let message = area.get(MESSAGE_OFFSET..).and_then(|area| area.get(..len)).ok_or(Errno::EIO)?;
+        let (header, body) = fuse_out_header::read_from_prefix(message).map_err(|_| Errno::EIO)?;
+        match header.error {
+            0 => Ok(body.len()),
+            error => Err(Errno(error.saturating_neg().clamp(1, 4095))),
+        }
+    }
+
+    /// The body of the last reply, as a structure; what the root left out is EIO.
+    ///
+    /// # Errors
+    /// EIO when the body is shorter.
+    pub fn reply<P: Platform, T: FromBytes>(platform: &mut P, len: usize) -> Result<T, Errno> {
+        let (value, _) = T::read_from_prefix(Self::body(platform, len)).map_err(|_| Errno::EIO)?;
+        Ok(value)
+    }
+
+    /// The bytes of the last reply's body.
+    pub fn body<P: Platform>(platform: &mut P, len: usize) -> &[u8] {
+        let start = MESSAGE_OFFSET + size_of::<fuse_out_header>();
+        platform.service().get(start..).and_then(|area| area.get(..len)).unwrap_or(&[])
+    }
+
+    /// A request whose reply names a node (FUSE_LOOKUP, FUSE_MKDIR …). `None`: a negative answer (node 0).
+    ///
+    /// # Errors
+    /// As [`Fuse::request`].
+    pub fn entry<P: Platform, A: IntoBytes + Immutable>(
+        &mut self,
+        platform: &mut P,
+        opcode: fuse_opcode,
+        parent: &Inode,
+        args: &A,
+        names: &[&[u8]],
+    ) -> Result<Option<Rc<Inode>>, Errno> {
+        let len = self.request(platform, opcode as u32, parent.number(), args, names, &[])?;
+        let entry: fuse_entry_out = Self::reply(platform, len)?;
+        Ok(self.adopt(&entry))
+    }
+
+    /// The node that a reply named.
+    pub fn adopt(&mut self, entry: &fuse_entry_out) -> Option<Rc<Inode>> {
+        (entry.nodeid != 0).then(|| self.inodes.get(entry.nodeid, Some(entry.attr)))
+    }
+
+    /// The attributes of a node: from its cache, or by FUSE_GETATTR.
+    ///
+    /// # Errors
+    /// As [`Fuse::request`].
+    pub fn attributes<P: Platform>(
+        &mut self,
+        platform: &mut P,
+        inode: &Inode,
+    ) -> Result<fuse_abi::linux::fuse_attr, Errno> {
+        if let Some(attr) = inode.attributes() {
+            return Ok(attr);
+        }
+        let args = fuse_getattr_in::default();
+        let len = self.request(platform, fuse_opcode::FUSE_GETATTR as u32, inode.number(), &args, &[], &[])?;
+        let out: fuse_attr_out = Self::reply(platform, len)?;
+        inode.learn(out.attr);
+        Ok(out.attr)
+    }
+
+    /// Changes attributes of a node.
+    ///
+    /// # Errors
+    /// As [`Fuse::request`].
+    pub fn change<P: Platform>(
+        &mut self,
+        platform: &mut P,
+        inode: &Inode,
+        change: &fuse_setattr_in,
+    ) -> Result<(), Errno> {
+        let len = self.request(platform, fuse_opcode::FUSE_SETATTR as u32, inode.number(), change, &[], &[])?;
+        let out: fuse_attr_out = Self::reply(platform, len)?;
+        inode.learn(out.attr);
+        Ok(())
+    }
+
+    /// Where a symbolic link points: from its cache, or by FUSE_READLINK.
+    ///
+    /// # Errors
+    /// As [`Fuse::request`].
+    pub fn link_target<P: Platform>(&mut self, platform: &mut P, inode: &Inode) -> Result<Rc<[u8]>, Errno> {
+        if let Some(target) = inode.target() {
+            return Ok(target);
+        }
+        let len = self.request(platform, fuse_opcode::FUSE_READLINK as u32, inode.number(), &(), &[], &[])?;
+        let target: Box<[u8]> = Self::body(platform, len).into();
+        let target: Rc<[u8]> = target.into();
+        inode.learn_target(&target);
+        Ok(target)
+    }
+
+    /// Where destructors of handles leave them.
+    #[must_use]
+    pub fn leftovers(&self) -> Leftovers {
+        Rc::clone(&self.leftovers)
+    }
+
+    /// Tells the root what nothing refers to any more: handles at once, nodes when there are enough of them.
+    pub fn settle<P: Platform>(&mut self, platform: &mut P) {
+        if self.leftovers.borrow().is_empty() {
+            return;
+        }
+        let gone: Vec<Gone> = {
+            let mut leftovers = self.leftovers.borrow_mut();
+            let all = leftovers.len() >= FORGET_BATCH;
+            let (now, later) = leftovers.drain(..).partition(|one| all || matches!(one, Gone::Handle { .. }));
+            *leftovers = later;
+            now
+        };
+        for one in gone {
+            // What cannot be given back is the root's to clean up when the sandbox ends.
+            let _ = self.tell(platform, one);
+        }
+    }
+
+    fn tell<P: Platform>(&mut self, platform: &mut P, gone: Gone) -> Result<usize, Errno> {
+        match gone {
+            Gone::Handle { node, handle, directory } => {
+                let opcode = if directory { fuse_opcode::FUSE_RELEASEDIR } else { fuse_opcode::FUSE_RELEASE };
+                let args = fuse_release_in { fh: handle, ..Default::default() };
+                self.request(platform, opcode as u32, node, &args, &[], &[])
+            }
+            Gone::Node { node, lookups } => {
+                self.inodes.sweep(node);
+                let args = fuse_forget_in { nlookup: lookups };
+                self.request(platform, fuse_opcode::FUSE_FORGET as u32, node, &args, &[], &[])
+            }
+        }
+    }
+
+    /// One of Cordon's own requests; its reply structure.
+    ///
+    /// # Errors
+    /// As [`Fuse::request`].
+    pub fn own<P: Platform, A: IntoBytes + Immutable, T: FromBytes>(
+        &mut self,
+        platform: &mut P,
+        opcode: u32,
+        args: &A,
+        segments: &[Segment],
+    ) -> Result<T, Errno> {
+        let len = self.request(platform, opcode, 0, args, &[], segments)?;
+        Self::reply(platform, len)
+    }
+
+    /// Waits until `deadline` or one of `events`; which events there were.
+    pub fn wait<P: Platform>(&mut self, platform: &mut P, deadline: u64, events: u64) -> u64 {
+        self.own(platform, op::WAIT, &op::Wait { deadline, events }, &[]).map_or(0, |woken: op::Woken| woken.events)
+    }
+}
+
+fn put_request(area: &mut [u8], len: usize, segments: &[Segment]) -> Option<()> {
+    let (request, _) = ServiceRequest::mut_from_prefix(area).ok()?;
+    request.message_len = len32(len);
+    request.reply_len = 0;
+    request.reserved = 0;
+    request.segment_count = len32(segments.len());
+    request.segments.get_mut(..segments.len())?.copy_from_slice(segments);
+    Some(())
+}
+
+/// Copies `bytes` to `area` at `at`; where the next goes.
+fn put(area: &mut [u8], at: usize, bytes: &[u8]) -> Option<usize> {
+    let end = at.checked_add(bytes.len())?;
+    area.get_mut(at..end)?.copy_from_slice(bytes);
+    Some(end)
+}

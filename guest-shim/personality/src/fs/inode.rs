@@ -1,0 +1,106 @@
+//! Nodes of the root's file system that something here refers to, with what is known of them.
+//!
+//! Nobody but this sandbox changes its files, so what the root has said once stays true until a call of ours changes it.
+
+use alloc::collections::BTreeMap;
+use alloc::rc::{Rc, Weak};
+use core::cell::{Cell, RefCell};
+
+use fuse_abi::linux::{FUSE_ROOT_ID, fuse_attr};
+
+use super::fuse::{Gone, Leftovers};
+
+/// A node of the root's file system.
+pub struct Inode {
+    number: u64,
+    lookups: Cell<u64>,
+    attributes: Cell<Option<fuse_attr>>,
+    target: RefCell<Option<Rc<[u8]>>>,
+    leftovers: Leftovers,
+}
+
+impl Inode {
+    /// Its FUSE node number.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Its attributes, if they are known.
+    #[must_use]
+    pub fn attributes(&self) -> Option<fuse_attr> {
+        self.attributes.get()
+    }
+
+    /// Its attributes are these.
+    pub fn learn(&self, attr: fuse_attr) {
+        self.attributes.set(Some(attr));
+    }
+
+    /// Something was done that changes its attributes.
+    pub fn changed(&self) {
+        self.attributes.set(None);
+    }
+
+    /// Where it points, if it is a symbolic link and that is known.
+    #[must_use]
+    pub fn target(&self) -> Option<Rc<[u8]>> {
+        self.target.borrow().clone()
+    }
+
+    /// It points there.
+    pub fn learn_target(&self, target: &Rc<[u8]>) {
+        self.target.replace(Some(Rc::clone(target)));
+    }
+}
+
+impl Drop for Inode {
+    fn drop(&mut self) {
+        if self.number != FUSE_ROOT_ID {
+            let gone = Gone::Node { node: self.number, lookups: self.lookups.get() };
+            self.leftovers.borrow_mut().push(gone);
+        }
+    }
+}
+
+/// All nodes that something refers to: two names of one file share a node.
+pub struct Inodes {
+    known: BTreeMap<u64, Weak<Inode>>,
+    leftovers: Leftovers,
+}
+
+impl Inodes {
+    /// None.
+    #[must_use]
+    pub fn new(leftovers: Leftovers) -> Self {
+        Self { known: BTreeMap::new(), leftovers }
+    }
+
+    /// The node with this number; a reply has just named it, with these attributes.
+    pub fn get(&mut self, number: u64, attr: Option<fuse_attr>) -> Rc<Inode> {
+        let found = self.known.get(&number).and_then(Weak::upgrade);
+        let inode = found.unwrap_or_else(|| {
+            let inode = Rc::new(Inode {
+                number,
+                lookups: Cell::new(0),
+                attributes: Cell::new(None),
+                target: RefCell::new(None),
+                leftovers: Rc::clone(&self.leftovers),
+            });
+            self.known.insert(number, Rc::downgrade(&inode));
+            inode
+        });
+        inode.lookups.set(inode.lookups.get() + 1);
+        if attr.is_some() {
+            inode.attributes.set(attr);
+        }
+        inode
+    }
+
+    /// A node has been forgotten.
+    pub fn sweep(&mut self, number: u64) {
+        if self.known.get(&number).is_some_and(|weak| weak.strong_count() == 0) {
+            self.known.remove(&number);
+        }
+    }
+}

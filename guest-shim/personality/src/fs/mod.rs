@@ -1,0 +1,12 @@
+//! Files: the FUSE client to the root's services, the name cache, path walking, open files, and what the shim has of its
+//! own (`/dev`, `/proc`, pipes, the console).
+
+pub mod dentry;
+pub mod dev;
+pub mod file;
+pub mod fuse;
+pub mod inode;
+pub mod pipe;
+pub mod proc;
+pub mod table;
+pub mod walk;

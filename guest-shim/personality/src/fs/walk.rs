@@ -1,0 +1,353 @@
+//! From a path to a place: component by component, with symbolic links, `..`, and the shim's own `/dev` and `/proc`.
+
+use alloc::borrow::Cow;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+
+use fuse_abi::linux::{fuse_attr, fuse_opcode};
+
+use super::dentry::{Dentry, Node, Place};
+use super::dev::{self, Device};
+use super::file::{FileKind, OpenFile};
+use super::proc::{self, ProcKind, ProcNode};
+use crate::abi::mode;
+use crate::errno::Errno;
+use crate::kernel::Kernel;
+use crate::platform::Platform;
+
+/// Symbolic links that one path may lead through.
+const MAX_LINKS: u32 = 40;
+/// Longest name in a directory.
+const NAME_MAX: usize = 255;
+
+/// Permission to look for (the bits of `access`).
+pub mod may {
+    /// Execute, or search a directory.
+    pub const EXECUTE: u32 = 1;
+    /// Write.
+    pub const WRITE: u32 = 2;
+    /// Read.
+    pub const READ: u32 = 4;
+}
+
+/// Where a path leads.
+pub struct Target {
+    /// The directory of the last component.
+    pub directory: Place,
+    /// The last component; `.` or `..` or empty when the path ends so.
+    pub name: Vec<u8>,
+    /// What is there, if something is.
+    pub place: Option<Place>,
+    /// The path ended in a slash: only a directory will do.
+    pub slash: bool,
+}
+
+impl Target {
+    /// What is there.
+    ///
+    /// # Errors
+    /// ENOENT.
+    pub fn existing(self) -> Result<Place, Errno> {
+        self.place.ok_or(Errno::ENOENT)
+    }
+}
+
+/// A path that is being walked.
+struct Walk<'a> {
+    rest: Cow<'a, [u8]>,
+    at: usize,
+}
+
+impl Walk<'_> {
+    fn skip_slashes(&mut self) {
+        while self.rest.get(self.at) == Some(&b'/') {
+            self.at += 1;
+        }
+    }
+
+    /// The next component: its range, and whether a slash follows it.
+    fn next(&mut self) -> Option<(core::ops::Range<usize>, bool)> {
+        self.skip_slashes();
+        let start = self.at;
+        while self.rest.get(self.at).is_some_and(|&byte| byte != b'/') {
+            self.at += 1;
+        }
+        let range = start..self.at;
+        let slash = self.rest.get(self.at) == Some(&b'/');
+        self.skip_slashes();
+        (!range.is_empty()).then_some((range, slash))
+    }
+
+    fn done(&self) -> bool {
+        self.at >= self.rest.len()
+    }
+
+    /// Goes on with `target`, then with what is left.
+    fn splice(&mut self, target: &[u8], slash: bool) {
+        let mut path = Vec::from(target);
+        if slash {
+            path.push(b'/');
+        }
+        path.extend_from_slice(self.rest.get(self.at..).unwrap_or(&[]));
+        self.rest = Cow::Owned(path);
+        self.at = 0;
+    }
+}
+
+/// A symbolic link.
+enum Link {
+    /// By its text.
+    Text(Rc<[u8]>),
+    /// To an object, whatever its text says.
+    Object(Place),
+    /// To something that has no place (a pipe): the link itself is the end of the path.
+    Nowhere,
+}
+
+impl<P: Platform> Kernel<P> {
+    /// Walks `path` from `start`. A symbolic link at the end is followed if `follow`, or if a slash stands behind it.
+    ///
+    /// # Errors
+    /// ENOENT (an earlier component, or an empty path), ENOTDIR, EACCES, ELOOP, ENAMETOOLONG, and what the root says.
+    pub fn resolve(&mut self, start: Place, path: &[u8], follow: bool) -> Result<Target, Errno> {
+        let mut walk = Walk { rest: Cow::Borrowed(path), at: 0 };
+        let mut here = start;
+        let mut links = 0;
+        if path.is_empty() {
+            return Err(Errno::ENOENT);
+        }
+        if path.first() == Some(&b'/') {
+            here = self.task.directories.borrow().root.clone();
+        }
+        loop {
+            let Some((range, slash)) = walk.next() else {
+                return Ok(Target { directory: here.clone(), name: Vec::new(), place: Some(here), slash: true });
+            };
+            self.check_search(&here)?;
+            let name = walk.rest.get(range).unwrap_or(&[]);
+            if name.len() > NAME_MAX {
+                return Err(Errno::ENAMETOOLONG);
+            }
+            let found = self.child(&here, name)?;
+            let last = walk.done();
+            let Some(place) = found else {
+                return if last {
+                    Ok(Target { directory: here, name: name.into(), place: None, slash })
+                } else {
+                    Err(Errno::ENOENT)
+                };
+            };
+            let link = if !last || follow || slash { self.link(&place)? } else { None };
+            let place = match link {
+                Some(Link::Text(target)) => {
+                    links += 1;
+                    if links > MAX_LINKS {
+                        return Err(Errno::ELOOP);
+                    }
+                    if target.first() == Some(&b'/') {
+                        here = self.task.directories.borrow().root.clone();
+                    }
+                    walk.splice(&target, slash);
+                    continue;
+                }
+                Some(Link::Object(place)) => place,
+                Some(Link::Nowhere) | None => place,
+            };
+            if last {
+                if slash && !self.is_directory(&place)? {
+                    return Err(Errno::ENOTDIR);
+                }
+                let name = name.into();
+                return Ok(Target { directory: here, name, place: Some(place), slash });
+            }
+            here = place;
+        }
+    }
+
+    /// What `name` is in `directory`, which has been checked to be one.
+    ///
+    /// # Errors
+    /// What the root says.
+    pub fn child(&mut self, directory: &Place, name: &[u8]) -> Result<Option<Place>, Errno> {
+        match name {
+            b"." => return Ok(Some(Rc::clone(directory))),
+            b".." => {
+                let root = Rc::ptr_eq(directory, &self.task.directories.borrow().root);
+                let parent = if root { None } else { directory.parent() };
+                return Ok(Some(parent.unwrap_or_else(|| Rc::clone(directory))));
+            }
+            _ => {}
+        }
+        match &directory.node {
+            Node::File(inode) => {
+                if directory.parent().is_none()
+                    && let Some(mount) = self.mounts.iter().find(|(mounted, _)| mounted.as_bytes() == name)
+                {
+                    return Ok(Some(Rc::clone(&mount.1)));
+                }
+                let number = inode.number();
+                if let Some(known) = self.names.get(number, name) {
+                    return Ok(known);
+                }
+                let looked = self.fuse.entry(&mut self.platform, fuse_opcode::FUSE_LOOKUP, inode, &(), &[name]);
+                let place = match looked {
+                    Ok(found) => found.map(|inode| Dentry::new(Some(directory.clone()), name, Node::File(inode))),
+                    Err(Errno::ENOENT) => None,
+                    Err(error) => return Err(error),
+                };
+                self.names.put(number, name, place.clone());
+                Ok(place)
+            }
+            Node::Device(_) => {
+                Ok(dev::find(name).map(|device| Dentry::new(Some(directory.clone()), name, Node::Device(device))))
+            }
+            Node::Proc(node) => {
+                let found = self.proc_child(*node, name);
+                Ok(found.map(|node| Dentry::new(Some(directory.clone()), name, Node::Proc(node))))
+            }
+        }
+    }
+
+    fn proc_child(&self, node: ProcNode, name: &[u8]) -> Option<ProcNode> {
+        match node {
+            ProcNode::Root if name == b"self" => Some(ProcNode::SelfLink),
+            ProcNode::Root => {
+                let pid = proc::parse_number(name)?;
+                (pid == self.task.process.borrow().pid).then_some(ProcNode::Process)
+            }
+            ProcNode::Process => {
+                proc::NAMES.iter().find(|(known, _)| known.as_bytes() == name).map(|&(_, node)| node)
+            }
+            ProcNode::Descriptors => {
+                let number = proc::parse_number(name)?;
+                let fd = i32::try_from(number).ok()?;
+                self.task.files.borrow().get(fd).ok().map(|_| ProcNode::Descriptor(number))
+            }
+            _ => None,
+        }
+    }
+
+    /// What a link leads to; `None` if `place` is no link.
+    fn link(&mut self, place: &Place) -> Result<Option<Link>, Errno> {
+        Ok(match &place.node {
+            Node::File(inode) => {
+                let attr = self.fuse.attributes(&mut self.platform, inode)?;
+                if attr.mode & mode::S_IFMT != mode::S_IFLNK {
+                    return Ok(None);
+                }
+                Some(Link::Text(self.fuse.link_target(&mut self.platform, inode)?))
+            }
+            Node::Device(Device::Link(target)) => Some(Link::Text(target.as_bytes().into())),
+            Node::Device(_) => None,
+            Node::Proc(node) if node.kind() == ProcKind::Link => Some(self.proc_link(*node)?),
+            Node::Proc(_) => None,
+        })
+    }
+
+    fn proc_link(&self, node: ProcNode) -> Result<Link, Errno> {
+        Ok(match node {
+            ProcNode::Exe => Link::Object(self.task.process.borrow().executable.clone().ok_or(Errno::ENOENT)?),
+            ProcNode::Cwd => Link::Object(self.task.directories.borrow().current.clone()),
+            ProcNode::RootLink => Link::Object(self.task.directories.borrow().root.clone()),
+            ProcNode::Descriptor(number) => {
+                self.descriptor_file(number)?.place.clone().map_or(Link::Nowhere, Link::Object)
+            }
+            _ => Link::Text(self.link_text(node)?.into()),
+        })
+    }
+
+    /// The open file behind `/proc/self/fd/N`.
+    ///
+    /// # Errors
+    /// ENOENT.
+    pub fn descriptor_file(&self, number: u32) -> Result<Rc<OpenFile>, Errno> {
+        let fd = i32::try_from(number).map_err(|_| Errno::ENOENT)?;
+        self.task.files.borrow().get(fd).map(|found| Rc::clone(&found.file)).map_err(|_| Errno::ENOENT)
+    }
+
+    /// The text of a link in `/proc`.
+    ///
+    /// # Errors
+    /// ENOENT when it leads nowhere now.
+    pub fn link_text(&self, node: ProcNode) -> Result<Vec<u8>, Errno> {
+        let pid = self.task.process.borrow().pid;
+        Ok(match node {
+            ProcNode::SelfLink => alloc::format!("{pid}").into_bytes(),
+            ProcNode::Descriptor(number) => {
+                let file = self.descriptor_file(number)?;
+                match (&file.place, &file.kind) {
+                    (Some(place), _) => place.path(),
+                    (None, FileKind::Pipe { .. }) => Vec::from(b"pipe:[1]"),
+                    (None, FileKind::Console(stream)) if self.is_terminal(*stream) => Vec::from(b"/dev/tty"),
+                    (None, FileKind::Console(stream)) => alloc::format!("pipe:[{}]", 2 + stream).into_bytes(),
+                    (None, _) => Vec::from(b"anon_inode:[unknown]"),
+                }
+            }
+            _ => match self.proc_link(node)? {
+                Link::Object(place) => place.path(),
+                _ => return Err(Errno::EINVAL),
+            },
+        })
+    }
+
+    /// The attributes of a node of the root's file system.
+    ///
+    /// # Errors
+    /// What the root says.
+    pub fn file_attributes(&mut self, inode: &super::inode::Inode) -> Result<fuse_attr, Errno> {
+        self.fuse.attributes(&mut self.platform, inode)
+    }
+
+    /// Is it a directory?
+    ///
+    /// # Errors
+    /// What the root says.
+    pub fn is_directory(&mut self, place: &Place) -> Result<bool, Errno> {
+        Ok(match &place.node {
+            Node::File(inode) => self.file_attributes(inode)?.mode & mode::S_IFMT == mode::S_IFDIR,
+            Node::Device(device) => *device == Device::Directory,
+            Node::Proc(node) => node.kind() == ProcKind::Directory,
+        })
+    }
+
+    fn check_search(&mut self, place: &Place) -> Result<(), Errno> {
+        if !self.is_directory(place)? {
+            return Err(Errno::ENOTDIR);
+        }
+        self.check_access(place, may::EXECUTE)
+    }
+
+    /// May the process do this with the file (effective ids)?
+    ///
+    /// # Errors
+    /// EACCES.
+    pub fn check_access(&mut self, place: &Place, wanted: u32) -> Result<(), Errno> {
+        let (uid, gid) = {
+            let process = self.task.process.borrow();
+            (process.uid[1], process.gid[1])
+        };
+        self.check_access_as(place, wanted, uid, gid)
+    }
+
+    /// May this user do this with the file?
+    ///
+    /// # Errors
+    /// EACCES.
+    pub fn check_access_as(&mut self, place: &Place, wanted: u32, uid: u32, gid: u32) -> Result<(), Errno> {
+        let Node::File(inode) = &place.node else { return Ok(()) };
+        let attr = self.file_attributes(inode)?;
+        let bits = match (uid == attr.uid, gid == attr.gid) {
+            (true, _) => attr.mode >> 6,
+            (false, true) => attr.mode >> 3,
+            (false, false) => attr.mode,
+        };
+        let directory = attr.mode & mode::S_IFMT == mode::S_IFDIR;
+        let granted = if uid == 0 {
+            let execute = directory || attr.mode & 0o111 != 0;
+            may::READ | may::WRITE | if execute { may::EXECUTE } else { 0 }
+        } else {
+            bits
+        };
+        if wanted & !granted & 7 == 0 { Ok(()) } else { Err(Errno::EACCES) }
+    }
+}

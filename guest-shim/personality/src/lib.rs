@@ -1,0 +1,3 @@
+//! Linux personality.
+#![no_std]
+#![forbid(unsafe_code)]

@@ -1,0 +1,530 @@
+//! An address space: its areas, its page table, and what a page fault or a change of mappings does.
+
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+
+use super::frames::Frames;
+use super::table::{BORROWED, FRAME, NO_EXECUTE, PRESENT, PageTable, USER, WRITE};
+use crate::errno::Errno;
+use crate::fs::file::OpenFile;
+use crate::fs::fuse::Fuse;
+use crate::num::{index, len32, page_down};
+use crate::platform::{PAGE, Platform};
+use proto::layout::USER_END_VA;
+use proto::{MAX_SEGMENTS, Segment};
+
+/// Access rights of an area (PROT_* of `mman.h`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prot(pub u32);
+
+impl Prot {
+    /// Can be read.
+    pub const READ: u32 = 1;
+    /// Can be written.
+    pub const WRITE: u32 = 2;
+    /// Can be executed.
+    pub const EXEC: u32 = 4;
+
+    /// Bits of a leaf entry for these rights: on x86 whatever can be written or executed can also be read.
+    fn entry_bits(self) -> u64 {
+        let mut bits = USER;
+        if self.0 != 0 {
+            bits |= PRESENT;
+        }
+        if self.0 & Self::WRITE != 0 {
+            bits |= WRITE;
+        }
+        if self.0 & Self::EXEC == 0 {
+            bits |= NO_EXECUTE;
+        }
+        bits
+    }
+
+    fn allows(self, access: Access) -> bool {
+        match access {
+            Access::Read => self.0 != 0,
+            Access::Write => self.0 & Self::WRITE != 0,
+            Access::Execute => self.0 & Self::EXEC != 0,
+        }
+    }
+}
+
+/// How memory is touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// A load.
+    Read,
+    /// A store.
+    Write,
+    /// An instruction fetch.
+    Execute,
+}
+
+/// Why a touch cannot be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadTouch {
+    /// Nothing is mapped there: SIGSEGV.
+    Unmapped,
+    /// The area does not allow it: SIGSEGV.
+    Denied,
+    /// Beyond the end of the mapped file, or the file cannot be read: SIGBUS.
+    NoData,
+    /// The sandbox' memory is used up.
+    NoMemory,
+}
+
+/// Where the pages of an area come from.
+#[derive(Clone)]
+pub enum Backing {
+    /// Zeros.
+    Anonymous,
+    /// A file, read into pages of the area's own.
+    File {
+        /// The file; the area keeps it open.
+        file: Rc<OpenFile>,
+        /// Offset of the area's start in it.
+        offset: u64,
+        /// End of the file's bytes that show; zeros after it within the area. `u64::MAX`: the file's own end.
+        limit: u64,
+    },
+    /// Frames put there by the personality itself (vDSO).
+    Fixed,
+}
+
+/// One area: addresses with the same rights and the same backing.
+#[derive(Clone)]
+pub struct Area {
+    /// First address (page aligned).
+    pub start: u64,
+    /// End (exclusive, page aligned).
+    pub end: u64,
+    /// Rights.
+    pub prot: Prot,
+    /// MAP_SHARED.
+    pub shared: bool,
+    /// Grows downwards when touched just below (the stack).
+    pub grows_down: bool,
+    /// Where its pages come from.
+    pub backing: Backing,
+}
+
+impl Area {
+    /// The area without its first `by` bytes.
+    fn shift_start(&mut self, by: u64) {
+        self.start += by;
+        if let Backing::File { offset, .. } = &mut self.backing {
+            *offset += by;
+        }
+    }
+
+    fn continues(&self, next: &Self) -> bool {
+        self.end == next.start
+            && self.prot == next.prot
+            && self.shared == next.shared
+            && self.grows_down == next.grows_down
+            && matches!((&self.backing, &next.backing), (Backing::Anonymous, Backing::Anonymous))
+            && !self.shared
+    }
+}
+
+/// What serving a touch may need, beside the space itself.
+pub struct Source<'a, P: Platform> {
+    /// The machine.
+    pub platform: &'a mut P,
+    /// Frames.
+    pub frames: &'a mut Frames,
+    /// Files.
+    pub fuse: &'a mut Fuse,
+}
+
+/// Pages around a touched file page that are read with it, in one request.
+const FILE_AROUND: u64 = 16;
+/// Addresses kept free below a stack.
+const STACK_GAP: u64 = 256 * PAGE;
+/// Lowest address that a program may map (vm.mmap_min_addr).
+pub const MIN_ADDRESS: u64 = 0x1_0000;
+
+/// An address space.
+pub struct AddressSpace {
+    table: PageTable,
+    areas: Vec<Area>,
+    /// Start of the heap that brk moves.
+    pub brk_start: u64,
+    /// Its end now.
+    pub brk: u64,
+    /// Highest address at which mmap places what has no address of its own.
+    pub mmap_top: u64,
+    /// Lowest address to which the stack may grow.
+    pub stack_limit: u64,
+    resident: u64,
+    peak: u64,
+}
+
+impl AddressSpace {
+    /// Nothing mapped.
+    pub fn new<P: Platform>(platform: &mut P, frames: &mut Frames) -> Result<Self, Errno> {
+        Ok(Self {
+            table: PageTable::new(platform, frames)?,
+            areas: Vec::new(),
+            brk_start: 0,
+            brk: 0,
+            mmap_top: USER_END_VA,
+            stack_limit: 0,
+            resident: 0,
+            peak: 0,
+        })
+    }
+
+    /// Root table, for CR3.
+    #[must_use]
+    pub fn root(&self) -> u64 {
+        self.table.root()
+    }
+
+    /// Pages of the program that are in memory, now and at most.
+    #[must_use]
+    pub fn resident_pages(&self) -> (u64, u64) {
+        (self.resident, self.peak)
+    }
+
+    /// The areas, by rising address.
+    #[must_use]
+    pub fn areas(&self) -> &[Area] {
+        &self.areas
+    }
+
+    /// Index of the first area that ends above `va`.
+    fn position(&self, va: u64) -> usize {
+        self.areas.partition_point(|area| area.end <= va)
+    }
+
+    /// The area that holds `va`.
+    #[must_use]
+    pub fn area(&self, va: u64) -> Option<&Area> {
+        self.areas.get(self.position(va)).filter(|area| area.start <= va)
+    }
+
+    /// Is all of [`start`, `end`) without an area?
+    #[must_use]
+    pub fn is_free(&self, start: u64, end: u64) -> bool {
+        self.areas.get(self.position(start)).is_none_or(|area| area.start >= end)
+    }
+
+    /// Is all of [`start`, `end`) inside areas?
+    #[must_use]
+    pub fn is_mapped(&self, start: u64, end: u64) -> bool {
+        let mut va = start;
+        for area in self.areas.iter().skip(self.position(start)) {
+            if va >= end || area.start > va {
+                break;
+            }
+            va = area.end;
+        }
+        va >= end
+    }
+
+    /// The highest free range of `len` bytes below `mmap_top`.
+    #[must_use]
+    pub fn find_free(&self, len: u64) -> Option<u64> {
+        let mut top = self.mmap_top;
+        for area in self.areas.iter().rev() {
+            let floor = area.end;
+            if floor <= top && top - floor >= len {
+                return Some(top - len);
+            }
+            let bottom = if area.grows_down { area.start.saturating_sub(STACK_GAP) } else { area.start };
+            top = top.min(bottom);
+        }
+        top.checked_sub(len).filter(|&start| start >= MIN_ADDRESS)
+    }
+
+    /// Adds an area to a free range.
+    pub fn insert(&mut self, area: Area) {
+        let at = self.position(area.start);
+        if let Some(before) = at.checked_sub(1).and_then(|before| self.areas.get_mut(before))
+            && before.continues(&area)
+        {
+            before.end = area.end;
+            return;
+        }
+        self.areas.insert(at, area);
+    }
+
+    /// Maps `frame`, owned by somebody else, at `va`; the area for it must exist.
+    pub fn place_frame<P: Platform>(
+        &mut self,
+        source: &mut Source<'_, P>,
+        va: u64,
+        frame: u64,
+        prot: Prot,
+    ) -> Result<(), Errno> {
+        self.table.set(source.platform, source.frames, va, frame | prot.entry_bits() | BORROWED)
+    }
+
+    /// Makes `va` a border between areas.
+    fn split_at(&mut self, va: u64) {
+        let at = self.position(va);
+        let Some(area) = self.areas.get_mut(at) else { return };
+        if area.start >= va {
+            return;
+        }
+        let mut upper = area.clone();
+        upper.shift_start(va - area.start);
+        area.end = va;
+        upper.grows_down = false;
+        self.areas.insert(at + 1, upper);
+    }
+
+    /// Removes every mapping in [`start`, `end`).
+    pub fn unmap<P: Platform>(&mut self, source: &mut Source<'_, P>, start: u64, end: u64) {
+        if self.is_free(start, end) {
+            return;
+        }
+        self.split_at(start);
+        self.split_at(end);
+        let (first, last) = (self.position(start), self.position(end.saturating_sub(1)));
+        let last = if self.areas.get(last).is_some_and(|area| area.start < end) { last + 1 } else { last };
+        self.areas.drain(first..last);
+        let removed = self.table.clear(source.platform, source.frames, start, end);
+        self.resident = self.resident.saturating_sub(removed);
+    }
+
+    /// Throws away the pages in [`start`, `end`), but not the areas: the next touch finds them fresh.
+    pub fn discard<P: Platform>(&mut self, source: &mut Source<'_, P>, start: u64, end: u64) {
+        let removed = self.table.clear(source.platform, source.frames, start, end);
+        self.resident = self.resident.saturating_sub(removed);
+    }
+
+    /// Changes the rights of [`start`, `end`), all of which must be mapped.
+    pub fn protect<P: Platform>(&mut self, source: &mut Source<'_, P>, start: u64, end: u64, prot: Prot) {
+        self.split_at(start);
+        self.split_at(end);
+        let first = self.position(start);
+        for area in self.areas.iter_mut().skip(first).take_while(|area| area.start < end) {
+            area.prot = prot;
+        }
+        let kept = FRAME | BORROWED;
+        self.table.update(source.platform, start, end, |_, _, entry| (entry & kept) | prot.entry_bits());
+        self.merge(first.saturating_sub(1), end);
+    }
+
+    /// Joins neighbours that no longer differ, from area `at` up to `end`.
+    fn merge(&mut self, mut at: usize, end: u64) {
+        while let (Some(area), Some(next)) = (self.areas.get(at), self.areas.get(at + 1)) {
+            if area.start > end {
+                break;
+            }
+            if area.continues(next) {
+                let upper = next.end;
+                self.areas.remove(at + 1);
+                if let Some(area) = self.areas.get_mut(at) {
+                    area.end = upper;
+                }
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    /// Moves the area part [`from`, `from + len`), which must lie in one area, to the free range at `to`.
+    pub fn relocate<P: Platform>(
+        &mut self,
+        source: &mut Source<'_, P>,
+        from: u64,
+        len: u64,
+        to: u64,
+        new_len: u64,
+    ) -> Result<(), Errno> {
+        self.split_at(from);
+        self.split_at(from + len);
+        let at = self.position(from);
+        let mut area = self.areas.get(at).filter(|area| area.start == from).cloned().ok_or(Errno::EFAULT)?;
+        for page in (0..len.min(new_len)).step_by(index(PAGE)) {
+            let entry = self.table.entry(source.platform, from + page);
+            if entry != 0 {
+                self.table.set(source.platform, source.frames, to + page, entry)?;
+            }
+        }
+        self.table.update(source.platform, from, from + len.min(new_len), |_, _, _| 0);
+        if len > new_len {
+            self.discard(source, from + new_len, from + len);
+        }
+        self.areas.remove(at);
+        area.start = to;
+        area.end = to + new_len;
+        self.insert(area);
+        Ok(())
+    }
+
+    /// Lets the area that ends at `end` reach to `new_end`; the range between must be free.
+    pub fn extend(&mut self, end: u64, new_end: u64) {
+        let at = self.position(end.saturating_sub(1));
+        if let Some(area) = self.areas.get_mut(at) {
+            area.end = new_end;
+        }
+    }
+
+    /// Brings in the page of `va` for `access`, as a touch by the program would. Returns its frame.
+    pub fn touch<P: Platform>(
+        &mut self,
+        source: &mut Source<'_, P>,
+        va: u64,
+        access: Access,
+    ) -> Result<u64, BadTouch> {
+        let entry = self.table.entry(source.platform, va);
+        if usable(entry, access) {
+            return Ok(entry & FRAME);
+        }
+        if va >= USER_END_VA {
+            return Err(BadTouch::Unmapped);
+        }
+        let at = self.area_for(va).ok_or(BadTouch::Unmapped)?;
+        let area = self.areas.get(at).ok_or(BadTouch::Unmapped)?;
+        if !area.prot.allows(access) {
+            return Err(BadTouch::Denied);
+        }
+        let va = page_down(va);
+        if entry != 0 {
+            let entry = (entry & (FRAME | BORROWED)) | area.prot.entry_bits();
+            self.put(source, va, entry)?;
+            source.platform.flush_page(va);
+            return Ok(entry & FRAME);
+        }
+        match area.backing {
+            Backing::Anonymous => self.bring_zeros(source, va, area.prot),
+            Backing::File { .. } => self.bring_file(source, at, va),
+            Backing::Fixed => Err(BadTouch::NoData),
+        }
+    }
+
+    /// Index of the area that holds `va`, after letting a stack grow down to it.
+    fn area_for(&mut self, va: u64) -> Option<usize> {
+        let at = self.position(va);
+        let floor = at.checked_sub(1).and_then(|before| self.areas.get(before)).map_or(0, |area| area.end);
+        let area = self.areas.get_mut(at)?;
+        if area.start <= va {
+            return Some(at);
+        }
+        let start = page_down(va);
+        if area.grows_down && start >= self.stack_limit && start >= floor.saturating_add(STACK_GAP) {
+            area.start = start;
+            return Some(at);
+        }
+        None
+    }
+
+    fn put<P: Platform>(&mut self, source: &mut Source<'_, P>, va: u64, entry: u64) -> Result<(), BadTouch> {
+        self.table.set(source.platform, source.frames, va, entry).map_err(|_| BadTouch::NoMemory)
+    }
+
+    fn count_page(&mut self) {
+        self.resident += 1;
+        self.peak = self.peak.max(self.resident);
+    }
+
+    fn bring_zeros<P: Platform>(&mut self, source: &mut Source<'_, P>, va: u64, prot: Prot) -> Result<u64, BadTouch> {
+        let frame = source.frames.take(source.platform).map_err(|_| BadTouch::NoMemory)?;
+        if let Err(error) = self.put(source, va, frame | prot.entry_bits()) {
+            source.frames.give(source.platform, frame);
+            return Err(error);
+        }
+        self.count_page();
+        Ok(frame)
+    }
+
+    /// Reads the file page of `va` and its neighbours that are not there yet, with one request.
+    fn bring_file<P: Platform>(&mut self, source: &mut Source<'_, P>, at: usize, va: u64) -> Result<u64, BadTouch> {
+        let area = self.areas.get(at).ok_or(BadTouch::Unmapped)?;
+        let Backing::File { file, offset, limit } = &area.backing else { return Err(BadTouch::Unmapped) };
+        let (file, prot, area_start) = (Rc::clone(file), area.prot, area.start);
+        let (base, limit) = (*offset, *limit);
+        let position = |page: u64| base + (page - area_start);
+        if position(va) >= limit {
+            return self.bring_zeros(source, va, prot);
+        }
+        let (first, last) = self.around(source.platform, area, va, limit.saturating_sub(base).saturating_add(area_start));
+        let mut frames = [0; FILE_AROUND as usize];
+        let mut segments = [Segment::default(); FILE_AROUND as usize];
+        let mut count = 0;
+        for page in (first..last).step_by(index(PAGE)) {
+            let Ok(frame) = source.frames.take(source.platform) else { break };
+            let len = limit.saturating_sub(position(page)).min(PAGE);
+            if let (Some(slot), Some(segment)) = (frames.get_mut(count), segments.get_mut(count)) {
+                *slot = frame;
+                *segment = Segment { gpa: frame, len: len32(index(len)), reserved: 0 };
+                count += 1;
+            }
+        }
+        let (frames, segments) = (frames.get(..count).unwrap_or(&[]), segments.get(..count).unwrap_or(&[]));
+        let read = if count == 0 { Err(Errno::ENOMEM) } else { file.read_segments(source, position(first), segments) };
+        self.place_file_pages(source, first, frames, prot, read, va)
+    }
+
+    /// The pages to read around `va`: one block of the file, within the area and below `end`, none of them there yet.
+    fn around<P: Platform>(&self, platform: &P, area: &Area, va: u64, end: u64) -> (u64, u64) {
+        let block = FILE_AROUND * PAGE;
+        let low = (va / block * block).max(area.start);
+        let high = (low / block * block + block).min(area.end).min(end.checked_next_multiple_of(PAGE).unwrap_or(end));
+        let mut first = va;
+        while first > low && self.table.entry(platform, first - PAGE) == 0 {
+            first -= PAGE;
+        }
+        let mut last = va + PAGE;
+        while last < high && self.table.entry(platform, last) == 0 {
+            last += PAGE;
+        }
+        (first, last)
+    }
+
+    fn place_file_pages<P: Platform>(
+        &mut self,
+        source: &mut Source<'_, P>,
+        first: u64,
+        frames: &[u64],
+        prot: Prot,
+        read: Result<u64, Errno>,
+        wanted: u64,
+    ) -> Result<u64, BadTouch> {
+        let mut found = Err(match read {
+            Err(Errno::ENOMEM) => BadTouch::NoMemory,
+            _ => BadTouch::NoData,
+        });
+        let bytes = read.unwrap_or(0);
+        let mut page = first;
+        for &frame in frames {
+            if page - first < bytes && self.put(source, page, frame | prot.entry_bits()).is_ok() {
+                self.count_page();
+                if page == wanted {
+                    found = Ok(frame);
+                }
+            } else {
+                source.frames.give(source.platform, frame);
+            }
+            page += PAGE;
+        }
+        found
+    }
+
+    /// Unmaps everything and frees the tables. The space must not be active.
+    pub fn destroy<P: Platform>(mut self, source: &mut Source<'_, P>) {
+        self.unmap(source, 0, USER_END_VA);
+        self.table.destroy(source.platform, source.frames);
+    }
+
+    /// Bytes in page tables.
+    #[must_use]
+    pub fn table_bytes(&self) -> u64 {
+        self.table.bytes()
+    }
+}
+
+fn usable(entry: u64, access: Access) -> bool {
+    entry & (PRESENT | USER) == PRESENT | USER
+        && match access {
+            Access::Read => true,
+            Access::Write => entry & WRITE != 0,
+            Access::Execute => entry & NO_EXECUTE == 0,
+        }
+}
+
+const _: () = assert!(FILE_AROUND as usize <= MAX_SEGMENTS);

@@ -1,0 +1,45 @@
+//! What the personality needs from the machine beneath it: frames, page-table activation, the doorbell, time.
+//!
+//! The shim image implements [`Platform`] on the bare partition; the tests implement it over a vector.
+
+use proto::{CallResult, Grant};
+
+/// Size of a page and of a frame, in bytes.
+pub const PAGE: u64 = 4096;
+/// The same as an index type.
+pub const PAGE_SIZE: usize = 4096;
+
+/// The machine beneath the personality.
+pub trait Platform {
+    /// The frame at `gpa`, which came from [`Start`](crate::Start)'s frame range. Anything else is a bug of the
+    /// personality, and an implementation ends in [`Platform::fail`].
+    fn frame(&self, gpa: u64) -> &[u8; PAGE_SIZE];
+    /// The same, to change it.
+    fn frame_mut(&mut self, gpa: u64) -> &mut [u8; PAGE_SIZE];
+    /// The service pages (`proto::SERVICE_PAGES` pages).
+    fn service(&mut self) -> &mut [u8];
+    /// Hands the request in the service pages to the root; the reply is there on return.
+    fn doorbell(&mut self);
+    /// What the gate allowed last.
+    fn grant(&self) -> Grant;
+    /// Puts a result into the gate page's ring, for the trace.
+    fn report(&mut self, result: CallResult);
+    /// Entry `index` (256 to 511) of the root page table: the half that every address space shares.
+    fn kernel_entry(&self, index: usize) -> u64;
+    /// Loads CR3: the address space whose root table is at `root`.
+    fn activate(&mut self, root: u64);
+    /// Forgets the cached translation of one page.
+    fn flush_page(&mut self, va: u64);
+    /// Forgets all cached translations of user space.
+    fn flush_all(&mut self);
+    /// Sets the FS base of ring 3.
+    fn set_fs_base(&mut self, base: u64);
+    /// Sets the GS base of ring 3.
+    fn set_gs_base(&mut self, base: u64);
+    /// Partition reference time, in 100 ns units.
+    fn reference_time(&mut self) -> u64;
+    /// CPUID leaf 1, EDX: what AT_HWCAP says on x86.
+    fn hardware_capabilities(&self) -> u64;
+    /// The shim cannot go on.
+    fn fail(&mut self, reason: &str) -> !;
+}

@@ -1,0 +1,191 @@
+//! What the guest-shim (ring 0 of a child partition) and the root partition say to each other.
+//!
+//! Everything here is plain data in pages of the child's memory that both can reach. The root treats all
+//! of it as hostile: it copies once, bounds, validates, and keeps its own truth. The shim trusts the root.
+//!
+//! * [`BootInfo`]: root → shim, once, at start.
+//! * [`GatePage`]: root → shim, a [`Grant`] for each system call that was allowed; shim → root, results for the trace.
+//! * [`ServiceRequest`]: shim → root, one request in the service page, then an OUT to [`DOORBELL_PORT`]. When the OUT
+//!   instruction has completed, the reply is there. File requests are FUSE messages (Linux `uapi/linux/fuse.h`);
+//!   the others are in [`op`].
+//! * [`syscalls`]: names and numbers of the x86-64 calls.
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod layout;
+pub mod op;
+pub mod syscalls;
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// The port whose OUT (one byte, any value) hands [`ServiceRequest`] to the root. The root installs an
+/// intercept on it; ring 3 has no I/O privilege and gets #GP.
+pub const DOORBELL_PORT: u16 = 0xc0d0;
+
+/// [`BootInfo::magic`].
+pub const BOOT_MAGIC: u64 = u64::from_le_bytes(*b"CORDONSH");
+/// Version of everything in this crate; shim and root of one build agree.
+pub const PROTO_VERSION: u32 = 1;
+
+/// What the shim learns at start. Its virtual address is in RDI at the shim's entry.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct BootInfo {
+    /// [`BOOT_MAGIC`].
+    pub magic: u64,
+    /// [`PROTO_VERSION`].
+    pub version: u32,
+    /// [`boot_flags`].
+    pub flags: u32,
+    /// First child GPA that the shim may use as free memory (page aligned).
+    pub free_start: u64,
+    /// End of the free memory (page aligned, exclusive). Frames are backed with zeroed memory when first touched.
+    pub free_end: u64,
+    /// GPA of the page table that the VP starts with.
+    pub boot_cr3: u64,
+    /// GPA of the [`GatePage`].
+    pub gate_gpa: u64,
+    /// GPA of the service page ([`ServiceRequest`] at offset 0, message area behind it).
+    pub service_gpa: u64,
+    /// GPA that the shim gives to HV_X64_MSR_REFERENCE_TSC for its reference TSC page.
+    pub tsc_page_gpa: u64,
+    /// GPA of the program parameters ([`ProgramParams`] and what follows).
+    pub params_gpa: u64,
+    /// Their length in bytes.
+    pub params_len: u64,
+    /// CLOCK_REALTIME in ns at reference time 0 (add the partition's reference time × 100 ns).
+    pub realtime_offset_ns: u64,
+    /// Seed for AT_RANDOM and getrandom.
+    pub random: [u8; 32],
+    /// Real, effective and saved user id of the program.
+    pub uid: u32,
+    /// The same for the group.
+    pub gid: u32,
+}
+
+/// Bits of [`BootInfo::flags`].
+pub mod boot_flags {
+    /// Standard input is a terminal.
+    pub const STDIN_TTY: u32 = 1 << 0;
+    /// Standard output is a terminal.
+    pub const STDOUT_TTY: u32 = 1 << 1;
+    /// Standard error is a terminal.
+    pub const STDERR_TTY: u32 = 1 << 2;
+}
+
+/// Head of the program parameters: what execve would be given. The strings follow, each with its NUL:
+/// path, then `argc` arguments, then `envc` environment strings, then the working directory.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ProgramParams {
+    /// Number of arguments.
+    pub argc: u32,
+    /// Number of environment strings.
+    pub envc: u32,
+    /// Length of all strings together, NULs included.
+    pub strings_len: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// Number of entries in [`GatePage::results`].
+pub const RESULT_SLOTS: usize = 64;
+
+/// The page between the gate and the shim's system-call entry. Mapped supervisor-only in the child.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct GatePage {
+    /// What the gate allowed last.
+    pub grant: Grant,
+    /// Results that the shim has written so far (monotonic; entry `n` is at `results[n % RESULT_SLOTS]`).
+    pub result_count: u64,
+    /// Zero.
+    pub reserved: [u64; 5],
+    /// Results, for the trace only: the shim is not trusted, and so neither are these.
+    pub results: [CallResult; RESULT_SLOTS],
+}
+
+/// One allowed system call. The shim carries out exactly this, whatever the registers say.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Grant {
+    /// Grows by one with each grant, from 1; the shim refuses an entry without a new one.
+    pub sequence: u64,
+    /// The call's number (x86-64 table).
+    pub number: u64,
+    /// The judged arguments.
+    pub args: [u64; 6],
+    /// [`grant_flags`].
+    pub flags: u64,
+    /// Zero.
+    pub reserved: u64,
+}
+
+/// Bits of [`Grant::flags`].
+pub mod grant_flags {
+    /// Report the result in [`super::GatePage::results`].
+    pub const REPORT: u64 = 1 << 0;
+}
+
+/// One finished call, as the shim tells it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct CallResult {
+    /// [`Grant::sequence`] of the call.
+    pub sequence: u64,
+    /// What RAX got: a value, or −errno.
+    pub value: i64,
+    /// [`result_flags`].
+    pub flags: u64,
+}
+
+/// Bits of [`CallResult::flags`].
+pub mod result_flags {
+    /// The personality does not carry this call out yet (value is −ENOSYS).
+    pub const NOT_IMPLEMENTED: u64 = 1 << 0;
+}
+
+/// Largest number of data segments in one request.
+pub const MAX_SEGMENTS: usize = 64;
+/// Offset of the message area in the service pages: request message first, reply message over it.
+pub const MESSAGE_OFFSET: usize = 2048;
+/// The service area is this many pages, contiguous in GPA space.
+pub const SERVICE_PAGES: usize = 5;
+/// Bytes of the message area: room for the longest path plus headers, and for 16 KiB of directory entries.
+pub const MESSAGE_LEN: usize = SERVICE_PAGES * 4096 - MESSAGE_OFFSET;
+
+/// A run of bytes in the child's memory; may not cross a page.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Segment {
+    /// Guest physical address.
+    pub gpa: u64,
+    /// Length in bytes, 1 to 4096.
+    pub len: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// A request to the root's services, at offset 0 of the service pages.
+///
+/// The message (a FUSE header and its arguments, names included) stands at [`MESSAGE_OFFSET`] and is `message_len` bytes long.
+/// Bulk data (of FUSE_READ, FUSE_WRITE and the console) never passes through the message: it is read from or
+/// written to `segments`. The reply (`fuse_out_header` and its body) replaces the message; `reply_len` is its length.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ServiceRequest {
+    /// Length of the message in bytes; at most [`MESSAGE_LEN`].
+    pub message_len: u32,
+    /// Set by the root: length of the reply in bytes. 0: the request could not even be parsed.
+    pub reply_len: u32,
+    /// How many of `segments` count.
+    pub segment_count: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Where the bulk data is or goes.
+    pub segments: [Segment; MAX_SEGMENTS],
+}
+
+const _: () = assert!(size_of::<GatePage>() <= 4096);
+const _: () = assert!(size_of::<ServiceRequest>() <= MESSAGE_OFFSET);
+const _: () = assert!(size_of::<BootInfo>() <= 4096);

@@ -1,0 +1,106 @@
+//! Requests beside FUSE's own. They use FUSE's headers (`fuse_in_header`, `fuse_out_header`) with these
+//! opcodes, far above any that FUSE defines; the arguments follow the header.
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// First opcode that is Cordon's own.
+pub const FIRST: u32 = 0x4300_0000;
+/// Writes the segments' bytes to a console stream. [`ConsoleIo`] in; the count written is in [`Count`] out.
+pub const CONSOLE_WRITE: u32 = FIRST + 1;
+/// Reads what is there from standard input, never waiting. [`ConsoleIo`] in; [`Count`] out (0 is end of file);
+/// error −EAGAIN when nothing is there yet.
+pub const CONSOLE_READ: u32 = FIRST + 2;
+/// Gives up the processor until something happens. [`Wait`] in; [`Woken`] out.
+pub const WAIT: u32 = FIRST + 3;
+/// The program has ended. [`Exit`] in; the VP is never run again.
+pub const EXIT: u32 = FIRST + 4;
+/// The shim itself failed (a bug or worse); the message's remaining bytes are UTF-8 text. The VP is never run again.
+pub const SHIM_PANIC: u32 = FIRST + 5;
+/// Window size of the terminal. No arguments; [`WindowSize`] out; error −ENOTTY without a terminal.
+pub const WINDOW_SIZE: u32 = FIRST + 6;
+/// Fresh random bytes: fills the segments. No arguments; [`Count`] out.
+pub const RANDOM: u32 = FIRST + 7;
+
+/// The program's first instruction comes next: for the start-up figure and the trace. No arguments, no reply body.
+pub const STARTED: u32 = FIRST + 8;
+/// The program cannot be started. [`NotStarted`] in, then UTF-8 text that says why; the VP is never run again.
+pub const NOT_STARTED: u32 = FIRST + 9;
+
+/// Arguments of [`NOT_STARTED`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct NotStarted {
+    /// What a shell would exit with: 127 (not found) or 126 (cannot be executed).
+    pub code: u32,
+    /// The positive errno that execve would have given.
+    pub errno: u32,
+}
+
+/// Arguments of the console requests.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ConsoleIo {
+    /// 0 input, 1 output, 2 error.
+    pub stream: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// A number of bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Count {
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// Arguments of [`WAIT`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Wait {
+    /// Latest reference time (100 ns units) at which to return; `u64::MAX`: no limit.
+    pub deadline: u64,
+    /// Bits of [`wait_events`] that end the wait.
+    pub events: u64,
+}
+
+/// What a wait can be for, and what ended it (no bit: the deadline).
+pub mod wait_events {
+    /// Standard input has bytes or has ended.
+    pub const CONSOLE_INPUT: u64 = 1 << 0;
+}
+
+/// Reply to [`WAIT`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Woken {
+    /// Bits of [`wait_events`].
+    pub events: u64,
+}
+
+/// Arguments of [`EXIT`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Exit {
+    /// Exit status 0 to 255, if `signal` is 0.
+    pub status: u32,
+    /// The signal that ended the program, or 0.
+    pub signal: u32,
+    /// For a fault: its address (CR2) or the RIP; 0 otherwise. For the message to the user.
+    pub address: u64,
+    /// For a fault: the RIP; 0 otherwise.
+    pub rip: u64,
+    /// Bytes of memory in pages of the program's own (mapped and touched) at the end, for the figures.
+    pub program_bytes: u64,
+}
+
+/// Reply to [`WINDOW_SIZE`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct WindowSize {
+    /// Rows.
+    pub rows: u16,
+    /// Columns.
+    pub columns: u16,
+    /// Zero.
+    pub reserved: u32,
+}

@@ -1,0 +1,3 @@
+//! Hypercalls.
+#![no_std]
+#![forbid(unsafe_code)]

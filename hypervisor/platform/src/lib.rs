@@ -1,0 +1,3 @@
+//! The machine.
+#![no_std]
+#![allow(unsafe_code)]

@@ -1,0 +1,171 @@
+//! The boot bundle: the one file beside the hypervisor image that `xtask run` hands to the machine (QEMU's `-initrd`).
+//!
+//! ```text
+//! offset 0     BundleHeader (64 bytes)   the only part that the hypervisor reads
+//! page n       root image, flat          copied by the hypervisor to `root_gpa`
+//! page m       payload                   left in place, given to the root as its PVH module 0
+//! ```
+//! The payload: [`PayloadHeader`], a table of [`Section`]s, then the sections, each page aligned.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod payload;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// [`BundleHeader::magic`].
+pub const BUNDLE_MAGIC: u64 = u64::from_le_bytes(*b"CORDONB1");
+/// [`PayloadHeader::magic`].
+pub const PAYLOAD_MAGIC: u64 = u64::from_le_bytes(*b"CORDONP1");
+/// Alignment of the root image, the payload and each section within it.
+pub const ALIGN: u64 = 4096;
+
+/// Start of the bundle: where the root image is and where it goes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct BundleHeader {
+    /// [`BUNDLE_MAGIC`].
+    pub magic: u64,
+    /// Physical address at which the root image is linked (page aligned).
+    pub root_gpa: u64,
+    /// Offset of the root image in the bundle (page aligned).
+    pub root_offset: u64,
+    /// Its length in the bundle, in bytes.
+    pub root_len: u64,
+    /// Its length in memory (with .bss), in bytes.
+    pub root_mem_len: u64,
+    /// Its PVH entry (32-bit protected mode, paging off, EBX = physical address of the PVH start info).
+    pub root_entry: u64,
+    /// Offset of the payload (page aligned).
+    pub payload_offset: u64,
+    /// Length of the payload in bytes.
+    pub payload_len: u64,
+}
+
+const _: () = assert!(size_of::<BundleHeader>() == 64);
+
+/// Start of the payload.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct PayloadHeader {
+    /// [`PAYLOAD_MAGIC`].
+    pub magic: u64,
+    /// Number of [`Section`]s that follow; at most [`MAX_SECTIONS`].
+    pub section_count: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// Largest number of sections.
+pub const MAX_SECTIONS: u32 = 64;
+
+/// One section of the payload.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Section {
+    /// [`section_kind`].
+    pub kind: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Offset from the start of the payload (page aligned).
+    pub offset: u64,
+    /// Length in bytes.
+    pub len: u64,
+}
+
+/// What a section holds.
+pub mod section_kind {
+    /// The flat shim image (starts with `proto::layout::ShimHeader`).
+    pub const SHIM: u32 = 1;
+    /// The policy, as TOML text.
+    pub const POLICY: u32 = 2;
+    /// [`super::RunConfig`] in postcard.
+    pub const RUN: u32 = 3;
+    /// [`super::TreeIndex`] in postcard.
+    pub const TREE_INDEX: u32 = 4;
+    /// The bytes of all files; [`super::TreeNode::File`] says where each starts.
+    pub const TREE_DATA: u32 = 5;
+}
+
+/// What to run and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunConfig {
+    /// Path of the program in the tree.
+    pub path: Vec<u8>,
+    /// Its arguments, the zeroth included.
+    pub args: Vec<Vec<u8>>,
+    /// Its environment, `K=V` each.
+    pub env: Vec<Vec<u8>>,
+    /// Working directory.
+    pub cwd: Vec<u8>,
+    /// Name of the policy file, for messages.
+    pub policy_name: String,
+    /// Memory that the sandbox may use, in bytes.
+    pub memory: u64,
+    /// Wall-clock limit in milliseconds from the partition's creation; 0: none.
+    pub timeout_ms: u64,
+    /// Send a trace line for each call.
+    pub trace: bool,
+    /// Standard input, output, error are terminals.
+    pub tty: [bool; 3],
+    /// Terminal size: rows, columns (0: unknown).
+    pub window: [u16; 2],
+    /// CLOCK_REALTIME of the host at the time of writing, in ns since the epoch.
+    pub realtime_ns: u64,
+    /// Random seed.
+    pub seed: [u8; 32],
+    /// User and group of the program.
+    pub uid: u32,
+    /// Group of the program.
+    pub gid: u32,
+}
+
+/// The read-only tree, one entry for each path; parents stand before children.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeIndex {
+    /// The entries. Entry 0 is the root directory, whose name is empty.
+    pub entries: Vec<TreeEntry>,
+}
+
+/// One file, directory or link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeEntry {
+    /// Index of the directory that it is in (0 for the root itself).
+    pub parent: u32,
+    /// Its name there: no `/`, no NUL, not `.` or `..`.
+    pub name: Vec<u8>,
+    /// Permission bits (07777).
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Modification time, seconds since the epoch.
+    pub mtime: i64,
+    /// What it is.
+    pub node: TreeNode,
+}
+
+/// What a tree entry is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TreeNode {
+    /// A directory.
+    Directory,
+    /// A regular file: its bytes in the TREE_DATA section.
+    File {
+        /// Offset in the section (page aligned).
+        offset: u64,
+        /// Length in bytes.
+        len: u64,
+    },
+    /// A symbolic link.
+    Symlink {
+        /// Where it points.
+        target: Vec<u8>,
+    },
+}

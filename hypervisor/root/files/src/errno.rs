@@ -1,0 +1,97 @@
+//! Linux' error numbers, as far as a file system gives them.
+use core::fmt;
+
+use linux_raw_sys::errno as linux;
+
+/// Why an operation failed, as Linux numbers it (`uapi/asm-generic/errno.h`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Errno(u16);
+
+macro_rules! errnos {
+    ($($(#[$meta:meta])* $name:ident;)*) => {
+        impl Errno {
+            $($(#[$meta])* pub const $name: Self = Self::from_linux(linux::$name);)*
+
+            const fn name(self) -> Option<&'static str> {
+                match self {
+                    $(Self::$name => Some(stringify!($name)),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+errnos! {
+    /// Not the owner, or never allowed.
+    EPERM;
+    /// No such file or directory.
+    ENOENT;
+    /// No such device or address; for SEEK_DATA and SEEK_HOLE: nothing at or after the offset.
+    ENXIO;
+    /// Not an open file, or not open for this.
+    EBADF;
+    /// Nothing there yet.
+    EAGAIN;
+    /// Permission denied by the mode bits.
+    EACCES;
+    /// An address that is not memory.
+    EFAULT;
+    /// Exists already.
+    EEXIST;
+    /// Not a directory.
+    ENOTDIR;
+    /// Is a directory.
+    EISDIR;
+    /// Invalid argument.
+    EINVAL;
+    /// Too many inodes or files are in use.
+    ENFILE;
+    /// Not a terminal.
+    ENOTTY;
+    /// Larger than a file may be.
+    EFBIG;
+    /// The writable layer is full.
+    ENOSPC;
+    /// The name is too long.
+    ENAMETOOLONG;
+    /// No such operation.
+    ENOSYS;
+    /// The directory is not empty.
+    ENOTEMPTY;
+    /// A symbolic link where none may be.
+    ELOOP;
+    /// The file system does not do this.
+    EOPNOTSUPP;
+    /// No inode of this number, or no longer.
+    ESTALE;
+}
+
+impl Errno {
+    const fn from_linux(number: u32) -> Self {
+        assert!(number < 4096, "Linux keeps error numbers below 4096");
+        #[expect(clippy::cast_possible_truncation, reason = "asserted above, at compile time")]
+        Self(number as u16)
+    }
+
+    /// The number, as in C's `errno`: 1 to 4095.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+
+    /// The negated number, as system calls and FUSE replies carry it.
+    #[must_use]
+    pub const fn negated(self) -> i32 {
+        -(self.0 as i32)
+    }
+}
+
+impl fmt::Debug for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "errno {}", self.0),
+        }
+    }
+}

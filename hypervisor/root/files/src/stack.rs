@@ -1,0 +1,279 @@
+//! The layers as one file system: the inode table, and what every operation needs of it. The operations themselves
+//! are in the modules below: [`names`] (making and deleting), [`rename`], [`io`] (content), [`read`] (looking).
+//!
+//! An operation first checks everything and reserves what it needs; only then does it change anything. So what fails
+//! has changed nothing, except that inodes may have been copied up, which nobody can see.
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use bundle::TreeIndex;
+
+use crate::access::{self, Access};
+use crate::attr::{Context, Ino};
+use crate::content::Content;
+use crate::lower::{Index, InvalidTree, Lower, LowerBody};
+use crate::name::Name;
+use crate::node::{Body, Directory, Meta, Node};
+use crate::references::References;
+use crate::usage::{Limits, Usage};
+use crate::{Errno, Kind};
+
+mod io;
+mod names;
+mod read;
+mod rename;
+
+pub use read::DirEntry;
+pub use rename::RenameMode;
+
+/// A read-only tree with a writable layer on top. See the crate's documentation.
+#[derive(Debug)]
+pub struct Stack<'t> {
+    lower: Lower<'t>,
+    /// One bit for each lower entry: set, it is no longer where the lower layer has it.
+    whiteouts: Whiteouts,
+    /// The upper layer.
+    nodes: BTreeMap<Ino, Node<'t>>,
+    /// The next new inode number.
+    next: u64,
+    usage: Usage,
+    references: References,
+}
+
+impl<'t> Stack<'t> {
+    /// A stack over a read-only tree; `data` holds the bytes of its files.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with the tree.
+    pub fn new(index: TreeIndex, data: &'t [u8], limits: Limits) -> Result<Self, InvalidTree> {
+        let lower = Lower::new(index, data)?;
+        Ok(Self {
+            whiteouts: Whiteouts::new(lower.len()),
+            next: Ino::ROOT.0 + lower.len() as u64,
+            lower,
+            nodes: BTreeMap::new(),
+            usage: Usage::new(limits),
+            references: References::new(limits.references),
+        })
+    }
+
+    /// Counts a reference to an inode that is told to somebody who will use it later; undone by [`Stack::forget`].
+    /// A referenced inode outlives its last name.
+    ///
+    /// # Errors
+    /// ENFILE if [`Limits::references`] others are referenced already.
+    pub fn remember(&mut self, ino: Ino) -> Result<(), Errno> {
+        self.references.add_lookup(ino)
+    }
+
+    /// Whether [`Stack::remember`] would take an inode that is not referenced yet.
+    #[must_use]
+    pub fn has_room_to_remember(&self) -> bool {
+        self.references.room()
+    }
+
+    /// Whether an inode was told and not forgotten since. The root always counts as told.
+    #[must_use]
+    pub fn is_remembered(&self, ino: Ino) -> bool {
+        ino == Ino::ROOT || self.references.looked_up(ino)
+    }
+
+    /// Takes back `times` calls of [`Stack::remember`]; more than there were are as many as there were.
+    pub fn forget(&mut self, ino: Ino, times: u64) {
+        self.references.forget(ino, times);
+        self.drop_if_unused(ino);
+    }
+
+    /// Counts an open file of an inode; undone by [`Stack::closed`].
+    pub fn opened(&mut self, ino: Ino) {
+        self.references.add_open(ino);
+    }
+
+    /// Takes back one call of [`Stack::opened`].
+    pub fn closed(&mut self, ino: Ino) {
+        self.references.close(ino);
+        self.drop_if_unused(ino);
+    }
+
+    /// Attributes as they are now, from the layer that has them.
+    fn meta(&self, ino: Ino) -> Result<Meta, Errno> {
+        if let Some(node) = self.nodes.get(&ino) {
+            return Ok(node.meta);
+        }
+        let index = self.lower.index(ino).ok_or(Errno::ESTALE)?;
+        self.lower.meta(index, self.whiteouts.contains(index)).ok_or(Errno::ESTALE)
+    }
+
+    /// The attributes of a directory that `ctx` may use in the ways of `want`: ENOTDIR, EACCES.
+    fn directory_meta(&self, ctx: &Context, dir: Ino, want: Access) -> Result<Meta, Errno> {
+        let meta = self.meta(dir)?;
+        if meta.kind != Kind::Directory {
+            return Err(Errno::ENOTDIR);
+        }
+        access::check(ctx, &meta, want)?;
+        Ok(meta)
+    }
+
+    /// The entry of a directory with this name.
+    fn find(&self, dir: Ino, name: &[u8]) -> Option<Ino> {
+        let (upper, lower) = self.halves(dir);
+        if let Some(ino) = upper.and_then(|upper| upper.get(name)) {
+            return Some(ino);
+        }
+        let index = self.lower.child(lower?, name)?;
+        (!self.whiteouts.contains(index)).then(|| Lower::ino(index))
+    }
+
+    /// What the two layers have of a directory.
+    fn halves(&self, dir: Ino) -> (Option<&Directory>, Option<Index>) {
+        match self.nodes.get(&dir) {
+            Some(Node { body: Body::Directory(directory), .. }) => (Some(directory), directory.lower),
+            Some(_) => (None, None),
+            None => (None, self.lower.index(dir)),
+        }
+    }
+
+    /// The directory that holds a directory. The root holds itself.
+    fn parent(&self, dir: Ino) -> Ino {
+        match self.nodes.get(&dir) {
+            Some(Node { body: Body::Directory(directory), .. }) => directory.parent,
+            Some(_) => Ino::ROOT,
+            None => self.lower.index(dir).map_or(Ino::ROOT, |index| self.lower.parent(index)),
+        }
+    }
+
+    fn is_empty_directory(&self, dir: Ino) -> bool {
+        let (upper, lower) = self.halves(dir);
+        let lower_children = lower.map_or(&[][..], |lower| self.lower.children(lower));
+        upper.is_none_or(Directory::is_empty)
+            && lower_children.iter().all(|&child| self.whiteouts.contains(child as usize))
+    }
+
+    /// The upper node of an inode, copied up if need be: ENOSPC when that would be beyond the limits.
+    fn promote(&mut self, ino: Ino) -> Result<&mut Node<'t>, Errno> {
+        if !self.nodes.contains_key(&ino) {
+            let node = self.copy_up(ino)?;
+            self.usage.charge_inode()?;
+            if let Body::Symlink(target) = &node.body
+                && let Err(error) = self.usage.charge_bytes(target.len() as u64)
+            {
+                self.usage.refund_inode();
+                return Err(error);
+            }
+            self.nodes.insert(ino, node);
+        }
+        self.nodes.get_mut(&ino).ok_or(Errno::ESTALE)
+    }
+
+    /// As [`Self::promote`], for the directory that something is deleted from: never out of space.
+    fn promote_for_removal(&mut self, dir: Ino) -> Result<(), Errno> {
+        if !self.nodes.contains_key(&dir) {
+            let node = self.copy_up(dir)?;
+            self.usage.charge_inode_for_removal();
+            self.nodes.insert(dir, node);
+        }
+        Ok(())
+    }
+
+    fn copy_up(&self, ino: Ino) -> Result<Node<'t>, Errno> {
+        let index = self.lower.index(ino).ok_or(Errno::ESTALE)?;
+        let meta = self.meta(ino)?;
+        let body = match self.lower.body(index).ok_or(Errno::ESTALE)? {
+            LowerBody::Directory => {
+                Body::Directory(Directory::new(self.lower.parent(index), self.lower.name(index), Some(index)))
+            }
+            LowerBody::File(bytes) => Body::File(Content::over(bytes)),
+            LowerBody::Symlink(target) => Body::Symlink(Box::from(target)),
+        };
+        Ok(Node { meta, body })
+    }
+
+    /// A promoted directory. Whoever calls has promoted it.
+    fn upper_directory(&mut self, dir: Ino) -> Option<(&mut Meta, &mut Directory)> {
+        match self.nodes.get_mut(&dir) {
+            Some(Node { meta, body: Body::Directory(directory) }) => Some((meta, directory)),
+            _ => None,
+        }
+    }
+
+    /// Adds an entry to a promoted directory.
+    fn insert_entry(&mut self, ctx: &Context, dir: Ino, name: Name<'_>, ino: Ino) {
+        if let Some((meta, directory)) = self.upper_directory(dir) {
+            directory.insert(name.bytes(), ino);
+            meta.modified(ctx.now);
+        }
+    }
+
+    /// Takes an entry out of a promoted directory, in whichever layer it is.
+    fn remove_entry(&mut self, ctx: &Context, dir: Ino, name: Name<'_>) {
+        let Some((meta, directory)) = self.upper_directory(dir) else { return };
+        meta.modified(ctx.now);
+        let lower = directory.lower;
+        if !directory.remove(name.bytes())
+            && let Some(index) = lower.and_then(|lower| self.lower.child(lower, name.bytes()))
+        {
+            self.whiteouts.insert(index);
+        }
+    }
+
+    /// Takes away one name's worth of an inode whose entry was removed.
+    fn remove_link(&mut self, ctx: &Context, ino: Ino) {
+        let Some(node) = self.nodes.get_mut(&ino) else {
+            // Still in the lower layer alone: its whiteout says that it is deleted.
+            return;
+        };
+        node.meta.ctime = ctx.now;
+        node.meta.nlink = match node.meta.kind {
+            Kind::Directory => 0,
+            _ => node.meta.nlink.saturating_sub(1),
+        };
+        if node.meta.nlink > 0 {
+            self.usage.refund_inode();
+        }
+        self.drop_if_unused(ino);
+    }
+
+    /// Changes the number of subdirectories that a promoted directory counts among its links.
+    fn adjust_subdirectories(&mut self, dir: Ino, by: i32) {
+        if let Some((meta, _)) = self.upper_directory(dir) {
+            meta.nlink = meta.nlink.saturating_add_signed(by);
+        }
+    }
+
+    /// Forgets a deleted inode that nobody holds, and what it held.
+    fn drop_if_unused(&mut self, ino: Ino) {
+        let deleted = self.nodes.get(&ino).is_some_and(|node| node.meta.nlink == 0);
+        if !deleted || self.references.in_use(ino) {
+            return;
+        }
+        let Some(node) = self.nodes.remove(&ino) else { return };
+        self.usage.refund_inode();
+        match node.body {
+            Body::File(mut content) => content.release(&mut self.usage),
+            Body::Symlink(target) => self.usage.refund_bytes(target.len() as u64),
+            Body::Directory(_) | Body::Special => {}
+        }
+    }
+}
+
+/// A set of lower entries.
+#[derive(Debug)]
+struct Whiteouts(Vec<u64>);
+
+impl Whiteouts {
+    fn new(entries: usize) -> Self {
+        Self(vec![0; entries.div_ceil(64)])
+    }
+
+    fn contains(&self, index: Index) -> bool {
+        self.0.get(index / 64).is_some_and(|word| word & (1 << (index % 64)) != 0)
+    }
+
+    fn insert(&mut self, index: Index) {
+        if let Some(word) = self.0.get_mut(index / 64) {
+            *word |= 1 << (index % 64);
+        }
+    }
+}

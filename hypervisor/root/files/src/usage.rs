@@ -1,0 +1,82 @@
+//! What the upper layer may cost, and what it costs.
+use crate::attr::Statfs;
+use crate::content::PAGE_SIZE;
+use crate::{Errno, Kind};
+
+/// Bounds of a stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes that the upper layer may hold: pages of files, and the targets of symbolic links.
+    pub bytes: u64,
+    /// Inodes of the upper layer. A further hard link counts as one, as on tmpfs. Each costs some 600 bytes at most.
+    pub inodes: u64,
+    /// Inodes that may be referred to from outside at a time ([`crate::Stack::remember`]).
+    pub references: usize,
+}
+
+/// What is in use of [`Limits`].
+#[derive(Debug)]
+pub(crate) struct Usage {
+    limits: Limits,
+    bytes: u64,
+    inodes: u64,
+}
+
+impl Usage {
+    pub(crate) const fn new(limits: Limits) -> Self {
+        Self { limits, bytes: 0, inodes: 0 }
+    }
+
+    pub(crate) const fn bytes_free(&self) -> u64 {
+        self.limits.bytes.saturating_sub(self.bytes)
+    }
+
+    pub(crate) fn charge_bytes(&mut self, bytes: u64) -> Result<(), Errno> {
+        if bytes > self.bytes_free() {
+            return Err(Errno::ENOSPC);
+        }
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    pub(crate) fn refund_bytes(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    pub(crate) fn charge_inode(&mut self) -> Result<(), Errno> {
+        if self.inodes >= self.limits.inodes {
+            return Err(Errno::ENOSPC);
+        }
+        self.inodes += 1;
+        Ok(())
+    }
+
+    /// Counts an inode even beyond the limit: for what deleting needs, so that a full layer can be emptied.
+    /// There are no more of these than the lower layer has directories.
+    pub(crate) fn charge_inode_for_removal(&mut self) {
+        self.inodes = self.inodes.saturating_add(1);
+    }
+
+    pub(crate) fn refund_inode(&mut self) {
+        self.inodes = self.inodes.saturating_sub(1);
+    }
+
+    pub(crate) fn statfs(&self) -> Statfs {
+        let page = PAGE_SIZE as u64;
+        Statfs {
+            block_size: 4096,
+            blocks: self.limits.bytes / page,
+            blocks_free: self.bytes_free() / page,
+            inodes: self.limits.inodes,
+            inodes_free: self.limits.inodes.saturating_sub(self.inodes),
+        }
+    }
+}
+
+/// The nominal length of a directory: what tmpfs and ext4 show, near enough.
+pub(crate) const fn nominal_size(kind: Kind) -> u64 {
+    match kind {
+        Kind::Directory => 4096,
+        _ => 0,
+    }
+}

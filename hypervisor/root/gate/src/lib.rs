@@ -1,0 +1,3 @@
+//! Gate.
+#![no_std]
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Hypervisor client.
+#![no_std]
+#![allow(unsafe_code)]

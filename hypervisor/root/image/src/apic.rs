@@ -1,0 +1,86 @@
+//! Interrupts: the local APIC in xAPIC mode, its timer as the root's tick, and no other source.
+//!
+//! The root runs with interrupts off. It opens a window ([`take_pending`], [`idle`]) where it can take one, so
+//! a handler never meets code that is in the middle of something.
+use core::arch::asm;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// Physical address of the APIC's registers after reset (AMD64 volume 2, 16.3.1).
+const BASE: usize = 0xfee0_0000;
+const TASK_PRIORITY: usize = 0x80;
+const END_OF_INTERRUPT: usize = 0xb0;
+const SPURIOUS_VECTOR: usize = 0xf0;
+const LVT_TIMER: usize = 0x320;
+const LVT_LINT0: usize = 0x350;
+const TIMER_INITIAL: usize = 0x380;
+const TIMER_DIVIDE: usize = 0x3e0;
+
+const SOFTWARE_ENABLE: u32 = 1 << 8;
+const MASKED: u32 = 1 << 16;
+const PERIODIC: u32 = 1 << 17;
+/// Divide by 16.
+const DIVIDE_BY_16: u32 = 0b0011;
+const DIVISOR: u64 = 16;
+
+/// First vector that is an interrupt and no exception.
+pub(crate) const FIRST_INTERRUPT: u64 = 32;
+const TIMER: u8 = 0x40;
+const SPURIOUS: u8 = 0xff;
+
+const PIC_DATA: [u16; 2] = [0x21, 0xa1];
+
+/// Ticks of the timer since [`start`].
+static TICKS: AtomicU64 = AtomicU64::new(0);
+
+fn write(register: usize, value: u32) {
+    // SAFETY: the APIC's registers are at this address in every PC, identity-mapped, and this module is the only one that
+    // touches them; the values written only concern this processor's interrupts.
+    unsafe { core::ptr::with_exposed_provenance_mut::<u32>(BASE + register).write_volatile(value) }
+}
+
+/// Masks everything but the timer, and starts it: `ticks_per_second` interrupts, from a timer that counts `timer_hz`.
+pub(crate) fn start(timer_hz: u64, ticks_per_second: u64) {
+    for port in PIC_DATA {
+        // SAFETY: masks all lines of the two legacy interrupt controllers.
+        unsafe { rt::port::write_u8(port, 0xff) };
+    }
+    write(LVT_LINT0, MASKED);
+    write(TASK_PRIORITY, 0);
+    write(SPURIOUS_VECTOR, SOFTWARE_ENABLE | u32::from(SPURIOUS));
+    write(TIMER_DIVIDE, DIVIDE_BY_16);
+    write(LVT_TIMER, PERIODIC | u32::from(TIMER));
+    let count = timer_hz / DIVISOR / ticks_per_second.max(1);
+    write(TIMER_INITIAL, u32::try_from(count).unwrap_or(u32::MAX).max(1));
+}
+
+/// Stops the timer.
+pub(crate) fn stop() {
+    write(LVT_TIMER, MASKED);
+}
+
+/// Called for every interrupt.
+pub(crate) fn interrupt(vector: u64) {
+    if vector == u64::from(TIMER) {
+        TICKS.fetch_add(1, Ordering::Relaxed);
+    }
+    if vector != u64::from(SPURIOUS) {
+        write(END_OF_INTERRUPT, 0);
+    }
+}
+
+/// Ticks since the start.
+pub(crate) fn ticks() -> u64 {
+    TICKS.load(Ordering::Relaxed)
+}
+
+/// Takes the interrupts that are pending.
+pub(crate) fn take_pending() {
+    // SAFETY: the descriptor tables are loaded before the first call (`main`); the handler only counts.
+    unsafe { asm!("sti", "nop", "cli") };
+}
+
+/// Halts until an interrupt comes, and takes it.
+pub(crate) fn idle() {
+    // SAFETY: as above. STI lets no interrupt in before HLT, so none is missed.
+    unsafe { asm!("sti", "hlt", "cli") };
+}

@@ -1,0 +1,243 @@
+//! What the text says → the table that judges. Here conditions meet the calls' signatures.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use proto::syscalls::{self, SYSCALL_LIMIT};
+
+use crate::error::{PolicyError, Source};
+use crate::limits;
+use crate::parse::{Comparison, ConditionText, Operand, Placed, PolicyText, RuleText};
+use crate::signature::{self, Kind};
+use crate::suggest::did_you_mean;
+use crate::table::{Clause, Condition, DEFAULT_RULE, Op, Policy, Rule, Slot};
+
+/// Compiles a whole policy.
+pub(crate) fn compile(source: &Source<'_>, text: PolicyText) -> Result<Policy, PolicyError> {
+    let mut compiler = Compiler::new(source, &text);
+    for (index, rule) in (1u16..).zip(&text.rules) {
+        compiler.rule(index, rule)?;
+    }
+    let mut rules = compiler.rules;
+    for rule in text.rules {
+        let line = source.line(rule.span.start);
+        rules.push(Rule { action: rule.action, log: rule.log, line, reason: rule.reason });
+    }
+    let (slots, clauses) = flatten(&compiler.calls);
+    let file = source.name.rsplit(['/', '\\']).next().unwrap_or(source.name);
+    Ok(Policy { file: file.into(), rules, slots, clauses, conditions: compiler.conditions })
+}
+
+/// What is gathered about one call while the rules are read in order.
+#[derive(Clone, Default)]
+struct Call {
+    clauses: Vec<Clause>,
+    /// The rule without conditions that decides what the clauses leave, and its line.
+    settled: Option<(u16, u32)>,
+}
+
+struct Compiler<'s, 't> {
+    source: &'s Source<'t>,
+    rules: Vec<Rule>,
+    calls: Vec<Call>,
+    conditions: Vec<Condition>,
+    clause_count: usize,
+}
+
+impl<'s, 't> Compiler<'s, 't> {
+    fn new(source: &'s Source<'t>, text: &PolicyText) -> Self {
+        let (action, line) = text.default;
+        Self {
+            source,
+            rules: vec![Rule { action, log: false, line, reason: None }],
+            calls: vec![Call::default(); SYSCALL_LIMIT],
+            conditions: Vec::new(),
+            clause_count: 0,
+        }
+    }
+
+    fn rule(&mut self, index: u16, rule: &RuleText) -> Result<(), PolicyError> {
+        self.no_condition_twice(&rule.conditions)?;
+        for call in &rule.calls {
+            let settled = usize::try_from(call.value).ok().and_then(|number| self.calls.get(number)?.settled);
+            if let Some((_, line)) = settled {
+                let message = format!(
+                    "`{}` never gets here: the rule in line {line} already decides it without conditions; remove it here or move this rule up",
+                    name_of(call.value)
+                );
+                return Err(self.source.error(&call.span, message));
+            }
+            self.add(index, rule, call)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a rule at the end of what is said about one call.
+    fn add(&mut self, index: u16, rule: &RuleText, call: &Placed<u32>) -> Result<(), PolicyError> {
+        let first_condition = self.conditions.len();
+        for condition in &rule.conditions {
+            let condition = self.condition(condition, call.value)?;
+            self.conditions.push(condition);
+        }
+        let entry = usize::try_from(call.value).ok().and_then(|number| self.calls.get_mut(number));
+        let Some(entry) = entry else {
+            return Err(self.source.error(&call.span, "this call is beyond the table"));
+        };
+        if rule.conditions.is_empty() {
+            entry.settled = Some((index, self.source.line(rule.span.start)));
+            return Ok(());
+        }
+        self.clause_count += 1;
+        let too_many = self.clause_count > limits::MAX_CLAUSES
+            || self.conditions.len() > limits::MAX_TOTAL_CONDITIONS
+            || entry.clauses.len() >= limits::MAX_CLAUSES_PER_CALL;
+        let first = u32::try_from(first_condition).ok();
+        let count = u16::try_from(rule.conditions.len()).ok();
+        match (first, count) {
+            (Some(first_condition), Some(conditions)) if !too_many => {
+                entry.clauses.push(Clause { first_condition, conditions, rule: index });
+                Ok(())
+            }
+            _ => {
+                let message = format!("too many rules with conditions at `{}`; a call may have {}, a policy {} and {} conditions",
+                    name_of(call.value), limits::MAX_CLAUSES_PER_CALL, limits::MAX_CLAUSES, limits::MAX_TOTAL_CONDITIONS);
+                Err(self.source.error(&call.span, message))
+            }
+        }
+    }
+
+    /// A condition as it applies to one call: reduced to the bits that the kernel looks at.
+    fn condition(&self, text: &ConditionText, number: u32) -> Result<Condition, PolicyError> {
+        let argument = &text.argument;
+        let kind = self.kind(argument, number)?;
+        let value = self.operand(&text.value, kind, number)?;
+        let (mask, op) = match &text.comparison {
+            Comparison::Plain(op) => (kind.mask(), *op),
+            Comparison::Masked(mask) => (self.operand(mask, kind, number)?, Op::Equal),
+        };
+        if value & !mask != 0 {
+            let message = format!("this can never hold: value {value:#x} has bits outside the mask {mask:#x}");
+            return Err(self.source.error(&text.value.span, message));
+        }
+        let condition = Condition { mask, value, argument: argument.value, op };
+        match constant(&condition) {
+            Some(holds) => {
+                let always = if holds { "always" } else { "never" };
+                let message = format!("this condition {always} holds; remove it{}", if holds { "" } else { " with its rule" });
+                Err(self.source.error(&text.span, message))
+            }
+            None => Ok(condition),
+        }
+    }
+
+    fn kind(&self, argument: &Placed<u8>, number: u32) -> Result<Kind, PolicyError> {
+        let kinds = signature::of(u64::from(number)).map_or(signature::UNKNOWN, |signature| signature.arguments);
+        kinds.get(usize::from(argument.value)).copied().ok_or_else(|| {
+            let name = name_of(number);
+            let message = match kinds.len() {
+                0 => format!("`{name}` has no arguments; put it into a rule without `when`"),
+                count => format!("`{name}` has only {count} argument{}, counted from 0", if count == 1 { "" } else { "s" }),
+            };
+            self.source.error(&argument.span, message)
+        })
+    }
+
+    fn operand(&self, operand: &Placed<Operand>, kind: Kind, number: u32) -> Result<u64, PolicyError> {
+        let value = match &operand.value {
+            Operand::Number(value) => *value,
+            Operand::Names(names) => self.names(names, &operand.span, kind, number)?,
+        };
+        let mask = kind.mask();
+        // A negative number fits if cutting it off loses copies of its sign only.
+        let negative = value | (mask >> 1) == u64::MAX;
+        if value & !mask != 0 && !negative {
+            let message = format!(
+                "{value:#x} does not fit: `{}` looks at {} bits of this argument only",
+                name_of(number),
+                kind.bits()
+            );
+            return Err(self.source.error(&operand.span, message));
+        }
+        Ok(value & mask)
+    }
+
+    /// The number that `A|B` stands for in this argument.
+    fn names(&self, names: &str, span: &Range<usize>, kind: Kind, number: u32) -> Result<u64, PolicyError> {
+        let symbols = match kind {
+            Kind::Named(symbols) | Kind::LongNamed(symbols) => symbols,
+            _ => {
+                let message = format!("this argument of `{}` has no names; write a number", name_of(number));
+                return Err(self.source.error(span, message));
+            }
+        };
+        let mut value = 0;
+        for name in names.split('|').map(str::trim) {
+            value |= symbols.value(name).ok_or_else(|| {
+                let known = symbols.choices.iter().chain(symbols.flags).map(|(_, name)| *name);
+                let suggestion = did_you_mean(name, known);
+                let message = format!("`{}` is no name for this argument of `{}`{suggestion}", name.escape_debug(), name_of(number));
+                self.source.error(span, message)
+            })?;
+        }
+        Ok(value)
+    }
+
+    fn no_condition_twice(&self, conditions: &[ConditionText]) -> Result<(), PolicyError> {
+        for (index, condition) in conditions.iter().enumerate() {
+            let earlier = conditions.get(..index).unwrap_or(&[]);
+            if earlier.iter().any(|other| same(other, condition)) {
+                return Err(self.source.error(&condition.span, "this condition stands in the rule twice; remove one"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a condition holds for every value of its argument, or for none.
+fn constant(condition: &Condition) -> Option<bool> {
+    match (condition.op, condition.value) {
+        (Op::Equal, 0) if condition.mask == 0 => Some(true),
+        (Op::GreaterOrEqual, 0) => Some(true),
+        (Op::Less, 0) => Some(false),
+        (Op::LessOrEqual, value) if value == condition.mask => Some(true),
+        (Op::Greater, value) if value == condition.mask => Some(false),
+        _ => None,
+    }
+}
+
+fn same(a: &ConditionText, b: &ConditionText) -> bool {
+    let operands = |a: &Operand, b: &Operand| match (a, b) {
+        (Operand::Number(a), Operand::Number(b)) => a == b,
+        (Operand::Names(a), Operand::Names(b)) => a == b,
+        _ => false,
+    };
+    let comparisons = match (&a.comparison, &b.comparison) {
+        (Comparison::Plain(a), Comparison::Plain(b)) => a == b,
+        (Comparison::Masked(a), Comparison::Masked(b)) => operands(&a.value, &b.value),
+        _ => false,
+    };
+    a.argument.value == b.argument.value && comparisons && operands(&a.value.value, &b.value.value)
+}
+
+/// Lays the calls' clauses out one behind the other.
+fn flatten(calls: &[Call]) -> (Vec<Slot>, Vec<Clause>) {
+    let mut clauses = Vec::new();
+    let slots = calls.iter().map(|call| {
+        // The numbers of clauses are bounded far below what the slot's fields hold.
+        let slot = Slot {
+            first_clause: u32::try_from(clauses.len()).unwrap_or(u32::MAX),
+            clauses: u16::try_from(call.clauses.len()).unwrap_or(u16::MAX),
+            otherwise: call.settled.map_or(DEFAULT_RULE, |(rule, _)| rule),
+        };
+        clauses.extend_from_slice(&call.clauses);
+        slot
+    });
+    (slots.collect(), clauses)
+}
+
+fn name_of(number: u32) -> String {
+    syscalls::by_number(u64::from(number)).map_or_else(|| format!("{number}"), |call| call.name.into())
+}

@@ -1,0 +1,119 @@
+//! The policy: which system calls a program may make, as data.
+//!
+//! A policy is TOML text. [`parse`] checks every word of it and compiles it to a bounded table ([`Policy`]);
+//! [`Policy::judge`] gives the verdict on one call, without allocation and without recursion: a call without
+//! conditions costs one look-up, any other the clauses that name it.
+//!
+//! # The text
+//! ```toml
+//! version = 1                                   # required; this reader knows 1
+//! default = { errno = "EPERM" }                 # what no rule decides; this is also what holds if it is left out
+//!
+//! [[rule]]                                      # rules are tried in order; the first that applies decides
+//! calls = ["read", "write"]                     # names of x86-64 system calls
+//! action = "allow"                              # "allow", "kill", or { errno = "EPERM" }
+//!
+//! [[rule]]
+//! calls = ["socket"]
+//! when = [{ arg = 0, op = "==", value = "AF_UNIX" }]   # all must hold
+//! action = { errno = "EACCES" }
+//! log = true                                    # write the call to the trace even when nothing else is
+//! reason = "no sockets"                         # shown in traces and errors
+//! ```
+//! A condition compares argument `arg` (0 to 5) by `==`, `!=`, `<`, `<=`, `>`, `>=`, or
+//! `masked_eq` (`(argument & mask) == value`). Numbers are compared unsigned, and in the width that Linux gives the
+//! argument: where its prototype says `int`, the register's upper half counts neither for the kernel nor here
+//! ([`signature`]). Where an argument has names ([`symbols`]), they can stand for numbers, joined by `|`.
+//!
+//! What the reader does not know is an error with its place: an unknown key, call, error or name, a number that cannot
+//! fit, a condition that cannot hold, a call in a rule that an earlier rule leaves nothing of. Later versions of the
+//! reader add keys, actions and forms of values; they do not give what is valid today another meaning.
+//!
+//! # Example
+//! ```
+//! let text = "version = 1\n[[rule]]\ncalls = [\"getpid\"]\naction = \"allow\"\n";
+//! let policy = policy::parse("example.toml", text).expect("a good policy");
+//! let verdict = policy.judge(39, &[0; 6]);
+//! assert_eq!(verdict.action, policy::Action::Allow);
+//! assert_eq!(verdict.rule.to_string(), "rule 1 example.toml:2");
+//!
+//! let error = policy::parse("bad.toml", "version = 1\nrules = 3\n").unwrap_err();
+//! assert!(error.to_string().starts_with("bad.toml:2:1: unknown key `rules`; did you mean `rule`?"));
+//! ```
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod compile;
+pub mod errno;
+mod error;
+mod parse;
+pub mod signature;
+mod suggest;
+pub mod symbols;
+mod table;
+
+use alloc::format;
+
+use errno::Errno;
+pub use error::PolicyError;
+use error::Source;
+pub use table::{Policy, RuleRef, Verdict};
+
+/// Bounds on what a policy may hold. They bound memory and the cost of a verdict; real policies stay far below.
+pub mod limits {
+    /// Bytes of text.
+    pub const MAX_TEXT: usize = 256 * 1024;
+    /// Rules in a file.
+    pub const MAX_RULES: usize = 1024;
+    /// Conditions in one rule.
+    pub const MAX_CONDITIONS: usize = 16;
+    /// Bytes of a reason.
+    pub const MAX_REASON: usize = 200;
+    /// Rules with conditions that name one call: the longest chain a verdict can cost.
+    pub const MAX_CLAUSES_PER_CALL: usize = 256;
+    /// Pairs of a rule with conditions and a call that it names.
+    pub const MAX_CLAUSES: usize = 16 * 1024;
+    /// Conditions of all these pairs.
+    pub const MAX_TOTAL_CONDITIONS: usize = 32 * 1024;
+}
+
+/// What is done with a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It is carried out.
+    Allow,
+    /// It is not carried out; the program gets this error.
+    Errno(Errno),
+    /// It is not carried out; the program ends.
+    Kill,
+}
+
+/// Reads and compiles a policy. `name` is the file's name, for messages.
+///
+/// # Errors
+/// The first thing that is wrong, with its place and what to do.
+pub fn parse(name: &str, text: &str) -> Result<Policy, PolicyError> {
+    let source = Source::new(name, text.as_bytes());
+    if text.len() > limits::MAX_TEXT {
+        let message = format!("the policy has {} bytes; at most {} are read", text.len(), limits::MAX_TEXT);
+        return Err(source.error(&(0..0), message));
+    }
+    let text = parse::read(&source, text)?;
+    compile::compile(&source, text)
+}
+
+/// [`parse`] for a file's bytes, which may turn out not to be text.
+///
+/// # Errors
+/// Those of [`parse`], and bytes that are not UTF-8.
+pub fn parse_bytes(name: &str, bytes: &[u8]) -> Result<Policy, PolicyError> {
+    match core::str::from_utf8(bytes) {
+        Ok(text) => parse(name, text),
+        Err(error) => {
+            let at = error.valid_up_to();
+            Err(Source::new(name, bytes).error(&(at..at), "not UTF-8 from here on; a policy is a text file"))
+        }
+    }
+}

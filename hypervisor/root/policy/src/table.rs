@@ -1,0 +1,183 @@
+//! The compiled form: one slot a call, found by its number. Judging neither allocates nor recurses, and looks
+//! at nothing but the clauses of the call in question.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::Action;
+
+/// How an argument is compared. All comparisons are of unsigned numbers, as seccomp's are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Op {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+/// One comparison of one argument, reduced to the bits that count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Condition {
+    pub(crate) mask: u64,
+    pub(crate) value: u64,
+    pub(crate) argument: u8,
+    pub(crate) op: Op,
+}
+
+impl Condition {
+    fn holds(&self, args: &[u64; 6]) -> bool {
+        let Some(argument) = args.get(usize::from(self.argument)) else { return false };
+        let argument = argument & self.mask;
+        match self.op {
+            Op::Equal => argument == self.value,
+            Op::NotEqual => argument != self.value,
+            Op::Less => argument < self.value,
+            Op::LessOrEqual => argument <= self.value,
+            Op::Greater => argument > self.value,
+            Op::GreaterOrEqual => argument >= self.value,
+        }
+    }
+}
+
+/// A rule as it concerns one call: if all its conditions hold, it decides.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clause {
+    pub(crate) first_condition: u32,
+    pub(crate) conditions: u16,
+    pub(crate) rule: u16,
+}
+
+/// What is known about one call number.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Slot {
+    pub(crate) first_clause: u32,
+    /// Clauses to try in order; 0 for a call that no condition concerns.
+    pub(crate) clauses: u16,
+    /// The rule that decides when none of them does.
+    pub(crate) otherwise: u16,
+}
+
+/// A rule's effect and where it stands. Number 0 is the default.
+#[derive(Clone, Debug)]
+pub(crate) struct Rule {
+    pub(crate) action: Action,
+    pub(crate) log: bool,
+    pub(crate) line: u32,
+    pub(crate) reason: Option<String>,
+}
+
+/// Index of the default in the list of rules.
+pub(crate) const DEFAULT_RULE: u16 = 0;
+
+/// A policy, ready to judge.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    pub(crate) file: String,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) clauses: Vec<Clause>,
+    pub(crate) conditions: Vec<Condition>,
+}
+
+/// What a policy says about one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict<'p> {
+    /// What to do.
+    pub action: Action,
+    /// Whether the call is to be written to the trace even when nothing else is.
+    pub log: bool,
+    /// Which rule said so.
+    pub rule: RuleRef<'p>,
+}
+
+/// The rule behind a verdict. Prints as `rule 3 default.toml:41`, or `default`, and the reason if it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuleRef<'p> {
+    /// Which rule of the file, from 1; nothing for the default.
+    pub index: Option<u16>,
+    /// The policy file's name, without folders.
+    pub file: &'p str,
+    /// The line on which the rule starts; 0 for a default that the file does not state.
+    pub line: u32,
+    /// The rule's own words.
+    pub reason: Option<&'p str>,
+}
+
+impl fmt::Display for RuleRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.index {
+            Some(index) => write!(f, "rule {index} {}:{}", self.file, self.line)?,
+            None => f.write_str("default")?,
+        }
+        match self.reason {
+            Some(reason) => write!(f, ": {reason}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Policy {
+    /// The verdict on call `number` (x86-64 table) with these arguments. What the table does not hold is judged
+    /// by the default.
+    #[must_use]
+    pub fn judge(&self, number: u64, args: &[u64; 6]) -> Verdict<'_> {
+        let slot = usize::try_from(number).ok().and_then(|number| self.slots.get(number));
+        let rule = slot.map_or(DEFAULT_RULE, |slot| self.decide(slot, args));
+        self.verdict(rule)
+    }
+
+    /// The verdict of the default alone: for calls that are not in the x86-64 table at all.
+    #[must_use]
+    pub fn judge_unknown(&self) -> Verdict<'_> {
+        self.verdict(DEFAULT_RULE)
+    }
+
+    /// How many rules the file has, the default not counted.
+    #[must_use]
+    pub fn rule_count(&self) -> usize {
+        self.rules.len().saturating_sub(1)
+    }
+
+    fn decide(&self, slot: &Slot, args: &[u64; 6]) -> u16 {
+        if slot.clauses == 0 {
+            return slot.otherwise;
+        }
+        let clauses = run(&self.clauses, slot.first_clause, slot.clauses);
+        let deciding = clauses.iter().find(|clause| {
+            let conditions = run(&self.conditions, clause.first_condition, clause.conditions);
+            conditions.iter().all(|condition| condition.holds(args))
+        });
+        deciding.map_or(slot.otherwise, |clause| clause.rule)
+    }
+
+    fn verdict(&self, index: u16) -> Verdict<'_> {
+        let file = self.file.as_str();
+        match self.rules.get(usize::from(index)) {
+            Some(rule) => Verdict {
+                action: rule.action,
+                log: rule.log,
+                rule: RuleRef {
+                    index: (index != DEFAULT_RULE).then_some(index),
+                    file,
+                    line: rule.line,
+                    reason: rule.reason.as_deref(),
+                },
+            },
+            // The compiler makes no such index; if it did, the safe answer is the last one.
+            None => Verdict {
+                action: Action::Kill,
+                log: true,
+                rule: RuleRef { index: None, file, line: 0, reason: Some("the policy's table is damaged") },
+            },
+        }
+    }
+}
+
+/// `count` elements from `first` on; none if the list is shorter.
+fn run<T>(list: &[T], first: u32, count: u16) -> &[T] {
+    let range = usize::try_from(first).ok().map(|first| first..first.saturating_add(usize::from(count)));
+    range.and_then(|range| list.get(range)).unwrap_or(&[])
+}

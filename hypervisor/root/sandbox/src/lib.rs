@@ -1,0 +1,3 @@
+//! One sandbox, as seen from the root.
+#![no_std]
+#![forbid(unsafe_code)]

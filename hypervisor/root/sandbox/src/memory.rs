@@ -1,0 +1,409 @@
+//! A child's memory: which pages of the root are behind which guest physical page.
+//!
+//! Below `free_start` page by page (boot structures, the shim); from there on in blocks of
+//! [`BLOCK_PAGES`], backed with zeros when the child or a service first touches them.
+use alloc::vec::Vec;
+use core::marker::PhantomData;
+
+use guestmem::{GuestMemory, NotMapped, bytes_in_page};
+use tlfs::addr::{Gpa, PAGE_SIZE};
+
+use crate::layout::{BLOCK_PAGES, BLOCK_SIZE};
+
+const PAGE: usize = 4096;
+const _: () = assert!(PAGE as u64 == PAGE_SIZE);
+
+/// Pages of the root's memory that can be given to children.
+///
+/// A [`RootMemory::Run`] is the only way to such pages: an implementation makes none that overlap with each
+/// other or with anything else of the root, so that reading and writing through them is sound.
+pub trait RootMemory {
+    /// One page, or a block of [`BLOCK_PAGES`] contiguous ones.
+    type Run;
+
+    /// A page of zeros.
+    fn allocate_page(&mut self) -> Option<Self::Run>;
+    /// A block of zeros.
+    fn allocate_block(&mut self) -> Option<Self::Run>;
+    /// Takes pages back that nobody else can reach any more.
+    fn free(&mut self, run: Self::Run);
+    /// Pages that are free.
+    fn free_pages(&self) -> u64;
+
+    /// Page number of the first page of `run`.
+    fn page_number(&self, run: &Self::Run) -> u64;
+    /// Copies from `run`, starting `offset` bytes into it. The caller keeps within the run.
+    fn read(&self, run: &Self::Run, offset: usize, buf: &mut [u8]);
+    /// Copies to `run`, starting `offset` bytes into it. The caller keeps within the run.
+    fn write(&mut self, run: &mut Self::Run, offset: usize, data: &[u8]);
+
+    /// Hands a page to the hypervisor: its number, which [`RootMemory::take_back`] knows.
+    fn give_away(&mut self, page: Self::Run) -> u64;
+    /// A page that was given away is the root's again. False: it never was given away.
+    fn take_back(&mut self, page_number: u64) -> bool;
+
+    /// Page number of the page that `bytes` starts, if it is a whole page and can be mapped into children read-only.
+    fn shared_page(&self, bytes: &'static [u8]) -> Option<u64>;
+}
+
+/// What is behind a page below `free_start`.
+enum LowPage<R> {
+    Nothing,
+    Private(R),
+    Shared(&'static [u8]),
+}
+
+/// The pages of one child. Through [`ChildMemory::view`] it is a [`GuestMemory`].
+pub struct ChildMemory<R: RootMemory> {
+    low: Vec<LowPage<R::Run>>,
+    blocks: Vec<Option<R::Run>>,
+    free_start: u64,
+    /// Blocks that are backed, but not yet mapped into the partition.
+    pending: Vec<usize>,
+    pages: u64,
+    _root: PhantomData<R>,
+}
+
+/// Why a page could not be put into a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlaceError {
+    /// The root has no free page.
+    OutOfMemory,
+    /// The address is not where such a page may be, or something is there.
+    BadAddress,
+}
+
+/// Where an address leads.
+enum Place<'m, R> {
+    Run(&'m R, usize),
+    Shared(&'static [u8], usize),
+}
+
+impl<R: RootMemory> ChildMemory<R> {
+    /// No pages yet; addresses below `free_end` (both block aligned).
+    #[must_use]
+    pub fn new(free_start: u64, free_end: u64) -> Self {
+        let count = |bytes: u64| usize::try_from(bytes).unwrap_or(0);
+        let mut low = Vec::new();
+        low.resize_with(count(free_start / PAGE_SIZE), || LowPage::Nothing);
+        let mut blocks = Vec::new();
+        blocks.resize_with(count(free_end.saturating_sub(free_start) / BLOCK_SIZE), || None);
+        Self { low, blocks, free_start, pending: Vec::new(), pages: 0, _root: PhantomData }
+    }
+
+    /// This memory as a [`GuestMemory`].
+    pub fn view<'m>(&'m mut self, root: &'m mut R) -> View<'m, R> {
+        View { child: self, root }
+    }
+
+    /// Pages of the root that only this child has.
+    #[must_use]
+    pub fn private_pages(&self) -> u64 {
+        self.pages
+    }
+
+    /// Puts a page of zeros at `gpa`, below `free_start`. Its page number.
+    ///
+    /// # Errors
+    /// [`PlaceError`].
+    pub fn place_private(&mut self, gpa: u64, root: &mut R) -> Result<u64, PlaceError> {
+        let slot = self.empty_low(gpa)?;
+        let page = root.allocate_page().ok_or(PlaceError::OutOfMemory)?;
+        let number = root.page_number(&page);
+        *slot = LowPage::Private(page);
+        self.pages += 1;
+        Ok(number)
+    }
+
+    /// Puts the page `bytes` at `gpa`, below `free_start`, to be read only. Its page number.
+    ///
+    /// # Errors
+    /// [`PlaceError`].
+    pub fn place_shared(&mut self, gpa: u64, bytes: &'static [u8], root: &R) -> Result<u64, PlaceError> {
+        let slot = self.empty_low(gpa)?;
+        let number = root.shared_page(bytes).ok_or(PlaceError::BadAddress)?;
+        *slot = LowPage::Shared(bytes);
+        Ok(number)
+    }
+
+    /// The block of free memory that `gpa` is in.
+    #[must_use]
+    pub fn block_of(&self, gpa: u64) -> Option<usize> {
+        let index = usize::try_from(gpa.checked_sub(self.free_start)? / BLOCK_SIZE).ok()?;
+        (index < self.blocks.len()).then_some(index)
+    }
+
+    /// Whether a block is backed already.
+    #[must_use]
+    pub fn is_backed(&self, block: usize) -> bool {
+        matches!(self.blocks.get(block), Some(Some(_)))
+    }
+
+    /// Backs a block with zeros, if it is not backed yet, and notes that it has to be mapped.
+    ///
+    /// # Errors
+    /// [`PlaceError`].
+    pub fn back(&mut self, block: usize, root: &mut R) -> Result<(), PlaceError> {
+        let slot = self.blocks.get_mut(block).ok_or(PlaceError::BadAddress)?;
+        if slot.is_none() {
+            *slot = Some(root.allocate_block().ok_or(PlaceError::OutOfMemory)?);
+            self.pages += BLOCK_PAGES;
+            self.pending.push(block);
+        }
+        Ok(())
+    }
+
+    /// Whether blocks wait to be mapped.
+    #[must_use]
+    pub fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// A block that has to be mapped: its first GPA page number and its first page number in the root.
+    pub fn take_pending(&mut self, root: &R) -> Option<(u64, u64)> {
+        let block = self.pending.pop()?;
+        let run = self.blocks.get(block)?.as_ref()?;
+        let gpa_page = self.free_start / PAGE_SIZE + u64::try_from(block).ok()? * BLOCK_PAGES;
+        Some((gpa_page, root.page_number(run)))
+    }
+
+    /// Gives everything back to the root. The partition must be gone, or have nothing of it mapped any more.
+    pub fn release(self, root: &mut R) {
+        for page in self.low {
+            if let LowPage::Private(page) = page {
+                root.free(page);
+            }
+        }
+        for block in self.blocks.into_iter().flatten() {
+            root.free(block);
+        }
+    }
+
+    fn empty_low(&mut self, gpa: u64) -> Result<&mut LowPage<R::Run>, PlaceError> {
+        if !gpa.is_multiple_of(PAGE_SIZE) {
+            return Err(PlaceError::BadAddress);
+        }
+        let index = usize::try_from(gpa / PAGE_SIZE).map_err(|_| PlaceError::BadAddress)?;
+        match self.low.get_mut(index) {
+            Some(slot @ LowPage::Nothing) => Ok(slot),
+            _ => Err(PlaceError::BadAddress),
+        }
+    }
+
+    /// Where `gpa` leads, with the offset into that.
+    fn find(&self, gpa: u64) -> Option<Place<'_, R::Run>> {
+        if let Some(block) = self.block_of(gpa) {
+            let offset = usize::try_from((gpa - self.free_start) % BLOCK_SIZE).ok()?;
+            return Some(Place::Run(self.blocks.get(block)?.as_ref()?, offset));
+        }
+        let offset = usize::try_from(gpa % PAGE_SIZE).ok()?;
+        match self.low.get(usize::try_from(gpa / PAGE_SIZE).ok()?)? {
+            LowPage::Nothing => None,
+            LowPage::Private(page) => Some(Place::Run(page, offset)),
+            LowPage::Shared(bytes) => Some(Place::Shared(bytes, offset)),
+        }
+    }
+
+    /// The run behind `gpa` to write to, with the offset into it.
+    fn find_mut(&mut self, gpa: u64) -> Option<(&mut R::Run, usize)> {
+        if let Some(block) = self.block_of(gpa) {
+            let offset = usize::try_from((gpa - self.free_start) % BLOCK_SIZE).ok()?;
+            return Some((self.blocks.get_mut(block)?.as_mut()?, offset));
+        }
+        let offset = usize::try_from(gpa % PAGE_SIZE).ok()?;
+        match self.low.get_mut(usize::try_from(gpa / PAGE_SIZE).ok()?)? {
+            LowPage::Private(page) => Some((page, offset)),
+            LowPage::Nothing | LowPage::Shared(_) => None,
+        }
+    }
+}
+
+/// A child's memory together with the root's, to read and write it.
+pub struct View<'m, R: RootMemory> {
+    child: &'m mut ChildMemory<R>,
+    root: &'m mut R,
+}
+
+impl<R: RootMemory> GuestMemory for View<'_, R> {
+    fn read(&self, gpa: Gpa, buf: &mut [u8]) -> Result<(), NotMapped> {
+        let not_mapped = NotMapped { gpa };
+        let mut at = gpa.0;
+        let mut rest = buf;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at_mut(bytes_in_page(at, rest.len()));
+            match self.child.find(at).ok_or(not_mapped)? {
+                Place::Run(run, offset) => self.root.read(run, offset, now),
+                Place::Shared(bytes, offset) => {
+                    now.copy_from_slice(bytes.get(offset..offset + now.len()).ok_or(not_mapped)?);
+                }
+            }
+            at = step(at, now.len()).ok_or(not_mapped)?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, gpa: Gpa, data: &[u8]) -> Result<(), NotMapped> {
+        let not_mapped = NotMapped { gpa };
+        let mut at = gpa.0;
+        let mut rest = data;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(bytes_in_page(at, rest.len()));
+            if let Some(block) = self.child.block_of(at) {
+                // The shim may hand a page to a service that it has not touched itself.
+                self.child.back(block, self.root).map_err(|_| not_mapped)?;
+            }
+            let (run, offset) = self.child.find_mut(at).ok_or(not_mapped)?;
+            self.root.write(run, offset, now);
+            at = step(at, now.len()).ok_or(not_mapped)?;
+            rest = later;
+        }
+        Ok(())
+    }
+}
+
+/// `at` plus `len`; the very end of the address space has no memory.
+fn step(at: u64, len: usize) -> Option<u64> {
+    at.checked_add(u64::try_from(len).ok()?)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use alloc::boxed::Box;
+    use alloc::collections::{BTreeMap, BTreeSet};
+    use alloc::vec;
+
+    /// Root memory made of vectors; page numbers count up from 1000.
+    pub(crate) struct FakeRoot {
+        next: u64,
+        pub(crate) free: u64,
+        pub(crate) given: BTreeSet<u64>,
+        pub(crate) shared: BTreeMap<usize, u64>,
+    }
+
+    pub(crate) struct FakeRun {
+        page: u64,
+        bytes: Box<[u8]>,
+    }
+
+    impl FakeRoot {
+        pub(crate) fn new(free: u64) -> Self {
+            Self { next: 1000, free, given: BTreeSet::new(), shared: BTreeMap::new() }
+        }
+
+        fn allocate(&mut self, pages: u64) -> Option<FakeRun> {
+            self.free = self.free.checked_sub(pages)?;
+            let page = self.next;
+            self.next += pages;
+            Some(FakeRun { page, bytes: vec![0; usize::try_from(pages).unwrap() * PAGE].into() })
+        }
+    }
+
+    impl RootMemory for FakeRoot {
+        type Run = FakeRun;
+
+        fn allocate_page(&mut self) -> Option<FakeRun> {
+            self.allocate(1)
+        }
+        fn allocate_block(&mut self) -> Option<FakeRun> {
+            self.allocate(BLOCK_PAGES)
+        }
+        fn free(&mut self, run: FakeRun) {
+            self.free += u64::try_from(run.bytes.len() / PAGE).unwrap();
+        }
+        fn free_pages(&self) -> u64 {
+            self.free
+        }
+        fn page_number(&self, run: &FakeRun) -> u64 {
+            run.page
+        }
+        fn read(&self, run: &FakeRun, offset: usize, buf: &mut [u8]) {
+            buf.copy_from_slice(&run.bytes[offset..offset + buf.len()]);
+        }
+        fn write(&mut self, run: &mut FakeRun, offset: usize, data: &[u8]) {
+            run.bytes[offset..offset + data.len()].copy_from_slice(data);
+        }
+        fn give_away(&mut self, page: FakeRun) -> u64 {
+            self.given.insert(page.page);
+            page.page
+        }
+        fn take_back(&mut self, page_number: u64) -> bool {
+            let known = self.given.remove(&page_number);
+            self.free += u64::from(known);
+            known
+        }
+        fn shared_page(&self, bytes: &'static [u8]) -> Option<u64> {
+            (bytes.len() == PAGE).then_some(77)
+        }
+    }
+
+    const FREE_START: u64 = 0x1_0000;
+    const FREE_END: u64 = 0x5_0000;
+
+    #[test]
+    fn reads_and_writes_go_where_the_pages_are() {
+        let mut root = FakeRoot::new(100);
+        let mut child = ChildMemory::new(FREE_START, FREE_END);
+        child.place_private(0x1000, &mut root).unwrap();
+        child.place_private(0x2000, &mut root).unwrap();
+        let mut view = child.view(&mut root);
+        view.write(Gpa(0x1ffe), b"abcd").unwrap();
+        let mut buf = [0; 4];
+        view.read(Gpa(0x1ffe), &mut buf).unwrap();
+        assert_eq!(&buf, b"abcd");
+        assert_eq!(view.write(Gpa(0x2ffe), b"abcd"), Err(NotMapped { gpa: Gpa(0x2ffe) }));
+        assert_eq!(view.read(Gpa(0), &mut buf), Err(NotMapped { gpa: Gpa(0) }));
+        for gpa in [u64::MAX, u64::MAX - 1, 1 << 63, FREE_END] {
+            assert!(view.read(Gpa(gpa), &mut buf).is_err());
+            assert!(view.write(Gpa(gpa), &buf).is_err());
+        }
+        assert_eq!(child.private_pages(), 2);
+    }
+
+    #[test]
+    fn shared_pages_are_read_only() {
+        let mut root = FakeRoot::new(100);
+        let mut child = ChildMemory::new(FREE_START, FREE_END);
+        let page: &'static [u8] = Box::leak(vec![7; PAGE].into_boxed_slice());
+        assert_eq!(child.place_shared(0x3000, page, &root), Ok(77));
+        assert_eq!(child.place_shared(0x3000, page, &root), Err(PlaceError::BadAddress));
+        assert_eq!(child.place_shared(0x4000, &page[..8], &root), Err(PlaceError::BadAddress));
+        let mut view = child.view(&mut root);
+        let mut buf = [0; 2];
+        view.read(Gpa(0x3ffe), &mut buf).unwrap();
+        assert_eq!(buf, [7, 7]);
+        assert!(view.write(Gpa(0x3000), &buf).is_err());
+        assert_eq!(child.private_pages(), 0);
+    }
+
+    #[test]
+    fn free_memory_is_backed_by_writes_and_not_by_reads() {
+        let mut root = FakeRoot::new(40);
+        let mut child = ChildMemory::new(FREE_START, FREE_END);
+        let mut view = child.view(&mut root);
+        assert!(view.read(Gpa(FREE_START), &mut [0]).is_err());
+        view.write(Gpa(FREE_START + BLOCK_SIZE - 1), b"xy").unwrap();
+        assert_eq!(child.private_pages(), 2 * BLOCK_PAGES);
+        assert_eq!(child.take_pending(&root), Some((0x20, 1016)));
+        assert_eq!(child.take_pending(&root), Some((0x10, 1000)));
+        assert_eq!(child.take_pending(&root), None);
+        // No third block: eight pages are left.
+        assert_eq!(child.back(2, &mut root), Err(PlaceError::OutOfMemory));
+        assert_eq!(child.back(3, &mut root), Err(PlaceError::OutOfMemory));
+        assert_eq!(child.back(4, &mut root), Err(PlaceError::BadAddress));
+        child.release(&mut root);
+        assert_eq!(root.free, 40);
+    }
+
+    #[test]
+    fn pages_go_where_they_may_only() {
+        let mut root = FakeRoot::new(1);
+        let mut child = ChildMemory::new(FREE_START, FREE_END);
+        assert_eq!(child.place_private(0x1001, &mut root), Err(PlaceError::BadAddress));
+        assert_eq!(child.place_private(FREE_START, &mut root), Err(PlaceError::BadAddress));
+        assert_eq!(child.place_private(0x1000, &mut root), Ok(1000));
+        assert_eq!(child.place_private(0x1000, &mut root), Err(PlaceError::BadAddress));
+        assert_eq!(child.place_private(0x2000, &mut root), Err(PlaceError::OutOfMemory));
+    }
+}

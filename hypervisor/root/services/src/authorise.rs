@@ -1,0 +1,58 @@
+//! The place where rules on objects will be asked: every file request passes [`Authority::allow`] with the objects
+//! that it resolved to, before anything is done.
+//!
+//! The program's call was judged before the shim saw it. This second check holds against a shim that has been taken over: it
+//! does not rely on what the shim says it is doing, only on what the request would do.
+use files::{Errno, Ino, Stack};
+
+/// What a request is about to do with an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// Learn that a name exists, and its attributes.
+    Look,
+    /// Read a file's bytes, a link's target or a directory's names.
+    Read,
+    /// Change a file's bytes or length.
+    Write,
+    /// Open a file in order to execute it.
+    Execute,
+    /// Change attributes.
+    SetAttributes,
+    /// Make a name.
+    Create,
+    /// Take a name away.
+    Remove,
+}
+
+/// The object, by what the request names.
+#[derive(Clone, Copy, Debug)]
+pub enum Object<'a> {
+    /// A name in a directory; [`Stack::directory_path`] gives the directory's path.
+    Entry {
+        /// The directory.
+        dir: Ino,
+        /// The name in it. Not checked yet: it may be one that cannot exist.
+        name: &'a [u8],
+    },
+    /// An inode that was looked up before.
+    Inode(Ino),
+}
+
+/// Decides on resolved objects.
+pub trait Authority {
+    /// Whether the request may do this.
+    ///
+    /// # Errors
+    /// The error that the shim gets instead.
+    fn allow(&self, stack: &Stack<'_>, right: Right, object: Object<'_>) -> Result<(), Errno>;
+}
+
+/// Allows everything: what is in the stack is all there is to protect.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AllowAll;
+
+impl Authority for AllowAll {
+    fn allow(&self, _stack: &Stack<'_>, _right: Right, _object: Object<'_>) -> Result<(), Errno> {
+        Ok(())
+    }
+}

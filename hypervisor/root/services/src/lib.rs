@@ -1,0 +1,251 @@
+//! What the root does for a guest-shim: files, console, random bytes, waiting, ending.
+//!
+//! [`Services::serve`] takes one [`proto::ServiceRequest`] out of the child's memory, carries it out and puts the reply
+//! back. The shim may be hostile. Every byte of a request is copied once and then checked; what is refused gets an error
+//! reply or, where not even the frame is right, [`Served::Malformed`]. Nothing a request says makes this crate panic,
+//! loop or hold memory beyond the limits of [`files::Limits`] and [`Limits`].
+//!
+//! # The protocol, exactly
+//!
+//! A request's message is a `fuse_in_header` (`len` = the message's length; `total_extlen` 0), the opcode's arguments, and
+//! names, each ended by a NUL. Structures are Linux' `uapi/linux/fuse.h`, protocol 7.40. `uid` and `gid` of the header
+//! are those that mode bits are checked against. The reply is a `fuse_out_header` (`len` of the reply, `error` 0 or
+//! −errno, the request's `unique`) and, if `error` is 0, the body below. **Every** opcode has a reply, FORGET too.
+//!
+//! *Segments* carry bulk data. Those of a request are filled or read in order, as one run of bytes. A request whose
+//! `size` is larger than its segments gets EINVAL; a segment that is not the child's memory ends the transfer there
+//! (EFAULT if it is the first). Requests that use no segments ignore them.
+//!
+//! | opcode | arguments | reply | segments and remarks |
+//! |---|---|---|---|
+//! | INIT | `fuse_init_in` | `fuse_init_out` | optional; tells limits and flags |
+//! | LOOKUP | name | `fuse_entry_out` | `.` and `..` allowed; counts one lookup of the node. A missing name is ENOENT, not node 0 |
+//! | FORGET | `fuse_forget_in` | nothing | |
+//! | BATCH_FORGET | `fuse_batch_forget_in`, `fuse_forget_one` × count | nothing | |
+//! | GETATTR | `fuse_getattr_in` | `fuse_attr_out` | with FUSE_GETATTR_FH of the handle's file |
+//! | SETATTR | `fuse_setattr_in` | `fuse_attr_out` | FATTR_FH with a handle open for writing: no further check to cut. FATTR_CTIME is ignored |
+//! | READLINK | none | the target, no NUL | |
+//! | SYMLINK | name, target | `fuse_entry_out` | counts one lookup |
+//! | MKNOD | `fuse_mknod_in`, name | `fuse_entry_out` | regular files, fifos, sockets; devices are EPERM. `mode` has the umask applied already (`umask` is ignored, here and below). Counts one lookup |
+//! | MKDIR | `fuse_mkdir_in`, name | `fuse_entry_out` | counts one lookup |
+//! | UNLINK, RMDIR | name | nothing | |
+//! | RENAME | `fuse_rename_in`, old name, new name | nothing | |
+//! | RENAME2 | `fuse_rename2_in`, old name, new name | nothing | RENAME_NOREPLACE or RENAME_EXCHANGE |
+//! | LINK | `fuse_link_in`, name | `fuse_entry_out` | the header's node is the directory; counts one lookup |
+//! | OPEN | `fuse_open_in` | `fuse_open_out` | `flags`: access mode, O_TRUNC, O_DIRECTORY; bit 0x20 (`__FMODE_EXEC`): opened to be executed, which asks for X instead of R. O_CREAT is EINVAL |
+//! | CREATE | `fuse_create_in`, name | `fuse_entry_out`, `fuse_open_out` | opens what exists unless O_EXCL; counts one lookup |
+//! | READ | `fuse_read_in` | `fuse_write_out`: bytes read | to segments; 0 at the end |
+//! | WRITE | `fuse_write_in` | `fuse_write_out`: bytes written | from segments; no data behind the arguments. O_APPEND in `flags`: at the end, `offset` is ignored |
+//! | LSEEK | `fuse_lseek_in` | `fuse_lseek_out` | SEEK_DATA, SEEK_HOLE; the others need no server |
+//! | FALLOCATE | `fuse_fallocate_in` | nothing | mode 0, KEEP_SIZE, PUNCH_HOLE with KEEP_SIZE |
+//! | FLUSH, FSYNC, FSYNCDIR | `fuse_flush_in`, `fuse_fsync_in` | nothing | there is nothing to write back |
+//! | RELEASE, RELEASEDIR | `fuse_release_in` | nothing | |
+//! | OPENDIR | `fuse_open_in` | `fuse_open_out` | |
+//! | READDIR | `fuse_read_in` | `fuse_dirent`s, each padded to 8 bytes | in the reply body: at most `size` bytes, at most [`MAX_BODY`]; nothing at the end; EINVAL if not even one entry fits. `offset`: 0 or the `off` of the last entry |
+//! | READDIRPLUS | `fuse_read_in` | `fuse_direntplus`, likewise | counts one lookup of each entry but `.` and `..` (which have node 0) |
+//! | ACCESS | `fuse_access_in` | nothing | |
+//! | STATFS | none | `fuse_statfs_out` | |
+//! | SETXATTR, GETXATTR, LISTXATTR, REMOVEXATTR | any | EOPNOTSUPP | |
+//! | others | | ENOSYS | |
+//!
+//! Nodes: the root is 1, others must have been looked up and not forgotten, else ESTALE. `generation` is always 0: no number
+//! is used twice. Validity times are `u64::MAX` seconds: nobody but the shim itself changes the files, so it may keep what
+//! it was told until its own requests change it. `nodeid` of handle requests is ignored; the handle counts.
+//!
+//! Cordon's own opcodes and their structures are in [`proto::op`]:
+//!
+//! | opcode | arguments | reply | segments and remarks |
+//! |---|---|---|---|
+//! | CONSOLE_WRITE | `ConsoleIo` (stream 1 or 2) | `Count` | from segments, all of them |
+//! | CONSOLE_READ | `ConsoleIo` (stream 0) | `Count` | to segments, as much as is there; EAGAIN if nothing, 0 at the end |
+//! | WINDOW_SIZE | none | `WindowSize` | ENOTTY without a terminal |
+//! | RANDOM | none | `Count` | fills all segments |
+//! | WAIT | `Wait` | `Woken` | the reply is written by [`Services::finish_wait`]; unknown event bits are EINVAL |
+//! | STARTED | none | nothing | |
+//! | NOT_STARTED | `NotStarted`, text | nothing | `code` 126 or 127, else EINVAL |
+//! | EXIT | `Exit` | nothing | `status` at most 255, `signal` at most 64, else EINVAL |
+//! | SHIM_PANIC | text | nothing | |
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod authorise;
+mod console;
+mod entropy;
+mod fuse;
+mod process;
+mod request;
+mod segments;
+#[cfg(test)]
+mod tests;
+
+use alloc::string::String;
+
+use files::{Errno, Stack, Timestamp};
+use guestmem::GuestMemory;
+use proto::op;
+use tlfs::addr::Gpa;
+
+pub use authorise::{AllowAll, Authority, Object, Right};
+pub use console::{Console, ConsoleRead, Stream};
+pub use entropy::Entropy;
+pub use request::MAX_BODY;
+
+use fuse::FileService;
+use request::{Bodies, Request};
+
+/// Bounds of what a shim may hold, beside those of [`files::Limits`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Files and directories open at a time.
+    pub handles: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { handles: 1 << 16 }
+    }
+}
+
+/// What came of a request. In the cases other than `Replied`, `Wait` and `Started` the VP is not run again.
+#[derive(Clone, Debug)]
+pub enum Served {
+    /// The reply is in place, be it an error: the shim goes on.
+    Replied,
+    /// The shim waits: run it again when this is due, after [`Services::finish_wait`].
+    Wait(op::Wait),
+    /// The program has ended.
+    Exited(op::Exit),
+    /// The program's first instruction comes next; replied.
+    Started,
+    /// The program could not be started.
+    NotStarted {
+        /// What a shell would exit with: 126 or 127.
+        code: u8,
+        /// The errno that execve would have given.
+        errno: u32,
+        /// The shim's words, cleaned of control characters.
+        reason: String,
+    },
+    /// The shim gave up by itself.
+    ShimPanic {
+        /// Its words, cleaned of control characters.
+        text: String,
+    },
+    /// The request broke the frame that an honest shim always keeps; `reply_len` is 0, if it could be written.
+    Malformed {
+        /// What was wrong.
+        reason: String,
+    },
+}
+
+/// The devices behind the services, and the time: what the caller lends for one request.
+struct Lent<'a, M> {
+    memory: &'a mut M,
+    console: &'a mut dyn Console,
+    entropy: &'a mut dyn Entropy,
+}
+
+/// How a request that was understood ended.
+enum Outcome {
+    /// With so many bytes of reply body.
+    Reply(usize),
+    /// Without a reply yet, or for good.
+    Ended(Served),
+}
+
+/// The services for one sandbox.
+#[derive(Debug)]
+pub struct Services<'t, A = AllowAll> {
+    files: FileService<'t, A>,
+    bodies: Bodies,
+    /// `unique` of the wait that is not answered yet.
+    waiting: Option<u64>,
+}
+
+impl<'t> Services<'t> {
+    /// Services over these files that allow whatever they can do.
+    #[must_use]
+    pub fn new(stack: Stack<'t>, limits: Limits) -> Self {
+        Self::with_authority(stack, limits, AllowAll)
+    }
+}
+
+impl<'t, A: Authority> Services<'t, A> {
+    /// Services over these files, each request subject to `authority`.
+    #[must_use]
+    pub fn with_authority(stack: Stack<'t>, limits: Limits, authority: A) -> Self {
+        Self { files: FileService::new(stack, limits.handles, authority), bodies: Bodies::new(), waiting: None }
+    }
+
+    /// The files as they are.
+    #[must_use]
+    pub fn stack(&self) -> &Stack<'t> {
+        self.files.stack()
+    }
+
+    /// Carries out the request in the service pages at `service_gpa`. `now` is CLOCK_REALTIME.
+    pub fn serve<M: GuestMemory>(
+        &mut self,
+        service_gpa: Gpa,
+        memory: &mut M,
+        console: &mut dyn Console,
+        entropy: &mut dyn Entropy,
+        now: Timestamp,
+    ) -> Served {
+        let request = match Request::read(service_gpa, memory, &mut self.bodies) {
+            Ok(request) => request,
+            Err(reason) => return request::refuse(service_gpa, memory, reason),
+        };
+        let mut lent = Lent { memory, console, entropy };
+        let outcome = self.dispatch(&request, &mut lent, now);
+        let served = match &outcome {
+            Ok(Outcome::Reply(_)) if request.opcode() == op::STARTED => Served::Started,
+            Ok(Outcome::Reply(_)) | Err(_) => Served::Replied,
+            Ok(Outcome::Ended(served)) => return served.clone(),
+        };
+        let result = outcome.map(|outcome| if let Outcome::Reply(len) = outcome { len } else { 0 });
+        match request::reply(service_gpa, lent.memory, request.unique(), result, &mut self.bodies) {
+            Ok(()) => served,
+            Err(reason) => Served::Malformed { reason: reason.into() },
+        }
+    }
+
+    /// Answers the [`Served::Wait`] that `serve` gave last. Does nothing if there is none.
+    pub fn finish_wait<M: GuestMemory>(&mut self, service_gpa: Gpa, memory: &mut M, woken: op::Woken) {
+        let Some(unique) = self.waiting.take() else { return };
+        let len = self.bodies.put(&woken);
+        // The service pages were readable when the wait began; if the shim took them away, it never sees its answer.
+        let _ = request::reply(service_gpa, memory, unique, len, &mut self.bodies);
+    }
+
+    fn dispatch<M: GuestMemory>(
+        &mut self,
+        request: &Request,
+        lent: &mut Lent<'_, M>,
+        now: Timestamp,
+    ) -> Result<Outcome, Errno> {
+        let bodies = &mut self.bodies;
+        let ended = |served| Ok(Outcome::Ended(served));
+        match request.opcode() {
+            op::CONSOLE_WRITE => console::write(request, lent.memory, lent.console, bodies),
+            op::CONSOLE_READ => console::read(request, lent.memory, lent.console, bodies),
+            op::WINDOW_SIZE => console::window(lent.console, bodies),
+            op::RANDOM => entropy::random(request, lent.memory, lent.entropy, bodies),
+            op::WAIT => {
+                let wait = process::wait(bodies)?;
+                self.waiting = Some(request.unique());
+                return ended(Served::Wait(wait));
+            }
+            op::STARTED => Ok(0),
+            op::EXIT => return ended(Served::Exited(process::exit(bodies)?)),
+            op::NOT_STARTED => return ended(process::not_started(bodies)?),
+            op::SHIM_PANIC => return ended(process::shim_panic(bodies)),
+            _ => self.files.serve(request, lent.memory, bodies, now),
+        }
+        .map(Outcome::Reply)
+    }
+}

@@ -1,0 +1,197 @@
+//! The command line.
+use crate::exit;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Run untrusted Linux programs in partitions of their own; build, test and measure Cordon.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Run(RunOptions),
+}
+
+/// Run an unmodified Linux program in its own partition, each system call judged first.
+///
+/// The program sees a tree of files made of: the program itself, its ELF interpreter and the libraries that
+/// it needs; every argument that names a regular file here (read-only, at the same path); the content of each
+/// --layer; and empty /dev, /etc, /proc and /tmp. What it writes stays in memory and is gone at the end.
+#[derive(Debug, Args)]
+#[command(after_help = exit::HELP)]
+pub(crate) struct RunOptions {
+    /// The policy file [default: policies/default.toml of this repository]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+
+    /// Lay the content of DIR over the program's / (again and again, in this order)
+    #[arg(long = "layer", value_name = "DIR")]
+    pub(crate) layers: Vec<PathBuf>,
+
+    /// Set a variable of the program's environment, which else is PATH and HOME (and TERM at a terminal) only
+    #[arg(long = "env", value_name = "K=V")]
+    pub(crate) env: Vec<OsString>,
+
+    /// Working directory of the program [default: the present one]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cwd: Option<PathBuf>,
+
+    /// Do not pack the files that arguments name
+    #[arg(long)]
+    pub(crate) no_arg_files: bool,
+
+    /// Print one line for each system call, to standard error or to FILE
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
+    pub(crate) trace: Option<PathBuf>,
+
+    /// Print the figures of the run at its end
+    #[arg(long)]
+    pub(crate) stats: bool,
+
+    /// Memory of the sandbox: a number of MiB, or with a suffix K, M or G
+    #[arg(long, value_name = "M", default_value = "256M", value_parser = parse_memory)]
+    pub(crate) memory: u64,
+
+    /// End the program after S seconds (fractions allowed)
+    #[arg(long, value_name = "S", value_parser = parse_seconds)]
+    pub(crate) timeout: Option<u64>,
+
+    /// What carries the machine out; `auto` takes kvm where the processor has SVM and the kernel nests it, else tcg
+    #[arg(long, value_enum, default_value_t = Accel::Auto)]
+    pub(crate) accel: Accel,
+
+    /// Say what is done: images, files packed, QEMU's command line
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+
+    /// Use the images as they are, without asking cargo whether they are fresh
+    #[arg(long)]
+    pub(crate) no_build: bool,
+
+    /// Pass one more argument to QEMU (may be repeated)
+    #[arg(long = "qemu-arg", value_name = "ARG", allow_hyphen_values = true)]
+    pub(crate) qemu_args: Vec<OsString>,
+
+    /// Add words to the boot command line, such as `bench=switch`
+    #[arg(long, value_name = "WORDS", default_value = "", hide = true)]
+    pub(crate) append: String,
+
+    /// Keep the directory of the run (bundle, logs) and say where it is
+    #[arg(long)]
+    pub(crate) keep: bool,
+
+    /// The program (found like a shell finds it) and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_names = ["BINARY", "ARGS"])]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// What carries the machine out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Accel {
+    /// kvm where it surely works, else tcg.
+    Auto,
+    /// Emulation: works everywhere.
+    Tcg,
+    /// Linux KVM with nested SVM.
+    Kvm,
+    /// Windows Hypervisor Platform: passed through, untried.
+    Whpx,
+}
+
+/// Smallest sandbox, in bytes.
+const MIN_MEMORY: u64 = 4 << 20;
+/// Largest sandbox, in bytes.
+const MAX_MEMORY: u64 = 256 << 30;
+
+/// Reads a memory size: MiB, or bytes with a suffix.
+fn parse_memory(text: &str) -> Result<u64, String> {
+    let (digits, unit) = match text.char_indices().last() {
+        Some((i, 'k' | 'K')) => (&text[..i], 1u64 << 10),
+        Some((i, 'm' | 'M')) => (&text[..i], 1 << 20),
+        Some((i, 'g' | 'G')) => (&text[..i], 1 << 30),
+        _ => (text, 1 << 20),
+    };
+    let bytes = digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|n| n.checked_mul(unit))
+        .ok_or_else(|| format!("`{text}` is not a memory size; write for example 64M or 1G"))?;
+    if !(MIN_MEMORY..=MAX_MEMORY).contains(&bytes) {
+        return Err(format!(
+            "{text} is out of range; a sandbox has 4M to 256G of memory"
+        ));
+    }
+    Ok(bytes / 4096 * 4096)
+}
+
+/// Reads a number of seconds, with a fraction or without, as milliseconds.
+fn parse_seconds(text: &str) -> Result<u64, String> {
+    let wrong = || format!("`{text}` is not a time; write seconds above 0, for example 10 or 0.5");
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) || fraction.len() > 3 {
+        return Err(wrong());
+    }
+    let millis: u64 = format!("{whole}{fraction:0<3}")
+        .parse()
+        .map_err(|_| wrong())?;
+    // A day is far beyond any use and keeps all later arithmetic small.
+    if millis == 0 || millis > 86_400_000 {
+        return Err(wrong());
+    }
+    Ok(millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn memory_sizes() {
+        assert_eq!(parse_memory("64"), Ok(64 << 20));
+        assert_eq!(parse_memory("64M"), Ok(64 << 20));
+        assert_eq!(parse_memory("1g"), Ok(1 << 30));
+        assert_eq!(parse_memory("8192K"), Ok(8 << 20));
+        for bad in ["", "M", "x", "1", "-5M", "99999G", "18446744073709551615G"] {
+            assert!(parse_memory(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn times() {
+        assert_eq!(parse_seconds("10"), Ok(10_000));
+        assert_eq!(parse_seconds("0.5"), Ok(500));
+        assert_eq!(parse_seconds("1.25"), Ok(1_250));
+        for bad in [
+            "",
+            "0",
+            "0.0",
+            "-1",
+            "1e3",
+            "1.2345",
+            "x",
+            "999999999999999999999",
+        ] {
+            assert!(parse_seconds(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn options_after_the_program_are_the_programs() {
+        let cli = Cli::try_parse_from(["xtask", "run", "--stats", "ls", "--trace", "-l"]).unwrap();
+        let Command::Run(options) = cli.command;
+        assert!(options.stats && options.trace.is_none());
+        assert_eq!(options.command, ["ls", "--trace", "-l"]);
+    }
+}

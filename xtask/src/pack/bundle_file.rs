@@ -1,0 +1,213 @@
+//! Writing the boot bundle: the root image, the shim, the policy, the parameters and the tree, each at its place.
+use super::tree::{HostFile, Kind, Node, Tree};
+use crate::images::RootImage;
+use anyhow::{Context, Result, bail, ensure};
+use bundle::{
+    ALIGN, BUNDLE_MAGIC, BundleHeader, PAYLOAD_MAGIC, PayloadHeader, RunConfig, Section, TreeEntry,
+    TreeIndex, TreeNode, section_kind,
+};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use zerocopy::IntoBytes;
+
+/// All that goes into a bundle.
+pub(crate) struct Contents<'a> {
+    /// The root partition's image.
+    pub(crate) root: &'a RootImage,
+    /// The flat shim.
+    pub(crate) shim: &'a [u8],
+    /// The policy's text.
+    pub(crate) policy: &'a str,
+    /// What to run.
+    pub(crate) run: &'a RunConfig,
+    /// Its files.
+    pub(crate) tree: &'a Tree,
+}
+
+/// Writes the bundle to `path` and returns its length in bytes.
+pub(crate) fn write(path: &Path, contents: &Contents<'_>) -> Result<u64> {
+    let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+    let mut out = BufWriter::new(file);
+    write_to(&mut out, contents).with_context(|| "cannot write the boot bundle")
+}
+
+/// The bytes of a section that is not the tree's data.
+type Part<'a> = (u32, std::borrow::Cow<'a, [u8]>);
+
+fn write_to(out: &mut (impl Write + Seek), contents: &Contents<'_>) -> Result<u64> {
+    let (index, files) = index(contents.tree)?;
+    let parts: [Part<'_>; 4] = [
+        (section_kind::SHIM, contents.shim.into()),
+        (section_kind::POLICY, contents.policy.as_bytes().into()),
+        (
+            section_kind::RUN,
+            postcard::to_allocvec(contents.run)?.into(),
+        ),
+        (
+            section_kind::TREE_INDEX,
+            postcard::to_allocvec(&index)?.into(),
+        ),
+    ];
+    let data_len = files.last().map_or(0, |(offset, file)| offset + file.len);
+    let (sections, payload_len) = lay_out(&parts, data_len);
+
+    let root_offset = ALIGN;
+    let payload_offset = align(root_offset + contents.root.bytes.len() as u64);
+    let header = BundleHeader {
+        magic: BUNDLE_MAGIC,
+        root_gpa: contents.root.gpa,
+        root_offset,
+        root_len: contents.root.bytes.len() as u64,
+        root_mem_len: contents.root.mem_len,
+        root_entry: contents.root.entry,
+        payload_offset,
+        payload_len,
+    };
+    out.write_all(header.as_bytes())?;
+    pad_to(out, root_offset)?;
+    out.write_all(&contents.root.bytes)?;
+    pad_to(out, payload_offset)?;
+    let payload = PayloadHeader {
+        magic: PAYLOAD_MAGIC,
+        section_count: u32::try_from(sections.len())?,
+        reserved: 0,
+    };
+    out.write_all(payload.as_bytes())?;
+    out.write_all(sections.as_bytes())?;
+    for ((_, bytes), section) in parts.iter().zip(&sections) {
+        pad_to(out, payload_offset + section.offset)?;
+        out.write_all(bytes)?;
+    }
+    let data_offset = sections.last().map_or(0, |section| section.offset);
+    for (offset, file) in &files {
+        pad_to(out, payload_offset + data_offset + offset)?;
+        copy_file(out, file)?;
+    }
+    let end = payload_offset + payload_len;
+    pad_to(out, end)?;
+    out.flush()?;
+    Ok(end)
+}
+
+/// Where each section goes, the tree's data last; and the payload's length, a whole number of pages.
+fn lay_out(parts: &[Part<'_>], data_len: u64) -> (Vec<Section>, u64) {
+    let count = parts.len() + 1;
+    let mut next = align((size_of::<PayloadHeader>() + count * size_of::<Section>()) as u64);
+    let lengths = parts
+        .iter()
+        .map(|(kind, bytes)| (*kind, bytes.len() as u64));
+    let sections = lengths
+        .chain([(section_kind::TREE_DATA, data_len)])
+        .map(|(kind, len)| {
+            let offset = next;
+            next = align(offset + len);
+            Section {
+                kind,
+                reserved: 0,
+                offset,
+                len,
+            }
+        })
+        .collect();
+    (sections, next)
+}
+
+/// The index of the tree, and the files with their offsets in the data section.
+fn index(tree: &Tree) -> Result<(TreeIndex, Vec<(u64, &HostFile)>)> {
+    let mut indexer = Indexer::default();
+    indexer.add(0, b"", tree.root())?;
+    Ok((
+        TreeIndex {
+            entries: indexer.entries,
+        },
+        indexer.files,
+    ))
+}
+
+/// Numbers the entries and places the files.
+#[derive(Default)]
+struct Indexer<'t> {
+    entries: Vec<TreeEntry>,
+    files: Vec<(u64, &'t HostFile)>,
+    placed: BTreeMap<(u64, u64), u64>,
+    next_offset: u64,
+}
+
+impl<'t> Indexer<'t> {
+    /// Adds a node and all below it, in the order of the names.
+    fn add(&mut self, parent: u32, name: &[u8], node: &'t Node) -> Result<()> {
+        let number = u32::try_from(self.entries.len()).context("too many files")?;
+        let packed = match &node.kind {
+            Kind::Directory(_) => TreeNode::Directory,
+            Kind::Symlink(target) => TreeNode::Symlink {
+                target: target.clone(),
+            },
+            Kind::File(file) => TreeNode::File {
+                offset: self.place(file),
+                len: file.len,
+            },
+        };
+        self.entries.push(TreeEntry {
+            parent,
+            name: name.to_vec(),
+            mode: node.meta.mode,
+            uid: node.meta.uid,
+            gid: node.meta.gid,
+            mtime: node.meta.mtime,
+            node: packed,
+        });
+        if let Kind::Directory(entries) = &node.kind {
+            for (name, node) in entries {
+                self.add(number, name, node)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The offset of a file's bytes; a second name of the same file shares them.
+    fn place(&mut self, file: &'t HostFile) -> u64 {
+        if let Some(offset) = self.placed.get(&file.id) {
+            return *offset;
+        }
+        let offset = self.next_offset;
+        self.next_offset = align(offset + file.len);
+        self.placed.insert(file.id, offset);
+        self.files.push((offset, file));
+        offset
+    }
+}
+
+/// Copies a file's bytes; it must still be as long as it was when the index was made.
+fn copy_file(out: &mut impl Write, file: &HostFile) -> Result<()> {
+    let what = || format!("cannot pack {}", file.path.display());
+    let source = File::open(&file.path).with_context(what)?;
+    let copied = io::copy(&mut source.take(file.len), out).with_context(what)?;
+    ensure!(
+        copied == file.len,
+        "{} became shorter while it was packed",
+        file.path.display()
+    );
+    Ok(())
+}
+
+/// Fills up with zeros to the position `end`.
+fn pad_to(out: &mut (impl Write + Seek), end: u64) -> Result<()> {
+    let here = out.stream_position()?;
+    let Some(gap) = end.checked_sub(here) else {
+        bail!("two parts of the bundle overlap");
+    };
+    if gap < ALIGN {
+        out.write_all(&[0; ALIGN as usize][..usize::try_from(gap)?])?;
+    } else {
+        out.seek(SeekFrom::Start(end - 1))?;
+        out.write_all(&[0])?;
+    }
+    Ok(())
+}
+
+/// Rounds up to [`ALIGN`].
+const fn align(n: u64) -> u64 {
+    n.next_multiple_of(ALIGN)
+}

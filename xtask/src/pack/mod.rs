@@ -1,0 +1,171 @@
+//! The program and its files: what was named on the command line, found on the host and packed for the machine.
+mod bundle_file;
+mod libraries;
+mod program;
+mod tree;
+
+pub(crate) use bundle_file::{Contents, write};
+pub(crate) use tree::Tree;
+
+use tree::Found;
+
+use crate::exit::{CANNOT_EXECUTE, Failure, NOT_FOUND};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// What to pack.
+#[derive(Debug)]
+pub(crate) struct Request<'a> {
+    /// The program and its arguments, as on the command line.
+    pub(crate) command: &'a [OsString],
+    /// Directories to lay over the root.
+    pub(crate) layers: &'a [PathBuf],
+    /// Working directory: what relative names start from.
+    pub(crate) cwd: &'a Path,
+    /// `PATH`, for a program named without a slash.
+    pub(crate) search_path: &'a OsStr,
+    /// `LD_LIBRARY_PATH` that the program will see.
+    pub(crate) library_path: Option<&'a OsStr>,
+    /// Pack the files that arguments name.
+    pub(crate) arg_files: bool,
+}
+
+/// What was packed.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    /// The tree.
+    pub(crate) tree: Tree,
+    /// The program's path in it.
+    pub(crate) program: PathBuf,
+}
+
+/// Trees of the host that are no files but windows into its kernel: arguments never pack from them.
+const KERNEL_TREES: [&str; 3] = ["/dev", "/proc", "/sys"];
+
+/// Packs. Warnings go to standard error.
+pub(crate) fn pack(request: &Request<'_>) -> Result<Packed, Failure> {
+    let mut tree = Tree::new();
+    for layer in request.layers {
+        for path in tree.lay_over(layer)? {
+            warn(&format!(
+                "{} is a device, socket or pipe: left out",
+                path.display()
+            ));
+        }
+    }
+    let library_path = request
+        .library_path
+        .map(|list| program::split_colons(list.as_bytes()))
+        .unwrap_or_default();
+    let (program, arguments) = request
+        .command
+        .split_first()
+        .ok_or_else(|| Failure::early("no program was named"))?;
+    let program = locate(&tree, program, request)?;
+    import_program(&mut tree, &program, &library_path)?;
+    if request.arg_files {
+        for argument in arguments {
+            import_argument(&mut tree, argument, request.cwd, &library_path);
+        }
+    }
+    // The working directory exists, whatever it holds; where it cannot be looked at, the program starts without it.
+    if let Err(error) = tree.import(request.cwd) {
+        warn(&format!("{error:#}"));
+    }
+    Ok(Packed { tree, program })
+}
+
+/// Finds the program as a shell does: by its path, or by name in `PATH`.
+fn locate(tree: &Tree, name: &OsStr, request: &Request<'_>) -> Result<PathBuf, Failure> {
+    if name.as_bytes().contains(&b'/') {
+        return Ok(request.cwd.join(name));
+    }
+    let mut refused = None;
+    for directory in std::env::split_paths(request.search_path) {
+        let path = request.cwd.join(directory).join(name);
+        if let Ok(Found::File { meta, .. }) = tree.find(&path) {
+            if meta.mode & 0o111 != 0 {
+                return Ok(path);
+            }
+            refused.get_or_insert(path);
+        }
+    }
+    refused.ok_or_else(|| {
+        Failure::new(
+            NOT_FOUND,
+            format!("{}: command not found", name.to_string_lossy()),
+        )
+    })
+}
+
+/// Takes the program in, with all that it needs to start.
+fn import_program(tree: &mut Tree, path: &Path, library_path: &[Vec<u8>]) -> Result<(), Failure> {
+    let cannot = |why: &str| Failure::new(CANNOT_EXECUTE, format!("{}: {why}", path.display()));
+    let (file, meta, real) = match tree.import(path)? {
+        Found::File { file, meta, path } => (file, meta, path),
+        Found::Directory => return Err(cannot("is a directory")),
+        Found::Special => return Err(cannot("is not a regular file")),
+        Found::Missing => {
+            return Err(Failure::new(
+                NOT_FOUND,
+                format!("{}: no such file", path.display()),
+            ));
+        }
+    };
+    if meta.mode & 0o111 == 0 {
+        return Err(cannot("permission denied (it is not executable)"));
+    }
+    if let Err(error) = std::fs::File::open(&file.path) {
+        return Err(cannot(&format!("cannot be read: {error}")));
+    }
+    for name in libraries::import_needs(tree, &file, &real, library_path)? {
+        warn(&format!(
+            "{}, which {} needs, was not found",
+            name,
+            path.display()
+        ));
+    }
+    Ok(libraries::import_script_interpreter(
+        tree,
+        &file,
+        library_path,
+    )?)
+}
+
+/// Takes in the regular file that an argument names, if it names one; an executable comes with its libraries.
+fn import_argument(tree: &mut Tree, argument: &OsStr, cwd: &Path, library_path: &[Vec<u8>]) {
+    if argument.is_empty() || argument.as_bytes().starts_with(b"-") {
+        return;
+    }
+    let path = cwd.join(argument);
+    let Ok(Found::File {
+        file,
+        meta,
+        path: real,
+    }) = tree.find(&path)
+    else {
+        return;
+    };
+    if KERNEL_TREES.iter().any(|top| real.starts_with(top)) {
+        return;
+    }
+    if let Err(error) = std::fs::File::open(&file.path) {
+        warn(&format!("{} is not packed: {error}", path.display()));
+        return;
+    }
+    let imported = tree.import(&path).and_then(|_| {
+        if meta.mode & 0o111 != 0 {
+            libraries::import_needs(tree, &file, &real, library_path)?;
+        }
+        Ok(())
+    });
+    if let Err(error) = imported {
+        warn(&format!("{} is not packed: {error:#}", path.display()));
+    }
+}
+
+/// A line for the user that does not stop anything.
+fn warn(message: &str) {
+    eprintln!("cordon: warning: {message}");
+}

@@ -1,0 +1,394 @@
+//! The read-only tree while it is put together.
+//!
+//! A [`Tree`] starts with the layers and is then completed from the host's files, one named path at a time: what the tree has
+//! hides what the host has. Links on the way are kept as links, so that every path that leads
+//! to a file here leads to it there.
+use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::{self, Metadata};
+use std::io::ErrorKind;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Component, Path, PathBuf};
+
+/// Links followed before a path counts as a loop, as on Linux.
+const MAX_LINKS: u32 = 40;
+
+/// Permissions, owner and time of a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Meta {
+    /// Permission bits.
+    pub(crate) mode: u32,
+    /// Owner.
+    pub(crate) uid: u32,
+    /// Group.
+    pub(crate) gid: u32,
+    /// Seconds since the epoch.
+    pub(crate) mtime: i64,
+}
+
+impl Meta {
+    /// As the host has it.
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        Self {
+            mode: metadata.mode() & 0o7777,
+            uid: metadata.uid(),
+            gid: metadata.gid(),
+            mtime: metadata.mtime(),
+        }
+    }
+
+    /// Of a directory that the packer makes up.
+    const fn made_up(mode: u32) -> Self {
+        Self {
+            mode,
+            uid: 0,
+            gid: 0,
+            mtime: 0,
+        }
+    }
+}
+
+/// What a name stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A directory and what is in it.
+    Directory(BTreeMap<Vec<u8>, Node>),
+    /// A regular file of the host.
+    File(HostFile),
+    /// A link and where it points.
+    Symlink(Vec<u8>),
+}
+
+/// A regular file of the host whose bytes are to be packed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HostFile {
+    /// Where it is on the host.
+    pub(crate) path: PathBuf,
+    /// Its length when it was looked at.
+    pub(crate) len: u64,
+    /// Device and inode: two names of one file are packed once.
+    pub(crate) id: (u64, u64),
+}
+
+/// A file with its metadata.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Node {
+    /// Its metadata.
+    pub(crate) meta: Meta,
+    /// What it is.
+    pub(crate) kind: Kind,
+}
+
+/// Where a path leads, links resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// A directory.
+    Directory,
+    /// A regular file, its metadata, and its path without links.
+    File {
+        /// Where its bytes are on the host.
+        file: HostFile,
+        /// Its metadata.
+        meta: Meta,
+        /// Its path in the tree, without links.
+        path: PathBuf,
+    },
+    /// A device, socket or pipe.
+    Special,
+    /// Nothing.
+    Missing,
+}
+
+/// One step of a walk: a path without links in its directory part, and what is there if only the host has it.
+type Step = (PathBuf, Node);
+
+/// The tree.
+#[derive(Clone, Debug)]
+pub(crate) struct Tree {
+    root: Node,
+}
+
+impl Tree {
+    /// A tree with nothing but the directories that every program may expect.
+    pub(crate) fn new() -> Self {
+        let made_up = |mode| Node {
+            meta: Meta::made_up(mode),
+            kind: Kind::Directory(BTreeMap::new()),
+        };
+        let mut top = BTreeMap::new();
+        for (name, mode) in [
+            ("dev", 0o755),
+            ("etc", 0o755),
+            ("proc", 0o555),
+            ("tmp", 0o1777),
+        ] {
+            top.insert(name.as_bytes().to_vec(), made_up(mode));
+        }
+        Self {
+            root: Node {
+                meta: Meta::made_up(0o755),
+                kind: Kind::Directory(top),
+            },
+        }
+    }
+
+    /// The root directory.
+    pub(crate) fn root(&self) -> &Node {
+        &self.root
+    }
+
+    /// Finds what `path` (absolute) leads to, in the tree or on the host.
+    pub(crate) fn find(&self, path: &Path) -> Result<Found> {
+        Ok(self.walk(path)?.0)
+    }
+
+    /// Takes what `path` leads to into the tree, with every directory and link on the way.
+    /// Directories come without what is in them.
+    pub(crate) fn import(&mut self, path: &Path) -> Result<Found> {
+        let (found, steps) = self.walk(path)?;
+        if matches!(found, Found::Directory | Found::File { .. }) {
+            for (path, node) in steps {
+                self.place(&path, node)?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Walks `path` over tree and host together. The steps are the entries that the tree lacks, in order.
+    fn walk(&self, path: &Path) -> Result<(Found, Vec<Step>)> {
+        let mut steps = Vec::new();
+        let mut links = 0;
+        let mut here = PathBuf::from("/");
+        let mut rest: Vec<Vec<u8>> = names_reversed(path);
+        while let Some(name) = rest.pop() {
+            if name == b".." {
+                here.pop();
+                continue;
+            }
+            let next = here.join(OsStr::from_bytes(&name));
+            let (node, new) = match self.node(&next) {
+                Some(node) => (node.clone_shallow(), false),
+                None => match host_node(&next)? {
+                    HostNode::Node(node) => (node, true),
+                    HostNode::Special if rest.is_empty() => return Ok((Found::Special, steps)),
+                    HostNode::Special | HostNode::Missing => return Ok((Found::Missing, steps)),
+                },
+            };
+            if new {
+                steps.push((next.clone(), node.clone()));
+            }
+            match node.kind {
+                Kind::Directory(_) => here = next,
+                Kind::Symlink(target) => {
+                    links += 1;
+                    if links > MAX_LINKS {
+                        bail!("{}: too many levels of symbolic links", path.display());
+                    }
+                    if target.starts_with(b"/") {
+                        here = PathBuf::from("/");
+                    }
+                    rest.extend(names_reversed(Path::new(OsStr::from_bytes(&target))));
+                }
+                Kind::File(file) if rest.is_empty() => {
+                    let found = Found::File {
+                        file,
+                        meta: node.meta,
+                        path: next,
+                    };
+                    return Ok((found, steps));
+                }
+                Kind::File(_) => return Ok((Found::Missing, steps)),
+            }
+        }
+        Ok((Found::Directory, steps))
+    }
+
+    /// The tree's own entry at a path without links.
+    fn node(&self, path: &Path) -> Option<&Node> {
+        let mut node = &self.root;
+        for name in names_reversed(path).iter().rev() {
+            let Kind::Directory(entries) = &node.kind else {
+                return None;
+            };
+            node = entries.get(name)?;
+        }
+        Some(node)
+    }
+
+    /// Puts `node` at a path whose directories are there already.
+    fn place(&mut self, path: &Path, node: Node) -> Result<()> {
+        let mut names = names_reversed(path);
+        let name = names.remove(0);
+        let mut at = &mut self.root;
+        for name in names.iter().rev() {
+            let Kind::Directory(entries) = &mut at.kind else {
+                bail!("{}: not a directory", path.display());
+            };
+            at = entries
+                .get_mut(name)
+                .with_context(|| format!("{}: its directory is missing", path.display()))?;
+        }
+        let Kind::Directory(entries) = &mut at.kind else {
+            bail!("{}: not a directory", path.display());
+        };
+        entries.insert(name, node);
+        Ok(())
+    }
+
+    /// Lays a directory of the host over the tree's root. Returns the files left out: devices, sockets and pipes.
+    pub(crate) fn lay_over(&mut self, dir: &Path) -> Result<Vec<PathBuf>> {
+        let metadata = fs::metadata(dir)
+            .with_context(|| format!("cannot read the layer {}", dir.display()))?;
+        if !metadata.is_dir() {
+            bail!("the layer {} is not a directory", dir.display());
+        }
+        self.root.meta = Meta::of(&metadata);
+        let mut left_out = Vec::new();
+        self.lay_directory(dir, Path::new("/"), &mut left_out)
+            .with_context(|| format!("cannot read the layer {}", dir.display()))?;
+        Ok(left_out)
+    }
+
+    /// Lays what is in the host's `from` over the tree's `to`.
+    fn lay_directory(&mut self, from: &Path, to: &Path, left_out: &mut Vec<PathBuf>) -> Result<()> {
+        let entries = fs::read_dir(from).with_context(|| from.display().to_string())?;
+        for entry in entries {
+            let entry = entry.with_context(|| from.display().to_string())?;
+            let source = entry.path();
+            let place = to.join(entry.file_name());
+            match host_node(&source)? {
+                HostNode::Special => left_out.push(source),
+                HostNode::Missing => {}
+                HostNode::Node(node) if matches!(node.kind, Kind::Directory(_)) => {
+                    let place = self.lay_directory_entry(&place, node)?;
+                    self.lay_directory(&source, &place, left_out)?;
+                }
+                HostNode::Node(node) => self.place(&place, node)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Lays a directory over what the tree has at `place`; returns where it ended up: a link to a directory
+    /// is followed, so that a layer's `lib/` lands in `usr/lib` where `/lib` is a link to that.
+    fn lay_directory_entry(&mut self, place: &Path, directory: Node) -> Result<PathBuf> {
+        let place = self
+            .directory_behind(place)
+            .unwrap_or_else(|| place.to_owned());
+        match self.node_mut(&place) {
+            Some(existing) if matches!(existing.kind, Kind::Directory(_)) => {
+                existing.meta = directory.meta;
+            }
+            _ => self.place(&place, directory)?,
+        }
+        Ok(place)
+    }
+
+    /// The path of the directory that `place` names through links of the tree itself.
+    fn directory_behind(&self, place: &Path) -> Option<PathBuf> {
+        let mut place = place.to_owned();
+        for _ in 0..MAX_LINKS {
+            let Kind::Symlink(target) = &self.node(&place)?.kind else {
+                return Some(place);
+            };
+            let mut next = place.parent()?.to_owned();
+            for component in Path::new(OsStr::from_bytes(target)).components() {
+                match component {
+                    Component::RootDir => next = PathBuf::from("/"),
+                    Component::ParentDir => {
+                        next.pop();
+                    }
+                    Component::Normal(name) => next.push(name),
+                    Component::CurDir | Component::Prefix(_) => {}
+                }
+            }
+            place = next;
+        }
+        None
+    }
+
+    fn node_mut(&mut self, path: &Path) -> Option<&mut Node> {
+        let mut node = &mut self.root;
+        for name in names_reversed(path).iter().rev() {
+            let Kind::Directory(entries) = &mut node.kind else {
+                return None;
+            };
+            node = entries.get_mut(name)?;
+        }
+        Some(node)
+    }
+}
+
+impl Node {
+    /// A copy without the entries of a directory.
+    fn clone_shallow(&self) -> Self {
+        let kind = match &self.kind {
+            Kind::Directory(_) => Kind::Directory(BTreeMap::new()),
+            other => other.clone(),
+        };
+        Self {
+            meta: self.meta,
+            kind,
+        }
+    }
+}
+
+/// The names of a path, last first; `..` is kept.
+fn names_reversed(path: &Path) -> Vec<Vec<u8>> {
+    path.components()
+        .rev()
+        .filter_map(|component| match component {
+            Component::Normal(name) => Some(name.as_bytes().to_vec()),
+            Component::ParentDir => Some(b"..".to_vec()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+        })
+        .collect()
+}
+
+/// What the host has at a path.
+enum HostNode {
+    /// A file that can be packed.
+    Node(Node),
+    /// A device, socket or pipe.
+    Special,
+    /// Nothing.
+    Missing,
+}
+
+/// Looks at the host's file at `path`, without following a link there.
+fn host_node(path: &Path) -> Result<HostNode> {
+    let metadata = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(HostNode::Missing);
+        }
+        Err(e) => return Err(e).with_context(|| path.display().to_string()),
+    };
+    let file_type = metadata.file_type();
+    let kind = if file_type.is_dir() {
+        Kind::Directory(BTreeMap::new())
+    } else if file_type.is_symlink() {
+        let target = fs::read_link(path).with_context(|| path.display().to_string())?;
+        Kind::Symlink(target.into_os_string().into_vec())
+    } else if file_type.is_file() {
+        Kind::File(HostFile {
+            path: path.to_owned(),
+            len: metadata.len(),
+            id: (metadata.dev(), metadata.ino()),
+        })
+    } else {
+        debug_assert!(
+            file_type.is_socket()
+                || file_type.is_fifo()
+                || file_type.is_block_device()
+                || file_type.is_char_device()
+        );
+        return Ok(HostNode::Special);
+    };
+    Ok(HostNode::Node(Node {
+        meta: Meta::of(&metadata),
+        kind,
+    }))
+}

@@ -1,0 +1,273 @@
+//! What the user is told at the end: one line for anything but a normal exit, the figures, the exit code.
+use super::session::{End, Ended};
+use crate::cli::{Accel, RunOptions};
+use crate::exit::{POLICY_KILLED, SANDBOX_FAILED, SIGNAL_BASE, TIMED_OUT};
+use crate::qemu::{self, code};
+use control::{ExitReport, Outcome};
+use std::fs;
+use std::path::Path;
+use std::process::{ExitCode, ExitStatus};
+
+/// Lines of each log that are shown after a failure.
+const TAIL: usize = 15;
+/// SIGPIPE's number: what a program gets whose reader has gone.
+const SIGPIPE: u8 = 13;
+
+/// Tells the user how it ended and gives the exit code.
+pub(crate) fn report(
+    ended: &Ended,
+    options: &RunOptions,
+    accel: Accel,
+    directory: &Path,
+) -> ExitCode {
+    let (code, message) = verdict(&ended.end);
+    if let Some(message) = message {
+        eprintln!("cordon: {message}");
+    }
+    if code == SANDBOX_FAILED {
+        show_logs(directory);
+    }
+    if let End::Reported(report) = &ended.end
+        && (options.stats || options.trace.is_some())
+    {
+        let exits = Exits::read(directory);
+        eprintln!("{}", summary(report, ended, accel, exits));
+        if options.stats {
+            eprint!("{}", figures(report, ended, exits));
+        }
+    }
+    ExitCode::from(code)
+}
+
+/// The name of an accelerator.
+pub(crate) fn accel_name(accel: Accel) -> &'static str {
+    match accel {
+        Accel::Auto => "auto",
+        Accel::Tcg => "tcg",
+        Accel::Kvm => "kvm",
+        Accel::Whpx => "whpx",
+    }
+}
+
+/// The exit code, and the line for the user if it is not a plain exit.
+fn verdict(end: &End) -> (u8, Option<String>) {
+    match end {
+        End::Reported(report) => outcome(&report.outcome),
+        End::Lost {
+            status,
+            root_was_up,
+        } => (SANDBOX_FAILED, Some(lost(*status, *root_was_up))),
+        End::Hung { root_was_up: true } => (
+            TIMED_OUT,
+            Some("timed out, and the root did not end the program: the machine was stopped".into()),
+        ),
+        End::Hung { root_was_up: false } => (
+            SANDBOX_FAILED,
+            Some("sandbox failed: the machine did not come up".into()),
+        ),
+        End::Interrupted(signal) => {
+            let number = u8::try_from(*signal).unwrap_or(0);
+            (
+                SIGNAL_BASE.saturating_add(number),
+                Some(format!("stopped by {}", signal_name(number))),
+            )
+        }
+        End::OutputClosed => (SIGNAL_BASE + SIGPIPE, None),
+        End::Protocol(what) => (
+            SANDBOX_FAILED,
+            Some(format!("sandbox failed: the root sent nonsense: {what}")),
+        ),
+    }
+}
+
+/// The same for an end that the root reported.
+fn outcome(outcome: &Outcome) -> (u8, Option<String>) {
+    match outcome {
+        Outcome::Exited { status } => (*status, None),
+        Outcome::Signaled { signal, detail } => {
+            let detail = if detail.is_empty() {
+                String::new()
+            } else {
+                format!(" ({detail})")
+            };
+            (
+                SIGNAL_BASE.saturating_add(*signal),
+                Some(format!("program ended by {}{detail}", signal_name(*signal))),
+            )
+        }
+        Outcome::PolicyKilled { reason } => {
+            (POLICY_KILLED, Some(format!("killed by policy: {reason}")))
+        }
+        Outcome::NotStarted { code, reason } => (*code, Some(reason.clone())),
+        Outcome::TimedOut => (
+            TIMED_OUT,
+            Some("timed out: the program was ended at its time limit".into()),
+        ),
+        Outcome::SandboxFailed { reason } => {
+            (SANDBOX_FAILED, Some(format!("sandbox failed: {reason}")))
+        }
+    }
+}
+
+/// Why QEMU ended without a report, as far as its exit code tells.
+fn lost(status: ExitStatus, root_was_up: bool) -> String {
+    let what = match status.code() {
+        Some(code::HYPERVISOR_FAILED) => "the hypervisor stopped the machine".to_owned(),
+        Some(code::ROOT_PANIC) => "the root panicked".to_owned(),
+        Some(code::ROOT_FAILED | code::SUCCESS) => "the root ended without a report".to_owned(),
+        Some(0) => "the machine was reset or switched off".to_owned(),
+        _ => format!("QEMU ended unexpectedly ({status})"),
+    };
+    let when = if root_was_up {
+        ""
+    } else {
+        " before the root was up"
+    };
+    format!("sandbox failed: {what}{when}")
+}
+
+/// Shows the ends of the logs.
+fn show_logs(directory: &Path) {
+    for (name, file) in [
+        ("hypervisor", qemu::HYPERVISOR_LOG),
+        ("root", qemu::ROOT_LOG),
+        ("QEMU", "qemu.log"),
+    ] {
+        let bytes = fs::read(directory.join(file)).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let lines: Vec<&str> = text.lines().collect();
+        for line in lines.iter().skip(lines.len().saturating_sub(TAIL)) {
+            eprintln!("cordon: {name}: {}", printable(line));
+        }
+    }
+}
+
+/// A log line without control characters: the terminal is not the logs' to steer.
+fn printable(line: &str) -> String {
+    line.chars().filter(|c| !c.is_control()).collect()
+}
+
+/// The hypervisor's own count of exits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Exits {
+    root: u64,
+    child: u64,
+}
+
+impl Exits {
+    /// From the hypervisor's last words, `cordon-hv: exits root=<n> child=<n>`.
+    fn read(directory: &Path) -> Option<Self> {
+        let log = fs::read(directory.join(qemu::HYPERVISOR_LOG)).ok()?;
+        Self::parse(&String::from_utf8_lossy(&log))
+    }
+
+    fn parse(log: &str) -> Option<Self> {
+        let mut numbers = log
+            .lines()
+            .rev()
+            .find_map(|line| line.split_once("cordon-hv: exits "))?
+            .1
+            .split_whitespace();
+        let mut number =
+            |key: &str| -> Option<u64> { numbers.next()?.strip_prefix(key)?.parse().ok() };
+        Some(Self {
+            root: number("root=")?,
+            child: number("child=")?,
+        })
+    }
+}
+
+/// The line at the end.
+fn summary(report: &ExitReport, ended: &Ended, accel: Accel, exits: Option<Exits>) -> String {
+    let stats = &report.stats;
+    let switches = match exits {
+        Some(exits) => exits.root.saturating_add(exits.child),
+        None => stats
+            .dispatches
+            .saturating_mul(2)
+            .saturating_add(stats.other_hypercalls),
+    };
+    format!(
+        "cordon: {} calls, {} denied, {} killed, {} not carried out, {switches} world switches, {:.3} s ({:.3} s with the boot, {})",
+        stats.calls,
+        stats.denied,
+        stats.killed,
+        stats.not_implemented,
+        seconds(stats.wall_us),
+        ended.wall.as_secs_f64(),
+        accel_name(accel),
+    )
+}
+
+/// The further figures of `--stats`, a line each.
+fn figures(report: &ExitReport, ended: &Ended, exits: Option<Exits>) -> String {
+    let stats = &report.stats;
+    let beyond = stats.memory_bytes.saturating_sub(stats.program_bytes);
+    let mut lines = vec![
+        format!(
+            "cordon: start: {:.3} ms from the partition's creation to the first instruction",
+            stats.start_us as f64 / 1e3
+        ),
+        format!(
+            "cordon: memory: {} KiB in all, {} KiB of them the program's own pages, {} KiB beyond",
+            stats.memory_bytes / 1024,
+            stats.program_bytes / 1024,
+            beyond / 1024
+        ),
+        format!(
+            "cordon: work: {} dispatches, {} other hypercalls, {} service requests",
+            stats.dispatches, stats.other_hypercalls, stats.service_requests
+        ),
+    ];
+    if let Some(exits) = exits {
+        lines.push(format!(
+            "cordon: exits, as the hypervisor counts: {} of the root, {} of the child",
+            exits.root, exits.child
+        ));
+    }
+    if let Some(boot) = ended.boot {
+        lines.push(format!(
+            "cordon: boot: {:.3} s from QEMU's start until the root was up",
+            boot.as_secs_f64()
+        ));
+    }
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// Microseconds as seconds.
+fn seconds(us: u64) -> f64 {
+    us as f64 / 1e6
+}
+
+/// The name of a Linux signal.
+fn signal_name(number: u8) -> String {
+    signal_hook::low_level::signal_name(i32::from(number))
+        .map_or_else(|| format!("signal {number}"), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hypervisors_count() {
+        let log = "boot\ncordon-hv: exits root=12 child=7\r\n";
+        assert_eq!(Exits::parse(log), Some(Exits { root: 12, child: 7 }));
+        assert_eq!(Exits::parse("cordon-hv: exits root=x"), None);
+        assert_eq!(Exits::parse(""), None);
+    }
+
+    #[test]
+    fn exit_codes() {
+        assert_eq!(outcome(&Outcome::Exited { status: 7 }), (7, None));
+        let (code, line) = outcome(&Outcome::Signaled {
+            signal: 11,
+            detail: "at 0x0".into(),
+        });
+        assert_eq!(code, 139);
+        assert_eq!(line.as_deref(), Some("program ended by SIGSEGV (at 0x0)"));
+        let killed = Outcome::PolicyKilled { reason: "x".into() };
+        assert_eq!(outcome(&killed).0, POLICY_KILLED);
+        assert_eq!(outcome(&Outcome::TimedOut).0, TIMED_OUT);
+    }
+}

@@ -1,0 +1,406 @@
+//! One boot of the machine and the talk with its root: output, input, trace, and how it ended.
+//!
+//! Three threads beside the main one: one reads the root's frames and passes them on, one feeds standard input
+//! against the root's wishes, one waits for signals. The main thread waits for the end, whichever way it comes,
+//! and never longer than the time limit and some grace.
+use crate::cli::RunOptions;
+use anyhow::{Context, Result, bail};
+use control::{ExitReport, FrameHeader, INITIAL_CREDIT, kind};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::fs::File;
+use std::io::{self, ErrorKind, PipeReader, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+use zerocopy::{FromZeros, IntoBytes};
+
+/// Time that the machine has to boot and the root to say that it is up.
+const BOOT_LIMIT: Duration = Duration::from_secs(60);
+/// Time beyond the program's limit that the root has to end it.
+const GRACE: Duration = Duration::from_secs(10);
+/// Time that QEMU has to end after the report.
+const END_LIMIT: Duration = Duration::from_secs(10);
+/// Size that the output pipe is given, if the system allows it.
+const PIPE_SIZE: usize = 1 << 20;
+/// Credit is given back when this many bytes have been read.
+const CREDIT_STEP: u32 = 8 * 1024;
+/// Standard input is read in pieces of at most this size.
+const INPUT_PIECE: usize = 16 * 1024;
+
+/// How a session ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The root's report.
+    Reported(ExitReport),
+    /// QEMU ended without one.
+    Lost {
+        /// Its exit status.
+        status: ExitStatus,
+        /// Whether the root had said that it is up.
+        root_was_up: bool,
+    },
+    /// The root did not obey its time limit, or never came up.
+    Hung {
+        /// Whether the root had said that it is up.
+        root_was_up: bool,
+    },
+    /// A signal told us to stop.
+    Interrupted(i32),
+    /// Nobody reads standard output any more.
+    OutputClosed,
+    /// The frames make no sense.
+    Protocol(String),
+}
+
+/// How a session ended, and how long it took.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// How.
+    pub(crate) end: End,
+    /// From QEMU's start to its end.
+    pub(crate) wall: Duration,
+    /// From QEMU's start until the root was up.
+    pub(crate) boot: Option<Duration>,
+}
+
+/// A session to be.
+#[derive(Debug)]
+pub(crate) struct Session {
+    timeout: Option<Duration>,
+    trace: File,
+    qemu_log: PathBuf,
+}
+
+/// What the threads tell the main one.
+enum Event {
+    RootUp,
+    Ended(End),
+    Gone,
+    Signal(i32),
+}
+
+impl Session {
+    /// Opens the outputs.
+    pub(crate) fn new(options: &RunOptions, directory: &Path) -> Result<Self> {
+        let trace = match &options.trace {
+            Some(path) if path.as_os_str() != "-" => File::create(path)
+                .with_context(|| format!("cannot write the trace {}", path.display()))?,
+            _ => duplicate(io::stderr().as_fd())?,
+        };
+        Ok(Self {
+            timeout: options.timeout.map(Duration::from_millis),
+            trace,
+            qemu_log: directory.join("qemu.log"),
+        })
+    }
+
+    /// Starts QEMU and stays with it to its end.
+    pub(crate) fn run(self, mut command: Command) -> Result<Ended> {
+        let (output, output_end) = io::pipe().context("cannot make a pipe")?;
+        let credit = enlarge(&output);
+        let log = File::create(&self.qemu_log).context("cannot write QEMU's log")?;
+        command
+            .stdin(Stdio::piped())
+            .stdout(output_end)
+            .stderr(log)
+            // Out of the terminal's process group: Ctrl-C is ours to handle.
+            .process_group(0);
+        let start = Instant::now();
+        let child = command.spawn().context("cannot start QEMU")?;
+        // The pipe's other end must not stay open here.
+        drop(command);
+        let mut machine = Running(child);
+        let input = machine.0.stdin.take().context("QEMU has no input")?;
+
+        let (events, inbox) = mpsc::channel();
+        watch_signals(events.clone())?;
+        spawn_reader(output, input, credit, self.trace, events)?;
+        let mut boot = None;
+        let end = wait_for_end(&inbox, start, self.timeout, &mut boot, &mut machine);
+        drop(machine);
+        Ok(Ended {
+            end: end?,
+            wall: start.elapsed(),
+            boot,
+        })
+    }
+}
+
+/// QEMU while it runs: killed when this goes, however it goes.
+struct Running(Child);
+
+impl Running {
+    /// Waits for QEMU's own end for a limited time, then ends it.
+    fn finish(&mut self) -> Result<ExitStatus> {
+        let deadline = Instant::now() + END_LIMIT;
+        loop {
+            if let Some(status) = self.0.try_wait()? {
+                return Ok(status);
+            }
+            if Instant::now() > deadline {
+                self.0.kill()?;
+                return Ok(self.0.wait()?);
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Failure means that it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Waits for the first event that ends the session.
+fn wait_for_end(
+    inbox: &Receiver<Event>,
+    start: Instant,
+    timeout: Option<Duration>,
+    boot: &mut Option<Duration>,
+    machine: &mut Running,
+) -> Result<End> {
+    let mut deadline = Some(start + BOOT_LIMIT);
+    loop {
+        let event = match deadline {
+            None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(at) => inbox.recv_timeout(at.saturating_duration_since(Instant::now())),
+        };
+        match event {
+            Ok(Event::RootUp) => {
+                *boot = Some(start.elapsed());
+                deadline = timeout.map(|limit| Instant::now() + limit + GRACE);
+            }
+            Ok(Event::Ended(end)) => {
+                if matches!(end, End::Reported(_)) {
+                    machine.finish()?;
+                }
+                return Ok(end);
+            }
+            Ok(Event::Gone) => {
+                return Ok(End::Lost {
+                    status: machine.finish()?,
+                    root_was_up: boot.is_some(),
+                });
+            }
+            Ok(Event::Signal(signal)) => return Ok(End::Interrupted(signal)),
+            Err(RecvTimeoutError::Timeout) => {
+                return Ok(End::Hung {
+                    root_was_up: boot.is_some(),
+                });
+            }
+            Err(RecvTimeoutError::Disconnected) => bail!("all threads of the session ended"),
+        }
+    }
+}
+
+/// Makes the output pipe larger if the system allows it, and says how much the root may have on its way.
+///
+/// The kernel keeps a pipe's bytes in pages and does not fill each, so half of the size is what it surely holds.
+fn enlarge(pipe: &PipeReader) -> u32 {
+    let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_SIZE);
+    let size = rustix::pipe::fcntl_getpipe_size(pipe).unwrap_or(0);
+    u32::try_from(size / 2)
+        .unwrap_or(u32::MAX)
+        .saturating_sub(INITIAL_CREDIT)
+}
+
+/// A second handle of one of our streams, without the buffering of the standard library's own.
+fn duplicate(stream: BorrowedFd<'_>) -> Result<File> {
+    Ok(File::from(
+        stream
+            .try_clone_to_owned()
+            .context("cannot duplicate a stream")?,
+    ))
+}
+
+/// Turns signals into events.
+fn watch_signals(events: Sender<Event>) -> Result<()> {
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])
+        .context("cannot watch for signals")?;
+    thread::spawn(move || {
+        for signal in &mut signals {
+            if events.send(Event::Signal(signal)).is_err() {
+                break;
+            }
+        }
+    });
+    Ok(())
+}
+
+/// The way to the root, shared by those who write to it.
+#[derive(Clone)]
+struct ToRoot(Arc<Mutex<ChildStdin>>);
+
+impl ToRoot {
+    /// Sends one frame, in one write if the pipe has room.
+    fn send(&self, kind: u32, payload: &[u8]) -> io::Result<()> {
+        let header = FrameHeader::new(kind, payload.len())
+            .map_err(|_| io::Error::from(ErrorKind::InvalidInput))?;
+        let frame = [header.as_bytes(), payload].concat();
+        let mut pipe = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pipe.write_all(&frame)
+    }
+}
+
+/// Reads the root's frames in a thread until the end.
+fn spawn_reader(
+    output: PipeReader,
+    input: ChildStdin,
+    credit: u32,
+    trace: File,
+    events: Sender<Event>,
+) -> Result<()> {
+    let root = ToRoot(Arc::new(Mutex::new(input)));
+    let mut reader = Reader {
+        stdout: duplicate(io::stdout().as_fd())?,
+        stderr: duplicate(io::stderr().as_fd())?,
+        trace,
+        wishes: spawn_input(root.clone())?,
+        root,
+        events: events.clone(),
+        unreturned: credit,
+    };
+    thread::spawn(move || {
+        let event = match reader.read_all(output) {
+            Ok(None) => Event::Gone,
+            Ok(Some(end)) => Event::Ended(end),
+            Err(error) => Event::Ended(End::Protocol(format!("{error:#}"))),
+        };
+        // The main thread may have ended the session already.
+        let _ = events.send(event);
+    });
+    Ok(())
+}
+
+/// Takes the root's frames and passes on what is in them.
+struct Reader {
+    stdout: File,
+    stderr: File,
+    trace: File,
+    wishes: Sender<u32>,
+    root: ToRoot,
+    events: Sender<Event>,
+    /// Credit that the root has not been given yet.
+    unreturned: u32,
+}
+
+impl Reader {
+    /// Reads to the report (or another end), or to the end of the stream (`None`).
+    fn read_all(&mut self, mut from: PipeReader) -> Result<Option<End>> {
+        let mut payload = vec![0; control::MAX_PAYLOAD];
+        let mut header = FrameHeader::new_zeroed();
+        loop {
+            // What the root may send is what we have taken from the pipe.
+            self.return_credit();
+            if !read_whole(&mut from, header.as_mut_bytes())? {
+                return Ok(None);
+            }
+            let len = header
+                .payload_len()
+                .ok()
+                .and_then(|len| payload.get_mut(..len));
+            let Some(payload) = len else {
+                bail!("a frame of {} bytes", header.len);
+            };
+            if !read_whole(&mut from, payload)? {
+                return Ok(None);
+            }
+            self.unreturned = self.unreturned.saturating_add(header.len);
+            self.unreturned = self
+                .unreturned
+                .saturating_add(u32::try_from(size_of::<FrameHeader>())?);
+            if let Some(end) = self.frame(header.kind, payload)? {
+                return Ok(Some(end));
+            }
+        }
+    }
+
+    /// Handles one frame.
+    fn frame(&mut self, kind: u32, payload: &[u8]) -> Result<Option<End>> {
+        match kind {
+            kind::HELLO => {
+                let _ = self.events.send(Event::RootUp);
+            }
+            kind::STDOUT => {
+                if self.stdout.write_all(payload).is_err() {
+                    return Ok(Some(End::OutputClosed));
+                }
+            }
+            // A closed standard error stops neither a program nor us.
+            kind::STDERR => drop(self.stderr.write_all(payload)),
+            kind::LOG => {
+                for line in String::from_utf8_lossy(payload).lines() {
+                    drop(writeln!(self.stderr, "cordon: {line}"));
+                }
+            }
+            kind::TRACE => self.trace.write_all(payload).context("the trace")?,
+            kind::STDIN_WANT => {
+                let bytes = <[u8; 4]>::try_from(payload).context("a malformed wish for input")?;
+                let _ = self.wishes.send(u32::from_le_bytes(bytes));
+            }
+            kind::EXIT => {
+                let report = ExitReport::decode(payload).context("a malformed report")?;
+                return Ok(Some(End::Reported(report)));
+            }
+            other => bail!("a frame of unknown kind {other}"),
+        }
+        Ok(None)
+    }
+
+    /// Gives back credit once it is worth a frame. A root that is gone needs none.
+    fn return_credit(&mut self) {
+        if self.unreturned >= CREDIT_STEP {
+            let _ = self
+                .root
+                .send(kind::OUTPUT_CREDIT, &self.unreturned.to_le_bytes());
+            self.unreturned = 0;
+        }
+    }
+}
+
+/// Fills `buffer`. False: the stream ended before.
+fn read_whole(from: &mut PipeReader, buffer: &mut [u8]) -> Result<bool> {
+    match from.read_exact(buffer) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error).context("cannot read from QEMU"),
+    }
+}
+
+/// Feeds standard input to the root in a thread, never reading more than the root asked for.
+fn spawn_input(root: ToRoot) -> Result<Sender<u32>> {
+    let (wishes, inbox) = mpsc::channel::<u32>();
+    let mut stdin = duplicate(io::stdin().as_fd())?;
+    thread::spawn(move || {
+        let mut buffer = vec![0; INPUT_PIECE];
+        for wish in inbox {
+            let mut left = usize::try_from(wish).unwrap_or(usize::MAX);
+            while left > 0 {
+                let want = left.min(buffer.len());
+                let got = match stdin.read(&mut buffer[..want]) {
+                    Ok(got) => got,
+                    Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                    // What cannot be read has ended.
+                    Err(_) => 0,
+                };
+                let sent = match got {
+                    0 => root.send(kind::STDIN_EOF, &[]),
+                    _ => root.send(kind::STDIN, &buffer[..got]),
+                };
+                if got == 0 || sent.is_err() {
+                    return;
+                }
+                left -= got;
+            }
+        }
+    });
+    Ok(wishes)
+}
