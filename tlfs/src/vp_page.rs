@@ -1,6 +1,6 @@
 //! Pages that a parent shares with the hypervisor for each VP of a child (HvCallMapVpStatePage).
 
-use crate::register::{HvRegisterValue, HvX64InterruptStateRegister, HvX64PendingInterruptionRegister, HvX64SegmentRegister};
+use crate::register::{HvX64InterruptStateRegister, HvX64PendingInterruptionRegister, HvX64SegmentRegister};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 open_enum! {
@@ -51,7 +51,7 @@ pub struct HvVpRegisterPage {
     /// Zero (mshv-bindings; keeps the XMM registers aligned).
     pub reserved0: u64,
     /// XMM0 to XMM5.
-    pub xmm: [HvRegisterValue; 6],
+    pub xmm: [[u8; 16]; 6],
     /// ES, CS, SS, DS, FS, GS.
     pub segments: [HvX64SegmentRegister; 6],
     /// CR0. This and what follows cannot be set through the page.

@@ -49,6 +49,12 @@ impl Failure {
         Self::new(NOTHING_STARTED, message)
     }
 
+    /// Its exit code.
+    #[cfg(test)]
+    pub(crate) fn code(&self) -> u8 {
+        self.code
+    }
+
     /// Prints the message and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         eprintln!("cordon: {}", self.message);

@@ -8,7 +8,7 @@ use bundle::{
 };
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Read, Seek, Write};
 use std::path::Path;
 use zerocopy::IntoBytes;
 
@@ -198,16 +198,92 @@ fn pad_to(out: &mut (impl Write + Seek), end: u64) -> Result<()> {
     let Some(gap) = end.checked_sub(here) else {
         bail!("two parts of the bundle overlap");
     };
-    if gap < ALIGN {
-        out.write_all(&[0; ALIGN as usize][..usize::try_from(gap)?])?;
-    } else {
-        out.seek(SeekFrom::Start(end - 1))?;
-        out.write_all(&[0])?;
-    }
+    io::copy(&mut io::repeat(0).take(gap), out)?;
     Ok(())
 }
 
 /// Rounds up to [`ALIGN`].
 const fn align(n: u64) -> u64 {
     n.next_multiple_of(ALIGN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Cursor;
+    use zerocopy::FromBytes;
+
+    /// Writes a bundle of `tree` and reads its sections back.
+    fn round_trip(tree: &Tree) -> (BundleHeader, BTreeMap<u32, Vec<u8>>) {
+        let root = RootImage {
+            gpa: 0x100_0000,
+            bytes: vec![7; 5000],
+            mem_len: 9000,
+            entry: 0x100_0010,
+        };
+        let mut out = Cursor::new(Vec::new());
+        let contents = Contents {
+            root: &root,
+            shim: b"shim",
+            policy: "version = 1",
+            run: &RunConfig::default(),
+            tree,
+        };
+        let len = write_to(&mut out, &contents).unwrap();
+        let bytes = out.into_inner();
+        assert_eq!(len, bytes.len() as u64);
+        let (header, _) = BundleHeader::read_from_prefix(&bytes).unwrap();
+        let payload = &bytes[usize::try_from(header.payload_offset).unwrap()..];
+        let (head, rest) = PayloadHeader::read_from_prefix(payload).unwrap();
+        let count = usize::try_from(head.section_count).unwrap();
+        let (sections, _) = <[Section]>::ref_from_prefix_with_elems(rest, count).unwrap();
+        let sections = sections
+            .iter()
+            .map(|s| {
+                assert_eq!(s.offset % ALIGN, 0);
+                let start = usize::try_from(s.offset).unwrap();
+                let end = start + usize::try_from(s.len).unwrap();
+                (s.kind, payload[start..end].to_vec())
+            })
+            .collect();
+        (header, sections)
+    }
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a"), vec![1; 4097]).unwrap();
+        std::fs::hard_link(dir.path().join("a"), dir.path().join("b")).unwrap();
+        std::fs::create_dir(dir.path().join("d")).unwrap();
+        std::fs::write(dir.path().join("d/c"), b"hello").unwrap();
+        std::os::unix::fs::symlink("d/c", dir.path().join("link")).unwrap();
+        let mut tree = Tree::new();
+        assert!(tree.lay_over(dir.path()).unwrap().is_empty());
+
+        let (header, sections) = round_trip(&tree);
+        assert_eq!(header.magic, BUNDLE_MAGIC);
+        assert_eq!((header.root_len, header.root_mem_len), (5000, 9000));
+        assert_eq!(sections[&section_kind::SHIM], b"shim");
+        let index: TreeIndex = postcard::from_bytes(&sections[&section_kind::TREE_INDEX]).unwrap();
+        let data = &sections[&section_kind::TREE_DATA];
+        let names: Vec<&[u8]> = index.entries.iter().map(|e| e.name.as_slice()).collect();
+        let expected: [&[u8]; 10] = [
+            b"", b"a", b"b", b"d", b"c", b"dev", b"etc", b"link", b"proc", b"tmp",
+        ];
+        assert_eq!(names, expected);
+        assert_eq!(index.entries[4].parent, 3);
+        let file = |n: usize| match index.entries[n].node {
+            TreeNode::File { offset, len } => {
+                let offset = usize::try_from(offset).unwrap();
+                &data[offset..offset + usize::try_from(len).unwrap()]
+            }
+            _ => panic!("not a file"),
+        };
+        assert_eq!(file(1), vec![1; 4097]);
+        assert_eq!(index.entries[1].node, index.entries[2].node);
+        assert_eq!(file(4), b"hello");
+        // Two pages for a and b together, five bytes of the last file.
+        assert_eq!(data.len(), 2 * 4096 + 5);
+        assert_eq!(round_trip(&tree).1, sections);
+    }
 }

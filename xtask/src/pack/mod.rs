@@ -169,3 +169,90 @@ fn import_argument(tree: &mut Tree, argument: &OsStr, cwd: &Path, library_path: 
 fn warn(message: &str) {
     eprintln!("cordon: warning: {message}");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn request<'a>(command: &'a [OsString], layers: &'a [PathBuf], cwd: &'a Path) -> Request<'a> {
+        Request {
+            command,
+            layers,
+            cwd,
+            search_path: OsStr::new("/usr/bin:/bin"),
+            library_path: None,
+            arg_files: true,
+        }
+    }
+
+    /// Whether the path leads to a file of the tree alone.
+    fn holds(tree: &Tree, path: &str) -> bool {
+        tree.contains(Path::new(path))
+    }
+
+    #[test]
+    fn a_dynamic_program_brings_its_interpreter_and_libc() {
+        let command = ["/bin/cat".into(), "/etc/os-release".into()];
+        let packed = pack(&request(&command, &[], Path::new("/"))).unwrap();
+        assert_eq!(packed.program, Path::new("/bin/cat"));
+        for path in [
+            "/bin/cat",
+            "/lib64/ld-linux-x86-64.so.2",
+            "/lib/x86_64-linux-gnu/libc.so.6",
+            "/etc/os-release",
+        ] {
+            assert!(holds(&packed.tree, path), "{path}");
+        }
+        assert!(!holds(&packed.tree, "/etc/passwd"));
+    }
+
+    #[test]
+    fn programs_are_found_as_a_shell_finds_them() {
+        let command = ["cat".into()];
+        let packed = pack(&request(&command, &[], Path::new("/"))).unwrap();
+        assert_eq!(packed.program, Path::new("/usr/bin/cat"));
+        let code = |command: &str| {
+            let command = [command.into()];
+            pack(&request(&command, &[], Path::new("/")))
+                .unwrap_err()
+                .code()
+        };
+        assert_eq!(code("no-such-program"), NOT_FOUND);
+        assert_eq!(code("/no/such/program"), NOT_FOUND);
+        assert_eq!(code("/etc/hostname"), CANNOT_EXECUTE);
+        assert_eq!(code("/usr"), CANNOT_EXECUTE);
+        assert_eq!(code("/dev/null"), CANNOT_EXECUTE);
+    }
+
+    #[test]
+    fn layers_hide_the_host_and_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, two) = (dir.path().join("1"), dir.path().join("2"));
+        for layer in [&one, &two] {
+            fs::create_dir_all(layer.join("app")).unwrap();
+            fs::write(layer.join("app/run"), layer.as_os_str().as_bytes()).unwrap();
+            fs::set_permissions(layer.join("app/run"), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        fs::write(one.join("only"), "").unwrap();
+        symlink("app", one.join("alias")).unwrap();
+        fs::create_dir(two.join("alias")).unwrap();
+        fs::write(two.join("alias/more"), "").unwrap();
+        let layers = [one, two.clone()];
+        let command = ["/app/run".into()];
+        let packed = pack(&request(&command, &layers, Path::new("/"))).unwrap();
+        let Found::File { file, .. } = packed.tree.find(Path::new("/app/run")).unwrap() else {
+            panic!("not there");
+        };
+        assert_eq!(file.path, two.join("app/run"));
+        assert!(holds(&packed.tree, "/only") && holds(&packed.tree, "/app/more"));
+    }
+
+    #[test]
+    fn arguments_of_the_kernels_trees_are_not_packed() {
+        let command = ["/bin/cat".into(), "/proc/version".into(), "/usr".into()];
+        let packed = pack(&request(&command, &[], Path::new("/"))).unwrap();
+        assert!(!holds(&packed.tree, "/proc/version"));
+    }
+}

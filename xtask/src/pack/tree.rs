@@ -144,6 +144,13 @@ impl Tree {
         Ok(self.walk(path)?.0)
     }
 
+    /// Whether the tree alone, without the host, holds what `path` leads to.
+    #[cfg(test)]
+    pub(crate) fn contains(&self, path: &Path) -> bool {
+        let (found, steps) = self.walk(path).unwrap();
+        steps.is_empty() && matches!(found, Found::Directory | Found::File { .. })
+    }
+
     /// Takes what `path` leads to into the tree, with every directory and link on the way.
     /// Directories come without what is in them.
     pub(crate) fn import(&mut self, path: &Path) -> Result<Found> {
