@@ -15,6 +15,10 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(RunOptions),
+    Test(TestOptions),
+    Kernel(KernelOptions),
+    /// Check formatting, lints, the dependency rule, the unsafe rule and Cargo.lock
+    Check,
 }
 
 /// Run an unmodified Linux program in its own partition, each system call judged first.
@@ -88,6 +92,45 @@ pub(crate) struct RunOptions {
     /// The program (found like a shell finds it) and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_names = ["BINARY", "ARGS"])]
     pub(crate) command: Vec<OsString>,
+}
+
+/// Run all tests: on the host, then those that boot the machine.
+///
+/// One line a test, and at the end a line `N passed, N failed`. Missing Debian packages (QEMU, busybox) are installed if
+/// this user may, else the command to do so is shown.
+#[derive(Debug, Args)]
+pub(crate) struct TestOptions {
+    /// Only tests whose name contains this
+    pub(crate) filter: Option<String>,
+
+    /// Only the tests that run on the host
+    #[arg(long, conflicts_with = "qemu")]
+    pub(crate) host: bool,
+
+    /// Only the tests that boot the machine
+    #[arg(long)]
+    pub(crate) qemu: bool,
+
+    /// Machines at a time
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) jobs: u8,
+}
+
+/// Boot a test kernel of tests/kernels in the root partition's place, and show what it says.
+///
+/// Exits with 0 if it passed and with 1 if not.
+#[derive(Debug, Args)]
+pub(crate) struct KernelOptions {
+    /// Its name: that of its file in tests/kernels/src/bin
+    pub(crate) name: String,
+
+    /// Use the images as they are, without asking cargo whether they are fresh
+    #[arg(long)]
+    pub(crate) no_build: bool,
+
+    /// Show the hypervisor's log as well
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
 }
 
 /// What carries the machine out.
@@ -190,7 +233,9 @@ mod tests {
     #[test]
     fn options_after_the_program_are_the_programs() {
         let cli = Cli::try_parse_from(["xtask", "run", "--stats", "ls", "--trace", "-l"]).unwrap();
-        let Command::Run(options) = cli.command;
+        let Command::Run(options) = cli.command else {
+            panic!("not `run`");
+        };
         assert!(options.stats && options.trace.is_none());
         assert_eq!(options.command, ["ls", "--trace", "-l"]);
     }

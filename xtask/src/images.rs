@@ -12,8 +12,9 @@ use std::sync::mpsc;
 use std::time::Duration;
 use zerocopy::FromBytes;
 
-/// The packages of the images.
-const PACKAGES: [&str; 3] = ["hv-image", "root-image", "shim-image"];
+/// The packages of the images. Each group is built by itself: packages built together share the features of their
+/// dependencies, and the shim must not get the boot code of `rt`.
+const GROUPS: [&[&str]; 2] = [&["hv-image", "root-image"], &["shim-image"]];
 /// Type of the ELF note that holds the 32-bit PVH entry (XEN_ELFNOTE_PHYS32_ENTRY of Xen's elfnote.h).
 const PVH_NOTE: u64 = 18;
 /// Largest flat image: a nonsensical link address must not make us allocate everything.
@@ -48,19 +49,29 @@ pub(crate) struct RootImage {
 /// Builds the images (unless `no_build`) and reads them.
 pub(crate) fn prepare(no_build: bool, verbose: bool) -> Result<Images> {
     if !no_build {
-        build(&PACKAGES, verbose)?;
+        build_all(verbose)?;
     }
-    let hypervisor = built("cordon-hypervisor");
-    ensure!(
-        hypervisor.is_file(),
-        "{} is not there; run once without --no-build",
-        hypervisor.display()
-    );
     Ok(Images {
-        hypervisor,
+        hypervisor: hypervisor()?,
         root: root_image(&built("cordon-root"))?,
         shim: shim_image(&built("cordon-shim"))?,
     })
+}
+
+/// Builds the images.
+pub(crate) fn build_all(verbose: bool) -> Result<()> {
+    GROUPS.iter().try_for_each(|group| build(group, verbose))
+}
+
+/// The hypervisor's ELF file.
+pub(crate) fn hypervisor() -> Result<PathBuf> {
+    let path = built("cordon-hypervisor");
+    ensure!(
+        path.is_file(),
+        "{} is not there; run once without --no-build",
+        path.display()
+    );
+    Ok(path)
 }
 
 /// Where the built image `name` is.
@@ -68,7 +79,7 @@ pub(crate) fn built(name: &str) -> PathBuf {
     workspace::target_dir("images").join("release").join(name)
 }
 
-/// Builds freestanding packages into their own directory, so that their features never mix with the host's.
+/// Builds packages that belong together into the images' directory.
 pub(crate) fn build(packages: &[&str], verbose: bool) -> Result<()> {
     let mut cargo = workspace::cargo();
     cargo.args(["build", "--release", "--target-dir"]);
@@ -80,9 +91,10 @@ pub(crate) fn build(packages: &[&str], verbose: bool) -> Result<()> {
         cargo.arg("--quiet");
     }
     let (done, finished) = mpsc::channel::<()>();
+    let what = packages.join(", ");
     let announcer = std::thread::spawn(move || {
         if finished.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
-            eprintln!("cordon: building the images (once)");
+            eprintln!("cordon: building {what} (once)");
         }
     });
     let status = cargo
@@ -96,13 +108,14 @@ pub(crate) fn build(packages: &[&str], verbose: bool) -> Result<()> {
         .map_err(|_| anyhow!("the announcing thread failed"))?;
     ensure!(
         status.success(),
-        "the images could not be built (a linker is needed: on Debian, apt-get install gcc libc6-dev)"
+        "{} could not be built (a linker is needed: on Debian, apt-get install gcc libc6-dev)",
+        packages.join(", ")
     );
     Ok(())
 }
 
-/// Reads the root's ELF file.
-fn root_image(path: &Path) -> Result<RootImage> {
+/// Reads the root's ELF file, or that of a test kernel in its place.
+pub(crate) fn root_image(path: &Path) -> Result<RootImage> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     parse_root(&bytes).with_context(|| format!("{} is no root image", path.display()))
 }

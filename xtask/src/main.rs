@@ -1,15 +1,22 @@
 //! `cargo xtask`: everything that one does with this repository from a shell.
 //!
 //! * [`run`]: packs a program and its files, boots the machine and connects its streams.
+//! * [`testing`]: all tests, one line each; [`kernel`] boots one test kernel.
+//! * [`check`]: what a reviewer should not have to look for.
 //! * [`images`]: builds the three freestanding images and flattens them.
 //! * [`pack`]: the read-only tree and the boot bundle.
+#![forbid(unsafe_code)]
+
 mod apt;
+mod check;
 mod cli;
 mod exit;
 mod images;
+mod kernel;
 mod pack;
 mod qemu;
 mod run;
+mod testing;
 mod workspace;
 
 use clap::Parser;
@@ -18,6 +25,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let outcome = match cli::Cli::parse().command {
         cli::Command::Run(options) => run::run(&options),
+        cli::Command::Test(options) => testing::test(&options),
+        cli::Command::Kernel(options) => kernel::run(&options),
+        cli::Command::Check => check::check(),
     };
     match outcome {
         Ok(code) => code,

@@ -48,6 +48,9 @@ pub(crate) const HYPERVISOR_LOG: &str = "hv.log";
 /// Log of the root (second serial port).
 pub(crate) const ROOT_LOG: &str = "root.log";
 
+/// What QEMU itself says.
+pub(crate) const QEMU_LOG: &str = "qemu.log";
+
 /// Finds QEMU, or installs it where that is allowed.
 pub(crate) fn require() -> Result<PathBuf, Failure> {
     apt::require(PROGRAM, PACKAGE)

@@ -300,12 +300,7 @@ impl Engine for FakeEngine {
         self.vp(slot).segments[which as usize]
     }
 
-    fn set_segment(
-        &mut self,
-        slot: VpSlot,
-        which: Segment,
-        value: HvX64SegmentRegister,
-    ) -> Result<(), RegisterError> {
+    fn set_segment(&mut self, slot: VpSlot, which: Segment, value: HvX64SegmentRegister) -> Result<(), RegisterError> {
         if value.attributes.0 & 0x0f00 != 0 {
             return Err(RegisterError::BadValue);
         }

@@ -274,7 +274,8 @@ pub trait Engine {
     /// Any architectural register by its TLFS name. (Synthetic registers are the partition model's.)
     fn get_register(&mut self, slot: VpSlot, name: HvRegisterName) -> Result<HvRegisterValue, RegisterError>;
     /// Sets an architectural register by its TLFS name.
-    fn set_register(&mut self, slot: VpSlot, name: HvRegisterName, value: HvRegisterValue) -> Result<(), RegisterError>;
+    fn set_register(&mut self, slot: VpSlot, name: HvRegisterName, value: HvRegisterValue)
+    -> Result<(), RegisterError>;
 
     /// Delivers a fault at the next run.
     fn inject(&mut self, slot: VpSlot, fault: Fault);

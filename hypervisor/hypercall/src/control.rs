@@ -176,7 +176,6 @@ fn check_block(gpa: Gpa, size: usize) -> Result<(), HvStatus> {
 /// Input and output of a memory-based call must not overlap.
 pub(crate) fn check_overlap(input: &Input, input_size: usize, output: Option<Gpa>, size: usize) -> Result<(), HvStatus> {
     let (Input::Memory(from), Some(to)) = (input, output) else { return Ok(()) };
-    // Neither crosses its page, so neither sum wraps.
-    let apart = from.0 + input_size as u64 <= to.0 || to.0 + size as u64 <= from.0;
+    let apart = from.0.saturating_add(input_size as u64) <= to.0 || to.0.saturating_add(size as u64) <= from.0;
     if apart { Ok(()) } else { Err(HvStatus::INVALID_ALIGNMENT) }
 }

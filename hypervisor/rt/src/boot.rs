@@ -1,6 +1,7 @@
 //! From the PVH entry (32-bit protected mode, paging off, EBX = start info) to `boot_main` in 64-bit mode.
 
-use core::arch::global_asm;
+use core::arch::{asm, global_asm};
+use core::cell::UnsafeCell;
 
 /// Size of the stack that `boot_main` runs on, in bytes.
 pub const BOOT_STACK_SIZE: usize = 256 << 10;
@@ -19,6 +20,7 @@ global_asm!(
     "boot_pml4: .skip 4096",
     "boot_pdpt: .skip 4096",
     "boot_pd: .skip 16384",
+    "boot_guard: .skip 4096",
     "boot_stack: .skip {stack_size}",
     "boot_stack_top:",
     ".popsection",
@@ -31,6 +33,9 @@ global_asm!(
     ".pushsection .text.boot, \"ax\"",
     ".code32",
     ".globl pvh_entry",
+    // Weak: the object may be linked into an image that is not booted, because cargo builds `rt` once for all
+    // images that it builds together. The linker throws it out there, the entry being unused.
+    ".weak boot_main",
     "pvh_entry:",
     "cli",
     "cld",
@@ -137,5 +142,89 @@ pub fn image_range() -> ImageRange {
         text_end: (&raw const __text_end).addr() as u64,
         rodata_end: (&raw const __rodata_end).addr() as u64,
         end: (&raw const __image_end).addr() as u64,
+    }
+}
+
+/// Page tables for [`protect_image`]: the code and constants of an image may touch this many large pages.
+const SPLIT_PAGES: usize = 4;
+const ENTRIES: usize = 512;
+const PAGE: u64 = 4096;
+const LARGE_PAGE: u64 = 2 << 20;
+/// Large pages in the 4 GiB that the boot code maps by them.
+const LARGE_PAGES: usize = 4 * ENTRIES;
+const PRESENT: u64 = 1 << 0;
+const WRITABLE: u64 = 1 << 1;
+const LARGE: u64 = 1 << 7;
+const NO_EXECUTE: u64 = 1 << 63;
+
+#[repr(C, align(4096))]
+struct SplitTables([[u64; ENTRIES]; SPLIT_PAGES]);
+
+/// Written by [`protect_image`] alone.
+struct Shared(UnsafeCell<SplitTables>);
+
+// SAFETY: only `protect_image` touches the contents, and its contract is to run once on one processor.
+unsafe impl Sync for Shared {}
+
+static SPLIT: Shared = Shared(UnsafeCell::new(SplitTables([[0; ENTRIES]; SPLIT_PAGES])));
+
+/// Takes the rights back that the boot code gave to everything: from now on only the image's code can be executed,
+/// its code and constants cannot be written, and the page below the boot stack and the page at address 0
+/// (if the image shares its large page) are not there at all.
+///
+/// # Safety
+/// Once, on the boot processor, on the tables of the boot code. No one may rely on executing or writing what is
+/// taken away, or on the page at address 0.
+pub unsafe fn protect_image() {
+    unsafe extern "C" {
+        static mut boot_pd: [u64; LARGE_PAGES];
+        static mut boot_pdpt: [u64; ENTRIES];
+    }
+    let range = image_range();
+    let (directories, pointers) = (&raw mut boot_pd, &raw mut boot_pdpt);
+    // SAFETY: the boot code's tables, which no one else touches (contract); nothing else refers to them in Rust.
+    let (directories, pointers) = unsafe { (&mut *directories, &mut *pointers) };
+    // SAFETY: the only user, once (contract).
+    let tables = unsafe { &mut *SPLIT.0.get() };
+    let mut free = tables.0.iter_mut();
+    for (base, entry) in (0..).map(|index| index * LARGE_PAGE).zip(directories) {
+        let has_code = base < range.rodata_end && range.start < base + LARGE_PAGE;
+        let table = if has_code { free.next() } else { None };
+        *entry = match table {
+            Some(table) => split(base, &range, table),
+            None if has_code => base | LARGE | WRITABLE | PRESENT,
+            None => base | LARGE | WRITABLE | PRESENT | NO_EXECUTE,
+        };
+    }
+    // The first four point at the directories above; the others, if there, are pages themselves.
+    for entry in pointers.iter_mut().skip(4).filter(|entry| **entry & PRESENT != 0) {
+        *entry |= NO_EXECUTE;
+    }
+    // SAFETY: the tables map what they mapped, but for the rights that the caller gave up; the same root is loaded again to drop
+    // what the processor remembers.
+    unsafe { asm!("mov {0}, cr3", "mov cr3, {0}", out(reg) _, options(nostack, preserves_flags)) };
+}
+
+/// Maps a large page by small ones with the rights that they need; the entry for the table.
+fn split(base: u64, range: &ImageRange, table: &mut [u64; ENTRIES]) -> u64 {
+    for (page, entry) in (0..).map(|index| base + index * PAGE).zip(table.iter_mut()) {
+        *entry = small_page(page, range);
+    }
+    (&raw const *table).addr() as u64 | WRITABLE | PRESENT
+}
+
+fn small_page(page: u64, range: &ImageRange) -> u64 {
+    unsafe extern "C" {
+        static boot_guard: u8;
+    }
+    let guard = (&raw const boot_guard).addr() as u64;
+    if page == 0 || page == guard {
+        0
+    } else if (range.start..range.text_end).contains(&page) {
+        page | PRESENT
+    } else if (range.text_end..range.rodata_end).contains(&page) {
+        page | PRESENT | NO_EXECUTE
+    } else {
+        page | PRESENT | WRITABLE | NO_EXECUTE
     }
 }

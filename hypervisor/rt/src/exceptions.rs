@@ -94,6 +94,10 @@ struct Tss {
     iomap_base: u16,
 }
 
+/// Size of the TSS; an I/O map base of this means that there is no map.
+const TSS_SIZE: u16 = 104;
+const _: () = assert!(size_of::<Tss>() == TSS_SIZE as usize);
+
 #[repr(C, align(16))]
 struct Tables {
     idt: [[u64; 2]; VECTORS],
@@ -140,7 +144,7 @@ pub unsafe fn install() {
     for (index, stack) in t.stacks.iter().enumerate() {
         t.tss.ist[index] = (&raw const *stack).addr() as u64 + STACK_SIZE as u64;
     }
-    t.tss.iomap_base = size_of::<Tss>() as u16;
+    t.tss.iomap_base = TSS_SIZE;
     let [low, high] = tss_descriptor((&raw const t.tss).addr() as u64);
     t.gdt = [0, 0x00af_9b00_0000_ffff, 0x00cf_9300_0000_ffff, low, high];
     let stubs = (&raw const trap_stubs).addr() as u64;
@@ -174,6 +178,15 @@ pub unsafe fn install() {
     }
 }
 
+/// The address of the last page fault (CR2).
+#[must_use]
+pub fn fault_address() -> u64 {
+    let address;
+    // SAFETY: reading CR2 has no effect.
+    unsafe { asm!("mov {}, cr2", out(reg) address, options(nomem, nostack, preserves_flags)) };
+    address
+}
+
 /// Which entry of the interrupt stack table (1 to 7) a vector runs on.
 const fn stack_of(vector: u64) -> u64 {
     match vector {
@@ -197,9 +210,8 @@ const fn interrupt_gate(handler: u64, stack: u64) -> [u64; 2] {
 
 const fn tss_descriptor(base: u64) -> [u64; 2] {
     const PRESENT_AVAILABLE_TSS: u64 = 0x89 << 40;
-    let limit = size_of::<Tss>() as u64 - 1;
-    let low =
-        limit | (base & 0x00ff_ffff) << 16 | PRESENT_AVAILABLE_TSS | ((base >> 24) & 0xff) << 56;
+    let limit = TSS_SIZE as u64 - 1;
+    let low = limit | (base & 0x00ff_ffff) << 16 | PRESENT_AVAILABLE_TSS | ((base >> 24) & 0xff) << 56;
     [low, base >> 32]
 }
 
@@ -211,6 +223,8 @@ unsafe extern "C" {
 // the frame, saves x87/SSE state below it and calls the hook.
 global_asm!(
     ".pushsection .text.trap, \"ax\"",
+    // Weak for the images that never call `install`: see the boot code.
+    ".weak trap",
     ".balign 16",
     "trap_stubs:",
     ".set trap_vector, 0",

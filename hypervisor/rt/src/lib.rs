@@ -13,7 +13,7 @@
 //! bench = false
 //! ```
 //! `build.rs`:
-//! ```no_run
+//! ```ignore
 //! fn main() {
 //!     let args = std::env::var("DEP_CORDON_RT_LINK_ARGS").expect("rt gives its link arguments");
 //!     for arg in args.split(' ') {
@@ -46,7 +46,7 @@
 //! 64-bit mode, CPL 0, interrupts off, no IDT. The first 4 GiB are identity-mapped by 2 MiB pages, and
 //! 4 to 512 GiB by 1 GiB pages if the processor has them; all writable and executable. SSE is on
 //! (CR4.OSFXSR, OSXMMEXCPT), as are CR0.WP, CR4.PGE and EFER.NXE. The stack has [`BOOT_STACK_SIZE`] bytes.
-//! `.bss` is zero because every ELF loader clears it.
+//! `.bss` is zero because every ELF loader clears it. [`protect_image`] tightens the mapping.
 #![no_std]
 #![allow(unsafe_code)]
 
@@ -60,7 +60,7 @@ pub mod port;
 pub mod serial;
 
 #[cfg(feature = "boot")]
-pub use boot::{BOOT_STACK_SIZE, ImageRange, image_range};
+pub use boot::{BOOT_STACK_SIZE, ImageRange, image_range, protect_image};
 
 /// The port of the machine's debug exit device.
 pub const DEBUG_EXIT_PORT: u16 = 0xf4;

@@ -190,6 +190,22 @@ unsafe extern "C" fn bcmp(left: *const u8, right: *const u8, n: usize) -> i32 {
     naked_asm!("jmp {memcmp}", memcmp = sym memcmp)
 }
 
+/// Length of a zero-terminated string. C's `strlen`; `core::ffi::CStr` calls it.
+///
+/// # Safety
+/// There must be a zero, and all bytes up to it readable.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn strlen(text: *const u8) -> usize {
+    naked_asm!("mov rax, -1", "2:", "inc rax", "cmp byte ptr [rdi + rax], 0", "jne 2b", "ret",)
+}
+
 /// Named by the unwind tables of the prebuilt `core`. Nothing unwinds: a panic ends the image.
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}
+
+/// Landing pads of the prebuilt `alloc` name it. Nothing unwinds in an image (`panic = "abort"`), so none is ever entered.
+#[unsafe(no_mangle)]
+extern "C" fn _Unwind_Resume() -> ! {
+    crate::halt()
+}

@@ -35,4 +35,4 @@ mod switch;
 pub mod vmcb;
 pub mod vp;
 
-pub use engine_impl::{SHARED_FRAMES, Svm, VpTable};
+pub use engine_impl::{SharedPages, Svm, VpEntry};

@@ -221,7 +221,7 @@ mod tests {
         };
         assert_eq!(code("no-such-program"), NOT_FOUND);
         assert_eq!(code("/no/such/program"), NOT_FOUND);
-        assert_eq!(code("/etc/hostname"), CANNOT_EXECUTE);
+        assert_eq!(code("/etc/passwd"), CANNOT_EXECUTE);
         assert_eq!(code("/usr"), CANNOT_EXECUTE);
         assert_eq!(code("/dev/null"), CANNOT_EXECUTE);
     }

@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// The policy that holds when none is given.
+const DEFAULT_POLICY: &str = "policies/default.toml";
 /// The program's `PATH` unless `--env` says otherwise.
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Its `HOME`.
@@ -89,16 +91,14 @@ struct Policy {
 impl Policy {
     /// Reads and checks the policy file; the root will read the same text again.
     fn read(file: Option<&Path>) -> Result<Self, Failure> {
-        let default = workspace::root().join("policies").join("default.toml");
+        let default = workspace::root().join(DEFAULT_POLICY);
         let path = file.unwrap_or(&default);
-        let text = fs::read_to_string(path).map_err(|error| {
-            Failure::early(format!(
-                "cannot read the policy {}: {error}",
-                path.display()
-            ))
-        })?;
-        let name = path.display().to_string();
-        policy::parse(&name, &text).map_err(|error| Failure::early(error.to_string()))?;
+        let name = file.unwrap_or(Path::new(DEFAULT_POLICY)).display();
+        let name = name.to_string();
+        let bytes = fs::read(path)
+            .map_err(|error| Failure::early(format!("cannot read the policy {name}: {error}")))?;
+        policy::parse_bytes(&name, &bytes).map_err(|error| Failure::early(error.to_string()))?;
+        let text = String::from_utf8(bytes).context("the policy is no text")?;
         Ok(Self { name, text })
     }
 }

@@ -131,7 +131,7 @@ fn show_logs(directory: &Path) {
     for (name, file) in [
         ("hypervisor", qemu::HYPERVISOR_LOG),
         ("root", qemu::ROOT_LOG),
-        ("QEMU", "qemu.log"),
+        ("QEMU", qemu::QEMU_LOG),
     ] {
         let bytes = fs::read(directory.join(file)).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);

@@ -4,6 +4,7 @@
 //! against the root's wishes, one waits for signals. The main thread waits for the end, whichever way it comes,
 //! and never longer than the time limit and some grace.
 use crate::cli::RunOptions;
+use crate::qemu;
 use anyhow::{Context, Result, bail};
 use control::{ExitReport, FrameHeader, INITIAL_CREDIT, kind};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -72,8 +73,17 @@ pub(crate) struct Ended {
 #[derive(Debug)]
 pub(crate) struct Session {
     timeout: Option<Duration>,
-    trace: File,
+    streams: Streams,
     qemu_log: PathBuf,
+}
+
+/// What the program is connected to.
+#[derive(Debug)]
+struct Streams {
+    stdin: File,
+    stdout: File,
+    stderr: File,
+    trace: File,
 }
 
 /// What the threads tell the main one.
@@ -92,10 +102,16 @@ impl Session {
                 .with_context(|| format!("cannot write the trace {}", path.display()))?,
             _ => duplicate(io::stderr().as_fd())?,
         };
+        let streams = Streams {
+            stdin: duplicate(io::stdin().as_fd())?,
+            stdout: duplicate(io::stdout().as_fd())?,
+            stderr: duplicate(io::stderr().as_fd())?,
+            trace,
+        };
         Ok(Self {
             timeout: options.timeout.map(Duration::from_millis),
-            trace,
-            qemu_log: directory.join("qemu.log"),
+            streams,
+            qemu_log: directory.join(qemu::QEMU_LOG),
         })
     }
 
@@ -119,7 +135,7 @@ impl Session {
 
         let (events, inbox) = mpsc::channel();
         watch_signals(events.clone())?;
-        spawn_reader(output, input, credit, self.trace, events)?;
+        spawn_reader(output, input, credit, self.streams, events);
         let mut boot = None;
         let end = wait_for_end(&inbox, start, self.timeout, &mut boot, &mut machine);
         drop(machine);
@@ -255,15 +271,15 @@ fn spawn_reader(
     output: PipeReader,
     input: ChildStdin,
     credit: u32,
-    trace: File,
+    streams: Streams,
     events: Sender<Event>,
-) -> Result<()> {
+) {
     let root = ToRoot(Arc::new(Mutex::new(input)));
     let mut reader = Reader {
-        stdout: duplicate(io::stdout().as_fd())?,
-        stderr: duplicate(io::stderr().as_fd())?,
-        trace,
-        wishes: spawn_input(root.clone())?,
+        stdout: streams.stdout,
+        stderr: streams.stderr,
+        trace: streams.trace,
+        wishes: spawn_input(streams.stdin, root.clone()),
         root,
         events: events.clone(),
         unreturned: credit,
@@ -277,7 +293,6 @@ fn spawn_reader(
         // The main thread may have ended the session already.
         let _ = events.send(event);
     });
-    Ok(())
 }
 
 /// Takes the root's frames and passes on what is in them.
@@ -376,9 +391,8 @@ fn read_whole(from: &mut PipeReader, buffer: &mut [u8]) -> Result<bool> {
 }
 
 /// Feeds standard input to the root in a thread, never reading more than the root asked for.
-fn spawn_input(root: ToRoot) -> Result<Sender<u32>> {
+fn spawn_input(mut stdin: File, root: ToRoot) -> Sender<u32> {
     let (wishes, inbox) = mpsc::channel::<u32>();
-    let mut stdin = duplicate(io::stdin().as_fd())?;
     thread::spawn(move || {
         let mut buffer = vec![0; INPUT_PIECE];
         for wish in inbox {
@@ -402,5 +416,108 @@ fn spawn_input(root: ToRoot) -> Result<Sender<u32>> {
             }
         }
     });
-    Ok(wishes)
+    wishes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use control::{Outcome, RunStats};
+    use std::fs;
+
+    fn frame(kind: u32, payload: &[u8]) -> Vec<u8> {
+        let header = FrameHeader::new(kind, payload.len()).unwrap();
+        [header.as_bytes(), payload].concat()
+    }
+
+    fn exit_frame(status: u8) -> Vec<u8> {
+        let report = ExitReport {
+            outcome: Outcome::Exited { status },
+            stats: RunStats::default(),
+        };
+        frame(kind::EXIT, &report.encode().unwrap())
+    }
+
+    /// A session with a shell script in the machine's place, which finds `frames` in the file `$1`. Returns the end
+    /// and what came out on standard output and error.
+    fn with_script(script: &str, frames: &[u8], input: &[u8]) -> (Ended, Vec<u8>, Vec<u8>) {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("frames"), frames).unwrap();
+        fs::write(at("in"), input).unwrap();
+        let create = |name: &str| File::create(at(name)).unwrap();
+        let session = Session {
+            timeout: None,
+            streams: Streams {
+                stdin: File::open(at("in")).unwrap(),
+                stdout: create("out"),
+                stderr: create("err"),
+                trace: create("trace"),
+            },
+            qemu_log: at("qemu.log"),
+        };
+        let mut command = Command::new("sh");
+        command.args(["-c", script, "sh"]).arg(at("frames"));
+        let ended = session.run(command).unwrap();
+        (
+            ended,
+            fs::read(at("out")).unwrap(),
+            fs::read(at("err")).unwrap(),
+        )
+    }
+
+    #[test]
+    fn streams_stay_apart_and_the_report_ends_it() {
+        let frames = [
+            frame(kind::HELLO, b"1"),
+            frame(kind::STDOUT, b"out"),
+            frame(kind::STDERR, b"err\n"),
+            frame(kind::LOG, b"careful"),
+            exit_frame(3),
+        ]
+        .concat();
+        let (ended, out, err) = with_script("cat $1", &frames, b"");
+        assert!(matches!(
+            ended.end,
+            End::Reported(ExitReport {
+                outcome: Outcome::Exited { status: 3 },
+                ..
+            })
+        ));
+        assert!(ended.boot.is_some());
+        assert_eq!(
+            (out.as_slice(), err.as_slice()),
+            (b"out".as_slice(), b"err\ncordon: careful\n".as_slice())
+        );
+    }
+
+    #[test]
+    fn input_is_sent_as_far_as_it_is_wanted() {
+        // Credit comes first: 12 bytes; then the input that was asked for comes back as output: it is a frame already.
+        let wish = frame(kind::STDIN_WANT, &5u32.to_le_bytes());
+        let script = "head -c 12 >/dev/null; cat $1; head -c 13 | { head -c 8 >/dev/null; \
+                      printf '\\002\\000\\000\\000\\005\\000\\000\\000'; cat; }";
+        let (_, out, _) = with_script(script, &wish, b"hello world");
+        assert_eq!(out, b"hello");
+    }
+
+    #[test]
+    fn nonsense_and_silence_are_told_apart() {
+        let end = |script: &str, frames: &[u8]| with_script(script, frames, b"").0.end;
+        assert!(matches!(end("cat $1", &frame(99, b"")), End::Protocol(_)));
+        assert!(matches!(end("cat $1", &[0xff; 8]), End::Protocol(_)));
+        assert!(matches!(
+            end("cat $1", &frame(kind::EXIT, b"")),
+            End::Protocol(_)
+        ));
+        let lost = end("exit 37", b"");
+        let End::Lost {
+            status,
+            root_was_up: false,
+        } = lost
+        else {
+            panic!("{lost:?}");
+        };
+        assert_eq!(status.code(), Some(37));
+    }
 }

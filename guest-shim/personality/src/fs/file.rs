@@ -7,7 +7,6 @@ use core::cell::Cell;
 
 use fuse_abi::linux::{fuse_opcode, fuse_read_in, fuse_write_in, fuse_write_out};
 use linux_raw_sys::general::{O_ACCMODE, O_APPEND, O_NONBLOCK, O_RDONLY, O_WRONLY};
-use proto::op::Count;
 use proto::Segment;
 
 use super::dentry::Place;
@@ -156,8 +155,8 @@ impl OpenFile {
         let args = fuse_read_in { fh: *handle, offset, size, flags: self.status(), ..Default::default() };
         let opcode = fuse_opcode::FUSE_READ as u32;
         let len = source.fuse.request(source.platform, opcode, inode.number(), &args, &[], segments)?;
-        let count: Count = Fuse::reply(source.platform, len)?;
-        Ok(count.bytes.min(u64::from(size)))
+        let out: fuse_write_out = Fuse::reply(source.platform, len)?;
+        Ok(u64::from(out.size.min(size)))
     }
 
     /// Writes to a regular file at `offset` straight from frames; how many bytes were taken.

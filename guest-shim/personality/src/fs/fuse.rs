@@ -70,7 +70,7 @@ impl Fuse {
     ///
     /// # Errors
     /// What the root answered, or EIO when it could make nothing of the request.
-    pub fn request<P: Platform, A: IntoBytes + Immutable>(
+    pub fn request<P: Platform, A: IntoBytes + Immutable + ?Sized>(
         &mut self,
         platform: &mut P,
         opcode: u32,

@@ -32,7 +32,11 @@ pub(crate) struct Content<'t> {
 impl<'t> Content<'t> {
     /// A file with the bytes of a lower one.
     pub(crate) fn over(base: &'t [u8]) -> Self {
-        Self { base, pages: BTreeMap::new(), size: base.len() as u64 }
+        Self {
+            base,
+            pages: BTreeMap::new(),
+            size: base.len() as u64,
+        }
     }
 
     pub(crate) const fn size(&self) -> u64 {
@@ -74,7 +78,10 @@ impl<'t> Content<'t> {
             return page.get(within..in_page).unwrap_or(&[]);
         }
         if range.start < self.base.len() as u64 {
-            return self.base.get(to_usize(range.start)..to_usize(self.base_run_end(&range))).unwrap_or(&[]);
+            return self
+                .base
+                .get(to_usize(range.start)..to_usize(self.base_run_end(&range)))
+                .unwrap_or(&[]);
         }
         ZEROS.get(within..in_page).unwrap_or(&[])
     }
@@ -123,7 +130,9 @@ impl<'t> Content<'t> {
         let size = self.size;
         let page = self.page_mut(range.start / PAGE, usage)?;
         let within = to_usize(range.start % PAGE);
-        let target = page.get_mut(within..within + to_usize(range.end - range.start)).ok_or(Errno::EINVAL)?;
+        let target = page
+            .get_mut(within..within + to_usize(range.end - range.start))
+            .ok_or(Errno::EINVAL)?;
         let result = fill(target);
         if result.is_err() {
             // What was filled of it lies beyond the end of the file, perhaps: it must not show up when the file grows.
@@ -144,10 +153,16 @@ impl<'t> Content<'t> {
                     usage.refund_bytes(PAGE);
                     return Err(Errno::ENOSPC);
                 };
-                let below = self.base.get(to_usize(number.saturating_mul(PAGE))..).unwrap_or(&[]);
+                let below = self
+                    .base
+                    .get(to_usize(number.saturating_mul(PAGE))..)
+                    .unwrap_or(&[]);
                 match below.first_chunk() {
                     Some(below) => *page = *below,
-                    None => page.iter_mut().zip(below).for_each(|(to, from)| *to = *from),
+                    None => page
+                        .iter_mut()
+                        .zip(below)
+                        .for_each(|(to, from)| *to = *from),
                 }
                 Ok(entry.insert(page))
             }
@@ -163,7 +178,9 @@ impl<'t> Content<'t> {
             let dropped = self.pages.split_off(&size.div_ceil(PAGE));
             usage.refund_bytes(dropped.len() as u64 * PAGE);
             if let Some(page) = self.pages.get_mut(&(size / PAGE)) {
-                page.iter_mut().skip(to_usize(size % PAGE)).for_each(|byte| *byte = 0);
+                page.iter_mut()
+                    .skip(to_usize(size % PAGE))
+                    .for_each(|byte| *byte = 0);
             }
             self.base = self.base.get(..to_usize(size)).unwrap_or(self.base);
         }
@@ -180,9 +197,13 @@ impl<'t> Content<'t> {
         keep_size: bool,
         usage: &mut Usage,
     ) -> Result<(), Errno> {
-        let end = offset.checked_add(len).filter(|end| *end <= MAX_SIZE).ok_or(Errno::EFBIG)?;
+        let end = offset
+            .checked_add(len)
+            .filter(|end| *end <= MAX_SIZE)
+            .ok_or(Errno::EFBIG)?;
         let numbers = offset / PAGE..end.div_ceil(PAGE);
-        let missing = (numbers.end - numbers.start).saturating_sub(self.pages.range(numbers.clone()).count() as u64);
+        let missing = (numbers.end - numbers.start)
+            .saturating_sub(self.pages.range(numbers.clone()).count() as u64);
         if missing > usage.bytes_free() / PAGE {
             return Err(Errno::ENOSPC);
         }
@@ -202,7 +223,10 @@ impl<'t> Content<'t> {
         for number in covered.start..covered.end.min(self.base_pages()) {
             self.zero_part(number, &range, usage)?;
         }
-        let beyond = self.pages.range(covered.start.max(self.base_pages())..).map(|(&number, _)| number);
+        let beyond = self
+            .pages
+            .range(covered.start.max(self.base_pages())..)
+            .map(|(&number, _)| number);
         let beyond: Vec<u64> = beyond.take_while(|number| *number < covered.end).collect();
         for number in beyond {
             if range.start <= number * PAGE && (number + 1).saturating_mul(PAGE) <= range.end {
@@ -216,7 +240,12 @@ impl<'t> Content<'t> {
     }
 
     /// Zeroes what `range` covers of one page.
-    fn zero_part(&mut self, number: u64, range: &Range<u64>, usage: &mut Usage) -> Result<(), Errno> {
+    fn zero_part(
+        &mut self,
+        number: u64,
+        range: &Range<u64>,
+        usage: &mut Usage,
+    ) -> Result<(), Errno> {
         let start = number.saturating_mul(PAGE);
         let from = to_usize(range.start.saturating_sub(start)).min(PAGE_SIZE);
         let to = to_usize(range.end.saturating_sub(start)).min(PAGE_SIZE);
@@ -232,9 +261,17 @@ impl<'t> Content<'t> {
         if offset < (self.base.len() as u64).min(self.size) {
             return Ok(offset);
         }
-        let page = self.pages.range(offset / PAGE..).next().ok_or(Errno::ENXIO)?;
+        let page = self
+            .pages
+            .range(offset / PAGE..)
+            .next()
+            .ok_or(Errno::ENXIO)?;
         let at = offset.max(page.0.saturating_mul(PAGE));
-        if at < self.size { Ok(at) } else { Err(Errno::ENXIO) }
+        if at < self.size {
+            Ok(at)
+        } else {
+            Err(Errno::ENXIO)
+        }
     }
 
     /// The first byte at or after `offset` that is not stored; the end of the file counts as one.

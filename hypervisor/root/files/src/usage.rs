@@ -24,7 +24,11 @@ pub(crate) struct Usage {
 
 impl Usage {
     pub(crate) const fn new(limits: Limits) -> Self {
-        Self { limits, bytes: 0, inodes: 0 }
+        Self {
+            limits,
+            bytes: 0,
+            inodes: 0,
+        }
     }
 
     pub(crate) const fn bytes_free(&self) -> u64 {

@@ -2,6 +2,7 @@
 use core::alloc::Layout;
 
 use talc::base::Talc;
+use talc::DefaultBinning;
 use talc::base::binning::Binning;
 use talc::source::Source;
 use talc::sync::TalcLock;
@@ -28,7 +29,7 @@ unsafe impl Source for FromFrames {
 }
 
 #[global_allocator]
-static HEAP: TalcLock<spin::Mutex<()>, FromFrames> = TalcLock::new(FromFrames);
+static HEAP: TalcLock<spin::Mutex<()>, FromFrames, DefaultBinning> = TalcLock::new(FromFrames);
 
 /// Gives the heap its first region.
 ///

@@ -102,8 +102,13 @@ impl<'s, 't> Compiler<'s, 't> {
                 Ok(())
             }
             _ => {
-                let message = format!("too many rules with conditions at `{}`; a call may have {}, a policy {} and {} conditions",
-                    name_of(call.value), limits::MAX_CLAUSES_PER_CALL, limits::MAX_CLAUSES, limits::MAX_TOTAL_CONDITIONS);
+                let message = format!(
+                    "too many rules with conditions at `{}`; a call may have {}, a policy {} and {} conditions",
+                    name_of(call.value),
+                    limits::MAX_CLAUSES_PER_CALL,
+                    limits::MAX_CLAUSES,
+                    limits::MAX_TOTAL_CONDITIONS
+                );
                 Err(self.source.error(&call.span, message))
             }
         }
@@ -126,7 +131,8 @@ impl<'s, 't> Compiler<'s, 't> {
         match constant(&condition) {
             Some(holds) => {
                 let always = if holds { "always" } else { "never" };
-                let message = format!("this condition {always} holds; remove it{}", if holds { "" } else { " with its rule" });
+                let message =
+                    format!("this condition {always} holds; remove it{}", if holds { "" } else { " with its rule" });
                 Err(self.source.error(&text.span, message))
             }
             None => Ok(condition),
@@ -139,7 +145,9 @@ impl<'s, 't> Compiler<'s, 't> {
             let name = name_of(number);
             let message = match kinds.len() {
                 0 => format!("`{name}` has no arguments; put it into a rule without `when`"),
-                count => format!("`{name}` has only {count} argument{}, counted from 0", if count == 1 { "" } else { "s" }),
+                count => {
+                    format!("`{name}` has only {count} argument{}, counted from 0", if count == 1 { "" } else { "s" })
+                }
             };
             self.source.error(&argument.span, message)
         })
@@ -178,7 +186,11 @@ impl<'s, 't> Compiler<'s, 't> {
             value |= symbols.value(name).ok_or_else(|| {
                 let known = symbols.choices.iter().chain(symbols.flags).map(|(_, name)| *name);
                 let suggestion = did_you_mean(name, known);
-                let message = format!("`{}` is no name for this argument of `{}`{suggestion}", name.escape_debug(), name_of(number));
+                let message = format!(
+                    "`{}` is no name for this argument of `{}`{suggestion}",
+                    name.escape_debug(),
+                    name_of(number)
+                );
                 self.source.error(span, message)
             })?;
         }

@@ -155,7 +155,9 @@ impl Reader<'_, '_> {
     fn calls(&self, value: &Value<'_>) -> Result<Vec<Placed<u32>>, PolicyError> {
         let array = self.array(value, "calls", "an array of system call names")?;
         if array.is_empty() {
-            return Err(self.source.error(&value.span(), "`calls` is empty, so the rule says nothing; name a call or remove the rule"));
+            return Err(self
+                .source
+                .error(&value.span(), "`calls` is empty, so the rule says nothing; name a call or remove the rule"));
         }
         let mut calls: Vec<Placed<u32>> = Vec::new();
         for entry in array.iter() {
@@ -166,7 +168,9 @@ impl Reader<'_, '_> {
                 return Err(self.source.error(&entry.span(), message));
             };
             if calls.iter().any(|known| known.value == call.number) {
-                return Err(self.source.error(&entry.span(), format!("`{name}` stands in this rule twice; remove one")));
+                return Err(self
+                    .source
+                    .error(&entry.span(), format!("`{name}` stands in this rule twice; remove one")));
             }
             calls.push(Placed { value: call.number, span: entry.span() });
         }
@@ -179,7 +183,9 @@ impl Reader<'_, '_> {
             DeValue::String(text) => match text.as_ref() {
                 "allow" => Ok(Action::Allow),
                 "kill" => Ok(Action::Kill),
-                "log" => Err(self.source.error(&value.span(), r#"to allow and log, write action = "allow" and log = true"#)),
+                "log" => {
+                    Err(self.source.error(&value.span(), r#"to allow and log, write action = "allow" and log = true"#))
+                }
                 other => {
                     let message = format!("`{}` is no action; `{key}` must be {known}", other.escape_debug());
                     Err(self.source.error(&value.span(), message))
@@ -216,7 +222,9 @@ impl Reader<'_, '_> {
             return Err(self.source.error(&value.span(), message));
         }
         if text.chars().any(char::is_control) {
-            return Err(self.source.error(&value.span(), "a `reason` is one line of plain text; remove the control characters"));
+            return Err(self
+                .source
+                .error(&value.span(), "a `reason` is one line of plain text; remove the control characters"));
         }
         Ok(text.to_string())
     }
@@ -224,7 +232,9 @@ impl Reader<'_, '_> {
     fn conditions(&self, value: &Value<'_>) -> Result<Vec<ConditionText>, PolicyError> {
         let array = self.array(value, "when", "an array of conditions")?;
         if array.is_empty() {
-            return Err(self.source.error(&value.span(), "`when` is empty; leave it out for a rule that always applies"));
+            return Err(self
+                .source
+                .error(&value.span(), "`when` is empty; leave it out for a rule that always applies"));
         }
         if let Some(beyond) = array.get(limits::MAX_CONDITIONS) {
             let message = format!("more than {} conditions in one rule", limits::MAX_CONDITIONS);
@@ -235,7 +245,12 @@ impl Reader<'_, '_> {
 
     fn condition(&self, value: &Value<'_>) -> Result<ConditionText, PolicyError> {
         let DeValue::Table(table) = value.get_ref() else {
-            return Err(self.wrong_type(value, "when", r#"a list of { arg = 0, op = "==", value = 1 }"#, value.get_ref()));
+            return Err(self.wrong_type(
+                value,
+                "when",
+                r#"a list of { arg = 0, op = "==", value = 1 }"#,
+                value.get_ref(),
+            ));
         };
         self.only_known_keys(table, CONDITION_KEYS, "a condition")?;
         let required = |key: &str| {
@@ -253,7 +268,8 @@ impl Reader<'_, '_> {
         };
         let index = unsigned(number).and_then(|index| u8::try_from(index).ok()).filter(|index| *index <= 5);
         let index = index.ok_or_else(|| {
-            self.source.error(&value.span(), format!("there is no argument {number}; `arg` counts from 0 and goes to 5"))
+            self.source
+                .error(&value.span(), format!("there is no argument {number}; `arg` counts from 0 and goes to 5"))
         })?;
         Ok(Placed { value: index, span: value.span() })
     }
@@ -261,7 +277,8 @@ impl Reader<'_, '_> {
     fn comparison(&self, op: &Value<'_>, mask: Option<&Value<'_>>) -> Result<Comparison, PolicyError> {
         let name = self.string(op, "op", "an operator, such as \"==\"")?;
         if name == MASKED {
-            let mask = mask.ok_or_else(|| self.source.error(&op.span(), "`masked_eq` needs `mask`: (argument & mask) == value"))?;
+            let mask = mask
+                .ok_or_else(|| self.source.error(&op.span(), "`masked_eq` needs `mask`: (argument & mask) == value"))?;
             return Ok(Comparison::Masked(self.operand(mask, "mask")?));
         }
         let Some((_, known)) = OPERATORS.iter().find(|(text, _)| *text == name) else {
@@ -269,16 +286,19 @@ impl Reader<'_, '_> {
             return Err(self.source.error(&op.span(), message));
         };
         match mask {
-            Some(mask) => Err(self.source.error(&mask.span(), format!("`mask` goes with op = \"masked_eq\", not with \"{name}\""))),
+            Some(mask) => Err(self
+                .source
+                .error(&mask.span(), format!("`mask` goes with op = \"masked_eq\", not with \"{name}\""))),
             None => Ok(Comparison::Plain(*known)),
         }
     }
 
     fn operand(&self, value: &Value<'_>, key: &str) -> Result<Placed<Operand>, PolicyError> {
         let operand = match value.get_ref() {
-            DeValue::Integer(number) => Operand::Number(word(number).ok_or_else(|| {
-                self.source.error(&value.span(), format!("{number} does not fit 64 bits"))
-            })?),
+            DeValue::Integer(number) => Operand::Number(
+                word(number)
+                    .ok_or_else(|| self.source.error(&value.span(), format!("{number} does not fit 64 bits")))?,
+            ),
             DeValue::String(names) => Operand::Names(names.to_string()),
             other => return Err(self.wrong_type(value, key, "a number, or names such as \"O_WRONLY|O_CREAT\"", other)),
         };

@@ -122,8 +122,8 @@ macro_rules! signatures {
 }
 
 use Kind::{
-    Buffer, CreateMode, DirFd, Fd, FcntlArgument, Hex, Hex32, Id, Int, Long, LongNamed, Mode, Named, Path, Pointer, Size,
-    Strings, Text, Uint,
+    Buffer, CreateMode, DirFd, FcntlArgument, Fd, Hex, Hex32, Id, Int, Long, LongNamed, Mode, Named, Path, Pointer,
+    Size, Strings, Text, Uint,
 };
 
 signatures! {

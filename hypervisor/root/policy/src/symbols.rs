@@ -104,7 +104,8 @@ pub static MAP: Symbols = Symbols {
 pub static MREMAP: Symbols = flags(named!(g: MREMAP_MAYMOVE, MREMAP_FIXED, MREMAP_DONTUNMAP));
 
 /// `madvise`.
-pub static MADVICE: Symbols = choices(named!(g: MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_WILLNEED, MADV_DONTNEED,
+pub static MADVICE: Symbols =
+    choices(named!(g: MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_WILLNEED, MADV_DONTNEED,
     MADV_FREE, MADV_REMOVE, MADV_DONTFORK, MADV_DOFORK, MADV_HWPOISON, MADV_SOFT_OFFLINE, MADV_MERGEABLE,
     MADV_UNMERGEABLE, MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_DONTDUMP, MADV_DODUMP, MADV_WIPEONFORK, MADV_KEEPONFORK,
     MADV_COLD, MADV_PAGEOUT, MADV_POPULATE_READ, MADV_POPULATE_WRITE));
@@ -116,8 +117,7 @@ pub static MSYNC: Symbols = flags(named!(g: MS_ASYNC, MS_INVALIDATE, MS_SYNC));
 pub static MLOCKALL: Symbols = flags(named!(g: MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT));
 
 /// `access`.
-pub static ACCESS: Symbols =
-    Symbols { choice_mask: 0, choices: &[], flags: named!(g: R_OK, W_OK, X_OK), zero: "F_OK" };
+pub static ACCESS: Symbols = Symbols { choice_mask: 0, choices: &[], flags: named!(g: R_OK, W_OK, X_OK), zero: "F_OK" };
 
 /// The `AT_…` flags of the `…at` calls (not `faccessat2` and `unlinkat`, which give one bit another meaning).
 pub static AT: Symbols = flags(named!(g: AT_SYMLINK_NOFOLLOW, AT_SYMLINK_FOLLOW, AT_NO_AUTOMOUNT, AT_EMPTY_PATH,
@@ -130,7 +130,8 @@ pub static AT_ACCESS: Symbols = flags(named!(g: AT_SYMLINK_NOFOLLOW, AT_EACCESS,
 pub static AT_UNLINK: Symbols = flags(named!(g: AT_REMOVEDIR));
 
 /// `statx`: what is asked for.
-pub static STATX: Symbols = flags(named!(g: STATX_ALL, STATX_BASIC_STATS, STATX_TYPE, STATX_MODE, STATX_NLINK, STATX_UID,
+pub static STATX: Symbols =
+    flags(named!(g: STATX_ALL, STATX_BASIC_STATS, STATX_TYPE, STATX_MODE, STATX_NLINK, STATX_UID,
     STATX_GID, STATX_ATIME, STATX_MTIME, STATX_CTIME, STATX_INO, STATX_SIZE, STATX_BLOCKS, STATX_BTIME, STATX_MNT_ID));
 
 /// `renameat2`.
@@ -151,9 +152,11 @@ pub static TIMER: Symbols = flags(named!(g: TIMER_ABSTIME));
 pub static ITIMER: Symbols = choices(named!(g: ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF));
 
 /// Signals.
-pub static SIGNAL: Symbols = choices(named!(g: SIGHUP, SIGINT, SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGKILL,
+pub static SIGNAL: Symbols = choices(
+    named!(g: SIGHUP, SIGINT, SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGKILL,
     SIGUSR1, SIGSEGV, SIGUSR2, SIGPIPE, SIGALRM, SIGTERM, SIGSTKFLT, SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU,
-    SIGURG, SIGXCPU, SIGXFSZ, SIGVTALRM, SIGPROF, SIGWINCH, SIGIO, SIGPWR, SIGSYS));
+    SIGURG, SIGXCPU, SIGXFSZ, SIGVTALRM, SIGPROF, SIGWINCH, SIGIO, SIGPWR, SIGSYS),
+);
 
 /// `rt_sigprocmask`.
 pub static SIGMASK: Symbols = choices(named!(g: SIG_BLOCK, SIG_UNBLOCK, SIG_SETMASK));
@@ -167,7 +170,8 @@ pub static FCNTL: Symbols = choices(named!(g: F_DUPFD, F_GETFD, F_SETFD, F_GETFL
 pub static FD_CLOEXEC: Symbols = flags(named!(g: FD_CLOEXEC));
 
 /// `ioctl`: terminals and descriptors.
-pub static IOCTL: Symbols = choices(named!(io: TCGETS, TCSETS, TCSETSW, TCSETSF, TCGETS2, TCSETS2, TCSBRK, TCXONC, TCFLSH,
+pub static IOCTL: Symbols =
+    choices(named!(io: TCGETS, TCSETS, TCSETSW, TCSETSF, TCGETS2, TCSETS2, TCSBRK, TCXONC, TCFLSH,
     TIOCEXCL, TIOCNXCL, TIOCSCTTY, TIOCGPGRP, TIOCSPGRP, TIOCOUTQ, TIOCSTI, TIOCGWINSZ, TIOCSWINSZ, TIOCCONS, TIOCLINUX,
     FIONREAD, FIONBIO, FIOASYNC, TIOCNOTTY, TIOCSETD, TIOCGETD, TCSBRKP, TIOCGSID, TIOCGPTN, TIOCSPTLCK, TIOCGPTPEER,
     FIONCLEX, FIOCLEX, FIOQSIZE));
@@ -183,25 +187,29 @@ pub static FUTEX: Symbols = Symbols {
 };
 
 /// `clone` and `unshare`; the signal in the low byte is named when it is SIGCHLD.
-pub static CLONE: Symbols = flags(named!(g: CLONE_NEWTIME, CLONE_VM, CLONE_FS, CLONE_FILES, CLONE_SIGHAND, CLONE_PIDFD,
+pub static CLONE: Symbols = flags(
+    named!(g: CLONE_NEWTIME, CLONE_VM, CLONE_FS, CLONE_FILES, CLONE_SIGHAND, CLONE_PIDFD,
     CLONE_PTRACE, CLONE_VFORK, CLONE_PARENT, CLONE_THREAD, CLONE_NEWNS, CLONE_SYSVSEM, CLONE_SETTLS, CLONE_PARENT_SETTID,
     CLONE_CHILD_CLEARTID, CLONE_DETACHED, CLONE_UNTRACED, CLONE_CHILD_SETTID, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC,
-    CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET, CLONE_IO, SIGCHLD));
+    CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET, CLONE_IO, SIGCHLD),
+);
 
 /// `wait4` and `waitid`.
-pub static WAIT: Symbols = flags(named!(g: WNOHANG, WUNTRACED, WEXITED, WCONTINUED, WNOWAIT, __WNOTHREAD, __WALL, __WCLONE));
+pub static WAIT: Symbols =
+    flags(named!(g: WNOHANG, WUNTRACED, WEXITED, WCONTINUED, WNOWAIT, __WNOTHREAD, __WALL, __WCLONE));
 
 /// `waitid`: what is waited for.
 pub static WAIT_ID: Symbols = choices(named!(g: P_ALL, P_PID, P_PGID, P_PIDFD));
 
 /// Resource limits.
-pub static RLIMIT: Symbols = choices(named!(g: RLIMIT_CPU, RLIMIT_FSIZE, RLIMIT_DATA, RLIMIT_STACK, RLIMIT_CORE, RLIMIT_RSS,
+pub static RLIMIT: Symbols = choices(
+    named!(g: RLIMIT_CPU, RLIMIT_FSIZE, RLIMIT_DATA, RLIMIT_STACK, RLIMIT_CORE, RLIMIT_RSS,
     RLIMIT_NPROC, RLIMIT_NOFILE, RLIMIT_MEMLOCK, RLIMIT_AS, RLIMIT_LOCKS, RLIMIT_SIGPENDING, RLIMIT_MSGQUEUE, RLIMIT_NICE,
-    RLIMIT_RTPRIO, RLIMIT_RTTIME));
+    RLIMIT_RTPRIO, RLIMIT_RTTIME),
+);
 
 /// `getrusage`.
-pub static RUSAGE: Symbols =
-    choices(&[(0, "RUSAGE_SELF"), (0xffff_ffff, "RUSAGE_CHILDREN"), (1, "RUSAGE_THREAD")]);
+pub static RUSAGE: Symbols = choices(&[(0, "RUSAGE_SELF"), (0xffff_ffff, "RUSAGE_CHILDREN"), (1, "RUSAGE_THREAD")]);
 
 /// `prctl`.
 pub static PRCTL: Symbols = choices(named!(p: PR_SET_PDEATHSIG, PR_GET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_DUMPABLE,
@@ -255,7 +263,8 @@ pub static SPLICE: Symbols = flags(named!(g: SPLICE_F_MOVE, SPLICE_F_NONBLOCK, S
 pub static RWF: Symbols = flags(named!(g: RWF_HIPRI, RWF_DSYNC, RWF_SYNC, RWF_NOWAIT, RWF_APPEND));
 
 /// Address families of sockets.
-pub static FAMILY: Symbols = choices(named!(n: AF_UNSPEC, AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_ALG, AF_VSOCK));
+pub static FAMILY: Symbols =
+    choices(named!(n: AF_UNSPEC, AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_ALG, AF_VSOCK));
 
 /// Kinds of sockets, with flags.
 pub static SOCKET: Symbols = Symbols {
@@ -269,10 +278,12 @@ pub static SOCKET: Symbols = Symbols {
 pub static SHUTDOWN: Symbols = choices(&[(0, "SHUT_RD"), (1, "SHUT_WR"), (2, "SHUT_RDWR")]);
 
 /// `syslog`.
-pub static SYSLOG: Symbols = choices(&[(2, "SYSLOG_ACTION_READ"), (3, "SYSLOG_ACTION_READ_ALL"), (10, "SYSLOG_ACTION_SIZE_BUFFER")]);
+pub static SYSLOG: Symbols =
+    choices(&[(2, "SYSLOG_ACTION_READ"), (3, "SYSLOG_ACTION_READ_ALL"), (10, "SYSLOG_ACTION_SIZE_BUFFER")]);
 
 /// `mount`.
-pub static MOUNT: Symbols = flags(named!(g: MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_NOATIME, MS_BIND,
+pub static MOUNT: Symbols =
+    flags(named!(g: MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_NOATIME, MS_BIND,
     MS_MOVE, MS_REC, MS_PRIVATE, MS_SLAVE, MS_SHARED));
 
 /// `close_range`.

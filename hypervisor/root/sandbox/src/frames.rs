@@ -16,6 +16,8 @@ pub struct Frames {
     base: u64,
     /// Bit set: in use, or not there at all.
     used: Vec<u64>,
+    /// Bit set: in use by the hypervisor.
+    given: Vec<u64>,
     free: usize,
     /// No word below this index has a whole free run of [`Frames::RUN`].
     run_hint: usize,
@@ -37,13 +39,13 @@ impl Frames {
         let base = span.start - span.start % 64;
         let count = usize::try_from(span.end.saturating_sub(base)).unwrap_or(0);
         let words = count.div_ceil(WORD);
-        Self { base, used: vec![u64::MAX; words], free: 0, run_hint: words, single_hint: 0 }
+        Self { base, used: vec![u64::MAX; words], given: vec![0; words], free: 0, run_hint: words, single_hint: 0 }
     }
 
-    /// Bytes that the map of such a span needs.
+    /// Bytes that the maps of such a span need.
     #[must_use]
     pub fn map_bytes(span: &Range<u64>) -> u64 {
-        (span.end.saturating_sub(span.start) / 64 + 2) * 8
+        (span.end.saturating_sub(span.start) / 64 + 2) * 16
     }
 
     /// Frames that are free.
@@ -138,9 +140,35 @@ impl Frames {
         result
     }
 
+    /// Notes that an allocated frame is the hypervisor's now: it cannot be freed until it is taken back.
+    ///
+    /// # Errors
+    /// [`NotAllocated`].
+    pub fn give(&mut self, frame: u64) -> Result<(), NotAllocated> {
+        let (word, bit) = self.locate(frame).ok_or(NotAllocated)?;
+        if self.used[word] & bit == 0 || self.given[word] & bit != 0 {
+            return Err(NotAllocated);
+        }
+        self.given[word] |= bit;
+        Ok(())
+    }
+
+    /// Frees a frame that was given to the hypervisor.
+    ///
+    /// # Errors
+    /// [`NotAllocated`] if it was not given.
+    pub fn take_back(&mut self, frame: u64) -> Result<(), NotAllocated> {
+        let (word, bit) = self.locate(frame).ok_or(NotAllocated)?;
+        if self.given[word] & bit == 0 {
+            return Err(NotAllocated);
+        }
+        self.given[word] &= !bit;
+        self.free_one(frame)
+    }
+
     fn free_one(&mut self, frame: u64) -> Result<(), NotAllocated> {
         let (word, bit) = self.locate(frame).ok_or(NotAllocated)?;
-        if self.used[word] & bit == 0 {
+        if self.used[word] & bit == 0 || self.given[word] & bit != 0 {
             return Err(NotAllocated);
         }
         self.used[word] &= !bit;
@@ -221,6 +249,20 @@ mod tests {
         assert_eq!(frames.free_count(), 385);
         assert_eq!(frames.allocate_contiguous(1000), None);
         assert_eq!(frames.allocate_contiguous(0), None);
+    }
+
+    #[test]
+    fn a_frame_that_was_given_comes_back_by_taking_only() {
+        let mut frames = frames();
+        let frame = frames.allocate().unwrap();
+        assert_eq!(frames.take_back(frame), Err(NotAllocated));
+        frames.give(frame).unwrap();
+        assert_eq!(frames.give(frame), Err(NotAllocated));
+        assert_eq!(frames.free(frame, 1), Err(NotAllocated));
+        frames.take_back(frame).unwrap();
+        assert_eq!(frames.take_back(frame), Err(NotAllocated));
+        assert_eq!(frames.give(frame), Err(NotAllocated));
+        assert_eq!(frames.free_count(), 400);
     }
 
     #[test]

@@ -271,7 +271,7 @@ fn step(at: u64, len: usize) -> Option<u64> {
 pub(crate) mod tests {
     use super::*;
     use alloc::boxed::Box;
-    use alloc::collections::{BTreeMap, BTreeSet};
+    use alloc::collections::BTreeSet;
     use alloc::vec;
 
     /// Root memory made of vectors; page numbers count up from 1000.
@@ -279,7 +279,6 @@ pub(crate) mod tests {
         next: u64,
         pub(crate) free: u64,
         pub(crate) given: BTreeSet<u64>,
-        pub(crate) shared: BTreeMap<usize, u64>,
     }
 
     pub(crate) struct FakeRun {
@@ -289,7 +288,7 @@ pub(crate) mod tests {
 
     impl FakeRoot {
         pub(crate) fn new(free: u64) -> Self {
-            Self { next: 1000, free, given: BTreeSet::new(), shared: BTreeMap::new() }
+            Self { next: 1000, free, given: BTreeSet::new() }
         }
 
         fn allocate(&mut self, pages: u64) -> Option<FakeRun> {

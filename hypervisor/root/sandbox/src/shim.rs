@@ -90,6 +90,12 @@ impl<'p> Shim<'p> {
         bytes(self.image, &(self.header.data_start..self.header.data_end)).unwrap_or_default()
     }
 
+    /// The page of the image at `offset`.
+    #[must_use]
+    pub fn page(&self, offset: u64) -> Option<&'p [u8]> {
+        bytes(self.image, &(offset..offset.checked_add(PAGE_SIZE)?))
+    }
+
     /// Length in memory, in bytes.
     #[must_use]
     pub fn memory_len(&self) -> u64 {

@@ -18,6 +18,8 @@ pub enum Right {
     Execute,
     /// Change attributes.
     SetAttributes,
+    /// Give a file one more name.
+    Link,
     /// Make a name.
     Create,
     /// Take a name away.

@@ -13,8 +13,8 @@
 //! −errno, the request's `unique`) and, if `error` is 0, the body below. **Every** opcode has a reply, FORGET too.
 //!
 //! *Segments* carry bulk data. Those of a request are filled or read in order, as one run of bytes. A request whose
-//! `size` is larger than its segments gets EINVAL; a segment that is not the child's memory ends the transfer there
-//! (EFAULT if it is the first). Requests that use no segments ignore them.
+//! `size` is larger than its segments gets EINVAL. Where a segment is not the child's memory, the transfer ends: with the
+//! bytes that went before, or EFAULT. Requests that use no segments ignore them.
 //!
 //! | opcode | arguments | reply | segments and remarks |
 //! |---|---|---|---|
@@ -32,7 +32,7 @@
 //! | RENAME | `fuse_rename_in`, old name, new name | nothing | |
 //! | RENAME2 | `fuse_rename2_in`, old name, new name | nothing | RENAME_NOREPLACE or RENAME_EXCHANGE |
 //! | LINK | `fuse_link_in`, name | `fuse_entry_out` | the header's node is the directory; counts one lookup |
-//! | OPEN | `fuse_open_in` | `fuse_open_out` | `flags`: access mode, O_TRUNC, O_DIRECTORY; bit 0x20 (`__FMODE_EXEC`): opened to be executed, which asks for X instead of R. O_CREAT is EINVAL |
+//! | OPEN | `fuse_open_in` | `fuse_open_out` | `flags`: access mode, O_TRUNC, O_DIRECTORY; bit 0x20 (`__FMODE_EXEC`): opened to be executed, which asks for X instead of R. Others, O_CREAT too, are ignored. A directory is EISDIR |
 //! | CREATE | `fuse_create_in`, name | `fuse_entry_out`, `fuse_open_out` | opens what exists unless O_EXCL; counts one lookup |
 //! | READ | `fuse_read_in` | `fuse_write_out`: bytes read | to segments; 0 at the end |
 //! | WRITE | `fuse_write_in` | `fuse_write_out`: bytes written | from segments; no data behind the arguments. O_APPEND in `flags`: at the end, `offset` is ignored |
@@ -95,7 +95,7 @@ pub use entropy::Entropy;
 pub use request::MAX_BODY;
 
 use fuse::FileService;
-use request::{Bodies, Request};
+use request::{Buffers, Request};
 
 /// Bounds of what a shim may hold, beside those of [`files::Limits`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,7 +142,7 @@ pub enum Served {
     },
 }
 
-/// The devices behind the services, and the time: what the caller lends for one request.
+/// What the caller lends for one request.
 struct Lent<'a, M> {
     memory: &'a mut M,
     console: &'a mut dyn Console,
@@ -161,7 +161,7 @@ enum Outcome {
 #[derive(Debug)]
 pub struct Services<'t, A = AllowAll> {
     files: FileService<'t, A>,
-    bodies: Bodies,
+    buffers: Buffers,
     /// `unique` of the wait that is not answered yet.
     waiting: Option<u64>,
 }
@@ -178,7 +178,7 @@ impl<'t, A: Authority> Services<'t, A> {
     /// Services over these files, each request subject to `authority`.
     #[must_use]
     pub fn with_authority(stack: Stack<'t>, limits: Limits, authority: A) -> Self {
-        Self { files: FileService::new(stack, limits.handles, authority), bodies: Bodies::new(), waiting: None }
+        Self { files: FileService::new(stack, limits.handles, authority), buffers: Buffers::new(), waiting: None }
     }
 
     /// The files as they are.
@@ -196,30 +196,31 @@ impl<'t, A: Authority> Services<'t, A> {
         entropy: &mut dyn Entropy,
         now: Timestamp,
     ) -> Served {
-        let request = match Request::read(service_gpa, memory, &mut self.bodies) {
+        let request = match Request::read(service_gpa, memory, &mut self.buffers) {
             Ok(request) => request,
             Err(reason) => return request::refuse(service_gpa, memory, reason),
         };
         let mut lent = Lent { memory, console, entropy };
-        let outcome = self.dispatch(&request, &mut lent, now);
-        let served = match &outcome {
-            Ok(Outcome::Reply(_)) if request.opcode() == op::STARTED => Served::Started,
-            Ok(Outcome::Reply(_)) | Err(_) => Served::Replied,
-            Ok(Outcome::Ended(served)) => return served.clone(),
+        let result = match self.dispatch(&request, &mut lent, now) {
+            Ok(Outcome::Ended(served)) => return served,
+            Ok(Outcome::Reply(body_len)) => Ok(body_len),
+            Err(errno) => Err(errno),
         };
-        let result = outcome.map(|outcome| if let Outcome::Reply(len) = outcome { len } else { 0 });
-        match request::reply(service_gpa, lent.memory, request.unique(), result, &mut self.bodies) {
-            Ok(()) => served,
+        match request::reply(service_gpa, lent.memory, request.unique(), result, &mut self.buffers) {
+            Ok(()) if request.opcode() == op::STARTED => Served::Started,
+            Ok(()) => Served::Replied,
             Err(reason) => Served::Malformed { reason: reason.into() },
         }
     }
 
     /// Answers the [`Served::Wait`] that `serve` gave last. Does nothing if there is none.
     pub fn finish_wait<M: GuestMemory>(&mut self, service_gpa: Gpa, memory: &mut M, woken: op::Woken) {
-        let Some(unique) = self.waiting.take() else { return };
-        let len = self.bodies.put(&woken);
+        let Some(unique) = self.waiting.take() else {
+            return;
+        };
+        let len = self.buffers.put(&woken);
         // The service pages were readable when the wait began; if the shim took them away, it never sees its answer.
-        let _ = request::reply(service_gpa, memory, unique, len, &mut self.bodies);
+        let _ = request::reply(service_gpa, memory, unique, len, &mut self.buffers);
     }
 
     fn dispatch<M: GuestMemory>(
@@ -228,23 +229,23 @@ impl<'t, A: Authority> Services<'t, A> {
         lent: &mut Lent<'_, M>,
         now: Timestamp,
     ) -> Result<Outcome, Errno> {
-        let bodies = &mut self.bodies;
+        let buffers = &mut self.buffers;
         let ended = |served| Ok(Outcome::Ended(served));
         match request.opcode() {
-            op::CONSOLE_WRITE => console::write(request, lent.memory, lent.console, bodies),
-            op::CONSOLE_READ => console::read(request, lent.memory, lent.console, bodies),
-            op::WINDOW_SIZE => console::window(lent.console, bodies),
-            op::RANDOM => entropy::random(request, lent.memory, lent.entropy, bodies),
+            op::CONSOLE_WRITE => console::write(request, lent.memory, lent.console, buffers),
+            op::CONSOLE_READ => console::read(request, lent.memory, lent.console, buffers),
+            op::WINDOW_SIZE => console::window(lent.console, buffers),
+            op::RANDOM => entropy::random(request, lent.memory, lent.entropy, buffers),
             op::WAIT => {
-                let wait = process::wait(bodies)?;
+                let wait = process::wait(buffers)?;
                 self.waiting = Some(request.unique());
                 return ended(Served::Wait(wait));
             }
             op::STARTED => Ok(0),
-            op::EXIT => return ended(Served::Exited(process::exit(bodies)?)),
-            op::NOT_STARTED => return ended(process::not_started(bodies)?),
-            op::SHIM_PANIC => return ended(process::shim_panic(bodies)),
-            _ => self.files.serve(request, lent.memory, bodies, now),
+            op::EXIT => return ended(Served::Exited(process::exit(buffers)?)),
+            op::NOT_STARTED => return ended(process::not_started(buffers)?),
+            op::SHIM_PANIC => return ended(process::shim_panic(buffers)),
+            _ => self.files.serve(request, lent.memory, buffers, now),
         }
         .map(Outcome::Reply)
     }

@@ -14,7 +14,14 @@ impl<'t> Stack<'t> {
     ///
     /// # Errors
     /// EEXIST, ENOENT if `dir` was deleted, EACCES, ENOTDIR, ENOSPC, EINVAL for another kind, or what [`Name::new`] says.
-    pub fn mknod(&mut self, ctx: &Context, dir: Ino, name: &[u8], kind: Kind, mode: u32) -> Result<Ino, Errno> {
+    pub fn mknod(
+        &mut self,
+        ctx: &Context,
+        dir: Ino,
+        name: &[u8],
+        kind: Kind,
+        mode: u32,
+    ) -> Result<Ino, Errno> {
         let body = match kind {
             Kind::File => Body::File(Content::default()),
             Kind::Fifo | Kind::Socket => Body::Special,
@@ -39,12 +46,20 @@ impl<'t> Stack<'t> {
     ///
     /// # Errors
     /// As [`Stack::mknod`]; ENOENT or ENAMETOOLONG for the target's length, EINVAL for a NUL in it.
-    pub fn symlink(&mut self, ctx: &Context, dir: Ino, name: &[u8], target: &[u8]) -> Result<Ino, Errno> {
+    pub fn symlink(
+        &mut self,
+        ctx: &Context,
+        dir: Ino,
+        name: &[u8],
+        target: &[u8],
+    ) -> Result<Ino, Errno> {
         check_target(target)?;
         let name = new_name(name)?;
         self.check_new(ctx, dir, name)?;
         self.usage.charge_bytes(target.len() as u64)?;
-        let made = self.make(ctx, dir, name, (Kind::Symlink, 0o777), |()| Body::Symlink(Box::from(target)));
+        let made = self.make(ctx, dir, name, (Kind::Symlink, 0o777), |()| {
+            Body::Symlink(Box::from(target))
+        });
         if made.is_err() {
             self.usage.refund_bytes(target.len() as u64);
         }
@@ -152,7 +167,13 @@ impl<'t> Stack<'t> {
         self.usage.charge_inode()?;
         let ino = Ino(self.next);
         self.next += 1;
-        self.nodes.insert(ino, Node { meta: new_meta(ctx, &parent, kind, mode), body: body(()) });
+        self.nodes.insert(
+            ino,
+            Node {
+                meta: new_meta(ctx, &parent, kind, mode),
+                body: body(()),
+            },
+        );
         self.insert_entry(ctx, dir, name, ino);
         Ok(ino)
     }

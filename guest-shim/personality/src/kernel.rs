@@ -1,0 +1,369 @@
+//! The state of a sandbox, and the ways into it: start, system call, fault.
+
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+
+use proto::op::{self, wait_events};
+use proto::{CallResult, boot_flags, grant_flags, result_flags};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use crate::abi::{AltStack, SigAction};
+use crate::errno::{Errno, Outcome, Stop, Wait};
+use crate::exec::ExecError;
+use crate::fs::dentry::{Dentry, NameCache, Node, Place};
+use crate::fs::dev::Device;
+use crate::fs::file::{FileKind, OpenFile};
+use crate::fs::fuse::Fuse;
+use crate::fs::proc::ProcNode;
+use crate::fs::table::{Descriptor, FdTable};
+use crate::mm::frames::Frames;
+use crate::mm::space::{Access, AddressSpace, BadTouch, Source};
+use crate::mm::user;
+use crate::num::{index, low32};
+use crate::platform::{PAGE, Platform};
+use crate::random::Random;
+use crate::regs::UserRegs;
+use crate::signal::{self, Signal};
+use crate::syscalls;
+use crate::task::{Directories, Process, SIGNALS, Task, default_limits};
+use crate::vdso::Vdso;
+
+/// What the personality is started with.
+pub struct Start {
+    /// Frames that it may use: first address (page aligned, not 0).
+    pub frames_start: u64,
+    /// End of the frames.
+    pub frames_end: u64,
+    /// `proto::boot_flags`.
+    pub flags: u32,
+    /// CLOCK_REALTIME in ns at reference time 0.
+    pub realtime_offset_ns: u64,
+    /// Entropy.
+    pub seed: [u8; 32],
+    /// User of the program.
+    pub uid: u32,
+    /// Group of the program.
+    pub gid: u32,
+    /// The vDSO.
+    pub vdso: Vdso,
+    /// Path of the program.
+    pub path: Vec<u8>,
+    /// Its arguments.
+    pub arguments: Vec<Vec<u8>>,
+    /// Its environment.
+    pub environment: Vec<Vec<u8>>,
+    /// Its working directory.
+    pub directory: Vec<u8>,
+}
+
+/// How the image goes on after an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Flow {
+    /// Back to ring 3 with the registers as they are now.
+    Resume,
+    /// The program has ended and the root knows; nothing runs any more.
+    Ended,
+}
+
+/// A fault of the program, as the processor reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Exception vector.
+    pub vector: u64,
+    /// Its error code, or 0.
+    pub error_code: u64,
+    /// CR2, for a page fault.
+    pub address: u64,
+}
+
+/// The state of a sandbox.
+pub struct Kernel<P: Platform> {
+    /// The machine.
+    pub platform: P,
+    pub(crate) frames: Frames,
+    pub(crate) fuse: Fuse,
+    pub(crate) names: NameCache,
+    pub(crate) mounts: [(&'static str, Place); 2],
+    pub(crate) random: Random,
+    pub(crate) task: Task,
+    pub(crate) flags: u32,
+    pub(crate) realtime_offset_ns: u64,
+    pub(crate) vdso: Vdso,
+    /// The present call, for what needs the registers (a later fork, sigreturn).
+    sequence: u64,
+}
+
+impl<P: Platform> Kernel<P> {
+    /// Loads the program; `regs` are those of its first instruction. `None`: it could not be started, and the root knows.
+    pub fn start(platform: P, start: Start, regs: &mut UserRegs) -> Option<Self> {
+        let mut kernel = match Self::new(platform, &start) {
+            Ok(kernel) => kernel,
+            Err((mut platform, _)) => platform.fail("no memory for the first address space"),
+        };
+        match kernel.launch(&start) {
+            Ok(entry) => {
+                *regs = entry;
+                let _ = kernel.fuse.request(&mut kernel.platform, op::STARTED, 0, &(), &[], &[]);
+                Some(kernel)
+            }
+            Err(error) => {
+                kernel.not_started(&error);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn new(mut platform: P, start: &Start) -> Result<Self, (P, Errno)> {
+        let mut frames = Frames::new(start.frames_start, start.frames_end);
+        let space = match AddressSpace::new(&mut platform, &mut frames) {
+            Ok(space) => space,
+            Err(error) => return Err((platform, error)),
+        };
+        let mut fuse = Fuse::new(start.uid, start.gid);
+        let root = Dentry::new(None, b"", Node::File(fuse.root()));
+        let dev = Dentry::new(Some(Rc::clone(&root)), b"dev", Node::Device(Device::Directory));
+        let proc = Dentry::new(Some(Rc::clone(&root)), b"proc", Node::Proc(ProcNode::Root));
+        let started = platform.reference_time();
+        let task = first_task(start, space, root, started);
+        let mut kernel = Self {
+            platform,
+            frames,
+            fuse,
+            names: NameCache::new(),
+            mounts: [("dev", dev), ("proc", proc)],
+            random: Random::new(&start.seed),
+            task,
+            flags: start.flags,
+            realtime_offset_ns: start.realtime_offset_ns,
+            vdso: start.vdso.clone(),
+            sequence: 0,
+        };
+        kernel.open_console();
+        Ok(kernel)
+    }
+
+    /// Descriptors 0, 1 and 2.
+    fn open_console(&mut self) {
+        use linux_raw_sys::general::{O_RDONLY, O_RDWR, O_WRONLY};
+        for (stream, rights) in [(0, O_RDONLY), (1, O_WRONLY), (2, O_WRONLY)] {
+            let status = if self.is_terminal(stream) { O_RDWR } else { rights };
+            let file = OpenFile::new(FileKind::Console(stream), None, status, self.fuse.leftovers());
+            let descriptor = Descriptor { file, close_on_exec: false };
+            let _ = self.task.files.borrow_mut().add(descriptor, 0, 3);
+        }
+    }
+
+    /// Is this console stream a terminal?
+    #[must_use]
+    pub fn is_terminal(&self, stream: u32) -> bool {
+        let bit = match stream {
+            0 => boot_flags::STDIN_TTY,
+            1 => boot_flags::STDOUT_TTY,
+            _ => boot_flags::STDERR_TTY,
+        };
+        self.flags & bit != 0
+    }
+
+    fn launch(&mut self, start: &Start) -> Result<UserRegs, ExecError> {
+        let root = self.task.directories.borrow().root.clone();
+        let directory = self.resolve(root, &start.directory, true).and_then(crate::fs::walk::Target::existing);
+        let directory = directory.map_err(|errno| ExecError::new(errno, &start.directory, "no such directory"))?;
+        self.task.directories.borrow_mut().current = directory;
+        self.exec(&start.path, &start.arguments, &start.environment)
+    }
+
+    fn not_started(&mut self, error: &ExecError) {
+        let args = op::NotStarted { code: error.shell_code(), errno: error.errno.0.unsigned_abs() };
+        let mut message = Vec::from(args.as_bytes());
+        message.extend_from_slice(error.reason.as_bytes());
+        let _ = self.fuse.request(&mut self.platform, op::NOT_STARTED, 0, message.as_slice(), &[], &[]);
+    }
+
+    /// A system call that the gate has allowed. The registers get its result.
+    pub fn system_call(&mut self, regs: &mut UserRegs) -> Flow {
+        let grant = self.platform.grant();
+        if grant.sequence <= self.sequence {
+            self.platform.fail("entered for a system call without a new grant");
+        }
+        self.sequence = grant.sequence;
+        let args = syscalls::Args(grant.args);
+        let outcome = loop {
+            match syscalls::dispatch(self, grant.number, &args) {
+                Err(Stop::Block(wait)) => self.block(wait),
+                other => break other,
+            }
+        };
+        self.task.wait_until = None;
+        self.fuse.settle(&mut self.platform);
+        let (value, flags) = match outcome {
+            Ok(value) => (value.cast_signed(), 0),
+            Err(Stop::Error(errno)) => (-i64::from(errno.0), 0),
+            Err(Stop::NotImplemented) => (-i64::from(Errno::ENOSYS.0), result_flags::NOT_IMPLEMENTED),
+            Err(Stop::Block(_) | Stop::Ended) => return Flow::Ended,
+        };
+        regs.rax = value.cast_unsigned();
+        if grant.flags & grant_flags::REPORT != 0 || flags != 0 {
+            self.platform.report(CallResult { sequence: grant.sequence, value, flags });
+        }
+        Flow::Resume
+    }
+
+    /// Lets the time pass that a call has to wait. There is one task: nothing else could run meanwhile.
+    fn block(&mut self, wait: Wait) {
+        self.fuse.wait(&mut self.platform, wait.deadline, wait.events);
+    }
+
+    /// A fault of the program: memory that has to be brought in, or a signal.
+    pub fn fault(&mut self, regs: &mut UserRegs, fault: Fault) -> Flow {
+        if fault.vector == signal::PAGE_FAULT {
+            let access = match fault.error_code {
+                code if code & 16 != 0 => Access::Execute,
+                code if code & 2 != 0 => Access::Write,
+                _ => Access::Read,
+            };
+            match self.touch(fault.address, access) {
+                Ok(_) => return Flow::Resume,
+                Err(bad) => {
+                    let signal = match bad {
+                        BadTouch::Unmapped | BadTouch::Denied => Signal::SEGV,
+                        BadTouch::NoData => Signal::BUS,
+                        BadTouch::NoMemory => Signal::KILL,
+                    };
+                    return self.die(signal, fault.address, regs.rip);
+                }
+            }
+        }
+        self.die(signal::of_exception(fault.vector), regs.rip, regs.rip)
+    }
+
+    /// The program ends by a signal.
+    pub(crate) fn die(&mut self, signal: Signal, address: u64, rip: u64) -> Flow {
+        self.end(op::Exit { signal: signal.0, address, rip, ..Default::default() });
+        Flow::Ended
+    }
+
+    /// Tells the root that the program has ended.
+    pub(crate) fn end(&mut self, mut exit: op::Exit) {
+        let (_, peak) = self.task.space.borrow().resident_pages();
+        exit.program_bytes = peak * PAGE;
+        let _ = self.fuse.request(&mut self.platform, op::EXIT, 0, &exit, &[], &[]);
+    }
+
+    /// The present address space, and what it needs to bring pages in.
+    pub(crate) fn memory(&mut self) -> (Rc<RefCell<AddressSpace>>, Source<'_, P>) {
+        let source = Source { platform: &mut self.platform, frames: &mut self.frames, fuse: &mut self.fuse };
+        (Rc::clone(&self.task.space), source)
+    }
+
+    /// What files need to read and write frames.
+    pub(crate) fn source(&mut self) -> Source<'_, P> {
+        Source { platform: &mut self.platform, frames: &mut self.frames, fuse: &mut self.fuse }
+    }
+
+    /// Brings in the page of `va`; its frame.
+    pub(crate) fn touch(&mut self, va: u64, access: Access) -> Result<u64, BadTouch> {
+        let (space, mut source) = self.memory();
+        space.borrow_mut().touch(&mut source, va, access)
+    }
+
+    /// Reads the program's memory.
+    ///
+    /// # Errors
+    /// EFAULT, ENOMEM.
+    pub fn copy_in(&mut self, va: u64, out: &mut [u8]) -> Result<(), Errno> {
+        let (space, mut source) = self.memory();
+        user::read(&mut space.borrow_mut(), &mut source, va, out)
+    }
+
+    /// Writes the program's memory.
+    ///
+    /// # Errors
+    /// EFAULT, ENOMEM.
+    pub fn copy_out(&mut self, va: u64, data: &[u8]) -> Result<(), Errno> {
+        let (space, mut source) = self.memory();
+        user::write(&mut space.borrow_mut(), &mut source, va, data)
+    }
+
+    /// Reads one value from the program's memory.
+    pub(crate) fn get<T: FromBytes + IntoBytes>(&mut self, va: u64) -> Result<T, Errno> {
+        let (space, mut source) = self.memory();
+        user::read_value(&mut space.borrow_mut(), &mut source, va)
+    }
+
+    /// Writes one value to the program's memory.
+    pub(crate) fn put<T: IntoBytes + Immutable>(&mut self, va: u64, value: &T) -> Result<(), Errno> {
+        self.copy_out(va, value.as_bytes())
+    }
+
+    /// A path from the program's memory.
+    pub(crate) fn path(&mut self, va: u64) -> Result<Vec<u8>, Errno> {
+        let (space, mut source) = self.memory();
+        user::read_string(&mut space.borrow_mut(), &mut source, va, PATH_MAX, Errno::ENAMETOOLONG)
+    }
+
+    /// The open file of a descriptor.
+    pub(crate) fn file(&self, fd: i32) -> Result<Rc<OpenFile>, Errno> {
+        self.task.files.borrow().get(fd).map(|descriptor| Rc::clone(&descriptor.file))
+    }
+
+    /// Puts an open file at the lowest free descriptor.
+    pub(crate) fn install(&mut self, file: Rc<OpenFile>, close_on_exec: bool) -> Outcome {
+        let limit = self.limit(linux_raw_sys::general::RLIMIT_NOFILE);
+        Ok(self.task.files.borrow_mut().add(Descriptor { file, close_on_exec }, 0, limit)?)
+    }
+
+    /// A resource limit now in force.
+    pub(crate) fn limit(&self, kind: u32) -> u64 {
+        self.task.process.borrow().limits.get(index(u64::from(kind))).map_or(u64::MAX, |limit| limit.rlim_cur)
+    }
+
+    /// Standard input has something to read, without waiting for it.
+    pub(crate) fn console_ready(&mut self) -> bool {
+        self.fuse.wait(&mut self.platform, 0, wait_events::CONSOLE_INPUT) & wait_events::CONSOLE_INPUT != 0
+    }
+}
+
+/// Longest path, with its NUL.
+pub const PATH_MAX: usize = 4096;
+
+fn first_task(start: &Start, space: AddressSpace, root: Place, started: u64) -> Task {
+    let process = Process {
+        pid: 1,
+        parent: 0,
+        group: 1,
+        session: 1,
+        uid: [start.uid; 3],
+        gid: [start.gid; 3],
+        limits: default_limits(),
+        executable: None,
+        arguments: Vec::new(),
+        started,
+        dumpable: 1,
+    };
+    let directories = Directories { current: Rc::clone(&root), root, umask: 0o022 };
+    Task {
+        tid: 1,
+        process: Rc::new(RefCell::new(process)),
+        space: Rc::new(RefCell::new(space)),
+        files: Rc::new(RefCell::new(FdTable::default())),
+        directories: Rc::new(RefCell::new(directories)),
+        actions: Rc::new(RefCell::new([SigAction::default(); SIGNALS])),
+        blocked: 0,
+        pending: 0,
+        alternate_stack: AltStack { ss_flags: 2, ..Default::default() },
+        clear_tid: 0,
+        robust_list: (0, 0),
+        fs_base: 0,
+        gs_base: 0,
+        name: [0; 16],
+        wait_until: None,
+    }
+}
+
+/// The low 32 bits of an argument as a descriptor or another `int`.
+#[must_use]
+pub fn int(value: u64) -> i32 {
+    low32(value).cast_signed()
+}

@@ -1,0 +1,116 @@
+//! getdents64.
+
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+
+use fuse_abi::linux::{fuse_opcode, fuse_read_in};
+use proto::MESSAGE_LEN;
+use zerocopy::IntoBytes;
+
+use super::Args;
+use crate::abi::{DIRENT_NAME, DirentHead};
+use crate::errno::{Errno, Outcome};
+use crate::fs::file::{FileKind, ListedName, OpenFile};
+use crate::fs::fuse::Fuse;
+use crate::kernel::Kernel;
+use crate::num::{index, len32};
+use crate::platform::Platform;
+
+/// Bytes of `struct fuse_dirent` before the name.
+const FUSE_NAME: usize = 24;
+/// Room for the longest name in a FUSE directory listing.
+const FUSE_LONGEST: usize = FUSE_NAME + 256;
+
+/// A directory listing in the form that the program gets.
+struct Listing {
+    bytes: Vec<u8>,
+    room: usize,
+}
+
+impl Listing {
+    /// Adds a name if it fits. `next`: the position after it.
+    fn push(&mut self, inode: u64, next: u64, kind: u8, name: &[u8]) -> bool {
+        let len = (DIRENT_NAME + name.len() + 1).next_multiple_of(8);
+        if self.bytes.len() + len > self.room {
+            return false;
+        }
+        let reclen = u16::try_from(len).unwrap_or(u16::MAX);
+        let head = DirentHead { d_ino: inode, d_off: next, d_reclen: reclen, d_type: kind, name: [0; 5] };
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(head.as_bytes().get(..DIRENT_NAME).unwrap_or(&[]));
+        self.bytes.extend_from_slice(name);
+        self.bytes.resize(start + len, 0);
+        true
+    }
+}
+
+pub(super) fn getdents64<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let (file, out, room) = (kernel.file(args.int(0))?, args.get(1), index(u64::from(args.uint(2))));
+    let mut listing = Listing { bytes: Vec::new(), room };
+    let (next, more) = match &file.kind {
+        FileKind::Directory { .. } => from_root(kernel, &file, &mut listing)?,
+        FileKind::Listing(names) => from_names(names, file.offset(), &mut listing),
+        FileKind::Path => return Err(Errno::EBADF.into()),
+        _ => return Err(Errno::ENOTDIR.into()),
+    };
+    if listing.bytes.is_empty() && more {
+        return Err(Errno::EINVAL.into());
+    }
+    kernel.copy_out(out, &listing.bytes)?;
+    file.set_offset(next);
+    Ok(listing.bytes.len() as u64)
+}
+
+/// The position after what fitted, and whether there was more.
+fn from_names(names: &[ListedName], offset: u64, listing: &mut Listing) -> (u64, bool) {
+    let mut at = offset;
+    for name in names.iter().skip(index(offset)) {
+        let kind = u8::try_from(name.mode >> 12).unwrap_or(0);
+        if !listing.push(name.inode, at + 1, kind, &name.name) {
+            return (at, true);
+        }
+        at += 1;
+    }
+    (at, false)
+}
+
+fn from_root<P: Platform>(
+    kernel: &mut Kernel<P>,
+    file: &Rc<OpenFile>,
+    listing: &mut Listing,
+) -> Result<(u64, bool), Errno> {
+    let FileKind::Directory { inode, handle } = &file.kind else { return Err(Errno::ENOTDIR) };
+    // An entry takes no more room in the program's form than in FUSE's.
+    let size = listing.room.clamp(FUSE_LONGEST, MESSAGE_LEN / 2);
+    let args = fuse_read_in { fh: *handle, offset: file.offset(), size: len32(size), ..Default::default() };
+    let opcode = fuse_opcode::FUSE_READDIR as u32;
+    let len = kernel.fuse.request(&mut kernel.platform, opcode, inode.number(), &args, &[], &[])?;
+    let mut rest = Fuse::body(&mut kernel.platform, len);
+    let mut next = file.offset();
+    while let Some((entry, name, after)) = split_entry(rest) {
+        if !listing.push(entry.inode, entry.next, entry.kind, name) {
+            return Ok((next, true));
+        }
+        next = entry.next;
+        rest = after;
+    }
+    Ok((next, false))
+}
+
+/// The fixed part of `struct fuse_dirent`.
+struct Entry {
+    inode: u64,
+    next: u64,
+    kind: u8,
+}
+
+fn split_entry(bytes: &[u8]) -> Option<(Entry, &[u8], &[u8])> {
+    let word = |at: usize| bytes.get(at..)?.first_chunk().map(|word| u64::from_le_bytes(*word));
+    let half = |at: usize| bytes.get(at..)?.first_chunk().map(|word| u32::from_le_bytes(*word));
+    let (inode, next) = (word(0)?, word(8)?);
+    let (len, kind) = (half(16)? as usize, u8::try_from(half(20)? & 15).ok()?);
+    let end = FUSE_NAME.checked_add(len)?;
+    let name = bytes.get(FUSE_NAME..end)?;
+    let rest = bytes.get(end.next_multiple_of(8)..).unwrap_or(&[]);
+    Some((Entry { inode, next, kind }, name, rest))
+}

@@ -1,0 +1,194 @@
+//! Descriptors: close, dup, fcntl, pipes, and what acts on an open file as a whole.
+
+use alloc::rc::Rc;
+
+use fuse_abi::linux::{fuse_fallocate_in, fuse_opcode};
+use linux_raw_sys::general as raw;
+
+use super::Args;
+use crate::abi::Flock;
+use crate::errno::{Errno, Outcome, Stop};
+use crate::fs::file::{FileKind, OpenFile};
+use crate::fs::pipe::{CAPACITY, Pipe};
+use crate::fs::table::Descriptor;
+use crate::kernel::{Kernel, int};
+use crate::platform::Platform;
+
+/// The flags that F_SETFL changes.
+const SETTABLE: u32 = raw::O_APPEND | raw::O_NONBLOCK | raw::O_DIRECT | raw::O_NOATIME;
+
+pub(super) fn close<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let closed = kernel.task.files.borrow_mut().remove(args.int(0))?;
+    drop(closed);
+    Ok(0)
+}
+
+pub(super) fn dup<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let file = kernel.file(args.int(0))?;
+    kernel.install(file, false)
+}
+
+pub(super) fn dup2<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let (old, new) = (args.int(0), args.int(1));
+    let file = kernel.file(old)?;
+    if old == new {
+        return Ok(args.get(1) & 0xffff_ffff);
+    }
+    replace(kernel, file, new, false)
+}
+
+pub(super) fn dup3<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let (old, new, flags) = (args.int(0), args.int(1), args.uint(2));
+    if flags & !raw::O_CLOEXEC != 0 || old == new {
+        return Err(Errno::EINVAL.into());
+    }
+    let file = kernel.file(old)?;
+    replace(kernel, file, new, flags != 0)
+}
+
+fn replace<P: Platform>(kernel: &mut Kernel<P>, file: Rc<OpenFile>, new: i32, close_on_exec: bool) -> Outcome {
+    let limit = kernel.limit(raw::RLIMIT_NOFILE);
+    kernel.task.files.borrow_mut().replace(new, Descriptor { file, close_on_exec }, limit)?;
+    Ok(u64::from(new.unsigned_abs()))
+}
+
+pub(super) fn pipe<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    make_pipe(kernel, args.get(0), 0)
+}
+
+pub(super) fn pipe2<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    make_pipe(kernel, args.get(0), args.uint(1))
+}
+
+fn make_pipe<P: Platform>(kernel: &mut Kernel<P>, at: u64, flags: u32) -> Outcome {
+    if flags & !(raw::O_CLOEXEC | raw::O_NONBLOCK | raw::O_DIRECT) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    if flags & raw::O_DIRECT != 0 {
+        return Err(Stop::NotImplemented);
+    }
+    let pipe = Rc::new(Pipe::new());
+    let status = flags & raw::O_NONBLOCK;
+    let mut numbers = [0_i32; 2];
+    for (number, (writing, rights)) in numbers.iter_mut().zip([(false, raw::O_RDONLY), (true, raw::O_WRONLY)]) {
+        let kind = FileKind::Pipe { pipe: Rc::clone(&pipe), writing };
+        let end = OpenFile::new(kind, None, rights | status, kernel.fuse.leftovers());
+        match kernel.install(end, flags & raw::O_CLOEXEC != 0) {
+            Ok(fd) => *number = int(fd),
+            Err(stop) => {
+                if writing {
+                    undo(kernel, &numbers[..1]);
+                }
+                return Err(stop);
+            }
+        }
+    }
+    if let Err(error) = kernel.put(at, &numbers) {
+        undo(kernel, &numbers);
+        return Err(error.into());
+    }
+    Ok(0)
+}
+
+fn undo<P: Platform>(kernel: &mut Kernel<P>, numbers: &[i32]) {
+    for &fd in numbers {
+        let _ = kernel.task.files.borrow_mut().remove(fd);
+    }
+}
+
+pub(super) fn fcntl<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let (fd, command, argument) = (args.int(0), args.uint(1), args.get(2));
+    let file = kernel.file(fd)?;
+    match command {
+        raw::F_DUPFD | raw::F_DUPFD_CLOEXEC => {
+            let limit = kernel.limit(raw::RLIMIT_NOFILE);
+            let from = u64::try_from(int(argument)).map_err(|_| Errno::EINVAL)?;
+            if from >= limit {
+                return Err(Errno::EINVAL.into());
+            }
+            let descriptor = Descriptor { file, close_on_exec: command == raw::F_DUPFD_CLOEXEC };
+            Ok(kernel.task.files.borrow_mut().add(descriptor, from, limit)?)
+        }
+        raw::F_GETFD => Ok(u64::from(kernel.task.files.borrow().get(fd)?.close_on_exec)),
+        raw::F_SETFD => {
+            let close_on_exec = argument & u64::from(raw::FD_CLOEXEC) != 0;
+            kernel.task.files.borrow_mut().get_mut(fd)?.close_on_exec = close_on_exec;
+            Ok(0)
+        }
+        raw::F_GETFL => Ok(u64::from(file.status())),
+        raw::F_SETFL => {
+            if matches!(file.kind, FileKind::Path) {
+                return Err(Errno::EBADF.into());
+            }
+            file.set_status((file.status() & !SETTABLE) | (args.uint(2) & SETTABLE));
+            Ok(0)
+        }
+        raw::F_GETLK => {
+            // There is one process: nobody else can hold a lock.
+            let mut lock: Flock = kernel.get(argument)?;
+            lock.l_type = 2;
+            kernel.put(argument, &lock)?;
+            Ok(0)
+        }
+        raw::F_SETLK | raw::F_SETLKW => {
+            let lock: Flock = kernel.get(argument)?;
+            check_lock(&file, &lock)?;
+            Ok(0)
+        }
+        raw::F_GETPIPE_SZ if matches!(file.kind, FileKind::Pipe { .. }) => Ok(CAPACITY as u64),
+        _ => Err(Stop::NotImplemented),
+    }
+}
+
+fn check_lock(file: &OpenFile, lock: &Flock) -> Result<(), Errno> {
+    match lock.l_type {
+        0 if !file.readable() => Err(Errno::EBADF),
+        1 if !file.writable() => Err(Errno::EBADF),
+        0..=2 => Ok(()),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+pub(super) fn fsync<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    match kernel.file(args.int(0))?.kind {
+        FileKind::Regular { .. } | FileKind::Directory { .. } => Ok(0),
+        FileKind::Path => Err(Errno::EBADF.into()),
+        _ => Err(Errno::EINVAL.into()),
+    }
+}
+
+pub(super) fn sync<P: Platform>(_: &mut Kernel<P>, _: &Args) -> Outcome {
+    Ok(0)
+}
+
+pub(super) fn fadvise64<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let file = kernel.file(args.int(0))?;
+    match file.kind {
+        FileKind::Pipe { .. } | FileKind::Console(_) => Err(Errno::ESPIPE.into()),
+        FileKind::Path => Err(Errno::EBADF.into()),
+        _ if args.uint(3) > 5 || args.long(2) < 0 => Err(Errno::EINVAL.into()),
+        _ => Ok(0),
+    }
+}
+
+pub(super) fn fallocate<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let (file, mode) = (kernel.file(args.int(0))?, args.uint(1));
+    if !file.writable() {
+        return Err(Errno::EBADF.into());
+    }
+    let (Ok(offset), Ok(length)) = (u64::try_from(args.long(2)), u64::try_from(args.long(3))) else {
+        return Err(Errno::EINVAL.into());
+    };
+    if length == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let FileKind::Regular { inode, handle } = &file.kind else {
+        let pipe = matches!(file.kind, FileKind::Pipe { .. });
+        return Err(if pipe { Errno::ESPIPE } else { Errno::ENODEV }.into());
+    };
+    let request = fuse_fallocate_in { fh: *handle, offset, length, mode, padding: 0 };
+    inode.changed();
+    let opcode = fuse_opcode::FUSE_FALLOCATE as u32;
+    kernel.fuse.request(&mut kernel.platform, opcode, inode.number(), &request, &[], &[])?;
+    Ok(0)
+}

@@ -1,0 +1,492 @@
+//! Reading and writing open files.
+//!
+//! Bytes of the root's files and of the console never pass through the shim: the root reads or writes the program's own
+//! pages, named by segments.
+
+use alloc::rc::Rc;
+
+use fuse_abi::linux::{fuse_lseek_in, fuse_lseek_out, fuse_opcode};
+use linux_raw_sys::general as raw;
+use proto::op::{self, ConsoleIo, Count, wait_events};
+use proto::{MAX_SEGMENTS, Segment};
+
+use super::Args;
+use crate::errno::{Errno, Outcome, Stop, Wait};
+use crate::fs::dev::Device;
+use crate::fs::file::{FileKind, OpenFile};
+use crate::fs::fuse::Fuse;
+use crate::fs::pipe::Pipe;
+use crate::kernel::Kernel;
+use crate::mm::space::Access;
+use crate::mm::user::{MAX_TRANSFER, Ranges, Segments};
+use crate::num::index;
+use crate::platform::{PAGE, Platform};
+use crate::random::Random;
+use crate::signal::Signal;
+
+/// Frames that a copy from file to file passes through.
+const COPY_FRAMES: usize = 16;
+
+pub(super) fn read<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let file = kernel.file(args.int(0))?;
+    read_file(kernel, &file, &Ranges::one(args.get(1), args.get(2)), None)
+}
+
+pub(super) fn write<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let file = kernel.file(args.int(0))?;
+    write_file(kernel, &file, &Ranges::one(args.get(1), args.get(2)), None)
+}
+
+pub(super) fn pread64<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let file = seekable(kernel, args.int(0))?;
+    let position = u64::try_from(args.long(3)).map_err(|_| Errno::EINVAL)?;
+    read_file(kernel, &file, &Ranges::one(args.get(1), args.get(2)), Some(position))
+}
+
+pub(super) fn pwrite64<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let file = seekable(kernel, args.int(0))?;
+    let position = u64::try_from(args.long(3)).map_err(|_| Errno::EINVAL)?;
+    write_file(kernel, &file, &Ranges::one(args.get(1), args.get(2)), Some(position))
+}
+
+pub(super) fn readv<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let file = kernel.file(args.int(0))?;
+    let ranges = iovecs(kernel, args)?;
+    read_file(kernel, &file, &ranges, None)
+}
+
+pub(super) fn writev<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let file = kernel.file(args.int(0))?;
+    let ranges = iovecs(kernel, args)?;
+    write_file(kernel, &file, &ranges, None)
+}
+
+pub(super) fn preadv<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let file = seekable(kernel, args.int(0))?;
+    let position = u64::try_from(args.long(3)).map_err(|_| Errno::EINVAL)?;
+    let ranges = iovecs(kernel, args)?;
+    read_file(kernel, &file, &ranges, Some(position))
+}
+
+pub(super) fn pwritev<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let file = seekable(kernel, args.int(0))?;
+    let position = u64::try_from(args.long(3)).map_err(|_| Errno::EINVAL)?;
+    let ranges = iovecs(kernel, args)?;
+    write_file(kernel, &file, &ranges, Some(position))
+}
+
+fn iovecs<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Result<Ranges, Errno> {
+    let (space, mut source) = kernel.memory();
+    Ranges::list(&mut space.borrow_mut(), &mut source, args.get(1), args.get(2))
+}
+
+/// A file that has positions.
+fn seekable<P: Platform>(kernel: &Kernel<P>, fd: i32) -> Result<Rc<OpenFile>, Errno> {
+    let file = kernel.file(fd)?;
+    match file.kind {
+        FileKind::Pipe { .. } | FileKind::Console(_) => Err(Errno::ESPIPE),
+        _ => Ok(file),
+    }
+}
+
+/// Reads into user memory, at `position` or at the file's own, which then moves.
+fn read_file<P: Platform>(
+    kernel: &mut Kernel<P>,
+    file: &Rc<OpenFile>,
+    ranges: &Ranges,
+    position: Option<u64>,
+) -> Outcome {
+    if !file.readable() {
+        return Err(Errno::EBADF.into());
+    }
+    transfer(kernel, file, ranges, position, Access::Write)
+}
+
+/// Writes from user memory, at `position` or at the file's own, which then moves.
+fn write_file<P: Platform>(
+    kernel: &mut Kernel<P>,
+    file: &Rc<OpenFile>,
+    ranges: &Ranges,
+    position: Option<u64>,
+) -> Outcome {
+    if !file.writable() {
+        return Err(Errno::EBADF.into());
+    }
+    transfer(kernel, file, ranges, position, Access::Read)
+}
+
+/// Moves bytes batch by batch. What went before an error or a wait is the result.
+fn transfer<P: Platform>(
+    kernel: &mut Kernel<P>,
+    file: &Rc<OpenFile>,
+    ranges: &Ranges,
+    position: Option<u64>,
+    access: Access,
+) -> Outcome {
+    let start = position.unwrap_or_else(|| file.offset());
+    let mut done = 0;
+    loop {
+        if ranges.total == 0 && !matches!(file.kind, FileKind::Directory { .. } | FileKind::Listing(_)) {
+            return Ok(0);
+        }
+        let moved = batch(kernel, file, ranges, done, start, access);
+        match moved {
+            Ok((count, wanted)) => {
+                done += count;
+                if count == 0 || count < wanted || done >= ranges.total {
+                    break;
+                }
+            }
+            Err(_) if done > 0 => break,
+            Err(stop) => return Err(stop),
+        }
+    }
+    if position.is_none() {
+        moved_to(kernel, file, start + done, access);
+    }
+    Ok(done)
+}
+
+/// One batch from `done` on: bytes moved, bytes tried.
+fn batch<P: Platform>(
+    kernel: &mut Kernel<P>,
+    file: &Rc<OpenFile>,
+    ranges: &Ranges,
+    done: u64,
+    start: u64,
+    access: Access,
+) -> Result<(u64, u64), Stop> {
+    let segments = {
+        let (space, mut source) = kernel.memory();
+        ranges.segments(&mut space.borrow_mut(), &mut source, done, access)?
+    };
+    let at = start.checked_add(done).ok_or(Errno::EINVAL)?;
+    let count = match access {
+        Access::Write => take(kernel, file, &segments, at)?,
+        Access::Read | Access::Execute => put(kernel, file, &segments, at, ranges.total - done)?,
+    };
+    Ok((count, segments.bytes()))
+}
+
+/// Sets the file's position after a transfer that used it.
+fn moved_to<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile, end: u64, access: Access) {
+    let appended = access != Access::Write && file.appends();
+    let size = match file.inode() {
+        Some(inode) if appended => kernel.file_attributes(inode).ok().map(|attr| attr.size),
+        _ => None,
+    };
+    file.set_offset(size.unwrap_or(end));
+}
+
+/// Reads one batch from the file into `segments`; how many bytes.
+fn take<P: Platform>(
+    kernel: &mut Kernel<P>,
+    file: &OpenFile,
+    segments: &Segments,
+    at: u64,
+) -> Result<u64, Stop> {
+    match &file.kind {
+        FileKind::Regular { .. } => {
+            i64::try_from(at).map_err(|_| Errno::EINVAL)?;
+            Ok(file.read_segments(&mut kernel.source(), at, segments.as_slice())?)
+        }
+        FileKind::Directory { .. } | FileKind::Listing(_) => Err(Errno::EISDIR.into()),
+        FileKind::Device(device) => take_device(kernel, *device, segments),
+        FileKind::Console(_) => take_console(kernel, file, segments),
+        FileKind::Pipe { pipe, .. } => take_pipe(kernel, file, pipe, segments),
+        FileKind::Text(text) => {
+            let mut rest = text.get(index(at)..).unwrap_or(&[]);
+            let mut count = 0;
+            each_run(&mut kernel.platform, segments, |bytes| {
+                let len = bytes.len().min(rest.len());
+                let (now, later) = rest.split_at(len);
+                bytes[..len].copy_from_slice(now);
+                rest = later;
+                count += len as u64;
+            });
+            Ok(count)
+        }
+        FileKind::Path => Err(Errno::EBADF.into()),
+    }
+}
+
+/// Calls `each` with the bytes of each segment.
+fn each_run<P: Platform>(platform: &mut P, segments: &Segments, mut each: impl FnMut(&mut [u8])) {
+    for segment in segments.as_slice() {
+        let at = index(segment.gpa % PAGE);
+        let end = at + index(u64::from(segment.len));
+        if let Some(bytes) = platform.frame_mut(segment.gpa / PAGE * PAGE).get_mut(at..end) {
+            each(bytes);
+        }
+    }
+}
+
+fn take_device<P: Platform>(kernel: &mut Kernel<P>, device: Device, segments: &Segments) -> Result<u64, Stop> {
+    match device {
+        Device::Null => return Ok(0),
+        Device::Zero | Device::Full => each_run(&mut kernel.platform, segments, |bytes| bytes.fill(0)),
+        Device::Random | Device::Urandom => {
+            let random: &mut Random = &mut kernel.random;
+            each_run(&mut kernel.platform, segments, |bytes| random.fill(bytes));
+        }
+        Device::Directory | Device::Tty | Device::Link(_) => return Err(Errno::EINVAL.into()),
+    }
+    Ok(segments.bytes())
+}
+
+fn take_console<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile, segments: &Segments) -> Result<u64, Stop> {
+    let args = ConsoleIo { stream: 0, reserved: 0 };
+    let read = kernel.fuse.own(&mut kernel.platform, op::CONSOLE_READ, &args, segments.as_slice());
+    match read {
+        Ok(Count { bytes }) => Ok(bytes.min(segments.bytes())),
+        Err(Errno::EAGAIN) if !file.nonblocking() => {
+            Err(Stop::Block(Wait { deadline: u64::MAX, events: wait_events::CONSOLE_INPUT }))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn take_pipe<P: Platform>(
+    kernel: &mut Kernel<P>,
+    file: &OpenFile,
+    pipe: &Pipe,
+    segments: &Segments,
+) -> Result<u64, Stop> {
+    let mut count = 0;
+    let mut empty = false;
+    each_run(&mut kernel.platform, segments, |bytes| match pipe.read(bytes) {
+        Some(len) => count += len as u64,
+        None => empty = true,
+    });
+    match (count, empty) {
+        (0, true) if file.nonblocking() => Err(Errno::EAGAIN.into()),
+        (0, true) => Err(Stop::Block(Wait { deadline: u64::MAX, events: 0 })),
+        _ => Ok(count),
+    }
+}
+
+/// Writes one batch from `segments` to the file; how many bytes. `whole` is what the call still wants to write in all.
+fn put<P: Platform>(
+    kernel: &mut Kernel<P>,
+    file: &OpenFile,
+    segments: &Segments,
+    at: u64,
+    whole: u64,
+) -> Result<u64, Stop> {
+    match &file.kind {
+        FileKind::Regular { .. } => {
+            i64::try_from(at.saturating_add(segments.bytes())).map_err(|_| Errno::EFBIG)?;
+            Ok(file.write_segments(&mut kernel.source(), at, segments.as_slice())?)
+        }
+        FileKind::Device(Device::Full) => Err(Errno::ENOSPC.into()),
+        FileKind::Device(_) => Ok(segments.bytes()),
+        FileKind::Console(stream) => {
+            let args = ConsoleIo { stream: (*stream).max(1), reserved: 0 };
+            let Count { bytes } =
+                kernel.fuse.own(&mut kernel.platform, op::CONSOLE_WRITE, &args, segments.as_slice())?;
+            Ok(bytes.min(segments.bytes()))
+        }
+        FileKind::Pipe { pipe, .. } => put_pipe(kernel, file, pipe, segments, whole),
+        FileKind::Directory { .. } | FileKind::Listing(_) | FileKind::Text(_) | FileKind::Path => {
+            Err(Errno::EBADF.into())
+        }
+    }
+}
+
+fn put_pipe<P: Platform>(
+    kernel: &mut Kernel<P>,
+    file: &OpenFile,
+    pipe: &Pipe,
+    segments: &Segments,
+    whole: u64,
+) -> Result<u64, Stop> {
+    let mut room = match pipe.room(index(whole)) {
+        Ok(room) => room,
+        Err(Errno::EAGAIN) if !file.nonblocking() => {
+            return Err(Stop::Block(Wait { deadline: u64::MAX, events: 0 }));
+        }
+        Err(Errno::EPIPE) => {
+            super::signal::raise(kernel, Signal::PIPE)?;
+            return Err(Errno::EPIPE.into());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut count = 0;
+    each_run(&mut kernel.platform, segments, |bytes| {
+        let len = bytes.len().min(room);
+        pipe.write(bytes.get(..len).unwrap_or(&[]));
+        room -= len;
+        count += len as u64;
+    });
+    Ok(count)
+}
+
+pub(super) fn lseek<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let (file, offset, whence) = (kernel.file(args.int(0))?, args.long(1), args.uint(2));
+    let base = match &file.kind {
+        FileKind::Pipe { .. } | FileKind::Console(_) => return Err(Errno::ESPIPE.into()),
+        FileKind::Path => return Err(Errno::EBADF.into()),
+        FileKind::Device(_) => return Ok(0),
+        _ => match whence {
+            raw::SEEK_SET => 0,
+            raw::SEEK_CUR => file.offset().cast_signed(),
+            raw::SEEK_END => size(kernel, &file)?.cast_signed(),
+            raw::SEEK_DATA | raw::SEEK_HOLE => return seek_hole(kernel, &file, offset, whence),
+            _ => return Err(Errno::EINVAL.into()),
+        },
+    };
+    let at = base.checked_add(offset).ok_or(Errno::EOVERFLOW)?;
+    let at = u64::try_from(at).map_err(|_| Errno::EINVAL)?;
+    file.set_offset(at);
+    Ok(at)
+}
+
+fn size<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile) -> Result<u64, Errno> {
+    match (&file.kind, file.inode()) {
+        (FileKind::Text(text), _) => Ok(text.len() as u64),
+        (_, Some(inode)) => Ok(kernel.file_attributes(inode)?.size),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+fn seek_hole<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile, offset: i64, whence: u32) -> Outcome {
+    let FileKind::Regular { inode, handle } = &file.kind else { return Err(Errno::EINVAL.into()) };
+    let offset = u64::try_from(offset).map_err(|_| Errno::ENXIO)?;
+    let args = fuse_lseek_in { fh: *handle, offset, whence, padding: 0 };
+    let opcode = fuse_opcode::FUSE_LSEEK as u32;
+    let len = kernel.fuse.request(&mut kernel.platform, opcode, inode.number(), &args, &[], &[])?;
+    let out: fuse_lseek_out = Fuse::reply(&mut kernel.platform, len)?;
+    file.set_offset(out.offset);
+    Ok(out.offset)
+}
+
+pub(super) fn sendfile<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let (output, input) = (kernel.file(args.int(0))?, kernel.file(args.int(1))?);
+    let (offset_at, count) = (args.get(2), args.get(3).min(MAX_TRANSFER));
+    if !input.readable() || !output.writable() {
+        return Err(Errno::EBADF.into());
+    }
+    if !matches!(input.kind, FileKind::Regular { .. } | FileKind::Text(_)) || output.appends() {
+        return Err(Errno::EINVAL.into());
+    }
+    let from = if offset_at == 0 { input.offset() } else { position(kernel, offset_at)? };
+    let done = copy(kernel, &input, from, &output, output.offset(), count)?;
+    output.set_offset(output.offset() + done);
+    if offset_at == 0 {
+        input.set_offset(from + done);
+    } else {
+        kernel.put(offset_at, &(from + done))?;
+    }
+    Ok(done)
+}
+
+pub(super) fn copy_file_range<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let (input, output) = (kernel.file(args.int(0))?, kernel.file(args.int(2))?);
+    let (from_at, to_at, count) = (args.get(1), args.get(3), args.get(4).min(MAX_TRANSFER));
+    if args.uint(5) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    if !input.readable() || !output.writable() || output.appends() {
+        return Err(Errno::EBADF.into());
+    }
+    let (FileKind::Regular { inode: source, .. }, FileKind::Regular { inode: target, .. }) =
+        (&input.kind, &output.kind)
+    else {
+        return Err(Errno::EINVAL.into());
+    };
+    let from = if from_at == 0 { input.offset() } else { position(kernel, from_at)? };
+    let to = if to_at == 0 { output.offset() } else { position(kernel, to_at)? };
+    let overlap = from < to.saturating_add(count) && to < from.saturating_add(count);
+    if source.number() == target.number() && overlap {
+        return Err(Errno::EINVAL.into());
+    }
+    let done = copy(kernel, &input, from, &output, to, count)?;
+    for (at, file, end) in [(from_at, &input, from + done), (to_at, &output, to + done)] {
+        if at == 0 {
+            file.set_offset(end);
+        } else {
+            kernel.put(at, &end)?;
+        }
+    }
+    Ok(done)
+}
+
+/// An offset from the program's memory.
+fn position<P: Platform>(kernel: &mut Kernel<P>, at: u64) -> Result<u64, Errno> {
+    let offset: i64 = kernel.get(at)?;
+    u64::try_from(offset).map_err(|_| Errno::EINVAL)
+}
+
+/// Copies up to `count` bytes from file to file by way of a few frames; how many.
+fn copy<P: Platform>(
+    kernel: &mut Kernel<P>,
+    input: &OpenFile,
+    from: u64,
+    output: &OpenFile,
+    to: u64,
+    count: u64,
+) -> Result<u64, Stop> {
+    let mut frames = Segments::new();
+    while frames.as_slice().len() < COPY_FRAMES && frames.bytes() < count {
+        let Ok(frame) = kernel.frames.take(&mut kernel.platform) else { break };
+        frames.push(frame, PAGE);
+    }
+    let result = if count > 0 && frames.bytes() == 0 {
+        Err(Errno::ENOMEM.into())
+    } else {
+        copy_through(kernel, input, from, output, to, count, &frames)
+    };
+    for frame in frames.as_slice() {
+        kernel.frames.give(&mut kernel.platform, frame.gpa);
+    }
+    result
+}
+
+fn copy_through<P: Platform>(
+    kernel: &mut Kernel<P>,
+    input: &OpenFile,
+    from: u64,
+    output: &OpenFile,
+    to: u64,
+    count: u64,
+    frames: &Segments,
+) -> Result<u64, Stop> {
+    let mut done = 0;
+    while done < count {
+        let room = first_bytes(frames, count - done);
+        let read = match take(kernel, input, &room, from.saturating_add(done)) {
+            Ok(read) => read,
+            Err(_) if done > 0 => break,
+            Err(stop) => return Err(stop),
+        };
+        if read == 0 {
+            break;
+        }
+        let filled = first_bytes(&room, read);
+        let written = match put(kernel, output, &filled, to.saturating_add(done), read) {
+            Ok(written) => written,
+            Err(_) if done > 0 => break,
+            Err(stop) => return Err(stop),
+        };
+        done += written;
+        if written < read || read < room.bytes() {
+            break;
+        }
+    }
+    Ok(done)
+}
+
+/// The first `len` bytes of `segments`.
+fn first_bytes(segments: &Segments, len: u64) -> Segments {
+    let mut first = Segments::new();
+    for Segment { gpa, len: size, .. } in segments.as_slice() {
+        let part = u64::from(*size).min(len - first.bytes());
+        if part == 0 {
+            break;
+        }
+        first.push(*gpa, part);
+    }
+    first
+}
+
+const _: () = assert!(COPY_FRAMES <= MAX_SEGMENTS);

@@ -1,0 +1,52 @@
+//! The system calls. Each family has its file; [`table`] says which number is which function and how far it goes.
+
+mod dirs;
+mod fd;
+mod futex;
+mod io;
+mod memory;
+mod names;
+mod open;
+mod poll;
+mod process;
+mod signal;
+mod stat;
+mod system;
+pub mod table;
+mod time;
+mod tty;
+
+use crate::kernel::int;
+use crate::num::low32;
+
+pub use table::dispatch;
+
+/// The six arguments of a call, as they were judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Args(pub [u64; 6]);
+
+impl Args {
+    /// Argument `n` (0 to 5) as it is: an address or a length.
+    #[must_use]
+    pub fn get(&self, n: usize) -> u64 {
+        self.0.get(n).copied().unwrap_or(0)
+    }
+
+    /// As an `int`: a descriptor, a process id.
+    #[must_use]
+    pub fn int(&self, n: usize) -> i32 {
+        int(self.get(n))
+    }
+
+    /// As an `unsigned int`: flags.
+    #[must_use]
+    pub fn uint(&self, n: usize) -> u32 {
+        low32(self.get(n))
+    }
+
+    /// As a `long`: an offset.
+    #[must_use]
+    pub fn long(&self, n: usize) -> i64 {
+        self.get(n).cast_signed()
+    }
+}

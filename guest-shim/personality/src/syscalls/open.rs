@@ -1,0 +1,281 @@
+//! open, openat, creat.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use fuse_abi::linux::{fuse_create_in, fuse_entry_out, fuse_open_in, fuse_open_out, fuse_opcode};
+use linux_raw_sys::general as raw;
+
+use super::Args;
+use crate::abi::mode;
+use crate::errno::{Errno, Outcome, Stop};
+use crate::fs::dentry::{Dentry, Node, Place};
+use crate::fs::dev::{self, Device};
+use crate::fs::file::{FileKind, ListedName, OpenFile};
+use crate::fs::fuse::Fuse;
+use crate::fs::inode::Inode;
+use crate::fs::proc::{self, ProcKind, ProcNode};
+use crate::fs::walk::{Target, may};
+use crate::kernel::Kernel;
+use crate::mm::space::{Backing, Prot};
+use crate::platform::Platform;
+
+/// Flags that act on the opening only and are not kept.
+const ONCE: u32 = raw::O_CREAT | raw::O_EXCL | raw::O_NOCTTY | raw::O_TRUNC | raw::O_CLOEXEC;
+/// O_TMPFILE without O_DIRECTORY.
+const TMPFILE: u32 = 0o20_000_000;
+
+pub(super) fn open<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    open_at(kernel, raw::AT_FDCWD, args.get(0), args.uint(1), args.uint(2))
+}
+
+pub(super) fn openat<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    open_at(kernel, args.int(0), args.get(1), args.uint(2), args.uint(3))
+}
+
+pub(super) fn creat<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let flags = raw::O_CREAT | raw::O_WRONLY | raw::O_TRUNC;
+    open_at(kernel, raw::AT_FDCWD, args.get(0), flags, args.uint(1))
+}
+
+fn open_at<P: Platform>(kernel: &mut Kernel<P>, directory: i32, path: u64, flags: u32, mode: u32) -> Outcome {
+    let path = kernel.path(path)?;
+    if flags & TMPFILE != 0 {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
+    let start = kernel.start_of(directory, &path)?;
+    let file = open_path(kernel, start, &path, flags, mode)?;
+    kernel.install(file, flags & raw::O_CLOEXEC != 0)
+}
+
+fn open_path<P: Platform>(
+    kernel: &mut Kernel<P>,
+    start: Place,
+    path: &[u8],
+    flags: u32,
+    mode: u32,
+) -> Result<Rc<OpenFile>, Stop> {
+    let create = flags & raw::O_CREAT != 0 && flags & raw::O_PATH == 0;
+    let exclusive = create && flags & raw::O_EXCL != 0;
+    let follow = flags & raw::O_NOFOLLOW == 0 && !exclusive;
+    let target = kernel.resolve(start, path, follow)?;
+    let Some(place) = target.place.clone() else {
+        return if create { create_file(kernel, &target, flags, mode) } else { Err(Errno::ENOENT.into()) };
+    };
+    if exclusive {
+        return Err(Errno::EEXIST.into());
+    }
+    let directory = kernel.is_directory(&place)?;
+    if flags & raw::O_DIRECTORY != 0 && !directory {
+        return Err(Errno::ENOTDIR.into());
+    }
+    if flags & raw::O_PATH != 0 {
+        let kept = flags & (raw::O_PATH | raw::O_DIRECTORY | raw::O_NOFOLLOW);
+        return Ok(OpenFile::new(FileKind::Path, Some(place), kept, kernel.fuse.leftovers()));
+    }
+    let writes = flags & raw::O_ACCMODE != raw::O_RDONLY || flags & raw::O_TRUNC != 0;
+    if directory && (create || writes) {
+        return Err(Errno::EISDIR.into());
+    }
+    let wanted = match flags & raw::O_ACCMODE {
+        raw::O_RDONLY => may::READ,
+        raw::O_WRONLY => may::WRITE,
+        _ => may::READ | may::WRITE,
+    };
+    let wanted = if flags & raw::O_TRUNC != 0 { wanted | may::WRITE } else { wanted };
+    kernel.check_access(&place, wanted)?;
+    open_place(kernel, &place, flags)
+}
+
+/// Makes and opens a file where there is none.
+fn create_file<P: Platform>(
+    kernel: &mut Kernel<P>,
+    target: &Target,
+    flags: u32,
+    mode: u32,
+) -> Result<Rc<OpenFile>, Stop> {
+    if target.slash {
+        return Err(Errno::EISDIR.into());
+    }
+    let Node::File(parent) = &target.directory.node else { return Err(Errno::EACCES.into()) };
+    kernel.check_access(&target.directory, may::WRITE | may::EXECUTE)?;
+    let umask = kernel.task.directories.borrow().umask;
+    let args = fuse_create_in {
+        flags: flags & !raw::O_CLOEXEC,
+        mode: mode::S_IFREG | (mode & 0o7777 & !umask),
+        umask,
+        open_flags: 0,
+    };
+    parent.changed();
+    let opcode = fuse_opcode::FUSE_CREATE as u32;
+    let len = kernel.fuse.request(&mut kernel.platform, opcode, parent.number(), &args, &[&target.name], &[])?;
+    let entry: fuse_entry_out = Fuse::reply(&mut kernel.platform, len)?;
+    let body = Fuse::body(&mut kernel.platform, len);
+    let opened = body.get(size_of::<fuse_entry_out>()..).unwrap_or(&[]);
+    let (opened, _) = <fuse_open_out as zerocopy::FromBytes>::read_from_prefix(opened).map_err(|_| Errno::EIO)?;
+    let inode = kernel.fuse.adopt(&entry).ok_or(Errno::EIO)?;
+    let place = Dentry::new(Some(Rc::clone(&target.directory)), &target.name, Node::File(Rc::clone(&inode)));
+    kernel.names.put(parent.number(), &target.name, Some(Rc::clone(&place)));
+    let kind = FileKind::Regular { inode, handle: opened.fh };
+    Ok(OpenFile::new(kind, Some(place), kept(flags), kernel.fuse.leftovers()))
+}
+
+/// The flags that F_GETFL shows.
+fn kept(flags: u32) -> u32 {
+    (flags & !ONCE) | raw::O_LARGEFILE
+}
+
+fn open_place<P: Platform>(kernel: &mut Kernel<P>, place: &Place, flags: u32) -> Result<Rc<OpenFile>, Stop> {
+    let leftovers = kernel.fuse.leftovers();
+    let kind = match &place.node {
+        Node::File(inode) => open_inode(kernel, inode, flags)?,
+        Node::Device(Device::Directory) => FileKind::Listing(list_devices()),
+        Node::Device(Device::Tty) => match (0..3).find(|&stream| kernel.is_terminal(stream)) {
+            Some(_) => FileKind::Console(0),
+            None => return Err(Errno::ENXIO.into()),
+        },
+        Node::Device(Device::Link(_)) => return Err(Errno::ELOOP.into()),
+        Node::Device(device) => FileKind::Device(*device),
+        Node::Proc(ProcNode::Descriptor(number)) if flags & raw::O_NOFOLLOW == 0 => {
+            return Ok(kernel.descriptor_file(*number)?);
+        }
+        Node::Proc(node) => match node.kind() {
+            ProcKind::Directory => FileKind::Listing(list_proc(kernel, *node)),
+            ProcKind::Link => return Err(Errno::ELOOP.into()),
+            ProcKind::Text if flags & raw::O_ACCMODE != raw::O_RDONLY => return Err(Errno::EACCES.into()),
+            ProcKind::Text => FileKind::Text(proc_text(kernel, *node).into()),
+        },
+    };
+    Ok(OpenFile::new(kind, Some(Rc::clone(place)), kept(flags), leftovers))
+}
+
+fn open_inode<P: Platform>(kernel: &mut Kernel<P>, inode: &Rc<Inode>, flags: u32) -> Result<FileKind, Stop> {
+    let kind = kernel.file_attributes(inode)?.mode & mode::S_IFMT;
+    let opcode = match kind {
+        mode::S_IFREG => fuse_opcode::FUSE_OPEN,
+        mode::S_IFDIR => fuse_opcode::FUSE_OPENDIR,
+        mode::S_IFLNK => return Err(Errno::ELOOP.into()),
+        mode::S_IFIFO => return Err(Stop::NotImplemented),
+        _ => return Err(Errno::ENXIO.into()),
+    };
+    if flags & raw::O_TRUNC != 0 {
+        inode.changed();
+    }
+    let wanted = flags & (raw::O_ACCMODE | raw::O_TRUNC | raw::O_APPEND | raw::O_DIRECTORY);
+    let args = fuse_open_in { flags: wanted, open_flags: 0 };
+    let len = kernel.fuse.request(&mut kernel.platform, opcode as u32, inode.number(), &args, &[], &[])?;
+    let opened: fuse_open_out = Fuse::reply(&mut kernel.platform, len)?;
+    let (inode, handle) = (Rc::clone(inode), opened.fh);
+    Ok(if kind == mode::S_IFDIR { FileKind::Directory { inode, handle } } else { FileKind::Regular { inode, handle } })
+}
+
+fn listed(name: &str, mode: u32, inode: u64) -> ListedName {
+    ListedName { inode, mode, name: name.as_bytes().into() }
+}
+
+/// `.` and `..`, which every directory starts with.
+fn dots() -> Vec<ListedName> {
+    alloc::vec![listed(".", mode::S_IFDIR, 1), listed("..", mode::S_IFDIR, 1)]
+}
+
+fn list_devices() -> Vec<ListedName> {
+    let mut list = dots();
+    for (inode, (name, device)) in (2..).zip(dev::NAMES) {
+        let mode = if matches!(device, Device::Link(_)) { mode::S_IFLNK } else { mode::S_IFCHR };
+        list.push(listed(name, mode, inode));
+    }
+    list
+}
+
+fn list_proc<P: Platform>(kernel: &Kernel<P>, node: ProcNode) -> Vec<ListedName> {
+    let mut list = dots();
+    match node {
+        ProcNode::Root => {
+            let pid = kernel.task.process.borrow().pid;
+            list.push(listed(&format!("{pid}"), mode::S_IFDIR, ProcNode::Process.inode()));
+            list.push(listed("self", mode::S_IFLNK, ProcNode::SelfLink.inode()));
+        }
+        ProcNode::Process => {
+            for &(name, node) in proc::NAMES {
+                list.push(listed(name, proc_type(node), node.inode()));
+            }
+        }
+        _ => {
+            for number in kernel.task.files.borrow().numbers() {
+                list.push(listed(&format!("{number}"), mode::S_IFLNK, number as u64 + 0x100));
+            }
+        }
+    }
+    list
+}
+
+/// File type bits of a node of `/proc`.
+pub(super) fn proc_type(node: ProcNode) -> u32 {
+    match node.kind() {
+        ProcKind::Directory => mode::S_IFDIR,
+        ProcKind::Link => mode::S_IFLNK,
+        ProcKind::Text => mode::S_IFREG,
+    }
+}
+
+fn proc_text<P: Platform>(kernel: &Kernel<P>, node: ProcNode) -> Box<[u8]> {
+    match node {
+        ProcNode::CommandLine => kernel.task.process.borrow().arguments.clone().into(),
+        ProcNode::Maps => maps(kernel).into_bytes().into(),
+        _ => {
+            let name = &kernel.task.name;
+            let len = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+            let mut text = Vec::from(name.get(..len).unwrap_or(&[]));
+            text.push(b'\n');
+            text.into()
+        }
+    }
+}
+
+/// `/proc/self/maps`, one line an area.
+fn maps<P: Platform>(kernel: &Kernel<P>) -> String {
+    use core::fmt::Write;
+    let mut text = String::new();
+    let space = kernel.task.space.borrow();
+    for area in space.areas() {
+        let letter = |right, letter| if area.prot.0 & right != 0 { letter } else { '-' };
+        let (offset, name, inode) = match &area.backing {
+            Backing::File { file, offset, .. } => {
+                let name = file.place.as_ref().map_or(Vec::new(), Dentry::path);
+                (*offset, String::from_utf8_lossy(&name).into_owned(), file.inode().map_or(0, |inode| inode.number()))
+            }
+            Backing::Fixed if area.prot.0 & Prot::EXEC != 0 => (0, String::from("[vdso]"), 0),
+            Backing::Fixed => (0, String::from("[vvar]"), 0),
+            Backing::Anonymous if area.grows_down => (0, String::from("[stack]"), 0),
+            Backing::Anonymous if area.start < space.brk && area.end > space.brk_start => {
+                (0, String::from("[heap]"), 0)
+            }
+            Backing::Anonymous => (0, String::new(), 0),
+        };
+        let _ = writeln!(
+            text,
+            "{:08x}-{:08x} {}{}{}{} {offset:08x} 00:{:02x} {inode:<26} {name}",
+            area.start,
+            area.end,
+            letter(Prot::READ, 'r'),
+            letter(Prot::WRITE, 'w'),
+            letter(Prot::EXEC, 'x'),
+            if area.shared { 's' } else { 'p' },
+            if inode == 0 { 0 } else { super::stat::FILE_DEVICE },
+        );
+    }
+    text
+}
+
+impl<P: Platform> Kernel<P> {
+    /// Where a path relative to `directory` (or AT_FDCWD) starts. An absolute path starts at the root by itself.
+    pub(super) fn start_of(&self, directory: i32, path: &[u8]) -> Result<Place, Errno> {
+        if directory == raw::AT_FDCWD || path.first() == Some(&b'/') {
+            return Ok(self.task.directories.borrow().current.clone());
+        }
+        self.file(directory)?.place.clone().ok_or(Errno::ENOTDIR)
+    }
+}

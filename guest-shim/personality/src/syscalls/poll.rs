@@ -1,0 +1,197 @@
+//! poll and select, over console, pipes and files.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use linux_raw_sys::general as raw;
+use proto::op::wait_events;
+use zerocopy::IntoBytes;
+
+use super::Args;
+use crate::abi::{PollFd, Timespec, Timeval};
+use crate::errno::{Errno, Outcome, Stop, Wait};
+use crate::fs::file::{FileKind, OpenFile};
+use crate::fs::pipe::ATOMIC;
+use crate::kernel::Kernel;
+use crate::num::index;
+use crate::platform::Platform;
+use crate::time::{from_timespec, from_timeval, to_timespec, to_timeval};
+
+const IN: i16 = raw::POLLIN as i16 | raw::POLLRDNORM as i16;
+const OUT: i16 = raw::POLLOUT as i16 | raw::POLLWRNORM as i16;
+const ERR: i16 = raw::POLLERR as i16;
+const HUP: i16 = raw::POLLHUP as i16;
+const NVAL: i16 = raw::POLLNVAL as i16;
+/// Descriptors in one select call (FD_SETSIZE is the program's own limit, this ours).
+const MAX_SELECT: u32 = 1 << 16;
+
+/// What the file is ready for. `wanted` tells whether asking the root about the console is worth it.
+fn readiness<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile, wanted: i16) -> i16 {
+    match &file.kind {
+        FileKind::Console(_) => {
+            let mut ready = if file.writable() { OUT } else { 0 };
+            if file.readable() && wanted & IN != 0 && kernel.console_ready() {
+                ready |= IN;
+            }
+            ready
+        }
+        FileKind::Pipe { pipe, writing: true } => {
+            let room = if pipe.room(ATOMIC).is_ok() { OUT } else { 0 };
+            if pipe.is_orphaned(true) { OUT | ERR } else { room }
+        }
+        FileKind::Pipe { pipe, writing: false } => {
+            let bytes = if pipe.is_empty() { 0 } else { IN };
+            bytes | if pipe.is_orphaned(false) { HUP } else { 0 }
+        }
+        FileKind::Path => NVAL,
+        _ => IN | OUT,
+    }
+}
+
+/// Fills `revents`; how many are not zero, and whether the console is among those asked for.
+fn scan<P: Platform>(kernel: &mut Kernel<P>, list: &mut [PollFd]) -> (u64, bool) {
+    let mut count = 0;
+    let mut console = false;
+    for entry in list {
+        entry.revents = 0;
+        if entry.fd < 0 {
+            continue;
+        }
+        entry.revents = match kernel.file(entry.fd) {
+            Ok(file) => {
+                console |= matches!(file.kind, FileKind::Console(_)) && entry.events & IN != 0;
+                readiness(kernel, &file, entry.events) & (entry.events | ERR | HUP | NVAL)
+            }
+            Err(_) => NVAL,
+        };
+        count += u64::from(entry.revents != 0);
+    }
+    (count, console)
+}
+
+/// Scans, and waits while nothing is ready and `timeout_ns` (`None`: no limit) is not over.
+fn wait<P: Platform>(kernel: &mut Kernel<P>, list: &mut [PollFd], timeout_ns: Option<u64>) -> Outcome {
+    let deadline = match timeout_ns {
+        Some(0) => 0,
+        Some(timeout) => kernel.deadline(timeout),
+        None => u64::MAX,
+    };
+    let (count, console) = scan(kernel, list);
+    if count > 0 || deadline == 0 || kernel.is_over(deadline) {
+        return Ok(count);
+    }
+    let events = if console { wait_events::CONSOLE_INPUT } else { 0 };
+    Err(Stop::Block(Wait { deadline, events }))
+}
+
+pub(super) fn poll<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let timeout = u64::try_from(args.int(2)).ok().map(|milliseconds| milliseconds * 1_000_000);
+    poll_list(kernel, args.get(0), args.uint(1), timeout)
+}
+
+pub(super) fn ppoll<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let at = args.get(2);
+    let timeout = if at == 0 { None } else { Some(from_timespec(kernel.get::<Timespec>(at)?)?) };
+    poll_list(kernel, args.get(0), args.uint(1), timeout)
+}
+
+fn poll_list<P: Platform>(kernel: &mut Kernel<P>, at: u64, count: u32, timeout_ns: Option<u64>) -> Outcome {
+    if u64::from(count) > kernel.limit(raw::RLIMIT_NOFILE) {
+        return Err(Errno::EINVAL.into());
+    }
+    let mut list = vec![PollFd::default(); index(u64::from(count))];
+    kernel.copy_in(at, list.as_mut_slice().as_mut_bytes())?;
+    let ready = wait(kernel, &mut list, timeout_ns)?;
+    kernel.copy_out(at, list.as_slice().as_bytes())?;
+    Ok(ready)
+}
+
+pub(super) fn select<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let at = args.get(4);
+    let timeout = if at == 0 { None } else { Some(from_timeval(kernel.get::<Timeval>(at)?)?) };
+    let ready = select_sets(kernel, args, timeout)?;
+    if let Some(left) = time_left(kernel, timeout) {
+        kernel.put(at, &to_timeval(left))?;
+    }
+    Ok(ready)
+}
+
+pub(super) fn pselect6<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let at = args.get(4);
+    let timeout = if at == 0 { None } else { Some(from_timespec(kernel.get::<Timespec>(at)?)?) };
+    let ready = select_sets(kernel, args, timeout)?;
+    if let Some(left) = time_left(kernel, timeout) {
+        kernel.put(at, &to_timespec(left))?;
+    }
+    Ok(ready)
+}
+
+/// What select reports of its time limit: what is left of it.
+fn time_left<P: Platform>(kernel: &mut Kernel<P>, timeout_ns: Option<u64>) -> Option<u64> {
+    let timeout = timeout_ns?;
+    let now = kernel.platform.reference_time();
+    let until = kernel.task.wait_until.unwrap_or(now);
+    Some(until.saturating_sub(now).saturating_mul(crate::time::TICK_NS).min(timeout))
+}
+
+fn select_sets<P: Platform>(kernel: &mut Kernel<P>, args: &Args, timeout_ns: Option<u64>) -> Outcome {
+    let limit = args.uint(0);
+    if limit > MAX_SELECT {
+        return Err(Errno::EINVAL.into());
+    }
+    let bytes = index(u64::from(limit.div_ceil(64)) * 8);
+    let mut sets = [vec![0_u8; bytes], vec![0; bytes], vec![0; bytes]];
+    for (set, argument) in sets.iter_mut().zip(1..) {
+        if args.get(argument) != 0 {
+            kernel.copy_in(args.get(argument), set)?;
+        }
+    }
+    let mut list = wanted(&sets, limit);
+    for entry in &list {
+        kernel.file(entry.fd)?;
+    }
+    wait(kernel, &mut list, timeout_ns)?;
+    let mut count = 0;
+    for set in &mut sets {
+        set.fill(0);
+    }
+    for entry in &list {
+        for (set, (asked, ready)) in sets.iter_mut().zip([(IN, IN | HUP | ERR), (OUT, OUT | ERR), (0x2, 0x2)]) {
+            if entry.events & asked != 0 && entry.revents & ready != 0 {
+                set_bit(set, entry.fd);
+                count += 1;
+            }
+        }
+    }
+    for (set, argument) in sets.iter().zip(1..) {
+        if args.get(argument) != 0 {
+            kernel.copy_out(args.get(argument), set)?;
+        }
+    }
+    Ok(count)
+}
+
+/// The descriptors in any of the sets, with the events of those sets.
+fn wanted(sets: &[Vec<u8>; 3], limit: u32) -> Vec<PollFd> {
+    let mut list = Vec::new();
+    for fd in 0..limit {
+        let mut events = 0;
+        for (set, event) in sets.iter().zip([IN, OUT, 0x2]) {
+            let byte = set.get(index(u64::from(fd / 8))).copied().unwrap_or(0);
+            if byte & (1 << (fd % 8)) != 0 {
+                events |= event;
+            }
+        }
+        if events != 0 {
+            list.push(PollFd { fd: fd.cast_signed(), events, revents: 0 });
+        }
+    }
+    list
+}
+
+fn set_bit(set: &mut [u8], fd: i32) {
+    let fd = fd.unsigned_abs();
+    if let Some(byte) = set.get_mut(index(u64::from(fd / 8))) {
+        *byte |= 1 << (fd % 8);
+    }
+}

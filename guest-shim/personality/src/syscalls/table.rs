@@ -1,0 +1,213 @@
+//! The table of system calls: number · name · function · support level · note. What is not in it is not carried out yet:
+//! −ENOSYS, and the trace says so.
+
+use super::{Args, dirs, fd, futex, io, memory, names, open, poll, process, signal, stat, system, time, tty};
+use crate::errno::{Outcome, Stop};
+use crate::kernel::Kernel;
+use crate::platform::Platform;
+
+/// How far a call is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// As Linux does.
+    Full,
+    /// With the limits that the note names.
+    Partial,
+    /// Refused on purpose with the errno that the note explains.
+    Refused,
+}
+
+/// A row of the table, without its function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Support {
+    /// Number in RAX.
+    pub number: u32,
+    /// Linux' name.
+    pub name: &'static str,
+    /// How far it goes.
+    pub level: Level,
+    /// What is missing or special; empty when nothing is.
+    pub note: &'static str,
+}
+
+/// Makes the list of rows and the dispatcher out of the same lines.
+macro_rules! calls {
+    ($($number:literal $name:ident $function:path, $level:ident, $note:literal;)*) => {
+        /// All rows, by rising number.
+        pub static SUPPORT: &[Support] = &[
+            $(Support { number: $number, name: stringify!($name), level: Level::$level, note: $note },)*
+        ];
+
+        /// Carries out call `number`.
+        ///
+        /// # Errors
+        /// The call's own, or [`Stop::NotImplemented`].
+        pub fn dispatch<P: Platform>(kernel: &mut Kernel<P>, number: u64, args: &Args) -> Outcome {
+            match number {
+                $($number => $function(kernel, args),)*
+                _ => Err(Stop::NotImplemented),
+            }
+        }
+    };
+}
+
+#[rustfmt::skip]
+mod rows {
+    use super::*;
+
+    calls! {
+        0 read io::read, Full, "";
+        1 write io::write, Full, "";
+        2 open open::open, Full, "";
+        3 close fd::close, Full, "";
+        4 stat stat::stat, Full, "";
+        5 fstat stat::fstat, Full, "";
+        6 lstat stat::lstat, Full, "";
+        7 poll poll::poll, Full, "";
+        8 lseek io::lseek, Full, "";
+        9 mmap memory::mmap, Partial, "no shared writable file mappings, no huge pages";
+        10 mprotect memory::mprotect, Full, "";
+        11 munmap memory::munmap, Full, "";
+        12 brk memory::brk, Full, "";
+        13 rt_sigaction signal::rt_sigaction, Partial, "handlers are recorded, not run";
+        14 rt_sigprocmask signal::rt_sigprocmask, Full, "";
+        16 ioctl tty::ioctl, Partial, "terminals and FIONREAD, FIONBIO, FIOCLEX, FIONCLEX";
+        17 pread64 io::pread64, Full, "";
+        18 pwrite64 io::pwrite64, Full, "";
+        19 readv io::readv, Full, "";
+        20 writev io::writev, Full, "";
+        21 access names::access, Full, "";
+        22 pipe fd::pipe, Full, "";
+        23 select poll::select, Full, "";
+        24 sched_yield system::sched_yield, Full, "";
+        25 mremap memory::mremap, Partial, "no MREMAP_DONTUNMAP";
+        26 msync memory::msync, Full, "nothing is ever dirty: there are no shared writable file mappings";
+        28 madvise memory::madvise, Partial, "DONTNEED acts; other known advice is allowed to do nothing";
+        32 dup fd::dup, Full, "";
+        33 dup2 fd::dup2, Full, "";
+        35 nanosleep time::nanosleep, Full, "";
+        39 getpid process::getpid, Full, "";
+        40 sendfile io::sendfile, Full, "";
+        60 exit process::exit, Full, "";
+        62 kill signal::kill, Partial, "to the process itself; not with a handler";
+        63 uname system::uname, Full, "";
+        72 fcntl fd::fcntl, Partial, "no leases, owners, signals or open-file-description locks";
+        74 fsync fd::fsync, Full, "";
+        75 fdatasync fd::fsync, Full, "";
+        76 truncate names::truncate, Full, "";
+        77 ftruncate names::ftruncate, Full, "";
+        79 getcwd names::getcwd, Full, "";
+        80 chdir names::chdir, Full, "";
+        81 fchdir names::fchdir, Full, "";
+        82 rename names::rename, Full, "";
+        83 mkdir names::mkdir, Full, "";
+        84 rmdir names::rmdir, Full, "";
+        85 creat open::creat, Full, "";
+        86 link names::link, Full, "";
+        87 unlink names::unlink, Full, "";
+        88 symlink names::symlink, Full, "";
+        89 readlink names::readlink, Full, "";
+        90 chmod names::chmod, Full, "";
+        91 fchmod names::fchmod, Full, "";
+        92 chown names::chown, Full, "";
+        93 fchown names::fchown, Full, "";
+        94 lchown names::lchown, Full, "";
+        95 umask names::umask, Full, "";
+        96 gettimeofday time::gettimeofday, Full, "";
+        97 getrlimit process::getrlimit, Full, "";
+        98 getrusage process::getrusage, Partial, "processor time and peak memory only";
+        99 sysinfo system::sysinfo, Partial, "no load averages";
+        100 times process::times, Partial, "system time is part of user time";
+        102 getuid process::getuid, Full, "";
+        104 getgid process::getgid, Full, "";
+        107 geteuid process::geteuid, Full, "";
+        108 getegid process::getegid, Full, "";
+        109 setpgid process::setpgid, Partial, "the process itself";
+        110 getppid process::getppid, Full, "";
+        111 getpgrp process::getpgrp, Full, "";
+        112 setsid process::setsid, Full, "";
+        115 getgroups process::getgroups, Full, "";
+        118 getresuid process::getresuid, Full, "";
+        120 getresgid process::getresgid, Full, "";
+        121 getpgid process::getpgid, Partial, "the process itself";
+        124 getsid process::getsid, Partial, "the process itself";
+        127 rt_sigpending signal::rt_sigpending, Full, "";
+        131 sigaltstack signal::sigaltstack, Full, "";
+        132 utime names::utime, Full, "";
+        137 statfs stat::statfs, Full, "";
+        138 fstatfs stat::fstatfs, Full, "";
+        157 prctl process::prctl, Partial, "NAME, DUMPABLE, PDEATHSIG, NO_NEW_PRIVS, KEEPCAPS, CAPBSET_READ, THP";
+        158 arch_prctl process::arch_prctl, Partial, "FS and GS base";
+        160 setrlimit process::setrlimit, Full, "";
+        162 sync fd::sync, Full, "";
+        186 gettid process::gettid, Full, "";
+        200 tkill signal::tkill, Partial, "to the thread itself; not with a handler";
+        201 time time::time, Full, "";
+        202 futex futex::futex, Partial, "WAIT, WAKE and their bitset forms";
+        203 sched_setaffinity system::sched_setaffinity, Full, "";
+        204 sched_getaffinity system::sched_getaffinity, Full, "";
+        217 getdents64 dirs::getdents64, Full, "";
+        218 set_tid_address process::set_tid_address, Full, "";
+        221 fadvise64 fd::fadvise64, Full, "advice changes nothing";
+        228 clock_gettime time::clock_gettime, Full, "";
+        229 clock_getres time::clock_getres, Full, "";
+        230 clock_nanosleep time::clock_nanosleep, Full, "";
+        231 exit_group process::exit, Full, "";
+        234 tgkill signal::tgkill, Partial, "to the thread itself; not with a handler";
+        235 utimes names::utimes, Full, "";
+        257 openat open::openat, Full, "";
+        258 mkdirat names::mkdirat, Full, "";
+        259 mknodat names::mknodat, Partial, "regular files, fifos, sockets";
+        260 fchownat names::fchownat, Full, "";
+        262 newfstatat stat::newfstatat, Full, "";
+        263 unlinkat names::unlinkat, Full, "";
+        264 renameat names::renameat, Full, "";
+        265 linkat names::linkat, Full, "";
+        266 symlinkat names::symlinkat, Full, "";
+        267 readlinkat names::readlinkat, Full, "";
+        268 fchmodat names::fchmodat, Full, "";
+        269 faccessat names::faccessat, Full, "";
+        270 pselect6 poll::pselect6, Partial, "the signal mask is not changed while it waits";
+        271 ppoll poll::ppoll, Partial, "the signal mask is not changed while it waits";
+        273 set_robust_list process::set_robust_list, Full, "";
+        280 utimensat names::utimensat, Full, "";
+        285 fallocate fd::fallocate, Full, "";
+        292 dup3 fd::dup3, Full, "";
+        293 pipe2 fd::pipe2, Full, "";
+        295 preadv io::preadv, Full, "";
+        296 pwritev io::pwritev, Full, "";
+        302 prlimit64 process::prlimit64, Partial, "the process itself";
+        309 getcpu system::getcpu, Full, "";
+        316 renameat2 names::renameat2, Partial, "no RENAME_WHITEOUT";
+        318 getrandom system::getrandom, Full, "";
+        326 copy_file_range io::copy_file_range, Full, "";
+        332 statx stat::statx, Full, "";
+        334 rseq process::rseq, Refused, "ENOSYS: programs go on without; there is one processor";
+        439 faccessat2 names::faccessat2, Full, "";
+    }
+}
+
+pub use rows::{SUPPORT, dispatch};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_rise_and_bear_the_names_of_linux() {
+        for pair in SUPPORT.windows(2) {
+            assert!(pair[0].number < pair[1].number, "{} stands before {}", pair[0].name, pair[1].name);
+        }
+        for row in SUPPORT {
+            let known = proto::syscalls::by_number(u64::from(row.number)).expect("a number of Linux");
+            assert_eq!(known.name, row.name);
+        }
+    }
+
+    #[test]
+    fn what_is_not_full_says_why() {
+        for row in SUPPORT {
+            assert!(row.level == Level::Full || !row.note.is_empty(), "{}", row.name);
+        }
+    }
+}

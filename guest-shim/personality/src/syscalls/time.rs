@@ -1,0 +1,72 @@
+//! Clocks and sleeping.
+
+use linux_raw_sys::general as raw;
+
+use super::Args;
+use crate::abi::{Timespec, Timeval};
+use crate::errno::{Errno, Outcome, Stop, Wait};
+use crate::kernel::Kernel;
+use crate::platform::Platform;
+use crate::time::{SECOND_NS, TICK_NS, from_timespec, to_timespec, to_timeval};
+
+pub(super) fn clock_gettime<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let now = kernel.clock_ns(args.uint(0))?;
+    kernel.put(args.get(1), &to_timespec(now))?;
+    Ok(0)
+}
+
+pub(super) fn clock_getres<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    kernel.clock_ns(args.uint(0))?;
+    if args.get(1) != 0 {
+        let coarse = matches!(args.uint(0), raw::CLOCK_REALTIME_COARSE | raw::CLOCK_MONOTONIC_COARSE);
+        kernel.put(args.get(1), &to_timespec(if coarse { 4_000_000 } else { 1 }))?;
+    }
+    Ok(0)
+}
+
+pub(super) fn gettimeofday<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let now = kernel.realtime_ns();
+    if args.get(0) != 0 {
+        kernel.put::<Timeval>(args.get(0), &to_timeval(now))?;
+    }
+    if args.get(1) != 0 {
+        kernel.put(args.get(1), &[0_i32; 2])?;
+    }
+    Ok(0)
+}
+
+pub(super) fn time<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let now = kernel.realtime_ns() / SECOND_NS;
+    if args.get(0) != 0 {
+        kernel.put(args.get(0), &now)?;
+    }
+    Ok(now)
+}
+
+pub(super) fn nanosleep<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let wanted = from_timespec(kernel.get::<Timespec>(args.get(0))?)?;
+    sleep_for(kernel, wanted)
+}
+
+pub(super) fn clock_nanosleep<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let (clock, flags) = (args.uint(0), args.uint(1));
+    let wanted = from_timespec(kernel.get::<Timespec>(args.get(2))?)?;
+    match clock {
+        raw::CLOCK_REALTIME | raw::CLOCK_TAI | raw::CLOCK_MONOTONIC | raw::CLOCK_BOOTTIME => {}
+        raw::CLOCK_PROCESS_CPUTIME_ID => return Err(Stop::NotImplemented),
+        _ => return Err(Errno::EINVAL.into()),
+    }
+    if flags & raw::TIMER_ABSTIME == 0 {
+        return sleep_for(kernel, wanted);
+    }
+    let now = kernel.clock_ns(clock)?;
+    match wanted.checked_sub(now) {
+        None | Some(0) => Ok(0),
+        Some(left) => sleep_for(kernel, left),
+    }
+}
+
+fn sleep_for<P: Platform>(kernel: &mut Kernel<P>, ns: u64) -> Outcome {
+    let deadline = kernel.deadline(ns.max(TICK_NS));
+    if kernel.is_over(deadline) { Ok(0) } else { Err(Stop::Block(Wait { deadline, events: 0 })) }
+}

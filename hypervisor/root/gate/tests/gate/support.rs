@@ -1,0 +1,97 @@
+//! A child with a few mapped pages, and a gate before it.
+
+use gate::{Action, CallSite, Gate, INVALID_OPCODE};
+use guestmem::GuestMemory;
+use guestmem::double::VecMemory;
+use proto::CallResult;
+use tlfs::addr::Gpa;
+
+/// Where the child's pages start, and how many there are. The page behind them is not mapped.
+pub(crate) const BASE: u64 = 0x40_0000;
+pub(crate) const PAGES: u64 = 4;
+/// The address of the first byte that is not mapped.
+pub(crate) const END: u64 = BASE + PAGES * 4096;
+
+const CR3: u64 = 0x1000;
+const DATA: u64 = 0x8000;
+const PRESENT_WRITABLE_USER: u64 = 7;
+
+pub(crate) struct Child {
+    pub(crate) memory: VecMemory,
+    pub(crate) gate: Gate,
+    pub(crate) lines: String,
+    pub(crate) now_100ns: u64,
+    pub(crate) thread: u32,
+}
+
+impl Child {
+    pub(crate) fn new(policy: &str, trace: bool) -> Self {
+        let policy = policy::parse("dir/test.toml", policy).unwrap_or_else(|error| panic!("{error}"));
+        let mut memory = VecMemory::new(0x1_0000);
+        for (table, entry, target) in [(CR3, 0, 0x2000), (0x2000, 0, 0x3000), (0x3000, 2, 0x4000)] {
+            memory.write_u64(Gpa(table + entry * 8), target | PRESENT_WRITABLE_USER).expect("memory");
+        }
+        for page in 0..PAGES {
+            memory.write_u64(Gpa(0x4000 + page * 8), (DATA + page * 4096) | PRESENT_WRITABLE_USER).expect("memory");
+        }
+        Self { memory, gate: Gate::new(policy, trace), lines: String::new(), now_100ns: 0, thread: 1 }
+    }
+
+    /// Puts bytes at a mapped address.
+    pub(crate) fn put(&mut self, address: u64, bytes: &[u8]) -> u64 {
+        self.memory.write(Gpa(address - BASE + DATA), bytes).expect("mapped");
+        address
+    }
+
+    /// Executes `syscall` with this number and these arguments.
+    pub(crate) fn call(&mut self, name: &str, args: [u64; 6]) -> Action {
+        let number = proto::syscalls::by_name(name).expect("a call").number;
+        self.call_number(u64::from(number), args)
+    }
+
+    pub(crate) fn call_number(&mut self, number: u64, args: [u64; 6]) -> Action {
+        self.fault(&CallSite { gprs: registers(number, args), ..site(&[0x0f, 0x05]) })
+    }
+
+    pub(crate) fn fault(&mut self, site: &CallSite<'_>) -> Action {
+        let lines = &mut self.lines;
+        let site = CallSite { thread: self.thread, ..*site };
+        self.gate.judge(&site, &self.memory, self.now_100ns, &mut |line| lines.push_str(line))
+    }
+
+    /// The shim reports a result.
+    pub(crate) fn completed(&mut self, sequence: u64, value: i64, flags: u64) {
+        let lines = &mut self.lines;
+        self.gate.completed(CallResult { sequence, value, flags }, self.now_100ns, &mut |line| lines.push_str(line));
+    }
+
+    pub(crate) fn finish(&mut self) {
+        let lines = &mut self.lines;
+        self.gate.finish(&mut |line| lines.push_str(line));
+    }
+
+    /// The lines so far, which are then forgotten.
+    pub(crate) fn take_lines(&mut self) -> String {
+        std::mem::take(&mut self.lines)
+    }
+}
+
+/// An invalid-opcode fault in ring 3 on these bytes at the start of the mapped pages.
+pub(crate) fn site(instruction: &[u8]) -> CallSite<'_> {
+    CallSite {
+        vector: INVALID_OPCODE,
+        error_code: 0,
+        cpl: 3,
+        gprs: [0; 16],
+        rip: BASE,
+        rflags: 0x202,
+        cr3: CR3,
+        instruction,
+        thread: 1,
+    }
+}
+
+/// General registers in the TLFS' order for a call of the x86-64 table.
+pub(crate) fn registers(number: u64, [rdi, rsi, rdx, r10, r8, r9]: [u64; 6]) -> [u64; 16] {
+    [number, 0, rdx, 0, 0, 0, rsi, rdi, r8, r9, r10, 0, 0, 0, 0, 0]
+}

@@ -1,0 +1,224 @@
+//! The way to the host: frames of the control protocol over a virtio console, polled.
+use alloc::collections::VecDeque;
+use alloc::format;
+use core::ptr::NonNull;
+
+use control::{ExitReport, Inbox, Outbox, kind};
+use sandbox::HostConsole;
+use services::{Console, ConsoleRead, Stream};
+use virtio_drivers::device::console::VirtIOConsole;
+use virtio_drivers::transport::pci::PciTransport;
+use virtio_drivers::transport::pci::bus::PciRoot;
+use virtio_drivers::{BufferDirection, Hal, PhysAddr};
+
+use crate::pci::{self, ConfigPorts};
+use crate::{apic, memory};
+
+/// Bytes of output that may wait before the program has to.
+const CONGESTED: usize = 64 << 10;
+/// Bytes of input that are asked for when a program waits for input without saying how much it will read.
+const DEFAULT_WANT: u32 = 4096;
+
+/// Why there is no way to the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ConsoleError {
+    /// No virtio console on any PCI bus.
+    NotFound,
+    /// It does not answer as one.
+    Broken,
+}
+
+impl core::fmt::Display for ConsoleError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::NotFound => "no virtio console on the PCI bus (-device virtio-serial-pci -device virtconsole)",
+            Self::Broken => "the virtio console cannot be set up",
+        })
+    }
+}
+
+/// Memory for the device: identity-mapped, so that addresses are the same on both sides.
+struct IdentityHal;
+
+// SAFETY: DMA memory is whole frames that are allocated for it and never freed, zeroed, and at the same address for the device
+// (GPA = virtual address; the root partition's devices see its GPA space as it is). Buffers lie in the heap or in the image,
+// which are identity-mapped as well. MMIO ranges come from BARs, below the end of the boot page table.
+unsafe impl Hal for IdentityHal {
+    fn dma_alloc(pages: usize, _: BufferDirection) -> (PhysAddr, NonNull<u8>) {
+        let address = memory::frames_for_device(pages).unwrap_or(0);
+        // Address 0 tells the caller that there is none.
+        let pointer = NonNull::new(core::ptr::with_exposed_provenance_mut(address)).unwrap_or(NonNull::dangling());
+        (address as u64, pointer)
+    }
+
+    unsafe fn dma_dealloc(_: PhysAddr, _: NonNull<u8>, _: usize) -> i32 {
+        // The console lives as long as the root: nothing to win.
+        0
+    }
+
+    unsafe fn mmio_phys_to_virt(address: PhysAddr, _: usize) -> NonNull<u8> {
+        let address = usize::try_from(address).unwrap_or(0);
+        NonNull::new(core::ptr::with_exposed_provenance_mut(address)).unwrap_or(NonNull::dangling())
+    }
+
+    unsafe fn share(buffer: NonNull<[u8]>, _: BufferDirection) -> PhysAddr {
+        buffer.cast::<u8>().as_ptr().expose_provenance() as u64
+    }
+
+    unsafe fn unshare(_: PhysAddr, _: NonNull<[u8]>, _: BufferDirection) {}
+}
+
+/// The console, with what waits in both directions.
+pub(crate) struct HostLink {
+    device: VirtIOConsole<IdentityHal, PciTransport>,
+    outbox: Outbox,
+    inbox: Inbox,
+    input: VecDeque<u8>,
+    input_ended: bool,
+    /// Bytes that the host was asked for and has not sent.
+    wanted: u32,
+    window: Option<(u16, u16)>,
+    /// The host sent what is no frame; it is not listened to any more.
+    garbled: bool,
+}
+
+impl HostLink {
+    /// Finds the console and greets the host.
+    pub(crate) fn open() -> Result<Self, ConsoleError> {
+        let mut root = PciRoot::new(ConfigPorts);
+        let function = pci::find_console(&mut root).ok_or(ConsoleError::NotFound)?;
+        let transport = PciTransport::new::<IdentityHal, _>(&mut root, function).map_err(|_| ConsoleError::Broken)?;
+        let device = VirtIOConsole::new(transport).map_err(|_| ConsoleError::Broken)?;
+        let mut link = Self {
+            device,
+            outbox: Outbox::new(),
+            inbox: Inbox::new(),
+            input: VecDeque::new(),
+            input_ended: false,
+            wanted: 0,
+            window: None,
+            garbled: false,
+        };
+        link.outbox.push_stream(kind::HELLO, env!("CARGO_PKG_VERSION").as_bytes());
+        Ok(link)
+    }
+
+    /// The terminal's size: rows and columns, 0 if unknown.
+    pub(crate) fn set_window(&mut self, window: [u16; 2]) {
+        self.window = (window != [0, 0]).then_some((window[0], window[1]));
+    }
+
+    /// Takes what the host has sent, and sends what it takes.
+    pub(crate) fn poll(&mut self) {
+        while let Ok(Some(byte)) = self.device.recv(true) {
+            self.inbox.feed(&[byte]);
+        }
+        while !self.garbled && self.take_frame() {}
+        while let Some(frame) = self.outbox.take_frame() {
+            let _ = self.device.send_bytes(&frame);
+        }
+    }
+
+    /// So much output waits that the program should, too.
+    pub(crate) fn congested(&self) -> bool {
+        self.outbox.queued() > CONGESTED
+    }
+
+    /// Whether a read of standard input would bring something, or its end. If not, the host is asked for some.
+    pub(crate) fn input_ready(&mut self) -> bool {
+        let ready = !self.input.is_empty() || self.input_ended;
+        if !ready {
+            self.want(DEFAULT_WANT);
+        }
+        ready
+    }
+
+    /// A line for the user, over the console.
+    pub(crate) fn log(&mut self, text: core::fmt::Arguments<'_>) {
+        self.outbox.push_stream(kind::LOG, format!("{text}\n").as_bytes());
+    }
+
+    /// Sends the report and everything before it, waiting for the host, but no longer than `until` says.
+    pub(crate) fn finish(&mut self, report: &ExitReport, mut until: impl FnMut() -> bool) {
+        if let Ok(payload) = report.encode() {
+            let _ = self.outbox.push_message(kind::EXIT, &payload);
+        }
+        self.poll();
+        while self.outbox.queued() > 0 && !until() {
+            apic::idle();
+            self.poll();
+        }
+    }
+
+    fn take_frame(&mut self) -> bool {
+        let frame = match self.inbox.next_frame() {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return false,
+            Err(_) => {
+                self.garbled = true;
+                self.input_ended = true;
+                return false;
+            }
+        };
+        match (frame.kind, number(&frame.payload)) {
+            (kind::STDIN, _) => self.take_input(&frame.payload),
+            (kind::STDIN_EOF, _) => self.input_ended = true,
+            (kind::OUTPUT_CREDIT, Some(bytes)) => self.outbox.grant(bytes),
+            _ => {}
+        }
+        true
+    }
+
+    /// Input, no more of it than was asked for.
+    fn take_input(&mut self, bytes: &[u8]) {
+        let room = usize::try_from(self.wanted).unwrap_or(usize::MAX);
+        self.input.extend(bytes.iter().take(room));
+        self.wanted = self.wanted.saturating_sub(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+    }
+
+    fn want(&mut self, bytes: u32) {
+        if self.wanted == 0 && !self.input_ended {
+            self.wanted = bytes;
+            let _ = self.outbox.push_message(kind::STDIN_WANT, &bytes.to_le_bytes());
+        }
+    }
+}
+
+fn number(payload: &[u8]) -> Option<u32> {
+    payload.try_into().ok().map(u32::from_le_bytes)
+}
+
+impl Console for HostLink {
+    fn write(&mut self, stream: Stream, data: &[u8]) {
+        let kind = match stream {
+            Stream::Output => kind::STDOUT,
+            Stream::Error => kind::STDERR,
+        };
+        self.outbox.push_stream(kind, data);
+    }
+
+    fn read(&mut self, buf: &mut [u8]) -> ConsoleRead {
+        if self.input.is_empty() && !buf.is_empty() {
+            if self.input_ended {
+                return ConsoleRead::EndOfFile;
+            }
+            self.want(u32::try_from(buf.len()).unwrap_or(DEFAULT_WANT));
+            return ConsoleRead::NothingYet;
+        }
+        let len = buf.len().min(self.input.len());
+        for (slot, byte) in buf.iter_mut().zip(self.input.drain(..len)) {
+            *slot = byte;
+        }
+        ConsoleRead::Bytes(len)
+    }
+
+    fn window(&self) -> Option<(u16, u16)> {
+        self.window
+    }
+}
+
+impl HostConsole for HostLink {
+    fn trace(&mut self, line: &str) {
+        self.outbox.push_stream(kind::TRACE, line.as_bytes());
+    }
+}

@@ -1,0 +1,186 @@
+//! The run: one sandbox from the bundle, stepped until it ends, with the console and the clock looked after in between.
+use alloc::string::String;
+
+use bundle::payload::Payload;
+use control::{ExitReport, Outcome, RunStats};
+use files::Stack;
+use hvclient::machine::{Clock, HypercallPage};
+use hvclient::Client;
+use proto::op::wait_events;
+use sandbox::create::SupervisorProtection;
+use sandbox::shim::Shim;
+use sandbox::{Failure, Sandbox, Setup, Step, World};
+
+use crate::console::HostLink;
+use crate::memory::Pages;
+use crate::random::Generator;
+use crate::{apic, log};
+
+/// Inodes that a program can make, and refer to at a time.
+const MAX_INODES: u64 = 1 << 18;
+const MAX_REFERENCES: usize = 1 << 18;
+
+/// Everything that a run needs of the machine.
+pub(crate) struct Machine {
+    pub(crate) client: Client<HypercallPage>,
+    pub(crate) clock: Clock,
+    pub(crate) link: HostLink,
+}
+
+/// Runs what `payload` says, from beginning to end.
+pub(crate) fn run(machine: &mut Machine, payload: Payload<'static>) -> ExitReport {
+    machine.link.set_window(payload.run.window);
+    let mut entropy = Generator::new(payload.run.seed);
+    let timeout = payload.run.timeout_ms;
+    let clock = machine.clock;
+    let now = move || clock.now();
+    let mut world = World {
+        client: &mut machine.client,
+        memory: &mut Pages,
+        console: &mut machine.link,
+        entropy: &mut entropy,
+        now: &now,
+    };
+    let created = setup(payload).and_then(|setup| Sandbox::create(setup, &mut world).map_err(Failure::from));
+    let mut sandbox = match created {
+        Ok(sandbox) => sandbox,
+        Err(Failure { reason }) => {
+            return ExitReport { outcome: Outcome::SandboxFailed { reason }, stats: RunStats::default() };
+        }
+    };
+    let deadline = match timeout {
+        0 => u64::MAX,
+        ms => sandbox.created().saturating_add(ms.saturating_mul(10_000)),
+    };
+    let outcome = Runner { machine, entropy: &mut entropy, deadline, ticks: apic::ticks() }.run_to_end(&mut sandbox);
+    let mut world = World {
+        client: &mut machine.client,
+        memory: &mut Pages,
+        console: &mut machine.link,
+        entropy: &mut entropy,
+        now: &now,
+    };
+    let (stats, destroyed) = sandbox.destroy(&mut world);
+    if let Err(failure) = destroyed {
+        log::line(format_args!("taking the sandbox down: {}", failure.reason));
+    }
+    ExitReport { outcome, stats }
+}
+
+/// What the sandbox is made from, all of it checked.
+fn setup(payload: Payload<'static>) -> Result<Setup<'static>, Failure> {
+    let shim = Shim::parse(payload.shim)?;
+    let policy = policy::parse(&payload.run.policy_name, payload.policy).map_err(|e| Failure::new(display(&e)))?;
+    let limits = files::Limits { bytes: payload.run.memory, inodes: MAX_INODES, references: MAX_REFERENCES };
+    let files = Stack::new(payload.tree, payload.tree_data, limits).map_err(|e| Failure::new(display(&e)))?;
+    Ok(Setup { run: payload.run, shim, policy, files, supervisor_protection: supervisor_protection() })
+}
+
+fn display(e: &dyn core::fmt::Display) -> String {
+    alloc::format!("{e}")
+}
+
+fn supervisor_protection() -> SupervisorProtection {
+    match raw_cpuid::CpuId::new().get_extended_feature_info() {
+        Some(features) => SupervisorProtection { smep: features.has_smep(), smap: features.has_smap() },
+        None => SupervisorProtection::default(),
+    }
+}
+
+/// One sandbox in its run.
+struct Runner<'m> {
+    machine: &'m mut Machine,
+    entropy: &'m mut Generator,
+    /// Reference time at which the run ends.
+    deadline: u64,
+    /// Ticks when the console was looked after last.
+    ticks: u64,
+}
+
+impl Runner<'_> {
+    fn run_to_end(mut self, sandbox: &mut Sandbox<'_, Pages>) -> Outcome {
+        loop {
+            match self.step(sandbox) {
+                Step::Again => {}
+                Step::Interrupted => apic::take_pending(),
+                Step::Waiting { deadline, events } => {
+                    let Some(events) = self.wait(deadline, events) else { return Outcome::TimedOut };
+                    self.wake(sandbox, events);
+                }
+                Step::Ended(outcome) => return outcome,
+            }
+            if !self.look_after_console() {
+                return Outcome::TimedOut;
+            }
+        }
+    }
+
+    fn step(&mut self, sandbox: &mut Sandbox<'_, Pages>) -> Step {
+        let clock = self.machine.clock;
+        let mut world = World {
+            client: &mut self.machine.client,
+            memory: &mut Pages,
+            console: &mut self.machine.link,
+            entropy: self.entropy,
+            now: &move || clock.now(),
+        };
+        sandbox.step(&mut world)
+    }
+
+    fn wake(&mut self, sandbox: &mut Sandbox<'_, Pages>, events: u64) {
+        let clock = self.machine.clock;
+        let mut world = World {
+            client: &mut self.machine.client,
+            memory: &mut Pages,
+            console: &mut self.machine.link,
+            entropy: self.entropy,
+            now: &move || clock.now(),
+        };
+        sandbox.wake(events, &mut world);
+    }
+
+    /// Once a tick, and for as long as too much output waits. False: the time is over.
+    fn look_after_console(&mut self) -> bool {
+        if apic::ticks() == self.ticks && !self.machine.link.congested() {
+            return true;
+        }
+        loop {
+            self.ticks = apic::ticks();
+            self.machine.link.poll();
+            if self.machine.clock.now() >= self.deadline {
+                return false;
+            }
+            if !self.machine.link.congested() {
+                return true;
+            }
+            apic::idle();
+        }
+    }
+
+    /// Until reference time `deadline` or one of `events`: the events that are there. `None`: the time is over.
+    fn wait(&mut self, deadline: u64, events: u64) -> Option<u64> {
+        loop {
+            self.machine.link.poll();
+            let now = self.machine.clock.now();
+            if now >= self.deadline {
+                return None;
+            }
+            let input = events & wait_events::CONSOLE_INPUT != 0 && self.machine.link.input_ready();
+            if input {
+                return Some(wait_events::CONSOLE_INPUT);
+            }
+            if now >= deadline {
+                return Some(0);
+            }
+            // What `input_ready` asks the host for has to go before the processor sleeps.
+            self.machine.link.poll();
+            apic::idle();
+        }
+    }
+}
+
+/// What the host is told when the bundle itself is bad.
+pub(crate) fn bad_payload(reason: String) -> ExitReport {
+    ExitReport { outcome: Outcome::SandboxFailed { reason }, stats: RunStats::default() }
+}
+

@@ -1,0 +1,258 @@
+//! What is wrong with a policy is said with its place.
+
+use policy::{limits, parse, parse_bytes};
+
+/// Asserts that `text` is refused at `line:column` with a message that holds `words`.
+fn refused(text: &str, line: u32, column: u32, words: &str) {
+    let error = parse("dir/p.toml", text).expect_err(text);
+    assert_eq!((error.line, error.column), (line, column), "{error}\n{text}");
+    assert!(error.message.contains(words), "{error}\nis to say: {words}");
+    assert_eq!(error.to_string(), format!("dir/p.toml:{line}:{column}: {}", error.message));
+}
+
+/// A policy with one rule, whose keys stand in line 3 and on.
+fn rule(keys: &str) -> String {
+    format!("version = 1\n[[rule]]\n{keys}\n")
+}
+
+/// A policy with one rule with this `when`; its text starts at line 5, column 8.
+fn when(call: &str, conditions: &str) -> String {
+    rule(&format!("calls = [\"{call}\"]\naction = \"allow\"\nwhen = {conditions}"))
+}
+
+#[test]
+fn version() {
+    refused("", 1, 1, "begin the policy with `version = 1`");
+    refused("default = \"allow\"\n", 1, 1, "`version` is missing");
+    refused("version = 2\n", 1, 11, "version 2 is not known");
+    refused("version = -1\n", 1, 11, "version -1 is not known");
+    refused("version = \"1\"\n", 1, 11, "must be the number 1");
+    // A later version may have other keys: the version is what is wrong here.
+    refused("mystery = 1\nversion = 7\n", 2, 11, "version 7");
+}
+
+#[test]
+fn toml_itself() {
+    refused("version = 1\ndefault = \n", 2, 11, "not TOML");
+    refused("version = 1\nversion = 1\n", 2, 1, "not TOML: duplicate key");
+    refused("version = 1\n[[rule]\n", 2, 8, "not TOML");
+    refused("version = 1\ndefault = \"allow", 2, 17, "not TOML");
+}
+
+#[test]
+fn unknown_keys() {
+    refused("version = 1\nrules = 1\n", 2, 1, "unknown key `rules`; did you mean `rule`?");
+    refused("version = 1\n\n  frobnicate = 1\n", 3, 3, "a policy has `version`, `default`, `rule`");
+    refused(&rule("calls = [\"read\"]\nactoin = \"allow\""), 4, 1, "unknown key `actoin`; did you mean `action`?");
+    refused(
+        &when("read", "[{ arg = 0, op = \"==\", valeu = 1 }]"),
+        5,
+        31,
+        "unknown key `valeu`; did you mean `value`?",
+    );
+    refused("version = 1\ndefault = { fake = 0 }\n", 2, 13, "unknown key `fake`");
+    // The first in the text, not in the alphabet.
+    refused("version = 1\nz = 1\na = 1\n", 2, 1, "unknown key `z`");
+}
+
+#[test]
+fn calls() {
+    refused(&rule("action = \"allow\""), 2, 1, "this rule has no `calls`");
+    refused(&rule("calls = []\naction = \"allow\""), 3, 9, "`calls` is empty");
+    refused(
+        &rule("calls = \"read\"\naction = \"allow\""),
+        3,
+        9,
+        "`calls` must be an array of system call names, not a value of type string",
+    );
+    refused(&rule("calls = [0]\naction = \"allow\""), 3, 10, "`calls` must be system call names");
+    refused(
+        &rule("calls = [\"read\", \"opneat\"]\naction = \"allow\""),
+        3,
+        18,
+        "`opneat` is no x86-64 system call; did you mean `openat`?",
+    );
+    refused(&rule("calls = [\"mmap2\"]\naction = \"allow\""), 3, 10, "did you mean `mmap`?");
+    refused(
+        &rule("calls = [\n  \"read\",\n  \"write\",\n  \"read\",\n]\naction = \"allow\""),
+        6,
+        3,
+        "`read` stands in this rule twice",
+    );
+    refused("version = 1\nrule = 3\n", 2, 8, "written as `[[rule]]`");
+    refused("version = 1\nrule = [3]\n", 2, 9, "a table");
+    refused("version = 1\n[rule]\ncalls = [\"read\"]\n", 2, 1, "written as `[[rule]]`");
+}
+
+#[test]
+fn rules_that_never_apply() {
+    let text = "version = 1\n[[rule]]\ncalls = [\"read\"]\naction = \"allow\"\n[[rule]]\ncalls = [\"write\", \"read\"]\naction = \"kill\"\n";
+    refused(text, 6, 19, "`read` never gets here: the rule in line 2 already decides it");
+}
+
+#[test]
+fn actions() {
+    refused(&rule("calls = [\"read\"]"), 2, 1, "this rule has no `action`");
+    refused(
+        "version = 1\ndefault = \"deny\"\n",
+        2,
+        11,
+        "`deny` is no action; `default` must be \"allow\", \"kill\" or { errno = \"EPERM\" }",
+    );
+    refused(&rule("calls = [\"read\"]\naction = \"log\""), 4, 10, "log = true");
+    refused(&rule("calls = [\"read\"]\naction = 1"), 4, 10, "not a value of type integer");
+    refused(&rule("calls = [\"read\"]\naction = {}"), 4, 10, "an empty action");
+    refused(
+        &rule("calls = [\"read\"]\naction = { errno = \"EPREM\" }"),
+        4,
+        20,
+        "`EPREM` is no error of Linux; did you mean `EPERM`?",
+    );
+    refused(&rule("calls = [\"read\"]\naction = { errno = 13 }"), 4, 20, "write errno = \"EACCES\"");
+    refused(&rule("calls = [\"read\"]\naction = { errno = 99999 }"), 4, 20, "`errno` takes a name");
+    refused(&rule("calls = [\"read\"]\naction = { errno = true }"), 4, 20, "not a value of type boolean");
+}
+
+#[test]
+fn log_and_reason() {
+    refused(&rule("calls = [\"read\"]\naction = \"allow\"\nlog = \"yes\""), 5, 7, "true or false");
+    refused(&rule("calls = [\"read\"]\naction = \"allow\"\nreason = 1"), 5, 10, "`reason` must be a text");
+    refused(&rule("calls = [\"read\"]\naction = \"allow\"\nreason = \"\""), 5, 10, "1 to 200 bytes, this one 0");
+    refused(
+        &rule(&format!("calls = [\"read\"]\naction = \"allow\"\nreason = \"{}\"", "x".repeat(201))),
+        5,
+        10,
+        "this one 201",
+    );
+    refused(&rule("calls = [\"read\"]\naction = \"allow\"\nreason = \"a\\u001b[31m\""), 5, 10, "control characters");
+}
+
+#[test]
+fn conditions() {
+    refused(&when("read", "[]"), 5, 8, "`when` is empty");
+    refused(&when("read", "1"), 5, 8, "an array of conditions");
+    refused(&when("read", "[1]"), 5, 9, "`when` must be a list of");
+    refused(&when("read", "[{ op = \"==\", value = 1 }]"), 5, 9, "this condition has no `arg`");
+    refused(&when("read", "[{ arg = 0, value = 1 }]"), 5, 9, "this condition has no `op`");
+    refused(&when("read", "[{ arg = 0, op = \"==\" }]"), 5, 9, "this condition has no `value`");
+    refused(
+        &when("read", "[{ arg = 6, op = \"==\", value = 1 }]"),
+        5,
+        17,
+        "there is no argument 6; `arg` counts from 0 and goes to 5",
+    );
+    refused(&when("read", "[{ arg = -1, op = \"==\", value = 1 }]"), 5, 17, "there is no argument -1");
+    refused(&when("read", "[{ arg = \"fd\", op = \"==\", value = 1 }]"), 5, 17, "an argument's index");
+    refused(&when("read", "[{ arg = 0, op = \"=\", value = 1 }]"), 5, 25, "`=` is no operator");
+    refused(&when("read", "[{ arg = 0, op = \"masked_eq\", value = 1 }]"), 5, 25, "`masked_eq` needs `mask`");
+    refused(
+        &when("read", "[{ arg = 0, op = \"==\", value = 1, mask = 1 }]"),
+        5,
+        49,
+        "`mask` goes with op = \"masked_eq\"",
+    );
+    refused(&when("read", "[{ arg = 0, op = \"==\", value = 1.5 }]"), 5, 39, "`value` must be a number");
+    refused(&when("read", "[{ arg = 0, op = \"==\", value = 99999999999999999999 }]"), 5, 39, "does not fit 64 bits");
+}
+
+#[test]
+fn conditions_against_signatures() {
+    refused(&when("getpid", "[{ arg = 0, op = \"==\", value = 1 }]"), 5, 17, "`getpid` has no arguments");
+    refused(
+        &when("close", "[{ arg = 1, op = \"==\", value = 1 }]"),
+        5,
+        17,
+        "`close` has only 1 argument, counted from 0",
+    );
+    refused(&when("ioctl", "[{ arg = 1, op = \"==\", value = 0x1_0000_0000 }]"), 5, 39, "`ioctl` looks at 32 bits");
+    refused(&when("openat", "[{ arg = 3, op = \"==\", value = 0x10000 }]"), 5, 39, "`openat` looks at 16 bits");
+    refused(
+        &when("openat", "[{ arg = 2, op = \"==\", value = \"O_CREATE\" }]"),
+        5,
+        39,
+        "`O_CREATE` is no name for this argument of `openat`; did you mean `O_CREAT`?",
+    );
+    refused(
+        &when("read", "[{ arg = 2, op = \"==\", value = \"MANY\" }]"),
+        5,
+        39,
+        "this argument of `read` has no names",
+    );
+    // The rule holds for two calls, and makes no sense for the second.
+    let text = rule("calls = [\"read\", \"close\"]\naction = \"allow\"\nwhen = [{ arg = 2, op = \"==\", value = 1 }]");
+    refused(&text, 5, 17, "`close` has only 1 argument");
+}
+
+#[test]
+fn conditions_that_say_nothing() {
+    refused(&when("read", "[{ arg = 0, op = \">=\", value = 0 }]"), 5, 9, "this condition always holds");
+    refused(&when("read", "[{ arg = 0, op = \"<\", value = 0 }]"), 5, 9, "this condition never holds");
+    refused(&when("read", "[{ arg = 0, op = \"<=\", value = 0xffffffff }]"), 5, 9, "always holds");
+    refused(&when("read", "[{ arg = 0, op = \">\", value = -1 }]"), 5, 9, "never holds");
+    refused(&when("read", "[{ arg = 0, op = \"masked_eq\", mask = 0, value = 0 }]"), 5, 9, "always holds");
+    refused(
+        &when("read", "[{ arg = 0, op = \"masked_eq\", mask = 1, value = 2 }]"),
+        5,
+        56,
+        "value 0x2 has bits outside the mask 0x1",
+    );
+    refused(
+        &when("read", "[{ arg = 0, op = \"==\", value = 1 }, { arg = 0, op = \"==\", value = 1 }]"),
+        5,
+        44,
+        "stands in the rule twice",
+    );
+}
+
+#[test]
+fn columns_count_characters() {
+    refused("version = 1\n[[rule]]\nreason = \"für später\"; x\n", 3, 22, "not TOML");
+    refused(
+        &rule("calls = [\"read\"]\naction = \"allow\"\nwhen = [{ arg = 0, op = \"≠\", value = \"é\" }]"),
+        5,
+        25,
+        "`≠` is no operator",
+    );
+    refused(
+        "version = 1\r\n[[rule]]\r\ncalls = [\"x\"]\r\naction = \"kill\"\r\n",
+        3,
+        10,
+        "`x` is no x86-64 system call",
+    );
+}
+
+#[test]
+fn bounds() {
+    let long = format!("version = 1\n#{}\n", "x".repeat(limits::MAX_TEXT));
+    refused(&long, 1, 1, "bytes; at most 262144 are read");
+
+    let one = "[[rule]]\ncalls = [\"read\"]\nwhen = [{ arg = 2, op = \"==\", value = 7 }]\naction = \"allow\"\n";
+    let calls_bound = format!("version = 1\n{}", one.repeat(limits::MAX_CLAUSES_PER_CALL + 1));
+    refused(&calls_bound, 2 + 4 * 256 + 1, 10, "too many rules with conditions at `read`");
+
+    let rules_bound =
+        format!("version = 1\n{}", "[[rule]]\ncalls=[\"read\"]\naction=\"kill\"\n".repeat(limits::MAX_RULES + 1));
+    refused(&rules_bound, 2 + 3 * 1024, 1, "more than 1024 rules");
+
+    let condition = |value: usize| format!("{{ arg = 2, op = \"!=\", value = {value} }}");
+    let conditions = (0..=limits::MAX_CONDITIONS).map(condition).collect::<Vec<_>>().join(",\n");
+    refused(&when("read", &format!("[\n{conditions}]")), 22, 1, "more than 16 conditions");
+}
+
+#[test]
+fn depth_is_bounded() {
+    for (open, close) in [("[", "]"), ("{a=", "}")] {
+        let text = format!("version = 1\ndefault = {}1{}\n", open.repeat(50_000), close.repeat(50_000));
+        let error = parse("deep.toml", &text).expect_err("too deep");
+        assert_eq!(error.line, 2, "{error} {open}");
+    }
+    let dotted = format!("version = 1\n{}x = 1\n", "a.".repeat(100_000));
+    assert!(parse("deep.toml", &dotted).expect_err("too deep").message.contains("recursion limit"));
+}
+
+#[test]
+fn bytes_that_are_no_text() {
+    let error = parse_bytes("p.toml", b"version = 1\n# \xc3\xa4 \xff\n").expect_err("no text");
+    assert_eq!(error.to_string(), "p.toml:2:5: not UTF-8 from here on; a policy is a text file");
+    assert!(parse_bytes("p.toml", b"version = 1\n").is_ok());
+}

@@ -1,0 +1,107 @@
+//! Whatever the text is, reading it ends with a policy or with an error inside the text. Short and seeded; the same
+//! each time.
+
+mod random;
+
+use policy::{PolicyError, parse_bytes};
+use random::Random;
+
+const SEED_TEXT: &[u8] = include_bytes!("../../../../policies/default.toml");
+
+fn check(bytes: &[u8]) -> bool {
+    match parse_bytes("fuzz.toml", bytes) {
+        Ok(policy) => {
+            for number in [0, 16, 257, 469, 470, u64::MAX] {
+                let _ = policy.judge(number, &[u64::MAX; 6]);
+            }
+            true
+        }
+        Err(PolicyError { line, column, message, .. }) => {
+            let lines = bytes.iter().filter(|byte| **byte == b'\n').count() + 1;
+            assert!(line >= 1 && usize::try_from(line).expect("fits") <= lines, "line {line} of {lines}");
+            assert!(column >= 1 && usize::try_from(column).expect("fits") <= bytes.len() + 1);
+            assert!(!message.is_empty());
+            false
+        }
+    }
+}
+
+#[test]
+fn random_bytes() {
+    let mut random = Random::new(1);
+    for _ in 0..3000 {
+        let bytes: Vec<u8> = (0..random.below(200)).map(|_| random.next().to_le_bytes()[3]).collect();
+        check(&bytes);
+    }
+}
+
+#[test]
+fn random_pieces_of_the_language() {
+    const PIECES: &[&str] = &[
+        "version",
+        " = ",
+        "1",
+        "\n",
+        "[[rule]]",
+        "calls",
+        "[",
+        "]",
+        "\"read\"",
+        "\"openat\"",
+        ",",
+        "action",
+        "\"allow\"",
+        "{ ",
+        " }",
+        "errno",
+        "\"EPERM\"",
+        "when",
+        "arg",
+        "op",
+        "\"==\"",
+        "\"masked_eq\"",
+        "mask",
+        "value",
+        "-1",
+        "0x7fffffffffffffff",
+        "log",
+        "true",
+        "reason",
+        "\"ü\"",
+        "#",
+        "default",
+        "'''",
+        "\"\"\"",
+        ".",
+        "version = 1\n",
+        "[[rule]]\ncalls = [\"read\"]\naction = \"kill\"\n",
+    ];
+    let mut random = Random::new(2);
+    for _ in 0..3000 {
+        let text: String = (0..random.below(60)).map(|_| *random.pick(PIECES)).collect();
+        check(text.as_bytes());
+    }
+}
+
+#[test]
+fn damaged_policies() {
+    let mut random = Random::new(3);
+    let mut survived = 0;
+    for _ in 0..300 {
+        let mut bytes = SEED_TEXT.to_vec();
+        for _ in 0..=random.below(3) {
+            let at = random.below(bytes.len());
+            match random.below(4) {
+                0 => bytes[at] = random.next().to_le_bytes()[0],
+                1 => drop(bytes.remove(at)),
+                2 => bytes.insert(at, *random.pick(b"\"[]{}=,\n'#.0x")),
+                _ => bytes.truncate(at),
+            }
+            if bytes.is_empty() {
+                break;
+            }
+        }
+        survived += usize::from(check(&bytes));
+    }
+    assert!(survived > 10, "comments can change without harm, but only {survived} did");
+}

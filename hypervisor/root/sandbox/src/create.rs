@@ -1,0 +1,347 @@
+//! Making a sandbox: plan its memory, create its partition, fill and map what it starts with, set its VP up.
+use alloc::format;
+use core::fmt;
+
+use bundle::RunConfig;
+use files::Stack;
+use gate::Gate;
+use guestmem::{GuestMemory, NotMapped};
+use hvclient::{Client, Transport};
+use policy::Policy;
+use proto::layout::{DIRECT_MAP_VA, KERNEL_CS, KERNEL_SS, SHIM_BASE_GPA, TSS};
+use proto::{BOOT_MAGIC, BootInfo, DOORBELL_PORT, GatePage, PROTO_VERSION, SERVICE_PAGES, boot_flags};
+use services::Services;
+use tlfs::addr::{Gpa, PAGE_SIZE};
+use tlfs::calls::MapGpaFlags;
+use tlfs::intercept::{HvInterceptAccessTypeMask, HvInterceptType};
+use tlfs::partition::{HvPartitionPropertyCode, PartitionCreationFlags, PrivilegeMask};
+use tlfs::register::{HvRegisterName, HvRegisterValue, HvX64SegmentAttributes, HvX64SegmentRegister};
+use tlfs::vp_page::HvVpStatePageType;
+use zerocopy::{FromZeros, IntoBytes};
+
+use crate::layout::{self, Layout};
+use crate::memory::{ChildMemory, PlaceError, RootMemory};
+use crate::partition::{Partition, VP};
+use crate::run::{Parts, Sandbox};
+use crate::shim::Shim;
+use crate::tables::{TablesError, write_boot_tables};
+use crate::{Failure, World, params};
+
+/// A sandbox could not be made; nothing of it is left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateError(pub Failure);
+
+impl fmt::Display for CreateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the sandbox could not be created: {}", self.0.reason)
+    }
+}
+
+impl core::error::Error for CreateError {}
+
+/// What a sandbox is made from.
+pub struct Setup<'t> {
+    /// What to run.
+    pub run: RunConfig,
+    /// The checked shim image, in memory that stays as it is and starts at a page.
+    pub shim: Shim<'static>,
+    /// The rules.
+    pub policy: Policy,
+    /// The files.
+    pub files: Stack<'t>,
+    /// The processor keeps ring 0 from executing, and from touching, user pages: CR4.SMEP, CR4.SMAP.
+    pub supervisor_protection: SupervisorProtection,
+}
+
+/// What the processor has against a kernel that is led astray.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SupervisorProtection {
+    /// CPUID leaf 7, EBX bit 7.
+    pub smep: bool,
+    /// CPUID leaf 7, EBX bit 20.
+    pub smap: bool,
+}
+
+/// What a child partition may do: read its clock. It has no hypercall page, and no parent's calls.
+const CHILD_PRIVILEGES: PrivilegeMask = PrivilegeMask::ACCESS_PARTITION_REFERENCE_COUNTER
+    .union(PrivilegeMask::ACCESS_PARTITION_REFERENCE_TSC)
+    .union(PrivilegeMask::ACCESS_FREQUENCY_REGS);
+
+/// Invalid opcode: what `syscall` raises with EFER.SCE clear.
+const UD: u64 = 6;
+/// General protection: what `int 0x80` raises in ring 3.
+const GP: u64 = 13;
+const MSR_EFER: u64 = 0xc000_0080;
+
+/// Share of the root's free memory that a sandbox cannot have, as a divisor, and what stays in any case, in bytes:
+/// for the hypervisor's tables and for the root's own heap.
+const RESERVE_SHARE: u64 = 16;
+const RESERVE: u64 = 8 << 20;
+
+const DATA: MapGpaFlags = MapGpaFlags::READABLE.union(MapGpaFlags::WRITABLE);
+const CONSTANTS: MapGpaFlags = MapGpaFlags::READABLE;
+const CODE: MapGpaFlags = MapGpaFlags::READABLE.union(EXECUTABLE);
+const EXECUTABLE: MapGpaFlags = MapGpaFlags::KERNEL_EXECUTABLE.union(MapGpaFlags::USER_EXECUTABLE);
+/// Programs run from free memory.
+pub(crate) const FREE: MapGpaFlags = DATA.union(EXECUTABLE);
+
+impl From<PlaceError> for Failure {
+    fn from(e: PlaceError) -> Self {
+        Self::new(match e {
+            PlaceError::OutOfMemory => "the root has no memory left for the sandbox",
+            PlaceError::BadAddress => "the sandbox's memory does not fit its plan",
+        })
+    }
+}
+
+impl From<TablesError> for Failure {
+    fn from(e: TablesError) -> Self {
+        match e {
+            TablesError::NotMapped(NotMapped { gpa }) => Self::new(format!("the boot page table leads to {gpa}")),
+            TablesError::TooFew => Self::new("the boot page table is larger than planned"),
+        }
+    }
+}
+
+impl<'t, R: RootMemory> Sandbox<'t, R> {
+    /// Makes a sandbox that is ready to be stepped.
+    ///
+    /// # Errors
+    /// [`CreateError`].
+    pub fn create<T: Transport>(setup: Setup<'t>, world: &mut World<'_, T, R>) -> Result<Self, CreateError> {
+        let created = (world.now)();
+        let params = params::encode(&setup.run).map_err(|e| CreateError(e.into()))?;
+        let layout = plan(&setup, &params, world.memory).map_err(CreateError)?;
+        let flags = PartitionCreationFlags::INTERCEPT_MESSAGE_PAGE_ENABLED;
+        let mut partition = Partition::create(world.client, world.memory, flags, |client, id| {
+            client.set_partition_property(id, HvPartitionPropertyCode::PRIVILEGE_FLAGS, CHILD_PRIVILEGES.bits())
+        })
+        .map_err(CreateError)?;
+        let mut memory = ChildMemory::new(layout.free_start, layout.free_end);
+        let built = Builder { setup: &setup, layout: &layout, partition: &mut partition, memory: &mut memory }
+            .build(&params, created, world);
+        match built {
+            Ok(parts) => Ok(Self::new(parts, partition, memory, setup)),
+            Err(failure) => {
+                if partition.delete(world.client, world.memory).is_ok() {
+                    memory.release(world.memory);
+                }
+                Err(CreateError(failure))
+            }
+        }
+    }
+
+    fn new(parts: Parts, partition: Partition, memory: ChildMemory<R>, setup: Setup<'t>) -> Self {
+        let gate = Gate::new(setup.policy, setup.run.trace);
+        let services = Services::new(setup.files, services::Limits::default());
+        Self::assemble(parts, partition, memory, gate, services)
+    }
+}
+
+/// Memory for the sandbox: what was asked for, or what the root can spare if that is less.
+fn plan<R: RootMemory>(setup: &Setup<'_>, params: &[u8], memory: &R) -> Result<Layout, Failure> {
+    let free = memory.free_pages().saturating_mul(PAGE_SIZE);
+    let spare = (free - free / RESERVE_SHARE).saturating_sub(RESERVE);
+    let params_len = u64::try_from(params.len()).unwrap_or(u64::MAX);
+    Ok(Layout::plan(setup.run.memory.min(spare), setup.shim.memory_len(), params_len)?)
+}
+
+/// A sandbox in the making.
+struct Builder<'b, 't, R: RootMemory> {
+    setup: &'b Setup<'t>,
+    layout: &'b Layout,
+    partition: &'b mut Partition,
+    memory: &'b mut ChildMemory<R>,
+}
+
+impl<R: RootMemory> Builder<'_, '_, R> {
+    fn build<T: Transport>(
+        mut self,
+        params: &[u8],
+        created: u64,
+        world: &mut World<'_, T, R>,
+    ) -> Result<Parts, Failure> {
+        self.place_structures(params, world)?;
+        self.place_shim(world)?;
+        let id = self.partition.id();
+        self.partition.paying(world.client, world.memory, |client| client.create_vp(id, VP))?;
+        let mut state_page = |page_type| {
+            self.partition.paying(world.client, world.memory, |client| client.map_vp_state_page(id, VP, page_type))
+        };
+        let registers = state_page(HvVpStatePageType::REGISTERS)?;
+        let message = state_page(HvVpStatePageType::INTERCEPT_MESSAGE)?;
+        self.install_intercepts(world)?;
+        let child_epoch = child_epoch(world, self.partition, created);
+        self.fill(params, child_epoch, world)?;
+        self.set_registers(world.client)?;
+        let syscall_entry = self.setup.shim.syscall_entry();
+        let realtime_base = realtime_at(&self.setup.run, 0);
+        Ok(Parts { registers, message, created, child_epoch, syscall_entry, realtime_base })
+    }
+
+    /// Pages for the boot structures, parameters and tables; still empty.
+    fn place_structures<T: Transport>(&mut self, params: &[u8], world: &mut World<'_, T, R>) -> Result<(), Failure> {
+        let len = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.place(layout::BOOT_INFO, 1, world)?;
+        self.place(layout::GATE, 1, world)?;
+        self.place(layout::SERVICE, len(SERVICE_PAGES), world)?;
+        self.place(self.layout.params, len(params.len()).div_ceil(PAGE_SIZE), world)?;
+        self.place(self.layout.tables, self.layout.table_count, world)
+    }
+
+    /// Private pages, mapped.
+    fn place<T: Transport>(&mut self, gpa: u64, count: u64, world: &mut World<'_, T, R>) -> Result<(), Failure> {
+        for page in 0..count {
+            let gpa = gpa + page * PAGE_SIZE;
+            let source = self.memory.place_private(gpa, world.memory)?;
+            self.partition.map(world.client, world.memory, gpa / PAGE_SIZE, DATA, source, 1)?;
+        }
+        Ok(())
+    }
+
+    /// The shim: code and constants shared from the boot bundle, data of its own.
+    fn place_shim<T: Transport>(&mut self, world: &mut World<'_, T, R>) -> Result<(), Failure> {
+        let shim = self.setup.shim;
+        for (part, flags) in [(shim.text(), CODE), (shim.rodata(), CONSTANTS)] {
+            for offset in part.step_by(4096) {
+                let gpa = SHIM_BASE_GPA + offset;
+                let bytes = shim.page(offset).ok_or(PlaceError::BadAddress)?;
+                let source = self.memory.place_shared(gpa, bytes, world.memory)?;
+                self.partition.map(world.client, world.memory, gpa / PAGE_SIZE, flags, source, 1)?;
+            }
+        }
+        let data = shim.data();
+        self.place(SHIM_BASE_GPA + data.start, (data.end - data.start) / PAGE_SIZE, world)?;
+        self.memory.view(world.memory).write(Gpa(SHIM_BASE_GPA + data.start), shim.initial_data())?;
+        Ok(())
+    }
+
+    fn fill<T: Transport>(&mut self, params: &[u8], child_epoch: u64, world: &mut World<'_, T, R>) -> Result<(), Failure> {
+        let info = self.boot_info(params, child_epoch, world);
+        let mut view = self.memory.view(world.memory);
+        view.write(Gpa(layout::BOOT_INFO), info.as_bytes())?;
+        view.write(Gpa(layout::GATE), GatePage::new_zeroed().as_bytes())?;
+        view.write(Gpa(self.layout.params), params)?;
+        write_boot_tables(&mut view, self.layout, &self.setup.shim)?;
+        Ok(())
+    }
+
+    fn boot_info<T: Transport>(&self, params: &[u8], child_epoch: u64, world: &mut World<'_, T, R>) -> BootInfo {
+        let run = &self.setup.run;
+        let mut random = [0; 32];
+        world.entropy.fill(&mut random);
+        let flags = [boot_flags::STDIN_TTY, boot_flags::STDOUT_TTY, boot_flags::STDERR_TTY];
+        let flags = flags.into_iter().zip(run.tty).filter(|(_, tty)| *tty).fold(0, |all, (flag, _)| all | flag);
+        BootInfo {
+            magic: BOOT_MAGIC,
+            version: PROTO_VERSION,
+            flags,
+            free_start: self.layout.free_start,
+            free_end: self.layout.free_end,
+            boot_cr3: self.layout.tables,
+            gate_gpa: layout::GATE,
+            service_gpa: layout::SERVICE,
+            tsc_page_gpa: layout::TSC_PAGE,
+            params_gpa: self.layout.params,
+            params_len: u64::try_from(params.len()).unwrap_or(0),
+            realtime_offset_ns: realtime_at(run, child_epoch),
+            random,
+            uid: run.uid,
+            gid: run.gid,
+        }
+    }
+
+    fn install_intercepts<T: Transport>(&mut self, world: &mut World<'_, T, R>) -> Result<(), Failure> {
+        let id = self.partition.id();
+        let intercepts = [
+            (HvInterceptType::EXCEPTION, HvInterceptAccessTypeMask::EXECUTE, UD),
+            (HvInterceptType::EXCEPTION, HvInterceptAccessTypeMask::EXECUTE, GP),
+            (HvInterceptType::X64_IO_PORT, HvInterceptAccessTypeMask::WRITE, u64::from(DOORBELL_PORT)),
+            (HvInterceptType::X64_MSR, HvInterceptAccessTypeMask::WRITE, MSR_EFER),
+        ];
+        for (kind, access, parameter) in intercepts {
+            self.partition.paying(world.client, world.memory, |client| {
+                client.install_intercept(id, kind, access, parameter)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// 64-bit mode, ring 0, at the shim's entry.
+    fn set_registers<T: Transport>(&self, client: &mut Client<T>) -> Result<(), Failure> {
+        const CR0: u64 = 0x8001_0033;
+        const CR4_PAE_PGE_SSE: u64 = 0x6a0;
+        const CR4_SMEP: u64 = 1 << 20;
+        const CR4_SMAP: u64 = 1 << 21;
+        const EFER_LME_LMA_NXE: u64 = 0xd00;
+        let protection = self.setup.supervisor_protection;
+        let cr4 = CR4_PAE_PGE_SSE
+            | if protection.smep { CR4_SMEP } else { 0 }
+            | if protection.smap { CR4_SMAP } else { 0 };
+        let shim = &self.setup.shim;
+        let value = HvRegisterValue::from_u64;
+        let segment = HvRegisterValue::from_segment;
+        let registers = [
+            (HvRegisterName::X64_CS, segment(kernel_code())),
+            (HvRegisterName::X64_SS, segment(kernel_stack())),
+            (HvRegisterName::X64_DS, segment(kernel_stack())),
+            (HvRegisterName::X64_ES, segment(kernel_stack())),
+            (HvRegisterName::X64_FS, segment(kernel_stack())),
+            (HvRegisterName::X64_GS, segment(kernel_stack())),
+            (HvRegisterName::X64_TR, segment(task_state())),
+            (HvRegisterName::X64_CR0, value(CR0)),
+            (HvRegisterName::X64_CR3, value(self.layout.tables)),
+            (HvRegisterName::X64_CR4, value(cr4)),
+            (HvRegisterName::X64_EFER, value(EFER_LME_LMA_NXE)),
+            (HvRegisterName::X64_RFLAGS, value(2)),
+            (HvRegisterName::X64_RIP, value(shim.entry())),
+            (HvRegisterName::X64_RSP, value(shim.boot_stack())),
+            (HvRegisterName::X64_RDI, value(DIRECT_MAP_VA + layout::BOOT_INFO)),
+        ];
+        client.set_registers(self.partition.id(), VP, &registers).map_err(|partial| {
+            let name = usize::try_from(partial.done).ok().and_then(|done| registers.get(done)).map(|(name, _)| *name);
+            Failure::new(format!("{} at {}", partial.error, name.unwrap_or_default()))
+        })
+    }
+}
+
+/// The root's reference time at which the child's began: its partition has its own clock.
+fn child_epoch<T: Transport, R: RootMemory>(world: &mut World<'_, T, R>, partition: &Partition, created: u64) -> u64 {
+    match world.client.get_register(partition.id(), VP, HvRegisterName::TIME_REF_COUNT) {
+        Ok(child_now) => (world.now)().saturating_sub(child_now.as_u64()),
+        Err(_) => created,
+    }
+}
+
+/// CLOCK_REALTIME in ns at the root's reference time `at`. The bundle's time is from just before the machine started, where
+/// reference time is 0 or nearly so.
+fn realtime_at(run: &RunConfig, at: u64) -> u64 {
+    run.realtime_ns.saturating_add(at.saturating_mul(100))
+}
+
+const fn segment(selector: u16, limit: u32, attributes: HvX64SegmentAttributes) -> HvX64SegmentRegister {
+    HvX64SegmentRegister { base: 0, limit, selector, attributes }
+}
+
+const fn flat(segment_type: u8) -> HvX64SegmentAttributes {
+    HvX64SegmentAttributes(0)
+        .with_segment_type(segment_type)
+        .with_non_system(true)
+        .with_present(true)
+        .with_granularity(true)
+}
+
+/// CS of the shim: 64-bit code, executable, readable, accessed; DPL 0.
+pub(crate) const fn kernel_code() -> HvX64SegmentRegister {
+    segment(KERNEL_CS, u32::MAX, flat(0b1011).with_long(true))
+}
+
+/// SS of the shim: data, writable, accessed; DPL 0.
+pub(crate) const fn kernel_stack() -> HvX64SegmentRegister {
+    segment(KERNEL_SS, u32::MAX, flat(0b0011).with_default(true))
+}
+
+/// A busy 64-bit task state segment, which processors want to see until the shim loads its own.
+const fn task_state() -> HvX64SegmentRegister {
+    segment(TSS, 0x67, HvX64SegmentAttributes(0).with_segment_type(0b1011).with_present(true))
+}

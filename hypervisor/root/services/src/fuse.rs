@@ -1,0 +1,113 @@
+//! The file service: FUSE requests on the sandbox's files. [`wire`] decodes and encodes, [`handles`] keeps what is open; the
+//! requests are in [`tree`] (names and attributes), [`io`] (open files) and [`dirs`] (reading directories).
+use files::{Context, Errno, Ino, Stack, Timestamp};
+use guestmem::GuestMemory;
+
+use crate::authorise::{Authority, Object, Right};
+use crate::request::{Arguments, Buffers, Request};
+
+mod dirs;
+mod handles;
+mod io;
+mod tree;
+mod wire;
+
+use handles::Handles;
+use wire::opcode;
+
+/// The files, who holds what of them, and who may.
+#[derive(Debug)]
+pub(crate) struct FileService<'t, A> {
+    stack: Stack<'t>,
+    handles: Handles,
+    authority: A,
+}
+
+/// One request on the way to its handler.
+struct Call<'a> {
+    ctx: Context,
+    /// The header's node; not checked yet.
+    node: Ino,
+    arguments: Arguments<'a>,
+    /// Where the reply's body goes.
+    body: &'a mut [u8],
+}
+
+impl<'t, A: Authority> FileService<'t, A> {
+    pub(crate) const fn new(stack: Stack<'t>, handles: usize, authority: A) -> Self {
+        Self { stack, handles: Handles::new(handles), authority }
+    }
+
+    pub(crate) const fn stack(&self) -> &Stack<'t> {
+        &self.stack
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn authority_mut(&mut self) -> &mut A {
+        &mut self.authority
+    }
+
+    /// Carries out one request; the length of the reply's body.
+    pub(crate) fn serve<M: GuestMemory>(
+        &mut self,
+        request: &Request,
+        memory: &mut M,
+        buffers: &mut Buffers,
+        now: Timestamp,
+    ) -> Result<usize, Errno> {
+        let (arguments, body) = buffers.split();
+        let ctx = Context { uid: request.uid(), gid: request.gid(), now };
+        let call = Call { ctx, node: Ino(request.nodeid()), arguments, body };
+        match request.opcode() {
+            // The most frequent first: open files, by handle.
+            opcode::READ => self.read(call, request.segments(), memory),
+            opcode::WRITE => self.write(call, request.segments(), memory),
+            opcode::LSEEK => self.lseek(call),
+            opcode::FALLOCATE => self.fallocate(&call),
+            opcode::FLUSH => self.flush(&call),
+            opcode::FSYNC | opcode::FSYNCDIR => self.fsync(&call),
+            opcode::RELEASE | opcode::RELEASEDIR => self.release(&call),
+            opcode::READDIR => self.readdir(call),
+            opcode::READDIRPLUS => self.readdirplus(call),
+            // By node or handle.
+            opcode::GETATTR => self.getattr(call),
+            opcode::SETATTR => self.setattr(call),
+            // By node, which must be known.
+            opcode::LOOKUP => self.lookup(self.known(call)?),
+            opcode::READLINK => self.readlink(self.known(call)?),
+            opcode::SYMLINK => self.symlink(self.known(call)?),
+            opcode::MKNOD => self.mknod(self.known(call)?),
+            opcode::MKDIR => self.mkdir(self.known(call)?),
+            opcode::UNLINK => self.unlink(&self.known(call)?),
+            opcode::RMDIR => self.rmdir(&self.known(call)?),
+            opcode::RENAME => self.rename(self.known(call)?),
+            opcode::RENAME2 => self.rename2(self.known(call)?),
+            opcode::LINK => self.link(self.known(call)?),
+            opcode::ACCESS => self.access(&self.known(call)?),
+            opcode::OPEN => self.open(self.known(call)?),
+            opcode::OPENDIR => self.opendir(self.known(call)?),
+            opcode::CREATE => self.create(self.known(call)?),
+            // Without an object.
+            opcode::INIT => wire::init(call),
+            opcode::FORGET => self.forget(&call),
+            opcode::BATCH_FORGET => self.batch_forget(call),
+            opcode::STATFS => wire::statfs(&self.stack, call),
+            opcode::SETXATTR | opcode::GETXATTR | opcode::LISTXATTR | opcode::REMOVEXATTR => Err(Errno::EOPNOTSUPP),
+            _ => Err(Errno::ENOSYS),
+        }
+    }
+
+    /// Only what was looked up, and not forgotten since, can be named by number.
+    fn known<'a>(&self, call: Call<'a>) -> Result<Call<'a>, Errno> {
+        self.check_known(call.node)?;
+        Ok(call)
+    }
+
+    fn check_known(&self, ino: Ino) -> Result<(), Errno> {
+        if self.stack.is_remembered(ino) { Ok(()) } else { Err(Errno::ESTALE) }
+    }
+
+    fn allow(&self, right: Right, object: Object<'_>) -> Result<(), Errno> {
+        self.authority.allow(&self.stack, right, object)
+    }
+}

@@ -1,0 +1,193 @@
+//! Requests on names and attributes.
+use files::{Access, Attr, Errno, Ino, Kind, RenameMode, mode};
+use fuse_abi::linux as fuse;
+use fuse_abi::linux::{
+    fuse_access_in, fuse_batch_forget_in, fuse_forget_in, fuse_forget_one, fuse_getattr_in, fuse_link_in,
+    fuse_mkdir_in, fuse_mknod_in, fuse_rename_in, fuse_rename2_in, fuse_setattr_in,
+};
+
+use super::{Call, FileService, wire};
+use crate::authorise::{Authority, Object, Right};
+use crate::request::{Arguments, put};
+
+impl<A: Authority> FileService<'_, A> {
+    pub(super) fn lookup(&mut self, call: Call<'_>) -> Result<usize, Errno> {
+        let name = call.arguments.only_string()?;
+        self.allow(Right::Look, Object::Entry { dir: call.node, name })?;
+        let ino = self.stack.lookup(&call.ctx, call.node, name)?;
+        self.tell(ino, call.body)
+    }
+
+    /// Puts an entry reply into `body` and counts the lookup.
+    pub(super) fn tell(&mut self, ino: Ino, body: &mut [u8]) -> Result<usize, Errno> {
+        let attr = self.remember(ino)?;
+        put(body, &wire::entry_out(&attr))
+    }
+
+    pub(super) fn remember(&mut self, ino: Ino) -> Result<Attr, Errno> {
+        let attr = self.stack.attr(ino)?;
+        self.stack.remember(ino)?;
+        Ok(attr)
+    }
+
+    /// Before something new is made that will have to be remembered.
+    pub(super) fn check_room(&self) -> Result<(), Errno> {
+        if self.stack.has_room_to_remember() { Ok(()) } else { Err(Errno::ENFILE) }
+    }
+
+    pub(super) fn forget(&mut self, call: &Call<'_>) -> Result<usize, Errno> {
+        let fuse_forget_in { nlookup } = call.arguments.only()?;
+        self.stack.forget(call.node, nlookup);
+        Ok(0)
+    }
+
+    pub(super) fn batch_forget(&mut self, mut call: Call<'_>) -> Result<usize, Errno> {
+        let fuse_batch_forget_in { count, .. } = call.arguments.take()?;
+        for _ in 0..count {
+            let fuse_forget_one { nodeid, nlookup } = call.arguments.take()?;
+            self.stack.forget(Ino(nodeid), nlookup);
+        }
+        call.arguments.end()?;
+        Ok(0)
+    }
+
+    pub(super) fn getattr(&mut self, call: Call<'_>) -> Result<usize, Errno> {
+        let asked: fuse_getattr_in = call.arguments.only()?;
+        let ino = if asked.getattr_flags & fuse::FUSE_GETATTR_FH != 0 {
+            self.handles.get(asked.fh)?.ino()
+        } else {
+            self.check_known(call.node).map(|()| call.node)?
+        };
+        self.allow(Right::Look, Object::Inode(ino))?;
+        put(call.body, &wire::attr_out(&self.stack.attr(ino)?))
+    }
+
+    pub(super) fn setattr(&mut self, call: Call<'_>) -> Result<usize, Errno> {
+        let asked: fuse_setattr_in = call.arguments.only()?;
+        let handle = if asked.valid & fuse::FATTR_FH != 0 { Some(self.handles.get(asked.fh)?) } else { None };
+        let ino = match handle {
+            Some(handle) => handle.ino(),
+            None => self.check_known(call.node).map(|()| call.node)?,
+        };
+        let set = wire::set_attr(&asked);
+        if set.size.is_some() {
+            self.allow(Right::Write, Object::Inode(ino))?;
+        }
+        self.allow(Right::SetAttributes, Object::Inode(ino))?;
+        let by_handle = handle.is_some() && self.handles.writable(asked.fh).is_ok();
+        self.stack.setattr(&call.ctx, ino, &set, by_handle)?;
+        put(call.body, &wire::attr_out(&self.stack.attr(ino)?))
+    }
+
+    pub(super) fn access(&mut self, call: &Call<'_>) -> Result<usize, Errno> {
+        let fuse_access_in { mask, .. } = call.arguments.only()?;
+        self.allow(Right::Look, Object::Inode(call.node))?;
+        self.stack.access(&call.ctx, call.node, Access::from_mask(mask)?)?;
+        Ok(0)
+    }
+
+    pub(super) fn readlink(&mut self, call: Call<'_>) -> Result<usize, Errno> {
+        call.arguments.end()?;
+        self.allow(Right::Read, Object::Inode(call.node))?;
+        let target = self.stack.readlink(call.node)?;
+        call.body.get_mut(..target.len()).ok_or(Errno::ENAMETOOLONG)?.copy_from_slice(target);
+        Ok(target.len())
+    }
+
+    pub(super) fn symlink(&mut self, mut call: Call<'_>) -> Result<usize, Errno> {
+        let name = call.arguments.take_string()?;
+        let target = call.arguments.only_string()?;
+        self.may_create(&call, name)?;
+        let ino = self.stack.symlink(&call.ctx, call.node, name, target)?;
+        self.tell(ino, call.body)
+    }
+
+    pub(super) fn mknod(&mut self, mut call: Call<'_>) -> Result<usize, Errno> {
+        let asked: fuse_mknod_in = call.arguments.take()?;
+        let name = call.arguments.only_string()?;
+        let kind = match asked.mode & mode::TYPE {
+            0 => Kind::File,
+            bits if bits == Kind::File.mode_bits() => Kind::File,
+            bits if bits == Kind::Fifo.mode_bits() => Kind::Fifo,
+            bits if bits == Kind::Socket.mode_bits() => Kind::Socket,
+            bits if bits == Kind::Symlink.mode_bits() => return Err(Errno::EINVAL),
+            // Devices, which a sandbox has none of, and directories, as Linux says.
+            _ => return Err(Errno::EPERM),
+        };
+        self.may_create(&call, name)?;
+        let ino = self.stack.mknod(&call.ctx, call.node, name, kind, asked.mode)?;
+        self.tell(ino, call.body)
+    }
+
+    pub(super) fn mkdir(&mut self, mut call: Call<'_>) -> Result<usize, Errno> {
+        let asked: fuse_mkdir_in = call.arguments.take()?;
+        let name = call.arguments.only_string()?;
+        self.may_create(&call, name)?;
+        let ino = self.stack.mkdir(&call.ctx, call.node, name, asked.mode)?;
+        self.tell(ino, call.body)
+    }
+
+    fn may_create(&self, call: &Call<'_>, name: &[u8]) -> Result<(), Errno> {
+        self.check_room()?;
+        self.allow(Right::Create, Object::Entry { dir: call.node, name })
+    }
+
+    pub(super) fn link(&mut self, mut call: Call<'_>) -> Result<usize, Errno> {
+        let fuse_link_in { oldnodeid } = call.arguments.take()?;
+        let name = call.arguments.only_string()?;
+        let ino = Ino(oldnodeid);
+        self.check_known(ino)?;
+        self.allow(Right::Link, Object::Inode(ino))?;
+        self.allow(Right::Create, Object::Entry { dir: call.node, name })?;
+        self.stack.link(&call.ctx, ino, call.node, name)?;
+        self.tell(ino, call.body)
+    }
+
+    pub(super) fn unlink(&mut self, call: &Call<'_>) -> Result<usize, Errno> {
+        let name = call.arguments.only_string()?;
+        self.allow(Right::Remove, Object::Entry { dir: call.node, name })?;
+        self.stack.unlink(&call.ctx, call.node, name)?;
+        Ok(0)
+    }
+
+    pub(super) fn rmdir(&mut self, call: &Call<'_>) -> Result<usize, Errno> {
+        let name = call.arguments.only_string()?;
+        self.allow(Right::Remove, Object::Entry { dir: call.node, name })?;
+        self.stack.rmdir(&call.ctx, call.node, name)?;
+        Ok(0)
+    }
+
+    pub(super) fn rename(&mut self, mut call: Call<'_>) -> Result<usize, Errno> {
+        let fuse_rename_in { newdir } = call.arguments.take()?;
+        self.rename_to(&call, Ino(newdir), call.arguments, RenameMode::Replace)
+    }
+
+    pub(super) fn rename2(&mut self, mut call: Call<'_>) -> Result<usize, Errno> {
+        let fuse_rename2_in { newdir, flags, .. } = call.arguments.take()?;
+        self.rename_to(&call, Ino(newdir), call.arguments, RenameMode::from_flags(flags)?)
+    }
+
+    fn rename_to(
+        &mut self,
+        call: &Call<'_>,
+        new_dir: Ino,
+        mut names: Arguments<'_>,
+        mode: RenameMode,
+    ) -> Result<usize, Errno> {
+        self.check_known(new_dir)?;
+        let old_name = names.take_string()?;
+        let new_name = names.only_string()?;
+        let from = Object::Entry { dir: call.node, name: old_name };
+        let to = Object::Entry { dir: new_dir, name: new_name };
+        self.allow(Right::Remove, from)?;
+        self.allow(Right::Create, to)?;
+        if mode == RenameMode::Exchange {
+            self.allow(Right::Create, from)?;
+        }
+        if mode != RenameMode::NoReplace && self.stack.lookup(&call.ctx, new_dir, new_name).is_ok() {
+            self.allow(Right::Remove, to)?;
+        }
+        self.stack.rename(&call.ctx, (call.node, old_name), (new_dir, new_name), mode)?;
+        Ok(0)
+    }
+}

@@ -1,0 +1,103 @@
+//! Figures that are promised: world switches a call, and what the summary shows.
+use crate::{Bench, Case, Outcome, Verdict};
+
+/// Tests of figures.
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        Case::new(
+            "two world switches for a call that the shim carries out alone",
+            two_switches,
+        ),
+        Case::new("calls are counted", |bench| {
+            let few = calls(bench, "10")?;
+            let many = calls(bench, "110")?;
+            if many - few == 100 {
+                Ok(())
+            } else {
+                Err(format!("100 more calls were counted as {}", many - few))
+            }
+        }),
+        Case::new("figures of a run", |bench| {
+            bench
+                .busybox(&["true"])
+                .options(["--stats"])
+                .run()?
+                .exits(0)?
+                .says("from the partition's creation to the first instruction")?
+                .says("KiB beyond")?
+                .says("tcg")?
+                .done()
+        }),
+        Case::new("a plain run says nothing of its own", |bench| {
+            bench
+                .busybox(&["true"])
+                .run()?
+                .exits(0)?
+                .says_nothing()?
+                .done()
+        }),
+        Case::new("a trace of a run", |bench| {
+            bench
+                .busybox(&["cat", "fruit"])
+                .options(["--trace"])
+                .run()?
+                .exits(0)?
+                .complains("\"fruit\"")?
+                .complains("exit_group(0)")?
+                .done()
+        }),
+    ]
+}
+
+/// Runs the getpid guest and gives its outcome.
+fn getpid(bench: &Bench<'_>, calls: &str) -> Result<Outcome, String> {
+    let outcome = bench.guest("getpid", &[calls]).options(["--stats"]).run()?;
+    outcome.exits(0)?;
+    Ok(outcome)
+}
+
+/// The judged calls of a run, from the summary line.
+fn calls(bench: &Bench<'_>, calls: &str) -> Result<i64, String> {
+    number_before(&getpid(bench, calls)?, " calls")
+}
+
+/// The exits of root and child, as the hypervisor counted them.
+fn exits(bench: &Bench<'_>, calls: &str) -> Result<(i64, i64), String> {
+    let outcome = getpid(bench, calls)?;
+    Ok((
+        number_before(&outcome, " of the root")?,
+        number_before(&outcome, " of the child")?,
+    ))
+}
+
+/// The number that stands before `words` in one of Cordon's lines.
+fn number_before(outcome: &Outcome, words: &str) -> Result<i64, String> {
+    outcome
+        .said
+        .iter()
+        .find_map(|line| {
+            let before = line
+                .split(words)
+                .next()
+                .filter(|part| part.len() < line.len())?;
+            before.rsplit([' ', ',']).next()?.parse().ok()
+        })
+        .ok_or_else(|| format!("no number before {words:?}; got {outcome}"))
+}
+
+/// 1000 calls more cost 1000 exits of the child and 1000 of the root more. An interrupt may end a dispatch in between: a handful
+/// is let pass.
+fn two_switches(bench: &Bench<'_>) -> Verdict {
+    const SLACK: i64 = 4;
+    let (root_few, child_few) = exits(bench, "1000")?;
+    let (root_many, child_many) = exits(bench, "2000")?;
+    let (root, child) = (root_many - root_few, child_many - child_few);
+    let good = |n: i64| (1000..=1000 + SLACK).contains(&n);
+    if good(root) && good(child) {
+        Ok(())
+    } else {
+        Err(format!(
+            "1000 more calls cost {child} exits of the child and {root} of the root"
+        ))
+    }
+}

@@ -1,0 +1,25 @@
+//! The list of tests, by what they are about.
+mod bad_input;
+mod denials;
+mod faults;
+mod figures;
+mod files;
+mod kernels;
+mod programs;
+mod streams;
+
+use crate::{Case, Setup};
+
+/// All tests.
+pub(crate) fn all(setup: &Setup) -> Vec<Case> {
+    let mut all = Vec::new();
+    all.extend(kernels::cases(setup));
+    all.extend(programs::cases());
+    all.extend(files::cases());
+    all.extend(streams::cases());
+    all.extend(denials::cases());
+    all.extend(bad_input::cases());
+    all.extend(faults::cases());
+    all.extend(figures::cases());
+    all
+}

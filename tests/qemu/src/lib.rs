@@ -1,0 +1,137 @@
+//! The tests that boot the machine: real programs in sandboxes, compared with plain Linux; everything that a program can do
+//! wrong; the test kernels.
+//!
+//! A test is a name and a function; [`cases`] lists them. They go through `cargo xtask run` as a user does, so that
+//! what is tested is the whole way and the words of each message.
+#![forbid(unsafe_code)]
+
+mod cases;
+mod fixture;
+mod sandbox;
+
+pub use sandbox::{Outcome, Sandbox};
+
+use anyhow::Result;
+use fixture::Fixture;
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+/// What the tests work with.
+#[derive(Debug)]
+pub struct Setup {
+    /// The `xtask` program.
+    pub xtask: PathBuf,
+    /// The host's busybox.
+    pub busybox: PathBuf,
+    /// Directory of the built guest programs.
+    pub guests: PathBuf,
+    /// Names of the built test kernels.
+    pub kernels: Vec<String>,
+    /// The top of the workspace.
+    pub workspace: PathBuf,
+    /// Machines at a time.
+    pub jobs: usize,
+}
+
+/// How many tests passed and failed.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Passed.
+    pub passed: u32,
+    /// Failed.
+    pub failed: u32,
+}
+
+impl Tally {
+    /// Counts a test and prints its line.
+    pub fn add(&mut self, name: &str, result: Verdict) {
+        match result {
+            Ok(()) => {
+                self.passed += 1;
+                println!("{name} ... ok");
+            }
+            Err(why) => {
+                self.failed += 1;
+                println!("{name} ... FAILED");
+                for line in why.lines() {
+                    println!("    {line}");
+                }
+            }
+        }
+    }
+}
+
+/// What a test says: nothing, or why it failed.
+pub type Verdict = std::result::Result<(), String>;
+
+/// One test.
+pub(crate) struct Case {
+    name: String,
+    run: Box<dyn Fn(&Bench<'_>) -> Verdict + Send>,
+}
+
+impl Case {
+    /// A test of this name.
+    pub(crate) fn new(
+        name: impl Into<String>,
+        run: impl Fn(&Bench<'_>) -> Verdict + Send + 'static,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            run: Box::new(run),
+        }
+    }
+}
+
+/// What a test is given.
+pub(crate) struct Bench<'s> {
+    pub(crate) setup: &'s Setup,
+    pub(crate) fixture: &'s Fixture,
+}
+
+/// Runs the tests whose name contains `filter`.
+///
+/// # Errors
+/// If the files that they share cannot be made. Failures of tests are counted, not returned.
+pub fn run(setup: &Setup, filter: Option<&str>, tally: &mut Tally) -> Result<()> {
+    let fixture = Fixture::new(setup)?;
+    let bench = Bench {
+        setup,
+        fixture: &fixture,
+    };
+    let wanted = |case: &Case| filter.is_none_or(|word| case.name.contains(word));
+    let mut waiting: Vec<Case> = cases::all(setup).into_iter().filter(wanted).collect();
+    waiting.reverse();
+    let waiting = Mutex::new(waiting);
+    let (done, finished) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..setup.jobs {
+            let done = done.clone();
+            let (waiting, bench) = (&waiting, &bench);
+            scope.spawn(move || {
+                while let Some(case) = next(waiting) {
+                    let start = Instant::now();
+                    let verdict = (case.run)(bench);
+                    // The receiver lives until the scope ends.
+                    let _ = done.send((case.name, verdict, start.elapsed()));
+                }
+            });
+        }
+        drop(done);
+        for (name, verdict, took) in finished {
+            tally.add(
+                &format!("qemu: {name} ({:.1} s)", took.as_secs_f64()),
+                verdict,
+            );
+        }
+    });
+    Ok(())
+}
+
+/// Takes the next test from the list.
+fn next(waiting: &Mutex<Vec<Case>>) -> Option<Case> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner).pop()
+}

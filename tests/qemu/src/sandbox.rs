@@ -1,0 +1,264 @@
+//! Running one program: in a sandbox through `cargo xtask run`, or on plain Linux for comparison.
+use crate::{Bench, Verdict};
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Longest time that one run may take, in case `run` itself hangs.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A program to run.
+#[derive(Debug)]
+pub struct Sandbox {
+    xtask: PathBuf,
+    command: Vec<OsString>,
+    options: Vec<OsString>,
+    directory: PathBuf,
+    input: Vec<u8>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Exit code, as a shell shows it.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error, without the lines of Cordon itself.
+    pub stderr: String,
+    /// The lines of Cordon itself, without their prefix.
+    pub said: Vec<String>,
+}
+
+impl Bench<'_> {
+    /// A sandbox for this command.
+    pub(crate) fn sandbox<S: AsRef<OsStr>>(&self, command: impl IntoIterator<Item = S>) -> Sandbox {
+        Sandbox {
+            xtask: self.setup.xtask.clone(),
+            command: command
+                .into_iter()
+                .map(|word| word.as_ref().to_owned())
+                .collect(),
+            options: Vec::new(),
+            directory: self.fixture.files(),
+            input: Vec::new(),
+        }
+    }
+
+    /// A sandbox for busybox with these arguments.
+    pub(crate) fn busybox(&self, arguments: &[&str]) -> Sandbox {
+        let mut command = vec![self.fixture.busybox()];
+        command.extend(arguments.iter().map(ToString::to_string));
+        self.sandbox(command)
+    }
+
+    /// A sandbox for a guest program with these arguments.
+    pub(crate) fn guest(&self, name: &str, arguments: &[&str]) -> Sandbox {
+        let mut command = vec![self.fixture.guest(name)];
+        command.extend(arguments.iter().map(ToString::to_string));
+        self.sandbox(command)
+    }
+}
+
+impl Sandbox {
+    /// Adds options for `run`.
+    pub(crate) fn options<S: AsRef<OsStr>>(mut self, options: impl IntoIterator<Item = S>) -> Self {
+        self.options
+            .extend(options.into_iter().map(|o| o.as_ref().to_owned()));
+        self
+    }
+
+    /// Adds a layer.
+    pub(crate) fn layer(self, directory: &Path) -> Self {
+        self.options([OsStr::new("--layer"), directory.as_os_str()])
+    }
+
+    /// Gives it this on standard input, then the end.
+    pub(crate) fn input(mut self, bytes: &[u8]) -> Self {
+        bytes.clone_into(&mut self.input);
+        self
+    }
+
+    /// Runs it in a sandbox.
+    pub(crate) fn run(&self) -> Result<Outcome, String> {
+        let mut command = Command::new(&self.xtask);
+        command.args(["run", "--no-build"]).args(&self.options);
+        command.arg("--").args(&self.command);
+        self.finish(command)
+    }
+
+    /// Runs it on this Linux.
+    pub(crate) fn run_here(&self) -> Result<Outcome, String> {
+        let (program, arguments) = self.command.split_first().ok_or("no program")?;
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear();
+        command.env(
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        );
+        command.env("HOME", "/tmp");
+        for pair in self.options.windows(2).filter(|pair| pair[0] == "--env") {
+            let pair = pair[1].to_string_lossy();
+            if let Some((name, value)) = pair.split_once('=') {
+                command.env(name, value);
+            }
+        }
+        self.finish(command)
+    }
+
+    /// Runs it both ways and wants the same output and exit code.
+    pub(crate) fn same_as_here(&self) -> Verdict {
+        let here = self.run_here()?;
+        let inside = self.run()?;
+        if (inside.code, &inside.stdout, &inside.stderr) == (here.code, &here.stdout, &here.stderr)
+        {
+            return Ok(());
+        }
+        Err(format!("in the sandbox: {inside}\non plain Linux: {here}"))
+    }
+
+    /// Starts `command`, feeds it, and waits for its end.
+    fn finish(&self, mut command: Command) -> Result<Outcome, String> {
+        let mut child = command
+            .current_dir(&self.directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("{command:?} cannot be started: {error}"))?;
+        let feeder = feed(&mut child, self.input.clone());
+        let stdout = collect(child.stdout.take());
+        let stderr = collect(child.stderr.take());
+        let status = wait(&mut child)?;
+        let stdout = stdout.join().map_err(|_| "reading failed")?;
+        let stderr = stderr.join().map_err(|_| "reading failed")?;
+        drop(feeder);
+        let stderr = String::from_utf8_lossy(&stderr).into_owned();
+        let (said, own): (Vec<&str>, Vec<&str>) = stderr
+            .lines()
+            .partition(|line| line.starts_with("cordon: "));
+        Ok(Outcome {
+            code: status,
+            stdout,
+            stderr: own.join("\n"),
+            said: said
+                .iter()
+                .map(|line| line.trim_start_matches("cordon: ").to_owned())
+                .collect(),
+        })
+    }
+}
+
+/// Writes the input in a thread: the program may end before it has read all.
+fn feed(child: &mut Child, input: Vec<u8>) -> thread::JoinHandle<()> {
+    let pipe = child.stdin.take();
+    thread::spawn(move || {
+        if let Some(mut pipe) = pipe {
+            // A program that does not read it all is no failure of the test.
+            let _ = pipe.write_all(&input);
+        }
+    })
+}
+
+/// Reads a stream to its end in a thread.
+fn collect(stream: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut stream) = stream {
+            // What came before an error is what there is.
+            let _ = stream.read_to_end(&mut bytes);
+        }
+        bytes
+    })
+}
+
+/// Waits for the end, but not for ever. Returns the exit code as a shell shows it.
+fn wait(child: &mut Child) -> Result<i32, String> {
+    let deadline = Instant::now() + LIMIT;
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait().map_err(|e| e.to_string())? {
+            return Ok(status
+                .code()
+                .or_else(|| status.signal().map(|signal| 128 + signal))
+                .unwrap_or(-1));
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().map_err(|e| e.to_string())?;
+    child.wait().map_err(|e| e.to_string())?;
+    Err(format!("no end after {} s", LIMIT.as_secs()))
+}
+
+impl Outcome {
+    /// Wants this exit code.
+    pub(crate) fn exits(&self, code: i32) -> Result<&Self, String> {
+        self.wants(self.code == code, &format!("exit code {code}"))
+    }
+
+    /// Wants exactly this on standard output.
+    pub(crate) fn prints(&self, text: &str) -> Result<&Self, String> {
+        self.wants(self.stdout == text.as_bytes(), &format!("output {text:?}"))
+    }
+
+    /// Wants this somewhere in the program's own standard error.
+    pub(crate) fn complains(&self, text: &str) -> Result<&Self, String> {
+        self.wants(
+            self.stderr.contains(text),
+            &format!("standard error with {text:?}"),
+        )
+    }
+
+    /// Wants this somewhere in one of Cordon's own lines.
+    pub(crate) fn says(&self, text: &str) -> Result<&Self, String> {
+        let found = self.said.iter().any(|line| line.contains(text));
+        self.wants(found, &format!("a line of Cordon's with {text:?}"))
+    }
+
+    /// Wants Cordon to say nothing at all.
+    pub(crate) fn says_nothing(&self) -> Result<&Self, String> {
+        self.wants(self.said.is_empty(), "no line of Cordon's")
+    }
+
+    /// Wants what `holds` stands for.
+    pub(crate) fn wants(&self, holds: bool, what: &str) -> Result<&Self, String> {
+        if holds {
+            Ok(self)
+        } else {
+            Err(format!("wanted {what}; got {self}"))
+        }
+    }
+
+    /// The end of a chain of wishes.
+    pub(crate) fn done(&self) -> Verdict {
+        Ok(())
+    }
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut stdout = String::from_utf8_lossy(&self.stdout).into_owned();
+        if stdout.len() > 600 {
+            stdout = format!(
+                "{:?}... ({} bytes)",
+                stdout.chars().take(600).collect::<String>(),
+                self.stdout.len()
+            );
+        } else {
+            stdout = format!("{stdout:?}");
+        }
+        let mut said = String::new();
+        for line in &self.said {
+            write!(said, "\n  {line}")?;
+        }
+        write!(
+            f,
+            "exit code {}, output {stdout}, standard error {:?}{said}",
+            self.code, self.stderr
+        )
+    }
+}
