@@ -1,7 +1,7 @@
 //! Links the freestanding guests as static programs without a C library.
 
 /// The guests that bring their own entry (see `src/lib.rs`); all others are ordinary Rust programs.
-const FREESTANDING: [&str; 3] = ["fault", "getpid", "probe"];
+const FREESTANDING: [&str; 4] = ["fault", "getpid", "init", "probe"];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

@@ -7,16 +7,13 @@ use std::process::{Command, Stdio};
 /// Finds an executable by name in `PATH`.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
-    env::split_paths(&path)
-        .map(|dir| dir.join(name))
-        .find(|file| is_executable(file))
+    env::split_paths(&path).map(|dir| dir.join(name)).find(|file| is_executable(file))
 }
 
 /// Whether `file` is a regular file that somebody may execute.
 pub(crate) fn is_executable(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    file.metadata()
-        .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+    file.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
 /// Finds `program`, installing Debian's `package` first if it is missing and this user may.
@@ -25,33 +22,31 @@ pub(crate) fn require(program: &str, package: &str) -> Result<PathBuf, Failure> 
         return Ok(found);
     }
     install(program, package)?;
-    find_program(program).ok_or_else(|| {
-        Failure::early(format!(
-            "{program} is still not in PATH after {package} was installed"
-        ))
-    })
+    find_program(program)
+        .ok_or_else(|| Failure::early(format!("{program} is still not in PATH after {package} was installed")))
 }
 
 /// Installs a package, or says how.
 fn install(program: &str, package: &str) -> Result<(), Failure> {
-    let advice = format!(
-        "{program} is missing; install it with: sudo apt-get install --no-install-recommends {package}"
-    );
+    let advice =
+        format!("{program} is missing; install it with: sudo apt-get install --no-install-recommends {package}");
     let Some(prefix) = privilege() else {
         return Err(Failure::early(advice));
     };
     eprintln!("cordon: {program} is missing: installing Debian's {package}");
     // Package lists may be absent or stale; the installation itself says whether that mattered.
     apt(&prefix, &["update"]);
-    if apt(
-        &prefix,
-        &["install", "--yes", "--no-install-recommends", package],
-    ) {
+    if apt(&prefix, &["install", "--yes", "--no-install-recommends", package]) {
         Ok(())
     } else {
-        Err(Failure::early(format!(
-            "{advice} (apt-get failed just now)"
-        )))
+        Err(Failure::early(format!("{advice} (apt-get failed just now)")))
+    }
+}
+
+/// Fetches the lists of packages, where this user may.
+pub(crate) fn update() {
+    if let Some(prefix) = privilege() {
+        apt(&prefix, &["update"]);
     }
 }
 
@@ -78,10 +73,5 @@ fn apt(prefix: &[&str], args: &[&str]) -> bool {
     let Some((program, rest)) = words.split_first() else {
         return false;
     };
-    Command::new(program)
-        .args(rest)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .status()
-        .is_ok_and(|s| s.success())
+    Command::new(program).args(rest).stdin(Stdio::null()).stdout(Stdio::null()).status().is_ok_and(|s| s.success())
 }

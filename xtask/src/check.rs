@@ -54,18 +54,9 @@ struct Rule {
 
 /// The dependency rule.
 const RULES: [Rule; 7] = [
+    Rule { who: &["tlfs"], never: &[""], except: &[], why: "tlfs depends on nothing local" },
     Rule {
-        who: &["tlfs"],
-        never: &[""],
-        except: &[],
-        why: "tlfs depends on nothing local",
-    },
-    Rule {
-        who: &[
-            "hypervisor/hypercall",
-            "hypervisor/partition",
-            "hypervisor/paging",
-        ],
+        who: &["hypervisor/hypercall", "hypervisor/partition", "hypervisor/paging"],
         never: &["hypervisor/svm", "hypervisor/vmx", "hypervisor/platform"],
         except: &[],
         why: "hypercall, partition and paging never name an engine",
@@ -103,11 +94,7 @@ const RULES: [Rule; 7] = [
     },
     Rule {
         who: &[""],
-        never: &[
-            "hypervisor/image",
-            "hypervisor/root/image",
-            "guest-shim/image",
-        ],
+        never: &["hypervisor/image", "hypervisor/root/image", "guest-shim/image"],
         except: &[],
         why: "only image crates compose, and nothing uses them",
     },
@@ -117,24 +104,16 @@ const RULES: [Rule; 7] = [
 pub(crate) fn check() -> Result<ExitCode, Failure> {
     let members = members()?;
     let mut good = true;
-    good &= verdict("formatting", cargo(&["fmt", "--all", "--check"]));
+    good &= verdict("formatting", cargo(&["fmt", "--all", "--", "--check", "-l"]));
     good &= verdict("Cargo.lock", lock_file());
     good &= verdict("dependency rule", dependency_rule(&members));
     good &= verdict("unsafe rule", unsafe_rule(&members));
     good &= verdict("clippy on the host's crates", clippy(HOST));
     for group in FREESTANDING {
-        let names: Vec<&str> = group
-            .iter()
-            .copied()
-            .filter(|w| !w.starts_with("--"))
-            .collect();
+        let names: Vec<&str> = group.iter().copied().filter(|w| !w.starts_with("--")).collect();
         good &= verdict(&format!("clippy on {}", names.join(", ")), clippy(group));
     }
-    Ok(if good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Prints a check's line.
@@ -156,11 +135,7 @@ fn verdict(name: &str, result: Result<()>) -> bool {
 
 /// Runs cargo with its output shown.
 fn cargo(arguments: &[&str]) -> Result<()> {
-    let status = workspace::cargo()
-        .args(arguments)
-        .stdin(Stdio::null())
-        .status()
-        .context("cargo cannot be started")?;
+    let status = workspace::cargo().args(arguments).stdin(Stdio::null()).status().context("cargo cannot be started")?;
     ensure!(status.success(), "cargo {} failed", arguments.join(" "));
     Ok(())
 }
@@ -182,10 +157,7 @@ fn lock_file() -> Result<()> {
         .stderr(Stdio::null())
         .status();
     // Without git there is nothing to ask.
-    ensure!(
-        listed.map_or(true, |status| status.success()),
-        "Cargo.lock is not committed"
-    );
+    ensure!(listed.map_or(true, |status| status.success()), "Cargo.lock is not committed");
     Ok(())
 }
 
@@ -193,7 +165,7 @@ fn lock_file() -> Result<()> {
 struct Member {
     /// Its directory, from the top of the workspace.
     directory: PathBuf,
-    /// The files that its targets start from.
+    /// The files that its library and its programs start from.
     roots: Vec<PathBuf>,
     /// The directories of the local crates that it uses.
     uses: Vec<PathBuf>,
@@ -207,11 +179,7 @@ fn cargo_metadata(extra: &[&str]) -> Result<Value> {
         .stdin(Stdio::null())
         .output()
         .context("cargo cannot be started")?;
-    ensure!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
@@ -227,41 +195,30 @@ fn member(package: &Value) -> Result<Member> {
     let directory = Path::new(manifest).parent().context("no directory")?;
     let list = |value: &Value, key: &str| -> Vec<PathBuf> {
         let entries = value.as_array().map_or(&[][..], Vec::as_slice);
-        entries
-            .iter()
-            .filter_map(|e| e[key].as_str())
-            .map(PathBuf::from)
-            .collect()
+        entries.iter().filter_map(|e| e[key].as_str()).map(PathBuf::from).collect()
     };
-    let build_script = |path: &PathBuf| path.file_name().is_some_and(|n| n == "build.rs");
+    let targets = package["targets"].as_array().map_or(&[][..], Vec::as_slice);
+    let is_crate = |target: &&Value| {
+        let kinds = target["kind"].as_array().map_or(&[][..], Vec::as_slice);
+        kinds.iter().any(|kind| kind == "lib" || kind == "bin")
+    };
+    let root = |target: &Value| target["src_path"].as_str().map(PathBuf::from);
     Ok(Member {
         directory: local(directory),
-        roots: list(&package["targets"], "src_path")
-            .into_iter()
-            .filter(|path| !build_script(path))
-            .collect(),
-        uses: list(&package["dependencies"], "path")
-            .iter()
-            .map(|path| local(path))
-            .collect(),
+        roots: targets.iter().filter(is_crate).filter_map(root).collect(),
+        uses: list(&package["dependencies"], "path").iter().map(|path| local(path)).collect(),
     })
 }
 
 /// A path from the top of the workspace.
 fn local(path: &Path) -> PathBuf {
-    path.strip_prefix(workspace::root())
-        .unwrap_or(path)
-        .to_owned()
+    path.strip_prefix(workspace::root()).unwrap_or(path).to_owned()
 }
 
 /// Whether a crate's directory is one of `names`.
 fn is_in(directory: &Path, names: &[&str]) -> bool {
     names.iter().any(|name| {
-        if name.is_empty() || name.ends_with('/') {
-            directory.starts_with(name)
-        } else {
-            directory == Path::new(name)
-        }
+        if name.is_empty() || name.ends_with('/') { directory.starts_with(name) } else { directory == Path::new(name) }
     })
 }
 
@@ -269,18 +226,10 @@ fn is_in(directory: &Path, names: &[&str]) -> bool {
 fn dependency_rule(members: &[Member]) -> Result<()> {
     let mut broken = Vec::new();
     for member in members {
-        for rule in RULES
-            .iter()
-            .filter(|rule| is_in(&member.directory, rule.who))
-        {
+        for rule in RULES.iter().filter(|rule| is_in(&member.directory, rule.who)) {
             for used in &member.uses {
                 if is_in(used, rule.never) && !is_in(used, rule.except) {
-                    broken.push(format!(
-                        "{} uses {}: {}",
-                        member.directory.display(),
-                        used.display(),
-                        rule.why
-                    ));
+                    broken.push(format!("{} uses {}: {}", member.directory.display(), used.display(), rule.why));
                 }
             }
         }
@@ -296,22 +245,14 @@ fn unsafe_rule(members: &[Member]) -> Result<()> {
         let name = member.directory.display();
         let manifest = read(&member.directory.join("Cargo.toml"))?;
         if !manifest.contains("[lints]\nworkspace = true") {
-            broken.push(format!(
-                "{name}/Cargo.toml does not take the workspace's lints"
-            ));
+            broken.push(format!("{name}/Cargo.toml does not take the workspace's lints"));
         }
         if is_in(&member.directory, &UNSAFE_ALLOWED) {
             continue;
         }
         for root in &member.roots {
-            if !read(root)?
-                .lines()
-                .any(|line| line.trim() == "#![forbid(unsafe_code)]")
-            {
-                broken.push(format!(
-                    "{} lacks #![forbid(unsafe_code)]",
-                    local(root).display()
-                ));
+            if !read(root)?.lines().any(|line| line.trim() == "#![forbid(unsafe_code)]") {
+                broken.push(format!("{} lacks #![forbid(unsafe_code)]", local(root).display()));
             }
         }
     }
@@ -330,11 +271,7 @@ mod tests {
     use super::*;
 
     fn member(directory: &str, uses: &[&str]) -> Member {
-        Member {
-            directory: directory.into(),
-            roots: Vec::new(),
-            uses: uses.iter().map(PathBuf::from).collect(),
-        }
+        Member { directory: directory.into(), roots: Vec::new(), uses: uses.iter().map(PathBuf::from).collect() }
     }
 
     #[test]
@@ -342,14 +279,8 @@ mod tests {
         let fine = [
             member("tlfs", &[]),
             member("hypervisor/partition", &["tlfs", "hypervisor/engine"]),
-            member(
-                "hypervisor/root/gate",
-                &["guest-shim/proto", "hypervisor/root/policy"],
-            ),
-            member(
-                "guest-shim/image",
-                &["hypervisor/rt", "guest-shim/personality"],
-            ),
+            member("hypervisor/root/gate", &["guest-shim/proto", "hypervisor/root/policy"]),
+            member("guest-shim/image", &["hypervisor/rt", "guest-shim/personality"]),
         ];
         assert!(dependency_rule(&fine).is_ok());
         for (who, used) in [
@@ -361,10 +292,7 @@ mod tests {
             ("hypervisor/root/image", "hypervisor/partition"),
             ("xtask", "hypervisor/image"),
         ] {
-            assert!(
-                dependency_rule(&[member(who, &[used])]).is_err(),
-                "{who} {used}"
-            );
+            assert!(dependency_rule(&[member(who, &[used])]).is_err(), "{who} {used}");
         }
     }
 }

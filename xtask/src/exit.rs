@@ -38,10 +38,7 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure with this exit code and message.
     pub(crate) fn new(code: u8, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-        }
+        Self { code, message: message.into() }
     }
 
     /// A failure before anything was started.

@@ -1,5 +1,5 @@
 //! The three freestanding images: building them, and turning two of them from ELF into flat memory images.
-use crate::workspace;
+use crate::{apt, workspace};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use elf::ElfBytes;
 use elf::abi::PT_LOAD;
@@ -66,11 +66,7 @@ pub(crate) fn build_all(verbose: bool) -> Result<()> {
 /// The hypervisor's ELF file.
 pub(crate) fn hypervisor() -> Result<PathBuf> {
     let path = built("cordon-hypervisor");
-    ensure!(
-        path.is_file(),
-        "{} is not there; run once without --no-build",
-        path.display()
-    );
+    ensure!(path.is_file(), "{} is not there; run once without --no-build", path.display());
     Ok(path)
 }
 
@@ -94,23 +90,19 @@ pub(crate) fn build(packages: &[&str], verbose: bool) -> Result<()> {
     let what = packages.join(", ");
     let announcer = std::thread::spawn(move || {
         if finished.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
-            eprintln!("cordon: building {what} (once)");
+            eprintln!("cordon: building {what}");
         }
     });
-    let status = cargo
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .status()
-        .context("cargo cannot be started")?;
+    let status = cargo.stdin(Stdio::null()).stdout(Stdio::null()).status().context("cargo cannot be started")?;
     drop(done);
-    announcer
-        .join()
-        .map_err(|_| anyhow!("the announcing thread failed"))?;
-    ensure!(
-        status.success(),
-        "{} could not be built (a linker is needed: on Debian, apt-get install gcc libc6-dev)",
-        packages.join(", ")
-    );
+    announcer.join().map_err(|_| anyhow!("the announcing thread failed"))?;
+    if !status.success() {
+        let hint = match apt::find_program("cc") {
+            Some(_) => "",
+            None => " (there is no `cc` to link with: on Debian, apt-get install gcc libc6-dev)",
+        };
+        bail!("{} could not be built{hint}", packages.join(", "));
+    }
     Ok(())
 }
 
@@ -124,21 +116,9 @@ fn parse_root(bytes: &[u8]) -> Result<RootImage> {
     let elf = ElfBytes::<LittleEndian>::minimal_parse(bytes)?;
     let flat = flatten(&elf, bytes, |segment| segment.p_paddr)?;
     let entry = pvh_entry(&elf)?;
-    ensure!(
-        flat.base % bundle::ALIGN == 0,
-        "it starts at {:#x}, which is not page aligned",
-        flat.base
-    );
-    ensure!(
-        entry >= flat.base && entry - flat.base < flat.mem_len,
-        "its PVH entry {entry:#x} lies outside of it"
-    );
-    Ok(RootImage {
-        gpa: flat.base,
-        bytes: flat.bytes,
-        mem_len: flat.mem_len,
-        entry,
-    })
+    ensure!(flat.base % bundle::ALIGN == 0, "it starts at {:#x}, which is not page aligned", flat.base);
+    ensure!(entry >= flat.base && entry - flat.base < flat.mem_len, "its PVH entry {entry:#x} lies outside of it");
+    Ok(RootImage { gpa: flat.base, bytes: flat.bytes, mem_len: flat.mem_len, entry })
 }
 
 /// Reads the shim's ELF file.
@@ -150,13 +130,9 @@ fn shim_image(path: &Path) -> Result<Vec<u8>> {
 fn parse_shim(bytes: &[u8]) -> Result<Vec<u8>> {
     let elf = ElfBytes::<LittleEndian>::minimal_parse(bytes)?;
     let flat = flatten(&elf, bytes, |segment| segment.p_vaddr)?;
-    ensure!(
-        flat.base == SHIM_BASE_VA,
-        "it is linked at {:#x} instead of {SHIM_BASE_VA:#x}",
-        flat.base
-    );
-    let (header, _) = ShimHeader::read_from_prefix(&flat.bytes)
-        .map_err(|_| anyhow!("it is shorter than its header"))?;
+    ensure!(flat.base == SHIM_BASE_VA, "it is linked at {:#x} instead of {SHIM_BASE_VA:#x}", flat.base);
+    let (header, _) =
+        ShimHeader::read_from_prefix(&flat.bytes).map_err(|_| anyhow!("it is shorter than its header"))?;
     ensure!(header.magic == SHIM_MAGIC, "its header is not at its start");
     ensure!(
         header.version == proto::PROTO_VERSION,
@@ -185,32 +161,15 @@ fn flatten(
     file: &[u8],
     address: fn(&elf::segment::ProgramHeader) -> u64,
 ) -> Result<Flat> {
-    let segments: Vec<_> = elf
-        .segments()
-        .context("no program headers")?
-        .iter()
-        .filter(|s| s.p_type == PT_LOAD && s.p_memsz > 0)
-        .collect();
-    let base = segments
-        .iter()
-        .map(address)
-        .min()
-        .context("no loadable segment")?;
-    let mut flat = Flat {
-        base,
-        bytes: Vec::new(),
-        mem_len: 0,
-    };
+    let segments: Vec<_> =
+        elf.segments().context("no program headers")?.iter().filter(|s| s.p_type == PT_LOAD && s.p_memsz > 0).collect();
+    let base = segments.iter().map(address).min().context("no loadable segment")?;
+    let mut flat = Flat { base, bytes: Vec::new(), mem_len: 0 };
     for segment in &segments {
         let start = address(segment) - base;
-        let mem_end = start
-            .checked_add(segment.p_memsz)
-            .filter(|e| *e <= MAX_IMAGE);
+        let mem_end = start.checked_add(segment.p_memsz).filter(|e| *e <= MAX_IMAGE);
         flat.mem_len = flat.mem_len.max(mem_end.context("the image is too large")?);
-        ensure!(
-            segment.p_filesz <= segment.p_memsz,
-            "a segment is larger in the file than in memory"
-        );
+        ensure!(segment.p_filesz <= segment.p_memsz, "a segment is larger in the file than in memory");
         let from = usize::try_from(segment.p_offset)?;
         let len = usize::try_from(segment.p_filesz)?;
         let data = from
@@ -239,9 +198,7 @@ fn pvh_entry(elf: &ElfBytes<'_, LittleEndian>) -> Result<u64> {
                 continue;
             }
             return match *note.desc {
-                [a, b, c, d] | [a, b, c, d, 0, 0, 0, 0] => {
-                    Ok(u64::from(u32::from_le_bytes([a, b, c, d])))
-                }
+                [a, b, c, d] | [a, b, c, d, 0, 0, 0, 0] => Ok(u64::from(u32::from_le_bytes([a, b, c, d]))),
                 _ => bail!("its PVH note is not an address"),
             };
         }

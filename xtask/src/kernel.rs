@@ -24,10 +24,8 @@ pub(crate) fn run(options: &KernelOptions) -> Result<ExitCode, Failure> {
         images::build(&["hv-image", "root-image"], options.verbose)?;
         images::build(&["kernels"], options.verbose)?;
     }
-    let directory = tempfile::Builder::new()
-        .prefix("cordon-")
-        .tempdir()
-        .context("cannot make a temporary directory")?;
+    let directory =
+        tempfile::Builder::new().prefix("cordon-").tempdir().context("cannot make a temporary directory")?;
     let status = boot(&qemu, options, directory.path())?;
     if options.verbose {
         print!("{}", log(directory.path(), qemu::HYPERVISOR_LOG));

@@ -73,17 +73,8 @@ fn kvm_nests_svm() -> bool {
         .lines()
         .find(|line| line.starts_with("flags"))
         .is_some_and(|line| line.split_whitespace().any(|flag| flag == "svm"));
-    let nested = matches!(
-        read("/sys/module/kvm_amd/parameters/nested").trim(),
-        "1" | "Y"
-    );
-    let opens = || {
-        fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open("/dev/kvm")
-            .is_ok()
-    };
+    let nested = matches!(read("/sys/module/kvm_amd/parameters/nested").trim(), "1" | "Y");
+    let opens = || fs::OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok();
     has_svm && nested && opens()
 }
 

@@ -20,11 +20,7 @@ pub(crate) fn test(options: &TestOptions) -> Result<ExitCode, Failure> {
     }
     println!("{} passed, {} failed", tally.passed, tally.failed);
     let good = tally.failed == 0 && tally.passed > 0;
-    Ok(if good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Runs `cargo test`.
@@ -34,11 +30,7 @@ fn host_tests(options: &TestOptions, tally: &mut Tally) -> Result<()> {
     cargo.args(&options.filter);
     // One line a test, whatever --quiet would make of it.
     cargo.args(["--", "--format=pretty", "--color=never"]);
-    let mut child = cargo
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cargo cannot be started")?;
+    let mut child = cargo.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cargo cannot be started")?;
     let failed_before = tally.failed;
     if let Some(output) = child.stdout.take() {
         count_host_tests(output, tally)?;
@@ -135,18 +127,9 @@ mod tests {
     #[test]
     fn lines_of_libtest() {
         assert_eq!(verdict("test a::b ... ok"), Some(("a::b", Verdict::Passed)));
-        assert_eq!(
-            verdict("test a - should panic ... FAILED"),
-            Some(("a - should panic", Verdict::Failed))
-        );
-        assert_eq!(
-            verdict("test src/lib.rs - (line 3) - compile ... ok").map(|v| v.1),
-            Some(Verdict::Passed)
-        );
-        assert_eq!(
-            verdict("test x ... ignored, slow"),
-            Some(("x", Verdict::Ignored))
-        );
+        assert_eq!(verdict("test a - should panic ... FAILED"), Some(("a - should panic", Verdict::Failed)));
+        assert_eq!(verdict("test src/lib.rs - (line 3) - compile ... ok").map(|v| v.1), Some(Verdict::Passed));
+        assert_eq!(verdict("test x ... ignored, slow"), Some(("x", Verdict::Ignored)));
         assert_eq!(verdict("test result: ok. 3 passed"), None);
         assert!(is_noise("test result: ok. 3 passed"));
     }

@@ -9,13 +9,14 @@ use platform::clock;
 use platform::handover::{self, Handover};
 use platform::machine::Machine;
 use platform::memory::Ram;
+use platform::module::Bundle;
 use platform::plan::{Range, private_memory};
 use rt::serial::{COM1, Uart};
 use svm::{SharedPages, Svm, VpEntry};
 use tlfs::addr::{PAGE_SIZE, Spa};
 
 use crate::bench;
-use crate::root::{self, Bundle};
+use crate::root;
 use crate::storage::{Carver, pages};
 
 /// Partitions and virtual processors that there can be at a time.
@@ -46,12 +47,13 @@ pub(crate) unsafe fn start(start_info: u64) -> ! {
     // SAFETY: the loader's RAM; the boot code mapped it. Frames of the hypervisor itself are kept out of it by the frame
     // table, which is given them as private.
     let mut ram = unsafe { Ram::new(&info.memory, has_huge_pages(&machine)) };
-    let bundle = Bundle::find(&info, &ram).unwrap_or_else(|why| refuse(&mut machine, &why));
+    let bundle = Bundle::at(info.module, &ram).unwrap_or_else(|why| refuse(&mut machine, &why));
     let plan = Plan::make(&ram, &bundle).unwrap_or_else(|| refuse(&mut machine, &"too little memory"));
     bundle.check_place(ram.ranges(), &plan.private()).unwrap_or_else(|why| refuse(&mut machine, &why));
     // SAFETY: the timers are no one's yet.
     let clocks = unsafe { clock::measure() };
-    machine.set_clocks(clocks.unwrap_or_else(|| refuse(&mut machine, &"the interval timer does not count")));
+    let clocks = clocks.unwrap_or_else(|| refuse(&mut machine, &"the interval timer does not count"));
+    machine.set_clocks(clocks);
     hand_over(&mut ram, &info, &bundle, &plan).unwrap_or_else(|why| refuse(&mut machine, &why));
     report(&mut machine, &ram, &plan);
     // SAFETY: planned to be free RAM, and kept out of every address space as private.

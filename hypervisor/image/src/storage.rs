@@ -44,11 +44,6 @@ impl Carver {
         }
     }
 
-    /// What is left.
-    pub(crate) fn rest(self) -> Range {
-        self.free
-    }
-
     fn cut<T>(&mut self, bytes: usize) -> *mut T {
         const { assert!(align_of::<T>() as u64 <= PAGE_SIZE) };
         let piece = Range::sized(self.free.start, pages(bytes as u64));

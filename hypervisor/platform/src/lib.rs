@@ -3,6 +3,7 @@
 //! - [`boot`] reads the PVH start info, once, into a copy.
 //! - [`plan`] decides where the hypervisor's own memory lies. Pure; tested on the host.
 //! - [`handover`] writes the start info that the root is entered with. Pure; tested on the host.
+//! - [`module`] finds the root image in the bundle, and puts it in its place.
 //! - [`memory`] is RAM as an [`engine::PhysMem`].
 //! - [`clock`] measures the TSC and the local APIC's timer.
 //! - [`machine`] is the [`engine::Platform`].
@@ -17,4 +18,5 @@ pub mod clock;
 pub mod handover;
 pub mod machine;
 pub mod memory;
+pub mod module;
 pub mod plan;

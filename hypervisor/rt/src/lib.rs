@@ -50,16 +50,19 @@
 #![no_std]
 #![allow(unsafe_code)]
 
-#[cfg(feature = "boot")]
+#[cfg(test)]
+extern crate std;
+
+#[cfg(all(feature = "boot", not(test)))]
 mod boot;
-#[cfg(feature = "exceptions")]
+#[cfg(all(feature = "exceptions", not(test)))]
 pub mod exceptions;
-#[cfg(feature = "mem")]
+#[cfg(any(feature = "mem", test))]
 mod mem;
 pub mod port;
 pub mod serial;
 
-#[cfg(feature = "boot")]
+#[cfg(all(feature = "boot", not(test)))]
 pub use boot::{BOOT_STACK_SIZE, ImageRange, image_range, protect_image};
 
 /// The port of the machine's debug exit device.

@@ -11,7 +11,7 @@ use core::arch::naked_asm;
 /// # Safety
 /// `src` must be readable and `dest` writable for `n` bytes.
 #[unsafe(naked)]
-#[unsafe(no_mangle)]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 unsafe extern "C" fn memcpy(dest: *mut u8, src: *const u8, n: usize) -> *mut u8 {
     naked_asm!(
         "mov rax, rdi",
@@ -70,7 +70,7 @@ unsafe extern "C" fn memcpy(dest: *mut u8, src: *const u8, n: usize) -> *mut u8 
 /// # Safety
 /// `src` must be readable and `dest` writable for `n` bytes.
 #[unsafe(naked)]
-#[unsafe(no_mangle)]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 unsafe extern "C" fn memmove(dest: *mut u8, src: *const u8, n: usize) -> *mut u8 {
     naked_asm!(
         // Forwards is right unless dest lies inside the source (unsigned distance below n). memcpy above reads
@@ -104,7 +104,7 @@ unsafe extern "C" fn memmove(dest: *mut u8, src: *const u8, n: usize) -> *mut u8
 /// # Safety
 /// `dest` must be writable for `n` bytes.
 #[unsafe(naked)]
-#[unsafe(no_mangle)]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 unsafe extern "C" fn memset(dest: *mut u8, byte: i32, n: usize) -> *mut u8 {
     naked_asm!(
         "mov rax, rdi",
@@ -148,7 +148,7 @@ unsafe extern "C" fn memset(dest: *mut u8, byte: i32, n: usize) -> *mut u8 {
 /// # Safety
 /// Both must be readable for `n` bytes.
 #[unsafe(naked)]
-#[unsafe(no_mangle)]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, n: usize) -> i32 {
     naked_asm!(
         // Eight at a time while they are equal, then byte by byte.
@@ -185,7 +185,7 @@ unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, n: usize) -> i32 
 /// # Safety
 /// Both must be readable for `n` bytes.
 #[unsafe(naked)]
-#[unsafe(no_mangle)]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 unsafe extern "C" fn bcmp(left: *const u8, right: *const u8, n: usize) -> i32 {
     naked_asm!("jmp {memcmp}", memcmp = sym memcmp)
 }
@@ -195,17 +195,107 @@ unsafe extern "C" fn bcmp(left: *const u8, right: *const u8, n: usize) -> i32 {
 /// # Safety
 /// There must be a zero, and all bytes up to it readable.
 #[unsafe(naked)]
-#[unsafe(no_mangle)]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 unsafe extern "C" fn strlen(text: *const u8) -> usize {
     naked_asm!("mov rax, -1", "2:", "inc rax", "cmp byte ptr [rdi + rax], 0", "jne 2b", "ret",)
 }
 
 /// Named by the unwind tables of the prebuilt `core`. Nothing unwinds: a panic ends the image.
+#[cfg(not(test))]
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}
 
 /// Landing pads of the prebuilt `alloc` name it. Nothing unwinds in an image (`panic = "abort"`), so none is ever entered.
+#[cfg(not(test))]
 #[unsafe(no_mangle)]
 extern "C" fn _Unwind_Resume() -> ! {
     crate::halt()
+}
+
+#[cfg(test)]
+mod tests {
+    //! Against the safe operations of the standard library, for all small lengths and distances.
+    #![allow(clippy::undocumented_unsafe_blocks, reason = "every range below lies in a buffer of `SIZE` bytes")]
+
+    use super::*;
+    use std::vec::Vec;
+
+    const SIZE: usize = 160;
+    const LONGEST: usize = 70;
+    const FARTHEST: usize = 36;
+
+    fn noise(seed: usize) -> Vec<u8> {
+        let mut state = u32::try_from(seed).expect("small").wrapping_mul(2_654_435_761) | 1;
+        let next = |_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state.to_le_bytes()[2]
+        };
+        (0..SIZE).map(next).collect()
+    }
+
+    fn for_all(mut check: impl FnMut(usize, usize, usize)) {
+        for len in 0..LONGEST {
+            for from in 0..FARTHEST {
+                for to in 0..FARTHEST {
+                    check(len, from, to);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn copying() {
+        for_all(|len, from, to| {
+            let source = noise(len + from);
+            let (mut expected, mut found) = (noise(to), noise(to));
+            expected[to..to + len].copy_from_slice(&source[from..from + len]);
+            let target = unsafe { found.as_mut_ptr().add(to) };
+            assert_eq!(unsafe { memcpy(target, source.as_ptr().add(from), len) }, target);
+            assert_eq!(found, expected, "{len} bytes from {from} to {to}");
+        });
+    }
+
+    #[test]
+    fn moving() {
+        for_all(|len, from, to| {
+            let (mut expected, mut found) = (noise(len), noise(len));
+            expected.copy_within(from..from + len, to);
+            let start = found.as_mut_ptr();
+            unsafe { memmove(start.add(to), start.add(from), len) };
+            assert_eq!(found, expected, "{len} bytes from {from} to {to}");
+        });
+    }
+
+    #[test]
+    fn filling() {
+        for_all(|len, byte, to| {
+            let (mut expected, mut found) = (noise(len), noise(len));
+            expected[to..to + len].fill(u8::try_from(byte).expect("small"));
+            let value = i32::try_from(byte | 0x5500).expect("small");
+            unsafe { memset(found.as_mut_ptr().add(to), value, len) };
+            assert_eq!(found, expected, "{len} bytes of {byte} to {to}");
+        });
+    }
+
+    #[test]
+    fn comparing() {
+        for_all(|len, from, change| {
+            let left = noise(len);
+            let mut right = left.clone();
+            if change < len {
+                right[from + change] ^= 0x80;
+            }
+            let (a, b) = (&left[from..from + len], &right[from..from + len]);
+            let order = unsafe { memcmp(a.as_ptr(), b.as_ptr(), len) };
+            assert_eq!(order.cmp(&0), a.cmp(b), "{len} bytes from {from}, changed at {change}");
+            assert_eq!(unsafe { bcmp(a.as_ptr(), b.as_ptr(), len) } == 0, a == b);
+        });
+    }
+
+    #[test]
+    fn measuring() {
+        for text in [c"", c"a", c"cordon"] {
+            assert_eq!(unsafe { strlen(text.as_ptr().cast()) }, text.count_bytes());
+        }
+    }
 }

@@ -36,7 +36,7 @@ const EFER_LMA: u64 = 1 << 10;
 const EFER_NXE: u64 = 1 << 11;
 const EFER_SETTABLE: u64 = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
 /// Flags that exist, bit 1 included.
-const RFLAGS_DEFINED: u64 = 0x3f_7fd7;
+pub(crate) const RFLAGS_DEFINED: u64 = 0x3f_7fd7;
 /// Breakpoint enable bits of DR7.
 const DR7_ENABLES: u64 = 0xff;
 const GPRS: RangeInclusive<u32> = Name::X64_RAX.0..=Name::X64_R15.0;

@@ -6,6 +6,7 @@ use tlfs::register::HvX64SegmentRegister;
 
 use crate::asid::Held;
 use crate::event::Event;
+use crate::registers::RFLAGS_DEFINED;
 use crate::segment;
 use crate::vmcb::{EFER_SVME, NESTED_PAGING, Vmcb, VmcbSegment, intercept3, intercept4, interrupt_control};
 
@@ -151,8 +152,6 @@ const DR6_INITIAL: u64 = 0xffff_0ff0;
 const DR7_INITIAL: u64 = 0x400;
 /// RFLAGS bit 1, always set.
 const RFLAGS_ONE: u64 = 1 << 1;
-/// All flags that exist; VMRUN is never given others.
-const RFLAGS_DEFINED: u64 = 0x3f_7fd7;
 
 impl VpState {
     /// A VP after reset.

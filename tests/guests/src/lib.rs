@@ -5,6 +5,8 @@
 #![no_std]
 #![allow(unsafe_code)]
 
+pub mod measure;
+
 use core::arch::{asm, global_asm};
 use core::fmt::{self, Write};
 use core::panic::PanicInfo;
@@ -20,15 +22,7 @@ pub const CLOCK_GETTIME: u64 = 228;
 /// `exit_group`.
 pub const EXIT_GROUP: u64 = 231;
 
-global_asm!(
-    ".globl _start",
-    "_start:",
-    "xor ebp, ebp",
-    "mov rdi, rsp",
-    "and rsp, -16",
-    "call guest_start",
-    "ud2",
-);
+global_asm!(".globl _start", "_start:", "xor ebp, ebp", "mov rdi, rsp", "and rsp, -16", "call guest_start", "ud2",);
 
 /// Makes a system call and returns what RAX holds after it.
 ///
@@ -112,14 +106,7 @@ impl Write for Fd {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut rest = text.as_bytes();
         while !rest.is_empty() {
-            let args = [
-                self.0.into(),
-                rest.as_ptr().addr() as u64,
-                rest.len() as u64,
-                0,
-                0,
-                0,
-            ];
+            let args = [self.0.into(), rest.as_ptr().addr() as u64, rest.len() as u64, 0, 0, 0];
             // SAFETY: the kernel only reads the buffer.
             let wrote = usize::try_from(unsafe { syscall(WRITE, args) }).map_err(|_| fmt::Error)?;
             rest = rest.get(wrote..).ok_or(fmt::Error)?;

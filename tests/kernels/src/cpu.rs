@@ -4,11 +4,10 @@ use core::arch::asm;
 
 use tlfs::msr::{SYNTHETIC_MSR_FIRST, SYNTHETIC_MSR_LAST};
 
-use crate::trap::{self, RESUME};
 pub use crate::trap::Trap;
 
-/// Runs an instruction; if it faults, what follows goes on behind it. The operands must all be inputs or in-outs, since
-/// a fault leaves outputs unwritten.
+/// Runs an instruction; if it faults, what follows goes on behind it, on the same stack. The operands must all be inputs or
+/// in-outs, since a fault leaves outputs unwritten.
 macro_rules! guarded {
     ($instruction:literal, $($operands:tt)*) => {{
         // SAFETY: the caller of the macro answers for the instruction; the address stored is that of the code
@@ -17,14 +16,17 @@ macro_rules! guarded {
             asm!(
                 "lea {resume}, [rip + 2f]",
                 "mov [{slot}], {resume}",
+                "mov {stack}, rsp",
                 $instruction,
                 "2:",
+                "mov rsp, {stack}",
                 resume = out(reg) _,
-                slot = in(reg) RESUME.as_ptr(),
+                stack = out(reg) _,
+                slot = in(reg) $crate::trap::RESUME.as_ptr(),
                 $($operands)*
             );
         }
-        match trap::taken() {
+        match $crate::trap::taken() {
             None => Ok(()),
             Some(trap) => Err(trap),
         }
@@ -121,6 +123,5 @@ pub fn set_xcr0(value: u32) -> Result<(), Trap> {
 pub fn vmmcall(control: u64, rdx: u64, r8: u64) -> Result<u64, Trap> {
     let mut rax = 0u64;
     guarded!("vmmcall", inout("rax") rax, inout("rcx") control => _, inout("rdx") rdx => _, inout("r8") r8 => _,)?;
-    rax &= u64::MAX;
     Ok(rax)
 }

@@ -9,9 +9,8 @@ use tlfs::status::HvStatus;
 
 use crate::cpu::{self, Trap, guarded};
 use crate::memory::{Memory, OwnPage};
-use crate::trap::RESUME;
-use crate::{Outcome, ensure};
-use core::arch::asm;
+use crate::{Kernel, Outcome, ensure};
+use core::arch::{asm, naked_asm};
 
 /// An OS id, in the form for open-source systems.
 pub const OS_ID: GuestOsId = GuestOsId(0).with_open_source(true).with_os_type(0x7f).with_version(1);
@@ -31,6 +30,14 @@ impl fmt::Debug for Parent {
 }
 
 impl Parent {
+    /// Connects, and runs `cases` if that worked.
+    pub fn with(kernel: &mut Kernel, cases: impl FnOnce(&mut Kernel, &mut Self)) {
+        match Self::connect(&mut kernel.memory) {
+            Ok(mut parent) => cases(kernel, &mut parent),
+            Err(why) => kernel.case("connect", |_| Err(why)),
+        }
+    }
+
     /// Registers an OS id and enables the hypercall page.
     ///
     /// # Errors
@@ -47,6 +54,12 @@ impl Parent {
         let client = Client::new(Pages { raw: raw(), staging: [0; 4096], answer: [0; 4096] });
         Ok(Self { client, raw: raw() })
     }
+}
+
+/// The numbers of `count` pages in a row.
+#[must_use]
+pub fn pages(first: u64, count: u64) -> alloc::vec::Vec<u64> {
+    (first..first + count).collect()
 }
 
 /// [`Transport`] over [`Raw`]: what the client writes is copied into the page that the hypervisor reads.
@@ -138,8 +151,6 @@ impl Raw {
             out("r10") _,
             out("r11") _,
         )?;
-        rax |= 0;
-        rcx |= 0;
         Ok(Returned { rax, rcx })
     }
 
@@ -173,8 +184,72 @@ impl Raw {
             out("xmm4") _,
             out("xmm5") _,
         )?;
-        rax |= 0;
-        rcx |= 0;
         Ok(Returned { rax, rcx })
     }
+
+    /// Makes a memory-based simple call with all registers that it must keep filled with patterns, and gives the bits of them
+    /// that changed, all registers taken together.
+    ///
+    /// # Errors
+    /// If the call itself failed.
+    pub fn changed_registers(&self, control: HypercallInput) -> Result<u64, HvStatus> {
+        let mut result = 0;
+        let changed = call_with_patterns(self.entry, control.0, self.output.address(), &mut result);
+        match HypercallOutput(result).status() {
+            HvStatus::SUCCESS => Ok(changed),
+            status => Err(status),
+        }
+    }
+}
+
+/// Calls `entry` with RBX, RBP, RSI, RDI, R9 to R15 and XMM0 to XMM15 filled with patterns.
+#[unsafe(naked)]
+extern "C" fn call_with_patterns(entry: u64, control: u64, output: u64, result: &mut u64) -> u64 {
+    naked_asm!(
+        "push rbx",
+        "push rbp",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "push rcx",
+        "push rdi",
+        "mov rcx, rsi",
+        "mov r8, rdx",
+        "xor edx, edx",
+        ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15",
+        "mov eax, 0x1000 + \\n",
+        "movq xmm\\n, rax",
+        "punpcklqdq xmm\\n, xmm\\n",
+        ".endr",
+        ".irp r, rbx, rbp, rsi, rdi, r9, r10, r11, r12, r13, r14, r15",
+        "mov \\r, 0x5aa55aa5",
+        ".endr",
+        "call [rsp]",
+        "xor ecx, ecx",
+        ".irp r, rbx, rbp, rsi, rdi, r9, r10, r11, r12, r13, r14, r15",
+        "xor \\r, 0x5aa55aa5",
+        "or rcx, \\r",
+        ".endr",
+        ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15",
+        "movq rdx, xmm\\n",
+        "xor rdx, 0x1000 + \\n",
+        "or rcx, rdx",
+        "punpckhqdq xmm\\n, xmm\\n",
+        "movq rdx, xmm\\n",
+        "xor rdx, 0x1000 + \\n",
+        "or rcx, rdx",
+        ".endr",
+        "pop rdi",
+        "pop rdx",
+        "mov [rdx], rax",
+        "mov rax, rcx",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbp",
+        "pop rbx",
+        "ret",
+    )
 }

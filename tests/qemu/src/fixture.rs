@@ -21,15 +21,11 @@ pub(crate) struct Fixture {
 impl Fixture {
     /// Makes them.
     pub(crate) fn new(setup: &Setup) -> Result<Self> {
-        let directory = tempfile::Builder::new()
-            .prefix("cordon-tests-")
-            .tempdir()
-            .context("cannot make a temporary directory")?;
+        let directory =
+            tempfile::Builder::new().prefix("cordon-tests-").tempdir().context("cannot make a temporary directory")?;
         let here = directory.path().canonicalize()?;
         let files = here.join("files");
-        let inside = here
-            .join("layer")
-            .join(files.strip_prefix("/").context("a relative path")?);
+        let inside = here.join("layer").join(files.strip_prefix("/").context("a relative path")?);
         fill(&files)?;
         fill(&inside)?;
         let etc = here.join("layer/etc");
@@ -40,11 +36,7 @@ impl Fixture {
                 fs::copy(&from, etc.join(name)).with_context(|| from.display().to_string())?;
             }
         }
-        Ok(Self {
-            directory,
-            busybox: setup.busybox.clone(),
-            guests: setup.guests.clone(),
-        })
+        Ok(Self { directory, busybox: setup.busybox.clone(), guests: setup.guests.clone() })
     }
 
     /// The directory of known files; absolute, without links.
@@ -79,11 +71,7 @@ fn fill(directory: &Path) -> Result<()> {
     let lines = ["pear 3", "apple 10", "fig 7", "apple 2", ""].join("\n");
     file(&directory.join("fruit"), lines.as_bytes(), 0o644)?;
     file(&directory.join("empty"), b"", 0o600)?;
-    file(
-        &directory.join("sub/script"),
-        b"echo from a script\n",
-        0o755,
-    )?;
+    file(&directory.join("sub/script"), b"echo from a script\n", 0o755)?;
     file(&directory.join("large"), &noise(300_000), 0o444)?;
     symlink("fruit", directory.join("link"))?;
     symlink("nowhere", directory.join("dangling"))?;
@@ -93,10 +81,7 @@ fn fill(directory: &Path) -> Result<()> {
 /// Makes one file with a known time.
 fn file(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     fs::write(path, content)?;
-    File::options()
-        .append(true)
-        .open(path)?
-        .set_modified(UNIX_EPOCH + MTIME)?;
+    File::options().append(true).open(path)?.set_modified(UNIX_EPOCH + MTIME)?;
     fs::set_permissions(path, Permissions::from_mode(mode))?;
     Ok(())
 }
@@ -105,9 +90,7 @@ fn file(path: &Path, content: &[u8], mode: u32) -> Result<()> {
 pub(crate) fn noise(len: usize) -> Vec<u8> {
     let mut state = 1u64;
     std::iter::repeat_with(|| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         state.to_be_bytes()[0]
     })
     .take(len)

@@ -75,14 +75,8 @@ pub(crate) struct Case {
 
 impl Case {
     /// A test of this name.
-    pub(crate) fn new(
-        name: impl Into<String>,
-        run: impl Fn(&Bench<'_>) -> Verdict + Send + 'static,
-    ) -> Self {
-        Self {
-            name: name.into(),
-            run: Box::new(run),
-        }
+    pub(crate) fn new(name: impl Into<String>, run: impl Fn(&Bench<'_>) -> Verdict + Send + 'static) -> Self {
+        Self { name: name.into(), run: Box::new(run) }
     }
 }
 
@@ -98,10 +92,7 @@ pub(crate) struct Bench<'s> {
 /// If the files that they share cannot be made. Failures of tests are counted, not returned.
 pub fn run(setup: &Setup, filter: Option<&str>, tally: &mut Tally) -> Result<()> {
     let fixture = Fixture::new(setup)?;
-    let bench = Bench {
-        setup,
-        fixture: &fixture,
-    };
+    let bench = Bench { setup, fixture: &fixture };
     let wanted = |case: &Case| filter.is_none_or(|word| case.name.contains(word));
     let mut waiting: Vec<Case> = cases::all(setup).into_iter().filter(wanted).collect();
     waiting.reverse();
@@ -122,10 +113,7 @@ pub fn run(setup: &Setup, filter: Option<&str>, tally: &mut Tally) -> Result<()>
         }
         drop(done);
         for (name, verdict, took) in finished {
-            tally.add(
-                &format!("qemu: {name} ({:.1} s)", took.as_secs_f64()),
-                verdict,
-            );
+            tally.add(&format!("qemu: {name} ({:.1} s)", took.as_secs_f64()), verdict);
         }
     });
     Ok(())

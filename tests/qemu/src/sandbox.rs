@@ -40,10 +40,7 @@ impl Bench<'_> {
     pub(crate) fn sandbox<S: AsRef<OsStr>>(&self, command: impl IntoIterator<Item = S>) -> Sandbox {
         Sandbox {
             xtask: self.setup.xtask.clone(),
-            command: command
-                .into_iter()
-                .map(|word| word.as_ref().to_owned())
-                .collect(),
+            command: command.into_iter().map(|word| word.as_ref().to_owned()).collect(),
             options: Vec::new(),
             directory: self.fixture.files(),
             input: Vec::new(),
@@ -68,8 +65,7 @@ impl Bench<'_> {
 impl Sandbox {
     /// Adds options for `run`.
     pub(crate) fn options<S: AsRef<OsStr>>(mut self, options: impl IntoIterator<Item = S>) -> Self {
-        self.options
-            .extend(options.into_iter().map(|o| o.as_ref().to_owned()));
+        self.options.extend(options.into_iter().map(|o| o.as_ref().to_owned()));
         self
     }
 
@@ -97,10 +93,7 @@ impl Sandbox {
         let (program, arguments) = self.command.split_first().ok_or("no program")?;
         let mut command = Command::new(program);
         command.args(arguments).env_clear();
-        command.env(
-            "PATH",
-            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        );
+        command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command.env("HOME", "/tmp");
         for pair in self.options.windows(2).filter(|pair| pair[0] == "--env") {
             let pair = pair[1].to_string_lossy();
@@ -115,8 +108,7 @@ impl Sandbox {
     pub(crate) fn same_as_here(&self) -> Verdict {
         let here = self.run_here()?;
         let inside = self.run()?;
-        if (inside.code, &inside.stdout, &inside.stderr) == (here.code, &here.stdout, &here.stderr)
-        {
+        if (inside.code, &inside.stdout, &inside.stderr) == (here.code, &here.stdout, &here.stderr) {
             return Ok(());
         }
         Err(format!("in the sandbox: {inside}\non plain Linux: {here}"))
@@ -139,17 +131,12 @@ impl Sandbox {
         let stderr = stderr.join().map_err(|_| "reading failed")?;
         drop(feeder);
         let stderr = String::from_utf8_lossy(&stderr).into_owned();
-        let (said, own): (Vec<&str>, Vec<&str>) = stderr
-            .lines()
-            .partition(|line| line.starts_with("cordon: "));
+        let (said, own): (Vec<&str>, Vec<&str>) = stderr.lines().partition(|line| line.starts_with("cordon: "));
         Ok(Outcome {
             code: status,
             stdout,
             stderr: own.join("\n"),
-            said: said
-                .iter()
-                .map(|line| line.trim_start_matches("cordon: ").to_owned())
-                .collect(),
+            said: said.iter().map(|line| line.trim_start_matches("cordon: ").to_owned()).collect(),
         })
     }
 }
@@ -182,10 +169,7 @@ fn wait(child: &mut Child) -> Result<i32, String> {
     let deadline = Instant::now() + LIMIT;
     while Instant::now() < deadline {
         if let Some(status) = child.try_wait().map_err(|e| e.to_string())? {
-            return Ok(status
-                .code()
-                .or_else(|| status.signal().map(|signal| 128 + signal))
-                .unwrap_or(-1));
+            return Ok(status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1));
         }
         thread::sleep(Duration::from_millis(2));
     }
@@ -207,10 +191,7 @@ impl Outcome {
 
     /// Wants this somewhere in the program's own standard error.
     pub(crate) fn complains(&self, text: &str) -> Result<&Self, String> {
-        self.wants(
-            self.stderr.contains(text),
-            &format!("standard error with {text:?}"),
-        )
+        self.wants(self.stderr.contains(text), &format!("standard error with {text:?}"))
     }
 
     /// Wants this somewhere in one of Cordon's own lines.
@@ -226,11 +207,7 @@ impl Outcome {
 
     /// Wants what `holds` stands for.
     pub(crate) fn wants(&self, holds: bool, what: &str) -> Result<&Self, String> {
-        if holds {
-            Ok(self)
-        } else {
-            Err(format!("wanted {what}; got {self}"))
-        }
+        if holds { Ok(self) } else { Err(format!("wanted {what}; got {self}")) }
     }
 
     /// The end of a chain of wishes.
@@ -243,11 +220,7 @@ impl std::fmt::Display for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut stdout = String::from_utf8_lossy(&self.stdout).into_owned();
         if stdout.len() > 600 {
-            stdout = format!(
-                "{:?}... ({} bytes)",
-                stdout.chars().take(600).collect::<String>(),
-                self.stdout.len()
-            );
+            stdout = format!("{:?}... ({} bytes)", stdout.chars().take(600).collect::<String>(), self.stdout.len());
         } else {
             stdout = format!("{stdout:?}");
         }
@@ -255,10 +228,6 @@ impl std::fmt::Display for Outcome {
         for line in &self.said {
             write!(said, "\n  {line}")?;
         }
-        write!(
-            f,
-            "exit code {}, output {stdout}, standard error {:?}{said}",
-            self.code, self.stderr
-        )
+        write!(f, "exit code {}, output {stdout}, standard error {:?}{said}", self.code, self.stderr)
     }
 }

@@ -1,10 +1,10 @@
 //! Writing the boot bundle: the root image, the shim, the policy, the parameters and the tree, each at its place.
-use super::tree::{HostFile, Kind, Node, Tree};
+use super::tree::{Content, HostFile, Kind, Node, Tree};
 use crate::images::RootImage;
 use anyhow::{Context, Result, bail, ensure};
 use bundle::{
-    ALIGN, BUNDLE_MAGIC, BundleHeader, PAYLOAD_MAGIC, PayloadHeader, RunConfig, Section, TreeEntry,
-    TreeIndex, TreeNode, section_kind,
+    ALIGN, BUNDLE_MAGIC, BundleHeader, PAYLOAD_MAGIC, PayloadHeader, RunConfig, Section, TreeEntry, TreeIndex,
+    TreeNode, section_kind,
 };
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -41,16 +41,10 @@ fn write_to(out: &mut (impl Write + Seek), contents: &Contents<'_>) -> Result<u6
     let parts: [Part<'_>; 4] = [
         (section_kind::SHIM, contents.shim.into()),
         (section_kind::POLICY, contents.policy.as_bytes().into()),
-        (
-            section_kind::RUN,
-            postcard::to_allocvec(contents.run)?.into(),
-        ),
-        (
-            section_kind::TREE_INDEX,
-            postcard::to_allocvec(&index)?.into(),
-        ),
+        (section_kind::RUN, postcard::to_allocvec(contents.run)?.into()),
+        (section_kind::TREE_INDEX, postcard::to_allocvec(&index)?.into()),
     ];
-    let data_len = files.last().map_or(0, |(offset, file)| offset + file.len);
+    let data_len = files.last().map_or(0, |(offset, file)| offset + file.len());
     let (sections, payload_len) = lay_out(&parts, data_len);
 
     let root_offset = ALIGN;
@@ -69,11 +63,7 @@ fn write_to(out: &mut (impl Write + Seek), contents: &Contents<'_>) -> Result<u6
     pad_to(out, root_offset)?;
     out.write_all(&contents.root.bytes)?;
     pad_to(out, payload_offset)?;
-    let payload = PayloadHeader {
-        magic: PAYLOAD_MAGIC,
-        section_count: u32::try_from(sections.len())?,
-        reserved: 0,
-    };
+    let payload = PayloadHeader { magic: PAYLOAD_MAGIC, section_count: u32::try_from(sections.len())?, reserved: 0 };
     out.write_all(payload.as_bytes())?;
     out.write_all(sections.as_bytes())?;
     for ((_, bytes), section) in parts.iter().zip(&sections) {
@@ -83,7 +73,10 @@ fn write_to(out: &mut (impl Write + Seek), contents: &Contents<'_>) -> Result<u6
     let data_offset = sections.last().map_or(0, |section| section.offset);
     for (offset, file) in &files {
         pad_to(out, payload_offset + data_offset + offset)?;
-        copy_file(out, file)?;
+        match file {
+            Content::Host(file) => copy_file(out, file)?,
+            Content::Made(bytes) => out.write_all(bytes)?,
+        }
     }
     let end = payload_offset + payload_len;
     pad_to(out, end)?;
@@ -95,42 +88,30 @@ fn write_to(out: &mut (impl Write + Seek), contents: &Contents<'_>) -> Result<u6
 fn lay_out(parts: &[Part<'_>], data_len: u64) -> (Vec<Section>, u64) {
     let count = parts.len() + 1;
     let mut next = align((size_of::<PayloadHeader>() + count * size_of::<Section>()) as u64);
-    let lengths = parts
-        .iter()
-        .map(|(kind, bytes)| (*kind, bytes.len() as u64));
+    let lengths = parts.iter().map(|(kind, bytes)| (*kind, bytes.len() as u64));
     let sections = lengths
         .chain([(section_kind::TREE_DATA, data_len)])
         .map(|(kind, len)| {
             let offset = next;
             next = align(offset + len);
-            Section {
-                kind,
-                reserved: 0,
-                offset,
-                len,
-            }
+            Section { kind, reserved: 0, offset, len }
         })
         .collect();
     (sections, next)
 }
 
 /// The index of the tree, and the files with their offsets in the data section.
-fn index(tree: &Tree) -> Result<(TreeIndex, Vec<(u64, &HostFile)>)> {
+fn index(tree: &Tree) -> Result<(TreeIndex, Vec<(u64, &Content)>)> {
     let mut indexer = Indexer::default();
     indexer.add(0, b"", tree.root())?;
-    Ok((
-        TreeIndex {
-            entries: indexer.entries,
-        },
-        indexer.files,
-    ))
+    Ok((TreeIndex { entries: indexer.entries }, indexer.files))
 }
 
 /// Numbers the entries and places the files.
 #[derive(Default)]
 struct Indexer<'t> {
     entries: Vec<TreeEntry>,
-    files: Vec<(u64, &'t HostFile)>,
+    files: Vec<(u64, &'t Content)>,
     placed: BTreeMap<(u64, u64), u64>,
     next_offset: u64,
 }
@@ -141,13 +122,8 @@ impl<'t> Indexer<'t> {
         let number = u32::try_from(self.entries.len()).context("too many files")?;
         let packed = match &node.kind {
             Kind::Directory(_) => TreeNode::Directory,
-            Kind::Symlink(target) => TreeNode::Symlink {
-                target: target.clone(),
-            },
-            Kind::File(file) => TreeNode::File {
-                offset: self.place(file),
-                len: file.len,
-            },
+            Kind::Symlink(target) => TreeNode::Symlink { target: target.clone() },
+            Kind::File(file) => TreeNode::File { offset: self.place(file), len: file.len() },
         };
         self.entries.push(TreeEntry {
             parent,
@@ -167,13 +143,17 @@ impl<'t> Indexer<'t> {
     }
 
     /// The offset of a file's bytes; a second name of the same file shares them.
-    fn place(&mut self, file: &'t HostFile) -> u64 {
-        if let Some(offset) = self.placed.get(&file.id) {
+    fn place(&mut self, file: &'t Content) -> u64 {
+        let id = match file {
+            Content::Host(file) => Some(file.id),
+            Content::Made(_) => None,
+        };
+        if let Some(offset) = id.and_then(|id| self.placed.get(&id)) {
             return *offset;
         }
         let offset = self.next_offset;
-        self.next_offset = align(offset + file.len);
-        self.placed.insert(file.id, offset);
+        self.next_offset = align(offset + file.len());
+        self.placed.extend(id.map(|id| (id, offset)));
         self.files.push((offset, file));
         offset
     }
@@ -184,11 +164,7 @@ fn copy_file(out: &mut impl Write, file: &HostFile) -> Result<()> {
     let what = || format!("cannot pack {}", file.path.display());
     let source = File::open(&file.path).with_context(what)?;
     let copied = io::copy(&mut source.take(file.len), out).with_context(what)?;
-    ensure!(
-        copied == file.len,
-        "{} became shorter while it was packed",
-        file.path.display()
-    );
+    ensure!(copied == file.len, "{} became shorter while it was packed", file.path.display());
     Ok(())
 }
 
@@ -215,20 +191,9 @@ mod tests {
 
     /// Writes a bundle of `tree` and reads its sections back.
     fn round_trip(tree: &Tree) -> (BundleHeader, BTreeMap<u32, Vec<u8>>) {
-        let root = RootImage {
-            gpa: 0x100_0000,
-            bytes: vec![7; 5000],
-            mem_len: 9000,
-            entry: 0x100_0010,
-        };
+        let root = RootImage { gpa: 0x100_0000, bytes: vec![7; 5000], mem_len: 9000, entry: 0x100_0010 };
         let mut out = Cursor::new(Vec::new());
-        let contents = Contents {
-            root: &root,
-            shim: b"shim",
-            policy: "version = 1",
-            run: &RunConfig::default(),
-            tree,
-        };
+        let contents = Contents { root: &root, shim: b"shim", policy: "version = 1", run: &RunConfig::default(), tree };
         let len = write_to(&mut out, &contents).unwrap();
         let bytes = out.into_inner();
         assert_eq!(len, bytes.len() as u64);
@@ -267,9 +232,7 @@ mod tests {
         let index: TreeIndex = postcard::from_bytes(&sections[&section_kind::TREE_INDEX]).unwrap();
         let data = &sections[&section_kind::TREE_DATA];
         let names: Vec<&[u8]> = index.entries.iter().map(|e| e.name.as_slice()).collect();
-        let expected: [&[u8]; 10] = [
-            b"", b"a", b"b", b"d", b"c", b"dev", b"etc", b"link", b"proc", b"tmp",
-        ];
+        let expected: [&[u8]; 10] = [b"", b"a", b"b", b"d", b"c", b"dev", b"etc", b"link", b"proc", b"tmp"];
         assert_eq!(names, expected);
         assert_eq!(index.entries[4].parent, 3);
         let file = |n: usize| match index.entries[n].node {

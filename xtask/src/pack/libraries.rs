@@ -1,10 +1,11 @@
 //! Finding the libraries of a program without running it: `ld.so`'s search, followed over the tree and the host.
 //!
 //! Rules: `man 8 ld.so`. The cache (`/etc/ld.so.cache`) is not read: what it was made from is, `/etc/ld.so.conf`.
+use super::ld_cache;
 use super::program::{self, Needs};
 use super::tree::{Found, HostFile, Tree};
 use anyhow::Result;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read;
@@ -12,14 +13,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Directories that `ld.so` of Debian and of others searches by itself.
-const SYSTEM_DIRS: [&str; 6] = [
-    "/lib/x86_64-linux-gnu",
-    "/usr/lib/x86_64-linux-gnu",
-    "/lib64",
-    "/usr/lib64",
-    "/lib",
-    "/usr/lib",
-];
+const SYSTEM_DIRS: [&str; 6] =
+    ["/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib"];
+/// Where `ld.so` finds its cache.
+const CACHE: &str = "/etc/ld.so.cache";
 /// Files included from `/etc/ld.so.conf` nest at most this deep.
 const MAX_INCLUDES: u32 = 8;
 /// Larger files are programs with their data in them; only this much is read to find what they need.
@@ -41,18 +38,16 @@ pub(crate) fn import_needs(
         configured: configured_directories(),
         seen: BTreeSet::new(),
         missing: Vec::new(),
+        beyond: BTreeMap::new(),
     };
     search.interpreter(&needs)?;
     search.libraries(needs, program_path)?;
+    search.cache()?;
     Ok(search.missing)
 }
 
 /// Takes the interpreter of a script into the tree, with what that needs. Not a script: nothing happens.
-pub(crate) fn import_script_interpreter(
-    tree: &mut Tree,
-    script: &HostFile,
-    library_path: &[Vec<u8>],
-) -> Result<()> {
+pub(crate) fn import_script_interpreter(tree: &mut Tree, script: &HostFile, library_path: &[Vec<u8>]) -> Result<()> {
     let mut start = Vec::new();
     if let Ok(file) = File::open(&script.path) {
         file.take(4096).read_to_end(&mut start)?;
@@ -70,11 +65,7 @@ pub(crate) fn import_script_interpreter(
 /// A file's bytes, if it can be read.
 fn read(file: &HostFile) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(&file.path)
-        .ok()?
-        .take(MAX_READ)
-        .read_to_end(&mut bytes)
-        .ok()?;
+    File::open(&file.path).ok()?.take(MAX_READ).read_to_end(&mut bytes).ok()?;
     Some(bytes)
 }
 
@@ -91,6 +82,8 @@ struct Search<'t> {
     configured: Vec<PathBuf>,
     seen: BTreeSet<Vec<u8>>,
     missing: Vec<String>,
+    /// Libraries that `ld.so` does not find without a cache: names and paths.
+    beyond: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Search<'_> {
@@ -102,13 +95,9 @@ impl Search<'_> {
         let path = Path::new(OsStr::from_bytes(name));
         match self.tree.import(path)? {
             Found::File { file, .. } => {
-                let soname = read(&file)
-                    .as_deref()
-                    .and_then(program::needs)
-                    .and_then(|n| n.soname);
+                let soname = read(&file).as_deref().and_then(program::needs).and_then(|n| n.soname);
                 self.seen.extend(soname);
-                self.seen
-                    .extend(path.file_name().map(|n| n.as_bytes().to_vec()));
+                self.seen.extend(path.file_name().map(|n| n.as_bytes().to_vec()));
             }
             _ => self.missing.push(path.display().to_string()),
         }
@@ -117,7 +106,7 @@ impl Search<'_> {
 
     /// Takes all libraries in, breadth first as `ld.so` does.
     fn libraries(&mut self, needs: Needs, path: &Path) -> Result<()> {
-        let mut queue = std::collections::VecDeque::from([Object {
+        let mut queue = VecDeque::from([Object {
             needs,
             origin: path.parent().unwrap_or(Path::new("/")).to_owned(),
             inherited: Vec::new(),
@@ -129,16 +118,11 @@ impl Search<'_> {
                     continue;
                 }
                 let Some((needs, path)) = self.library(name, &directories)? else {
-                    self.missing
-                        .push(String::from_utf8_lossy(name).into_owned());
+                    self.missing.push(String::from_utf8_lossy(name).into_owned());
                     continue;
                 };
                 let origin = path.parent().unwrap_or(Path::new("/")).to_owned();
-                queue.push_back(Object {
-                    needs,
-                    origin,
-                    inherited: own.clone(),
-                });
+                queue.push_back(Object { needs, origin, inherited: own.clone() });
             }
         }
         Ok(())
@@ -146,18 +130,13 @@ impl Search<'_> {
 
     /// The RPATHs that an object hands on to what it loads, and all directories to search for its own needs.
     fn directories(&self, object: &Object) -> (Vec<PathBuf>, Vec<PathBuf>) {
-        let expand = |list: &[Vec<u8>]| -> Vec<PathBuf> {
-            list.iter().map(|dir| expand(dir, &object.origin)).collect()
-        };
+        let expand =
+            |list: &[Vec<u8>]| -> Vec<PathBuf> { list.iter().map(|dir| expand(dir, &object.origin)).collect() };
         let mut rpaths = expand(&object.needs.rpath);
         rpaths.extend_from_slice(&object.inherited);
         let runpaths = expand(&object.needs.runpath);
         // An object with a RUNPATH ignores every RPATH.
-        let mut all = if runpaths.is_empty() {
-            rpaths.clone()
-        } else {
-            Vec::new()
-        };
+        let mut all = if runpaths.is_empty() { rpaths.clone() } else { Vec::new() };
         all.extend(expand(self.library_path));
         all.extend(runpaths);
         all.extend(SYSTEM_DIRS.iter().map(PathBuf::from));
@@ -165,12 +144,20 @@ impl Search<'_> {
         (rpaths, all)
     }
 
+    /// Makes the cache that leads to what `ld.so` would not find by itself. One that a layer brings stays as it is.
+    fn cache(&mut self) -> Result<()> {
+        let file = match self.beyond.len() {
+            0 => None,
+            _ => ld_cache::build(&self.beyond),
+        };
+        match file {
+            Some(file) => self.tree.make(Path::new(CACHE), file),
+            None => Ok(()),
+        }
+    }
+
     /// Finds one library and takes it in.
-    fn library(
-        &mut self,
-        name: &[u8],
-        directories: &[PathBuf],
-    ) -> Result<Option<(Needs, PathBuf)>> {
+    fn library(&mut self, name: &[u8], directories: &[PathBuf]) -> Result<Option<(Needs, PathBuf)>> {
         let name = Path::new(OsStr::from_bytes(name));
         // A name with a slash is a path; joining an absolute one gives just that.
         let candidates: Vec<PathBuf> = if name.components().count() > 1 || name.has_root() {
@@ -185,6 +172,11 @@ impl Search<'_> {
             // As ld.so does, pass over what is for another machine.
             if let Some(needs) = read(&file).as_deref().and_then(program::needs) {
                 self.tree.import(&candidate)?;
+                let parent = candidate.parent();
+                if self.configured.iter().any(|dir| Some(dir.as_path()) == parent) {
+                    let path = candidate.as_os_str().as_bytes().to_vec();
+                    self.beyond.insert(name.as_os_str().as_bytes().to_vec(), path);
+                }
                 return Ok(Some((needs, candidate)));
             }
         }
@@ -196,11 +188,7 @@ impl Search<'_> {
 fn expand(directory: &[u8], origin: &Path) -> PathBuf {
     let mut text = directory.to_vec();
     let origin = origin.as_os_str().as_bytes();
-    for (name, value) in [
-        ("ORIGIN", origin),
-        ("LIB", b"lib/x86_64-linux-gnu"),
-        ("PLATFORM", b"x86_64"),
-    ] {
+    for (name, value) in [("ORIGIN", origin), ("LIB", b"lib/x86_64-linux-gnu"), ("PLATFORM", b"x86_64")] {
         text = replace(&text, format!("${{{name}}}").as_bytes(), value);
         text = replace(&text, format!("${name}").as_bytes(), value);
     }
@@ -223,10 +211,11 @@ fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The directories of `/etc/ld.so.conf` and what it includes.
+/// The directories of `/etc/ld.so.conf` and what it includes, but for those that `ld.so` knows anyway.
 fn configured_directories() -> Vec<PathBuf> {
     let mut found = Vec::new();
     read_configuration(Path::new("/etc/ld.so.conf"), MAX_INCLUDES, &mut found);
+    found.retain(|dir| !SYSTEM_DIRS.iter().any(|known| dir == Path::new(known)));
     found
 }
 
@@ -250,10 +239,7 @@ fn read_configuration(path: &Path, depth: u32, found: &mut Vec<PathBuf>) {
 
 /// The files that a pattern with at most one `*`, in its last name, stands for, in order.
 fn matching_files(pattern: &Path) -> Vec<PathBuf> {
-    let (Some(directory), Some(name)) = (
-        pattern.parent(),
-        pattern.file_name().and_then(OsStr::to_str),
-    ) else {
+    let (Some(directory), Some(name)) = (pattern.parent(), pattern.file_name().and_then(OsStr::to_str)) else {
         return Vec::new();
     };
     let Some((start, end)) = name.split_once('*') else {
@@ -282,14 +268,8 @@ mod tests {
     #[test]
     fn origin_is_expanded() {
         let origin = Path::new("/opt/x/bin");
-        assert_eq!(
-            expand(b"$ORIGIN/../lib", origin),
-            Path::new("/opt/x/bin/../lib")
-        );
+        assert_eq!(expand(b"$ORIGIN/../lib", origin), Path::new("/opt/x/bin/../lib"));
         assert_eq!(expand(b"${ORIGIN}", origin), origin);
-        assert_eq!(
-            expand(b"/usr/$LIB", origin),
-            Path::new("/usr/lib/x86_64-linux-gnu")
-        );
+        assert_eq!(expand(b"/usr/$LIB", origin), Path::new("/usr/lib/x86_64-linux-gnu"));
     }
 }

@@ -1,5 +1,6 @@
 //! The program and its files: what was named on the command line, found on the host and packed for the machine.
 mod bundle_file;
+mod ld_cache;
 mod libraries;
 mod program;
 mod tree;
@@ -48,20 +49,11 @@ pub(crate) fn pack(request: &Request<'_>) -> Result<Packed, Failure> {
     let mut tree = Tree::new();
     for layer in request.layers {
         for path in tree.lay_over(layer)? {
-            warn(&format!(
-                "{} is a device, socket or pipe: left out",
-                path.display()
-            ));
+            warn(&format!("{} is a device, socket or pipe: left out", path.display()));
         }
     }
-    let library_path = request
-        .library_path
-        .map(|list| program::split_colons(list.as_bytes()))
-        .unwrap_or_default();
-    let (program, arguments) = request
-        .command
-        .split_first()
-        .ok_or_else(|| Failure::early("no program was named"))?;
+    let library_path = request.library_path.map(|list| program::split_colons(list.as_bytes())).unwrap_or_default();
+    let (program, arguments) = request.command.split_first().ok_or_else(|| Failure::early("no program was named"))?;
     let program = locate(&tree, program, request)?;
     import_program(&mut tree, &program, &library_path)?;
     if request.arg_files {
@@ -91,12 +83,7 @@ fn locate(tree: &Tree, name: &OsStr, request: &Request<'_>) -> Result<PathBuf, F
             refused.get_or_insert(path);
         }
     }
-    refused.ok_or_else(|| {
-        Failure::new(
-            NOT_FOUND,
-            format!("{}: command not found", name.to_string_lossy()),
-        )
-    })
+    refused.ok_or_else(|| Failure::new(NOT_FOUND, format!("{}: command not found", name.to_string_lossy())))
 }
 
 /// Takes the program in, with all that it needs to start.
@@ -107,10 +94,7 @@ fn import_program(tree: &mut Tree, path: &Path, library_path: &[Vec<u8>]) -> Res
         Found::Directory => return Err(cannot("is a directory")),
         Found::Special => return Err(cannot("is not a regular file")),
         Found::Missing => {
-            return Err(Failure::new(
-                NOT_FOUND,
-                format!("{}: no such file", path.display()),
-            ));
+            return Err(Failure::new(NOT_FOUND, format!("{}: no such file", path.display())));
         }
     };
     if meta.mode & 0o111 == 0 {
@@ -120,17 +104,9 @@ fn import_program(tree: &mut Tree, path: &Path, library_path: &[Vec<u8>]) -> Res
         return Err(cannot(&format!("cannot be read: {error}")));
     }
     for name in libraries::import_needs(tree, &file, &real, library_path)? {
-        warn(&format!(
-            "{}, which {} needs, was not found",
-            name,
-            path.display()
-        ));
+        warn(&format!("{}, which {} needs, was not found", name, path.display()));
     }
-    Ok(libraries::import_script_interpreter(
-        tree,
-        &file,
-        library_path,
-    )?)
+    Ok(libraries::import_script_interpreter(tree, &file, library_path)?)
 }
 
 /// Takes in the regular file that an argument names, if it names one; an executable comes with its libraries.
@@ -139,12 +115,7 @@ fn import_argument(tree: &mut Tree, argument: &OsStr, cwd: &Path, library_path: 
         return;
     }
     let path = cwd.join(argument);
-    let Ok(Found::File {
-        file,
-        meta,
-        path: real,
-    }) = tree.find(&path)
-    else {
+    let Ok(Found::File { file, meta, path: real }) = tree.find(&path) else {
         return;
     };
     if KERNEL_TREES.iter().any(|top| real.starts_with(top)) {
@@ -177,14 +148,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     fn request<'a>(command: &'a [OsString], layers: &'a [PathBuf], cwd: &'a Path) -> Request<'a> {
-        Request {
-            command,
-            layers,
-            cwd,
-            search_path: OsStr::new("/usr/bin:/bin"),
-            library_path: None,
-            arg_files: true,
-        }
+        Request { command, layers, cwd, search_path: OsStr::new("/usr/bin:/bin"), library_path: None, arg_files: true }
     }
 
     /// Whether the path leads to a file of the tree alone.
@@ -197,12 +161,7 @@ mod tests {
         let command = ["/bin/cat".into(), "/etc/os-release".into()];
         let packed = pack(&request(&command, &[], Path::new("/"))).unwrap();
         assert_eq!(packed.program, Path::new("/bin/cat"));
-        for path in [
-            "/bin/cat",
-            "/lib64/ld-linux-x86-64.so.2",
-            "/lib/x86_64-linux-gnu/libc.so.6",
-            "/etc/os-release",
-        ] {
+        for path in ["/bin/cat", "/lib64/ld-linux-x86-64.so.2", "/lib/x86_64-linux-gnu/libc.so.6", "/etc/os-release"] {
             assert!(holds(&packed.tree, path), "{path}");
         }
         assert!(!holds(&packed.tree, "/etc/passwd"));
@@ -215,9 +174,7 @@ mod tests {
         assert_eq!(packed.program, Path::new("/usr/bin/cat"));
         let code = |command: &str| {
             let command = [command.into()];
-            pack(&request(&command, &[], Path::new("/")))
-                .unwrap_err()
-                .code()
+            pack(&request(&command, &[], Path::new("/"))).unwrap_err().code()
         };
         assert_eq!(code("no-such-program"), NOT_FOUND);
         assert_eq!(code("/no/such/program"), NOT_FOUND);
@@ -247,6 +204,19 @@ mod tests {
         };
         assert_eq!(file.path, two.join("app/run"));
         assert!(holds(&packed.tree, "/only") && holds(&packed.tree, "/app/more"));
+    }
+
+    #[test]
+    fn links_that_lead_through_one_directory_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        fs::create_dir_all(top.join("a/b")).unwrap();
+        fs::write(top.join("a/file"), "").unwrap();
+        symlink(top.join("a/file"), top.join("a/b/link")).unwrap();
+        let mut tree = Tree::new();
+        let path = top.join("a/b/link");
+        assert!(matches!(tree.import(&path).unwrap(), Found::File { .. }));
+        assert!(tree.contains(&path) && tree.contains(&top.join("a/file")));
     }
 
     #[test]

@@ -1,8 +1,6 @@
 //! What an ELF program says that it needs: its interpreter, libraries and where they are to be looked for.
 use elf::ElfBytes;
-use elf::abi::{
-    DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_SONAME, DT_STRTAB, EM_X86_64, PT_INTERP, PT_LOAD,
-};
+use elf::abi::{DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_SONAME, DT_STRTAB, EM_X86_64, PT_INTERP, PT_LOAD};
 use elf::endian::AnyEndian;
 use elf::file::Class;
 
@@ -44,12 +42,8 @@ pub(crate) fn needs(file: &[u8]) -> Option<Needs> {
         let start = usize::try_from(table.checked_add(offset)?).ok()?;
         until_nul(file.get(start..)?)
     };
-    needs.libraries = dynamic
-        .iter()
-        .filter(|d| d.d_tag == DT_NEEDED)
-        .filter_map(|d| string(d.d_val()))
-        .map(<[u8]>::to_vec)
-        .collect();
+    needs.libraries =
+        dynamic.iter().filter(|d| d.d_tag == DT_NEEDED).filter_map(|d| string(d.d_val())).map(<[u8]>::to_vec).collect();
     let directories = |tag| {
         let list = value(tag).and_then(string).unwrap_or_default();
         split_colons(list)
@@ -69,21 +63,15 @@ pub(crate) fn script_interpreter(file: &[u8]) -> Option<&[u8]> {
 
 /// Splits a list of directories at its colons.
 pub(crate) fn split_colons(list: &[u8]) -> Vec<Vec<u8>> {
-    list.split(|b| *b == b':')
-        .filter(|dir| !dir.is_empty())
-        .map(<[u8]>::to_vec)
-        .collect()
+    list.split(|b| *b == b':').filter(|dir| !dir.is_empty()).map(<[u8]>::to_vec).collect()
 }
 
 /// Where in the file the byte at a virtual address is.
 fn file_offset(elf: &ElfBytes<'_, AnyEndian>, address: u64) -> Option<u64> {
-    elf.segments()?
-        .iter()
-        .filter(|s| s.p_type == PT_LOAD)
-        .find_map(|s| {
-            let into = address.checked_sub(s.p_vaddr)?;
-            (into < s.p_filesz).then(|| s.p_offset.checked_add(into))?
-        })
+    elf.segments()?.iter().filter(|s| s.p_type == PT_LOAD).find_map(|s| {
+        let into = address.checked_sub(s.p_vaddr)?;
+        (into < s.p_filesz).then(|| s.p_offset.checked_add(into))?
+    })
 }
 
 /// The bytes up to the first NUL.
@@ -115,10 +103,7 @@ mod tests {
 
     #[test]
     fn scripts() {
-        assert_eq!(
-            script_interpreter(b"#! /bin/sh -e\nfoo"),
-            Some(b"/bin/sh".as_slice())
-        );
+        assert_eq!(script_interpreter(b"#! /bin/sh -e\nfoo"), Some(b"/bin/sh".as_slice()));
         assert_eq!(script_interpreter(b"#!\n"), None);
         assert_eq!(script_interpreter(b"echo"), None);
     }

@@ -31,22 +31,12 @@ pub(crate) struct Meta {
 impl Meta {
     /// As the host has it.
     pub(crate) fn of(metadata: &Metadata) -> Self {
-        Self {
-            mode: metadata.mode() & 0o7777,
-            uid: metadata.uid(),
-            gid: metadata.gid(),
-            mtime: metadata.mtime(),
-        }
+        Self { mode: metadata.mode() & 0o7777, uid: metadata.uid(), gid: metadata.gid(), mtime: metadata.mtime() }
     }
 
-    /// Of a directory that the packer makes up.
+    /// Of what the packer makes up.
     const fn made_up(mode: u32) -> Self {
-        Self {
-            mode,
-            uid: 0,
-            gid: 0,
-            mtime: 0,
-        }
+        Self { mode, uid: 0, gid: 0, mtime: 0 }
     }
 }
 
@@ -55,13 +45,32 @@ impl Meta {
 pub(crate) enum Kind {
     /// A directory and what is in it.
     Directory(BTreeMap<Vec<u8>, Node>),
-    /// A regular file of the host.
-    File(HostFile),
+    /// A regular file.
+    File(Content),
     /// A link and where it points.
     Symlink(Vec<u8>),
 }
 
-/// A regular file of the host whose bytes are to be packed.
+/// A regular file of the host whose bytes are to be packed, or bytes of the packer's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// A file of the host.
+    Host(HostFile),
+    /// Made by the packer.
+    Made(Vec<u8>),
+}
+
+impl Content {
+    /// Its length in bytes.
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Self::Host(file) => file.len,
+            Self::Made(bytes) => bytes.len() as u64,
+        }
+    }
+}
+
+/// A regular file of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HostFile {
     /// Where it is on the host.
@@ -113,25 +122,12 @@ pub(crate) struct Tree {
 impl Tree {
     /// A tree with nothing but the directories that every program may expect.
     pub(crate) fn new() -> Self {
-        let made_up = |mode| Node {
-            meta: Meta::made_up(mode),
-            kind: Kind::Directory(BTreeMap::new()),
-        };
+        let made_up = |mode| Node { meta: Meta::made_up(mode), kind: Kind::Directory(BTreeMap::new()) };
         let mut top = BTreeMap::new();
-        for (name, mode) in [
-            ("dev", 0o755),
-            ("etc", 0o755),
-            ("proc", 0o555),
-            ("tmp", 0o1777),
-        ] {
+        for (name, mode) in [("dev", 0o755), ("etc", 0o755), ("proc", 0o555), ("tmp", 0o1777)] {
             top.insert(name.as_bytes().to_vec(), made_up(mode));
         }
-        Self {
-            root: Node {
-                meta: Meta::made_up(0o755),
-                kind: Kind::Directory(top),
-            },
-        }
+        Self { root: Node { meta: Meta::made_up(0o755), kind: Kind::Directory(top) } }
     }
 
     /// The root directory.
@@ -163,6 +159,15 @@ impl Tree {
         Ok(found)
     }
 
+    /// Puts a file of the packer's own at a path whose directory is there, unless something is.
+    pub(crate) fn make(&mut self, path: &Path, bytes: Vec<u8>) -> Result<()> {
+        if self.node(path).is_some() {
+            return Ok(());
+        }
+        let node = Node { meta: Meta::made_up(0o644), kind: Kind::File(Content::Made(bytes)) };
+        self.place(path, node)
+    }
+
     /// Walks `path` over tree and host together. The steps are the entries that the tree lacks, in order.
     fn walk(&self, path: &Path) -> Result<(Found, Vec<Step>)> {
         let mut steps = Vec::new();
@@ -175,17 +180,17 @@ impl Tree {
                 continue;
             }
             let next = here.join(OsStr::from_bytes(&name));
-            let (node, new) = match self.node(&next) {
-                Some(node) => (node.clone_shallow(), false),
+            let node = match self.node(&next).or_else(|| step_at(&steps, &next)) {
+                Some(node) => node.clone_shallow(),
                 None => match host_node(&next)? {
-                    HostNode::Node(node) => (node, true),
+                    HostNode::Node(node) => {
+                        steps.push((next.clone(), node.clone()));
+                        node
+                    }
                     HostNode::Special if rest.is_empty() => return Ok((Found::Special, steps)),
                     HostNode::Special | HostNode::Missing => return Ok((Found::Missing, steps)),
                 },
             };
-            if new {
-                steps.push((next.clone(), node.clone()));
-            }
             match node.kind {
                 Kind::Directory(_) => here = next,
                 Kind::Symlink(target) => {
@@ -198,14 +203,11 @@ impl Tree {
                     }
                     rest.extend(names_reversed(Path::new(OsStr::from_bytes(&target))));
                 }
-                Kind::File(file) if rest.is_empty() => {
-                    let found = Found::File {
-                        file,
-                        meta: node.meta,
-                        path: next,
-                    };
+                Kind::File(Content::Host(file)) if rest.is_empty() => {
+                    let found = Found::File { file, meta: node.meta, path: next };
                     return Ok((found, steps));
                 }
+                // The packer's own files are found by nobody but the program.
                 Kind::File(_) => return Ok((Found::Missing, steps)),
             }
         }
@@ -233,9 +235,7 @@ impl Tree {
             let Kind::Directory(entries) = &mut at.kind else {
                 bail!("{}: not a directory", path.display());
             };
-            at = entries
-                .get_mut(name)
-                .with_context(|| format!("{}: its directory is missing", path.display()))?;
+            at = entries.get_mut(name).with_context(|| format!("{}: its directory is missing", path.display()))?;
         }
         let Kind::Directory(entries) = &mut at.kind else {
             bail!("{}: not a directory", path.display());
@@ -246,8 +246,7 @@ impl Tree {
 
     /// Lays a directory of the host over the tree's root. Returns the files left out: devices, sockets and pipes.
     pub(crate) fn lay_over(&mut self, dir: &Path) -> Result<Vec<PathBuf>> {
-        let metadata = fs::metadata(dir)
-            .with_context(|| format!("cannot read the layer {}", dir.display()))?;
+        let metadata = fs::metadata(dir).with_context(|| format!("cannot read the layer {}", dir.display()))?;
         if !metadata.is_dir() {
             bail!("the layer {} is not a directory", dir.display());
         }
@@ -281,9 +280,7 @@ impl Tree {
     /// Lays a directory over what the tree has at `place`; returns where it ended up: a link to a directory
     /// is followed, so that a layer's `lib/` lands in `usr/lib` where `/lib` is a link to that.
     fn lay_directory_entry(&mut self, place: &Path, directory: Node) -> Result<PathBuf> {
-        let place = self
-            .directory_behind(place)
-            .unwrap_or_else(|| place.to_owned());
+        let place = self.directory_behind(place).unwrap_or_else(|| place.to_owned());
         match self.node_mut(&place) {
             Some(existing) if matches!(existing.kind, Kind::Directory(_)) => {
                 existing.meta = directory.meta;
@@ -335,11 +332,13 @@ impl Node {
             Kind::Directory(_) => Kind::Directory(BTreeMap::new()),
             other => other.clone(),
         };
-        Self {
-            meta: self.meta,
-            kind,
-        }
+        Self { meta: self.meta, kind }
     }
+}
+
+/// What an earlier step of the same walk found at `path`: an absolute link leads through the same directories again.
+fn step_at<'s>(steps: &'s [Step], path: &Path) -> Option<&'s Node> {
+    steps.iter().find(|(place, _)| place == path).map(|(_, node)| node)
 }
 
 /// The names of a path, last first; `..` is kept.
@@ -380,22 +379,16 @@ fn host_node(path: &Path) -> Result<HostNode> {
         let target = fs::read_link(path).with_context(|| path.display().to_string())?;
         Kind::Symlink(target.into_os_string().into_vec())
     } else if file_type.is_file() {
-        Kind::File(HostFile {
+        Kind::File(Content::Host(HostFile {
             path: path.to_owned(),
             len: metadata.len(),
             id: (metadata.dev(), metadata.ino()),
-        })
+        }))
     } else {
         debug_assert!(
-            file_type.is_socket()
-                || file_type.is_fifo()
-                || file_type.is_block_device()
-                || file_type.is_char_device()
+            file_type.is_socket() || file_type.is_fifo() || file_type.is_block_device() || file_type.is_char_device()
         );
         return Ok(HostNode::Special);
     };
-    Ok(HostNode::Node(Node {
-        meta: Meta::of(&metadata),
-        kind,
-    }))
+    Ok(HostNode::Node(Node { meta: Meta::of(&metadata), kind }))
 }

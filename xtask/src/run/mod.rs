@@ -28,6 +28,9 @@ const DEFAULT_HOME: &str = "HOME=/tmp";
 /// Memory beside the sandbox's and the bundle's: hypervisor, root and what the firmware keeps.
 const OVERHEAD: u64 = 96 << 20;
 
+/// Largest bundle: it is loaded below 2 GiB, together with all that must lie there.
+const MAX_BUNDLE: u64 = 1536 << 20;
+
 /// Runs a program as the options say; the exit code is the program's or says what became of it.
 pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
     let policy = Policy::read(options.policy.as_deref())?;
@@ -48,7 +51,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
         kernel: &images.hypervisor,
         module: Some(&bundle_path),
         command_line: &options.append,
-        memory_mib: machine_memory(options.memory, bundle_len).div_ceil(1 << 20),
+        memory_mib: machine_memory(options.memory, bundle_len)?.div_ceil(1 << 20),
         directory: directory.path(),
         extra: &options.qemu_args,
     };
@@ -61,25 +64,20 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
 }
 
 /// What goes into the bundle.
-fn contents<'a>(
-    images: &'a Images,
-    policy: &'a Policy,
-    run: &'a RunConfig,
-    packed: &'a Packed,
-) -> Contents<'a> {
-    Contents {
-        root: &images.root,
-        shim: &images.shim,
-        policy: &policy.text,
-        run,
-        tree: &packed.tree,
-    }
+fn contents<'a>(images: &'a Images, policy: &'a Policy, run: &'a RunConfig, packed: &'a Packed) -> Contents<'a> {
+    Contents { root: &images.root, shim: &images.shim, policy: &policy.text, run, tree: &packed.tree }
 }
 
-/// Memory of the whole machine: the sandbox's, the bundle's (twice: the firmware may hold it a second time while
-/// it loads), and the rest.
-fn machine_memory(sandbox: u64, bundle: u64) -> u64 {
-    sandbox + 2 * bundle + OVERHEAD
+/// Memory of the whole machine: the sandbox's, the bundle's, an index of whose files the root makes, and the rest.
+fn machine_memory(sandbox: u64, bundle: u64) -> Result<u64, Failure> {
+    if bundle > MAX_BUNDLE {
+        return Err(Failure::early(format!(
+            "the files make a bundle of {} MiB, which cannot be loaded: at most {} MiB",
+            bundle >> 20,
+            MAX_BUNDLE >> 20
+        )));
+    }
+    Ok(sandbox + bundle + bundle / 4 + OVERHEAD)
 }
 
 /// A policy that has been found good.
@@ -95,8 +93,8 @@ impl Policy {
         let path = file.unwrap_or(&default);
         let name = file.unwrap_or(Path::new(DEFAULT_POLICY)).display();
         let name = name.to_string();
-        let bytes = fs::read(path)
-            .map_err(|error| Failure::early(format!("cannot read the policy {name}: {error}")))?;
+        let bytes =
+            fs::read(path).map_err(|error| Failure::early(format!("cannot read the policy {name}: {error}")))?;
         policy::parse_bytes(&name, &bytes).map_err(|error| Failure::early(error.to_string()))?;
         let text = String::from_utf8(bytes).context("the policy is no text")?;
         Ok(Self { name, text })
@@ -116,23 +114,12 @@ fn working_directory(options: &RunOptions) -> Result<PathBuf, Failure> {
 fn pack_program(options: &RunOptions, cwd: &Path) -> Result<Packed, Failure> {
     for layer in &options.layers {
         if !layer.is_dir() {
-            let why = if layer.exists() {
-                "not a directory"
-            } else {
-                "no such directory"
-            };
-            return Err(Failure::early(format!(
-                "--layer {}: {why}",
-                layer.display()
-            )));
+            let why = if layer.exists() { "not a directory" } else { "no such directory" };
+            return Err(Failure::early(format!("--layer {}: {why}", layer.display())));
         }
     }
     let search_path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
-    let library_path = options
-        .env
-        .iter()
-        .rev()
-        .find_map(|pair| pair.as_bytes().strip_prefix(b"LD_LIBRARY_PATH="));
+    let library_path = options.env.iter().rev().find_map(|pair| pair.as_bytes().strip_prefix(b"LD_LIBRARY_PATH="));
     pack::pack(&Request {
         command: &options.command,
         layers: &options.layers,
@@ -144,27 +131,14 @@ fn pack_program(options: &RunOptions, cwd: &Path) -> Result<Packed, Failure> {
 }
 
 /// What the root is told to run.
-fn configuration(
-    options: &RunOptions,
-    packed: &Packed,
-    policy: &Policy,
-    cwd: &Path,
-) -> Result<RunConfig, Failure> {
-    let tty = [
-        std::io::stdin().is_terminal(),
-        std::io::stdout().is_terminal(),
-        std::io::stderr().is_terminal(),
-    ];
+fn configuration(options: &RunOptions, packed: &Packed, policy: &Policy, cwd: &Path) -> Result<RunConfig, Failure> {
+    let tty = [std::io::stdin().is_terminal(), std::io::stdout().is_terminal(), std::io::stderr().is_terminal()];
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_err(|_| anyhow!("the clock of this machine stands before 1970"))?;
     Ok(RunConfig {
         path: packed.program.as_os_str().as_bytes().to_vec(),
-        args: options
-            .command
-            .iter()
-            .map(|word| word.as_bytes().to_vec())
-            .collect(),
+        args: options.command.iter().map(|word| word.as_bytes().to_vec()).collect(),
         env: environment(&options.env, tty[0])?,
         cwd: cwd.as_os_str().as_bytes().to_vec(),
         policy_name: policy.name.clone(),
@@ -182,7 +156,7 @@ fn configuration(
 
 /// The program's environment: little by default, so that nothing of this one leaks in; then what was asked for.
 fn environment(asked: &[OsString], terminal: bool) -> Result<Vec<Vec<u8>>, Failure> {
-    let mut all: Vec<Vec<u8>> = vec![DEFAULT_PATH.into(), DEFAULT_HOME.into()];
+    let mut all: Vec<Vec<u8>> = vec![DEFAULT_HOME.into(), DEFAULT_PATH.into()];
     if let (true, Some(term)) = (terminal, std::env::var_os("TERM")) {
         all.push([b"TERM=", term.as_bytes()].concat());
     }
@@ -191,10 +165,7 @@ fn environment(asked: &[OsString], terminal: bool) -> Result<Vec<Vec<u8>>, Failu
         let name_len = match pair.iter().position(|b| *b == b'=') {
             Some(len) if len > 0 => len,
             _ => {
-                return Err(Failure::early(format!(
-                    "--env {}: write NAME=VALUE",
-                    String::from_utf8_lossy(pair)
-                )));
+                return Err(Failure::early(format!("--env {}: write NAME=VALUE", String::from_utf8_lossy(pair))));
             }
         };
         let name = &pair[..=name_len];
@@ -232,22 +203,14 @@ struct Directory {
 
 impl Directory {
     fn new(keep: bool) -> Result<Self, Failure> {
-        let temporary = tempfile::Builder::new()
-            .prefix("cordon-")
-            .tempdir()
-            .context("cannot make a temporary directory")?;
+        let temporary =
+            tempfile::Builder::new().prefix("cordon-").tempdir().context("cannot make a temporary directory")?;
         if keep {
             let path = temporary.keep();
             eprintln!("cordon: keeping {}", path.display());
-            return Ok(Self {
-                path,
-                _removed_on_drop: None,
-            });
+            return Ok(Self { path, _removed_on_drop: None });
         }
-        Ok(Self {
-            path: temporary.path().to_owned(),
-            _removed_on_drop: Some(temporary),
-        })
+        Ok(Self { path: temporary.path().to_owned(), _removed_on_drop: Some(temporary) })
     }
 
     fn path(&self) -> &Path {
@@ -263,10 +226,7 @@ mod tests {
     fn the_environment_is_small_and_can_be_overridden() {
         let asked = ["A=1".into(), "PATH=/x".into(), "A=2".into()];
         let env = environment(&asked, false).unwrap();
-        assert_eq!(
-            env,
-            [b"PATH=/x".to_vec(), DEFAULT_HOME.into(), b"A=2".to_vec()]
-        );
+        assert_eq!(env, [DEFAULT_HOME.into(), b"PATH=/x".to_vec(), b"A=2".to_vec()]);
         assert!(environment(&["A".into()], false).is_err());
         assert!(environment(&["=x".into()], false).is_err());
     }

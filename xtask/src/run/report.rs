@@ -14,12 +14,7 @@ const TAIL: usize = 15;
 const SIGPIPE: u8 = 13;
 
 /// Tells the user how it ended and gives the exit code.
-pub(crate) fn report(
-    ended: &Ended,
-    options: &RunOptions,
-    accel: Accel,
-    directory: &Path,
-) -> ExitCode {
+pub(crate) fn report(ended: &Ended, options: &RunOptions, accel: Accel, directory: &Path) -> ExitCode {
     let (code, message) = verdict(&ended.end);
     if let Some(message) = message {
         eprintln!("cordon: {message}");
@@ -34,6 +29,9 @@ pub(crate) fn report(
         eprintln!("{}", summary(report, ended, accel, exits));
         if options.stats {
             eprint!("{}", figures(report, ended, exits));
+            if let Some(ticks) = raw_switch(directory) {
+                eprintln!("cordon: raw world switch: {ticks} ticks");
+            }
         }
     }
     ExitCode::from(code)
@@ -53,30 +51,19 @@ pub(crate) fn accel_name(accel: Accel) -> &'static str {
 fn verdict(end: &End) -> (u8, Option<String>) {
     match end {
         End::Reported(report) => outcome(&report.outcome),
-        End::Lost {
-            status,
-            root_was_up,
-        } => (SANDBOX_FAILED, Some(lost(*status, *root_was_up))),
-        End::Hung { root_was_up: true } => (
-            TIMED_OUT,
-            Some("timed out, and the root did not end the program: the machine was stopped".into()),
-        ),
-        End::Hung { root_was_up: false } => (
-            SANDBOX_FAILED,
-            Some("sandbox failed: the machine did not come up".into()),
-        ),
+        End::Lost { status, root_was_up } => (SANDBOX_FAILED, Some(lost(*status, *root_was_up))),
+        End::Hung { root_was_up: true } => {
+            (TIMED_OUT, Some("timed out, and the root did not end the program: the machine was stopped".into()))
+        }
+        End::Hung { root_was_up: false } => {
+            (SANDBOX_FAILED, Some("sandbox failed: the machine did not come up".into()))
+        }
         End::Interrupted(signal) => {
             let number = u8::try_from(*signal).unwrap_or(0);
-            (
-                SIGNAL_BASE.saturating_add(number),
-                Some(format!("stopped by {}", signal_name(number))),
-            )
+            (SIGNAL_BASE.saturating_add(number), Some(format!("stopped by {}", signal_name(number))))
         }
         End::OutputClosed => (SIGNAL_BASE + SIGPIPE, None),
-        End::Protocol(what) => (
-            SANDBOX_FAILED,
-            Some(format!("sandbox failed: the root sent nonsense: {what}")),
-        ),
+        End::Protocol(what) => (SANDBOX_FAILED, Some(format!("sandbox failed: the root sent nonsense: {what}"))),
     }
 }
 
@@ -85,27 +72,13 @@ fn outcome(outcome: &Outcome) -> (u8, Option<String>) {
     match outcome {
         Outcome::Exited { status } => (*status, None),
         Outcome::Signaled { signal, detail } => {
-            let detail = if detail.is_empty() {
-                String::new()
-            } else {
-                format!(" ({detail})")
-            };
-            (
-                SIGNAL_BASE.saturating_add(*signal),
-                Some(format!("program ended by {}{detail}", signal_name(*signal))),
-            )
+            let detail = if detail.is_empty() { String::new() } else { format!(" ({detail})") };
+            (SIGNAL_BASE.saturating_add(*signal), Some(format!("program ended by {}{detail}", signal_name(*signal))))
         }
-        Outcome::PolicyKilled { reason } => {
-            (POLICY_KILLED, Some(format!("killed by policy: {reason}")))
-        }
+        Outcome::PolicyKilled { reason } => (POLICY_KILLED, Some(format!("killed by policy: {reason}"))),
         Outcome::NotStarted { code, reason } => (*code, Some(reason.clone())),
-        Outcome::TimedOut => (
-            TIMED_OUT,
-            Some("timed out: the program was ended at its time limit".into()),
-        ),
-        Outcome::SandboxFailed { reason } => {
-            (SANDBOX_FAILED, Some(format!("sandbox failed: {reason}")))
-        }
+        Outcome::TimedOut => (TIMED_OUT, Some("timed out: the program was ended at its time limit".into())),
+        Outcome::SandboxFailed { reason } => (SANDBOX_FAILED, Some(format!("sandbox failed: {reason}"))),
     }
 }
 
@@ -118,21 +91,13 @@ fn lost(status: ExitStatus, root_was_up: bool) -> String {
         Some(0) => "the machine was reset or switched off".to_owned(),
         _ => format!("QEMU ended unexpectedly ({status})"),
     };
-    let when = if root_was_up {
-        ""
-    } else {
-        " before the root was up"
-    };
+    let when = if root_was_up { "" } else { " before the root was up" };
     format!("sandbox failed: {what}{when}")
 }
 
 /// Shows the ends of the logs.
 fn show_logs(directory: &Path) {
-    for (name, file) in [
-        ("hypervisor", qemu::HYPERVISOR_LOG),
-        ("root", qemu::ROOT_LOG),
-        ("QEMU", qemu::QEMU_LOG),
-    ] {
+    for (name, file) in [("hypervisor", qemu::HYPERVISOR_LOG), ("root", qemu::ROOT_LOG), ("QEMU", qemu::QEMU_LOG)] {
         let bytes = fs::read(directory.join(file)).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
         let lines: Vec<&str> = text.lines().collect();
@@ -162,19 +127,18 @@ impl Exits {
     }
 
     fn parse(log: &str) -> Option<Self> {
-        let mut numbers = log
-            .lines()
-            .rev()
-            .find_map(|line| line.split_once("cordon-hv: exits "))?
-            .1
-            .split_whitespace();
-        let mut number =
-            |key: &str| -> Option<u64> { numbers.next()?.strip_prefix(key)?.parse().ok() };
-        Some(Self {
-            root: number("root=")?,
-            child: number("child=")?,
-        })
+        let mut numbers = log.lines().rev().find_map(|line| line.split_once("cordon-hv: exits "))?.1.split_whitespace();
+        let mut number = |key: &str| -> Option<u64> { numbers.next()?.strip_prefix(key)?.parse().ok() };
+        Some(Self { root: number("root=")?, child: number("child=")? })
     }
+}
+
+/// The ticks of a raw world switch, if the hypervisor was told to measure it (`bench=switch`).
+fn raw_switch(directory: &Path) -> Option<u64> {
+    let log = fs::read(directory.join(qemu::HYPERVISOR_LOG)).ok()?;
+    let log = String::from_utf8_lossy(&log);
+    let (_, after) = log.split_once("cordon-hv: raw world switch ")?;
+    after.split_whitespace().next()?.parse().ok()
 }
 
 /// The line at the end.
@@ -182,10 +146,7 @@ fn summary(report: &ExitReport, ended: &Ended, accel: Accel, exits: Option<Exits
     let stats = &report.stats;
     let switches = match exits {
         Some(exits) => exits.root.saturating_add(exits.child),
-        None => stats
-            .dispatches
-            .saturating_mul(2)
-            .saturating_add(stats.other_hypercalls),
+        None => stats.dispatches.saturating_mul(2).saturating_add(stats.other_hypercalls),
     };
     format!(
         "cordon: {} calls, {} denied, {} killed, {} not carried out, {switches} world switches, {:.3} s ({:.3} s with the boot, {})",
@@ -226,10 +187,7 @@ fn figures(report: &ExitReport, ended: &Ended, exits: Option<Exits>) -> String {
         ));
     }
     if let Some(boot) = ended.boot {
-        lines.push(format!(
-            "cordon: boot: {:.3} s from QEMU's start until the root was up",
-            boot.as_secs_f64()
-        ));
+        lines.push(format!("cordon: boot: {:.3} s from QEMU's start until the root was up", boot.as_secs_f64()));
     }
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
@@ -241,8 +199,7 @@ fn seconds(us: u64) -> f64 {
 
 /// The name of a Linux signal.
 fn signal_name(number: u8) -> String {
-    signal_hook::low_level::signal_name(i32::from(number))
-        .map_or_else(|| format!("signal {number}"), str::to_owned)
+    signal_hook::low_level::signal_name(i32::from(number)).map_or_else(|| format!("signal {number}"), str::to_owned)
 }
 
 #[cfg(test)]
@@ -260,10 +217,7 @@ mod tests {
     #[test]
     fn exit_codes() {
         assert_eq!(outcome(&Outcome::Exited { status: 7 }), (7, None));
-        let (code, line) = outcome(&Outcome::Signaled {
-            signal: 11,
-            detail: "at 0x0".into(),
-        });
+        let (code, line) = outcome(&Outcome::Signaled { signal: 11, detail: "at 0x0".into() });
         assert_eq!(code, 139);
         assert_eq!(line.as_deref(), Some("program ended by SIGSEGV (at 0x0)"));
         let killed = Outcome::PolicyKilled { reason: "x".into() };

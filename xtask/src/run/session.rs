@@ -98,8 +98,9 @@ impl Session {
     /// Opens the outputs.
     pub(crate) fn new(options: &RunOptions, directory: &Path) -> Result<Self> {
         let trace = match &options.trace {
-            Some(path) if path.as_os_str() != "-" => File::create(path)
-                .with_context(|| format!("cannot write the trace {}", path.display()))?,
+            Some(path) if path.as_os_str() != "-" => {
+                File::create(path).with_context(|| format!("cannot write the trace {}", path.display()))?
+            }
             _ => duplicate(io::stderr().as_fd())?,
         };
         let streams = Streams {
@@ -139,11 +140,7 @@ impl Session {
         let mut boot = None;
         let end = wait_for_end(&inbox, start, self.timeout, &mut boot, &mut machine);
         drop(machine);
-        Ok(Ended {
-            end: end?,
-            wall: start.elapsed(),
-            boot,
-        })
+        Ok(Ended { end: end?, wall: start.elapsed(), boot })
     }
 }
 
@@ -201,16 +198,11 @@ fn wait_for_end(
                 return Ok(end);
             }
             Ok(Event::Gone) => {
-                return Ok(End::Lost {
-                    status: machine.finish()?,
-                    root_was_up: boot.is_some(),
-                });
+                return Ok(End::Lost { status: machine.finish()?, root_was_up: boot.is_some() });
             }
             Ok(Event::Signal(signal)) => return Ok(End::Interrupted(signal)),
             Err(RecvTimeoutError::Timeout) => {
-                return Ok(End::Hung {
-                    root_was_up: boot.is_some(),
-                });
+                return Ok(End::Hung { root_was_up: boot.is_some() });
             }
             Err(RecvTimeoutError::Disconnected) => bail!("all threads of the session ended"),
         }
@@ -223,24 +215,18 @@ fn wait_for_end(
 fn enlarge(pipe: &PipeReader) -> u32 {
     let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_SIZE);
     let size = rustix::pipe::fcntl_getpipe_size(pipe).unwrap_or(0);
-    u32::try_from(size / 2)
-        .unwrap_or(u32::MAX)
-        .saturating_sub(INITIAL_CREDIT)
+    u32::try_from(size / 2).unwrap_or(u32::MAX).saturating_sub(INITIAL_CREDIT)
 }
 
 /// A second handle of one of our streams, without the buffering of the standard library's own.
 fn duplicate(stream: BorrowedFd<'_>) -> Result<File> {
-    Ok(File::from(
-        stream
-            .try_clone_to_owned()
-            .context("cannot duplicate a stream")?,
-    ))
+    Ok(File::from(stream.try_clone_to_owned().context("cannot duplicate a stream")?))
 }
 
 /// Turns signals into events.
 fn watch_signals(events: Sender<Event>) -> Result<()> {
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])
-        .context("cannot watch for signals")?;
+    let mut signals =
+        signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot watch for signals")?;
     thread::spawn(move || {
         for signal in &mut signals {
             if events.send(Event::Signal(signal)).is_err() {
@@ -258,8 +244,7 @@ struct ToRoot(Arc<Mutex<ChildStdin>>);
 impl ToRoot {
     /// Sends one frame, in one write if the pipe has room.
     fn send(&self, kind: u32, payload: &[u8]) -> io::Result<()> {
-        let header = FrameHeader::new(kind, payload.len())
-            .map_err(|_| io::Error::from(ErrorKind::InvalidInput))?;
+        let header = FrameHeader::new(kind, payload.len()).map_err(|_| io::Error::from(ErrorKind::InvalidInput))?;
         let frame = [header.as_bytes(), payload].concat();
         let mut pipe = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         pipe.write_all(&frame)
@@ -267,13 +252,7 @@ impl ToRoot {
 }
 
 /// Reads the root's frames in a thread until the end.
-fn spawn_reader(
-    output: PipeReader,
-    input: ChildStdin,
-    credit: u32,
-    streams: Streams,
-    events: Sender<Event>,
-) {
+fn spawn_reader(output: PipeReader, input: ChildStdin, credit: u32, streams: Streams, events: Sender<Event>) {
     let root = ToRoot(Arc::new(Mutex::new(input)));
     let mut reader = Reader {
         stdout: streams.stdout,
@@ -318,10 +297,7 @@ impl Reader {
             if !read_whole(&mut from, header.as_mut_bytes())? {
                 return Ok(None);
             }
-            let len = header
-                .payload_len()
-                .ok()
-                .and_then(|len| payload.get_mut(..len));
+            let len = header.payload_len().ok().and_then(|len| payload.get_mut(..len));
             let Some(payload) = len else {
                 bail!("a frame of {} bytes", header.len);
             };
@@ -329,9 +305,7 @@ impl Reader {
                 return Ok(None);
             }
             self.unreturned = self.unreturned.saturating_add(header.len);
-            self.unreturned = self
-                .unreturned
-                .saturating_add(u32::try_from(size_of::<FrameHeader>())?);
+            self.unreturned = self.unreturned.saturating_add(u32::try_from(size_of::<FrameHeader>())?);
             if let Some(end) = self.frame(header.kind, payload)? {
                 return Ok(Some(end));
             }
@@ -373,9 +347,7 @@ impl Reader {
     /// Gives back credit once it is worth a frame. A root that is gone needs none.
     fn return_credit(&mut self) {
         if self.unreturned >= CREDIT_STEP {
-            let _ = self
-                .root
-                .send(kind::OUTPUT_CREDIT, &self.unreturned.to_le_bytes());
+            let _ = self.root.send(kind::OUTPUT_CREDIT, &self.unreturned.to_le_bytes());
             self.unreturned = 0;
         }
     }
@@ -431,10 +403,7 @@ mod tests {
     }
 
     fn exit_frame(status: u8) -> Vec<u8> {
-        let report = ExitReport {
-            outcome: Outcome::Exited { status },
-            stats: RunStats::default(),
-        };
+        let report = ExitReport { outcome: Outcome::Exited { status }, stats: RunStats::default() };
         frame(kind::EXIT, &report.encode().unwrap())
     }
 
@@ -459,11 +428,7 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", script, "sh"]).arg(at("frames"));
         let ended = session.run(command).unwrap();
-        (
-            ended,
-            fs::read(at("out")).unwrap(),
-            fs::read(at("err")).unwrap(),
-        )
+        (ended, fs::read(at("out")).unwrap(), fs::read(at("err")).unwrap())
     }
 
     #[test]
@@ -477,18 +442,9 @@ mod tests {
         ]
         .concat();
         let (ended, out, err) = with_script("cat $1", &frames, b"");
-        assert!(matches!(
-            ended.end,
-            End::Reported(ExitReport {
-                outcome: Outcome::Exited { status: 3 },
-                ..
-            })
-        ));
+        assert!(matches!(ended.end, End::Reported(ExitReport { outcome: Outcome::Exited { status: 3 }, .. })));
         assert!(ended.boot.is_some());
-        assert_eq!(
-            (out.as_slice(), err.as_slice()),
-            (b"out".as_slice(), b"err\ncordon: careful\n".as_slice())
-        );
+        assert_eq!((out.as_slice(), err.as_slice()), (b"out".as_slice(), b"err\ncordon: careful\n".as_slice()));
     }
 
     #[test]
@@ -506,16 +462,9 @@ mod tests {
         let end = |script: &str, frames: &[u8]| with_script(script, frames, b"").0.end;
         assert!(matches!(end("cat $1", &frame(99, b"")), End::Protocol(_)));
         assert!(matches!(end("cat $1", &[0xff; 8]), End::Protocol(_)));
-        assert!(matches!(
-            end("cat $1", &frame(kind::EXIT, b"")),
-            End::Protocol(_)
-        ));
+        assert!(matches!(end("cat $1", &frame(kind::EXIT, b"")), End::Protocol(_)));
         let lost = end("exit 37", b"");
-        let End::Lost {
-            status,
-            root_was_up: false,
-        } = lost
-        else {
+        let End::Lost { status, root_was_up: false } = lost else {
             panic!("{lost:?}");
         };
         assert_eq!(status.code(), Some(37));

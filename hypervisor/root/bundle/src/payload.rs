@@ -189,7 +189,7 @@ mod tests {
         let mut bytes = whole();
         bytes[8..12].copy_from_slice(&65_u32.to_le_bytes());
         assert_eq!(Payload::parse(&bytes).err(), Some(PayloadError::BadTable));
-        for (offset, len) in [(1, 1), (u64::MAX & !4095, 4096), (4096, u64::MAX), (1 << 40, 0)] {
+        for (offset, len) in [(1, 1), (!4095, 4096), (4096, u64::MAX), (1 << 40, 0)] {
             let mut bytes = whole();
             bytes[24..32].copy_from_slice(&u64::to_le_bytes(offset));
             bytes[32..40].copy_from_slice(&u64::to_le_bytes(len));

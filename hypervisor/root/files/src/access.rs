@@ -22,11 +22,7 @@ impl Access {
     /// # Errors
     /// EINVAL if other bits are set.
     pub fn from_mask(mask: u32) -> Result<Self, Errno> {
-        if mask <= 7 {
-            Ok(Self(mask))
-        } else {
-            Err(Errno::EINVAL)
-        }
+        if mask <= 7 { Ok(Self(mask)) } else { Err(Errno::EINVAL) }
     }
 
     /// Both sets together.
@@ -42,19 +38,13 @@ impl Access {
 
 /// EACCES unless the mode bits give `ctx` all of `want`.
 pub(crate) fn check(ctx: &Context, meta: &Meta, want: Access) -> Result<(), Errno> {
-    if permitted(ctx, meta, want) {
-        Ok(())
-    } else {
-        Err(Errno::EACCES)
-    }
+    if permitted(ctx, meta, want) { Ok(()) } else { Err(Errno::EACCES) }
 }
 
 fn permitted(ctx: &Context, meta: &Meta, want: Access) -> bool {
     if ctx.uid == 0 {
         // As CAP_DAC_OVERRIDE has it: everything but executing what nobody may execute.
-        return meta.kind == Kind::Directory
-            || !want.contains(Access::EXECUTE)
-            || meta.mode & mode::ANY_EXECUTE != 0;
+        return meta.kind == Kind::Directory || !want.contains(Access::EXECUTE) || meta.mode & mode::ANY_EXECUTE != 0;
     }
     let shift = match () {
         () if ctx.uid == meta.uid => 6,
@@ -71,20 +61,12 @@ pub(crate) fn owns(ctx: &Context, meta: &Meta) -> bool {
 
 /// EPERM if `dir` is sticky and neither it nor the entry `target` belongs to `ctx`.
 pub(crate) fn check_sticky(ctx: &Context, dir: &Meta, target: &Meta) -> Result<(), Errno> {
-    if dir.mode & mode::STICKY == 0 || owns(ctx, dir) || ctx.uid == target.uid {
-        Ok(())
-    } else {
-        Err(Errno::EPERM)
-    }
+    if dir.mode & mode::STICKY == 0 || owns(ctx, dir) || ctx.uid == target.uid { Ok(()) } else { Err(Errno::EPERM) }
 }
 
 /// The mode without the bits that a change by somebody else takes away: set-user-id, and set-group-id where it
 /// means execution (Linux `setattr_should_drop_suidgid`).
 pub(crate) fn without_set_id(mode: u32) -> u32 {
     let mode = mode & !mode::SET_UID;
-    if mode & mode::GROUP_EXECUTE != 0 {
-        mode & !mode::SET_GID
-    } else {
-        mode
-    }
+    if mode & mode::GROUP_EXECUTE != 0 { mode & !mode::SET_GID } else { mode }
 }

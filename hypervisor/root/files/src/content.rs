@@ -32,11 +32,7 @@ pub(crate) struct Content<'t> {
 impl<'t> Content<'t> {
     /// A file with the bytes of a lower one.
     pub(crate) fn over(base: &'t [u8]) -> Self {
-        Self {
-            base,
-            pages: BTreeMap::new(),
-            size: base.len() as u64,
-        }
+        Self { base, pages: BTreeMap::new(), size: base.len() as u64 }
     }
 
     pub(crate) const fn size(&self) -> u64 {
@@ -78,10 +74,7 @@ impl<'t> Content<'t> {
             return page.get(within..in_page).unwrap_or(&[]);
         }
         if range.start < self.base.len() as u64 {
-            return self
-                .base
-                .get(to_usize(range.start)..to_usize(self.base_run_end(&range)))
-                .unwrap_or(&[]);
+            return self.base.get(to_usize(range.start)..to_usize(self.base_run_end(&range))).unwrap_or(&[]);
         }
         ZEROS.get(within..in_page).unwrap_or(&[])
     }
@@ -130,9 +123,7 @@ impl<'t> Content<'t> {
         let size = self.size;
         let page = self.page_mut(range.start / PAGE, usage)?;
         let within = to_usize(range.start % PAGE);
-        let target = page
-            .get_mut(within..within + to_usize(range.end - range.start))
-            .ok_or(Errno::EINVAL)?;
+        let target = page.get_mut(within..within + to_usize(range.end - range.start)).ok_or(Errno::EINVAL)?;
         let result = fill(target);
         if result.is_err() {
             // What was filled of it lies beyond the end of the file, perhaps: it must not show up when the file grows.
@@ -153,16 +144,10 @@ impl<'t> Content<'t> {
                     usage.refund_bytes(PAGE);
                     return Err(Errno::ENOSPC);
                 };
-                let below = self
-                    .base
-                    .get(to_usize(number.saturating_mul(PAGE))..)
-                    .unwrap_or(&[]);
+                let below = self.base.get(to_usize(number.saturating_mul(PAGE))..).unwrap_or(&[]);
                 match below.first_chunk() {
                     Some(below) => *page = *below,
-                    None => page
-                        .iter_mut()
-                        .zip(below)
-                        .for_each(|(to, from)| *to = *from),
+                    None => page.iter_mut().zip(below).for_each(|(to, from)| *to = *from),
                 }
                 Ok(entry.insert(page))
             }
@@ -178,9 +163,7 @@ impl<'t> Content<'t> {
             let dropped = self.pages.split_off(&size.div_ceil(PAGE));
             usage.refund_bytes(dropped.len() as u64 * PAGE);
             if let Some(page) = self.pages.get_mut(&(size / PAGE)) {
-                page.iter_mut()
-                    .skip(to_usize(size % PAGE))
-                    .for_each(|byte| *byte = 0);
+                page.iter_mut().skip(to_usize(size % PAGE)).for_each(|byte| *byte = 0);
             }
             self.base = self.base.get(..to_usize(size)).unwrap_or(self.base);
         }
@@ -190,20 +173,10 @@ impl<'t> Content<'t> {
 
     /// Makes sure that writing `len` bytes at `offset` cannot run out of space, and, unless `keep_size`, lets the file
     /// reach that far.
-    pub(crate) fn allocate(
-        &mut self,
-        offset: u64,
-        len: u64,
-        keep_size: bool,
-        usage: &mut Usage,
-    ) -> Result<(), Errno> {
-        let end = offset
-            .checked_add(len)
-            .filter(|end| *end <= MAX_SIZE)
-            .ok_or(Errno::EFBIG)?;
+    pub(crate) fn allocate(&mut self, offset: u64, len: u64, keep_size: bool, usage: &mut Usage) -> Result<(), Errno> {
+        let end = offset.checked_add(len).filter(|end| *end <= MAX_SIZE).ok_or(Errno::EFBIG)?;
         let numbers = offset / PAGE..end.div_ceil(PAGE);
-        let missing = (numbers.end - numbers.start)
-            .saturating_sub(self.pages.range(numbers.clone()).count() as u64);
+        let missing = (numbers.end - numbers.start).saturating_sub(self.pages.range(numbers.clone()).count() as u64);
         if missing > usage.bytes_free() / PAGE {
             return Err(Errno::ENOSPC);
         }
@@ -216,17 +189,23 @@ impl<'t> Content<'t> {
         Ok(())
     }
 
-    /// Turns a range into zeros, giving pages back where that is possible.
+    /// ENOSPC unless all pages with these numbers could be made.
+    fn check_space(&self, numbers: &Range<u64>, usage: &Usage) -> Result<(), Errno> {
+        let there = self.pages.range(numbers.clone()).count() as u64;
+        let missing = (numbers.end - numbers.start).saturating_sub(there);
+        if missing > usage.bytes_free() / PAGE { Err(Errno::ENOSPC) } else { Ok(()) }
+    }
+
+    /// Turns a range into zeros, giving pages back where that is possible. Lower bytes have to be covered by pages.
     pub(crate) fn punch(&mut self, offset: u64, len: u64, usage: &mut Usage) -> Result<(), Errno> {
         let range = offset..offset.saturating_add(len);
         let covered = offset / PAGE..range.end.div_ceil(PAGE);
-        for number in covered.start..covered.end.min(self.base_pages()) {
+        let over_base = covered.start.min(self.base_pages())..covered.end.min(self.base_pages());
+        self.check_space(&over_base, usage)?;
+        for number in over_base {
             self.zero_part(number, &range, usage)?;
         }
-        let beyond = self
-            .pages
-            .range(covered.start.max(self.base_pages())..)
-            .map(|(&number, _)| number);
+        let beyond = self.pages.range(covered.start.max(self.base_pages())..).map(|(&number, _)| number);
         let beyond: Vec<u64> = beyond.take_while(|number| *number < covered.end).collect();
         for number in beyond {
             if range.start <= number * PAGE && (number + 1).saturating_mul(PAGE) <= range.end {
@@ -240,12 +219,7 @@ impl<'t> Content<'t> {
     }
 
     /// Zeroes what `range` covers of one page.
-    fn zero_part(
-        &mut self,
-        number: u64,
-        range: &Range<u64>,
-        usage: &mut Usage,
-    ) -> Result<(), Errno> {
+    fn zero_part(&mut self, number: u64, range: &Range<u64>, usage: &mut Usage) -> Result<(), Errno> {
         let start = number.saturating_mul(PAGE);
         let from = to_usize(range.start.saturating_sub(start)).min(PAGE_SIZE);
         let to = to_usize(range.end.saturating_sub(start)).min(PAGE_SIZE);
@@ -261,17 +235,9 @@ impl<'t> Content<'t> {
         if offset < (self.base.len() as u64).min(self.size) {
             return Ok(offset);
         }
-        let page = self
-            .pages
-            .range(offset / PAGE..)
-            .next()
-            .ok_or(Errno::ENXIO)?;
+        let page = self.pages.range(offset / PAGE..).next().ok_or(Errno::ENXIO)?;
         let at = offset.max(page.0.saturating_mul(PAGE));
-        if at < self.size {
-            Ok(at)
-        } else {
-            Err(Errno::ENXIO)
-        }
+        if at < self.size { Ok(at) } else { Err(Errno::ENXIO) }
     }
 
     /// The first byte at or after `offset` that is not stored; the end of the file counts as one.

@@ -70,10 +70,7 @@ errnos! {
 impl Errno {
     const fn from_linux(number: u32) -> Self {
         assert!(number < 4096, "Linux keeps error numbers below 4096");
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "asserted above, at compile time"
-        )]
+        #[expect(clippy::cast_possible_truncation, reason = "asserted above, at compile time")]
         Self(number as u16)
     }
 

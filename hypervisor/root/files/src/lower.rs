@@ -68,12 +68,7 @@ impl<'t> Lower<'t> {
         let sorted = sort(&entries);
         check_duplicates(&entries, &sorted)?;
         let children = group(&entries, &sorted);
-        Ok(Self {
-            entries,
-            data,
-            sorted,
-            children,
-        })
+        Ok(Self { entries, data, sorted, children })
     }
 
     /// Number of entries.
@@ -103,17 +98,14 @@ impl<'t> Lower<'t> {
 
     /// The directory that holds an entry.
     pub(crate) fn parent(&self, index: Index) -> Ino {
-        self.entry(index)
-            .map_or(Ino::ROOT, |entry| Self::ino(entry.parent as usize))
+        self.entry(index).map_or(Ino::ROOT, |entry| Self::ino(entry.parent as usize))
     }
 
     /// What an entry holds.
     pub(crate) fn body(&self, index: Index) -> Option<LowerBody<'_, 't>> {
         Some(match &self.entry(index)?.node {
             TreeNode::Directory => LowerBody::Directory,
-            TreeNode::File { offset, len } => {
-                LowerBody::File(file_bytes(self.data, *offset, *len).unwrap_or(&[]))
-            }
+            TreeNode::File { offset, len } => LowerBody::File(file_bytes(self.data, *offset, *len).unwrap_or(&[])),
             TreeNode::Symlink { target } => LowerBody::Symlink(target),
         })
     }
@@ -121,15 +113,9 @@ impl<'t> Lower<'t> {
     /// Attributes of an entry, as long as the upper layer has none of its own.
     pub(crate) fn meta(&self, index: Index, deleted: bool) -> Option<Meta> {
         let entry = self.entry(index)?;
-        let time = Timestamp {
-            seconds: entry.mtime,
-            nanoseconds: 0,
-        };
+        let time = Timestamp { seconds: entry.mtime, nanoseconds: 0 };
         let (kind, links) = match entry.node {
-            TreeNode::Directory => (
-                Kind::Directory,
-                self.subdirectories(index).saturating_add(2),
-            ),
+            TreeNode::Directory => (Kind::Directory, self.subdirectories(index).saturating_add(2)),
             TreeNode::File { .. } => (Kind::File, 1),
             TreeNode::Symlink { .. } => (Kind::Symlink, 1),
         };
@@ -150,24 +136,18 @@ impl<'t> Lower<'t> {
         let Some(Children { range, .. }) = self.children.get(directory) else {
             return &[];
         };
-        self.sorted
-            .get(range.start as usize..range.end as usize)
-            .unwrap_or(&[])
+        self.sorted.get(range.start as usize..range.end as usize).unwrap_or(&[])
     }
 
     /// The child with this name.
     pub(crate) fn child(&self, directory: Index, name: &[u8]) -> Option<Index> {
         let children = self.children(directory);
-        let position = children
-            .binary_search_by(|&child| self.name(child as usize).cmp(name))
-            .ok()?;
+        let position = children.binary_search_by(|&child| self.name(child as usize).cmp(name)).ok()?;
         children.get(position).map(|&child| child as usize)
     }
 
     fn subdirectories(&self, directory: Index) -> u32 {
-        self.children
-            .get(directory)
-            .map_or(0, |children| children.directories)
+        self.children.get(directory).map_or(0, |children| children.directories)
     }
 }
 
@@ -180,10 +160,7 @@ fn check_entries(entries: &[TreeEntry], data: &[u8]) -> Result<(), InvalidTree> 
         return refuse(0, "there is no root");
     };
     if root.node != TreeNode::Directory || root.parent != 0 || !root.name.is_empty() {
-        return refuse(
-            0,
-            "the root must be a directory without name and its own parent",
-        );
+        return refuse(0, "the root must be a directory without name and its own parent");
     }
     for (index, entry) in entries.iter().enumerate() {
         if let Err(reason) = check_entry(index, entry, entries, data) {
@@ -193,32 +170,23 @@ fn check_entries(entries: &[TreeEntry], data: &[u8]) -> Result<(), InvalidTree> 
     Ok(())
 }
 
-fn check_entry(
-    index: Index,
-    entry: &TreeEntry,
-    entries: &[TreeEntry],
-    data: &[u8],
-) -> Result<(), &'static str> {
+fn check_entry(index: Index, entry: &TreeEntry, entries: &[TreeEntry], data: &[u8]) -> Result<(), &'static str> {
     if entry.mode & !mode::PERMISSIONS != 0 {
         return Err("the mode has bits beyond 07777");
     }
     if index > 0 {
         Name::new(&entry.name).map_err(|_| "the name cannot be one")?;
-        let parent = entries
-            .get(entry.parent as usize)
-            .filter(|_| (entry.parent as usize) < index);
+        let parent = entries.get(entry.parent as usize).filter(|_| (entry.parent as usize) < index);
         if parent.is_none_or(|parent| parent.node != TreeNode::Directory) {
             return Err("the parent is not a directory before it");
         }
     }
     match &entry.node {
         TreeNode::Directory => Ok(()),
-        TreeNode::File { offset, len } => file_bytes(data, *offset, *len)
-            .map(drop)
-            .ok_or("the file lies outside of the data"),
-        TreeNode::Symlink { target } => {
-            check_target(target).map_err(|_: Errno| "the link's target cannot be one")
+        TreeNode::File { offset, len } => {
+            file_bytes(data, *offset, *len).map(drop).ok_or("the file lies outside of the data")
         }
+        TreeNode::Symlink { target } => check_target(target).map_err(|_: Errno| "the link's target cannot be one"),
     }
 }
 
@@ -229,30 +197,17 @@ fn file_bytes(data: &[u8], offset: u64, len: u64) -> Option<&[u8]> {
 
 /// Every entry but the root, by parent and name.
 fn sort(entries: &[TreeEntry]) -> Vec<u32> {
-    let key = |index: &u32| {
-        entries
-            .get(*index as usize)
-            .map(|entry| (entry.parent, entry.name.as_slice()))
-    };
+    let key = |index: &u32| entries.get(*index as usize).map(|entry| (entry.parent, entry.name.as_slice()));
     let mut sorted: Vec<u32> = (1..).take(entries.len().saturating_sub(1)).collect();
     sorted.sort_unstable_by(|a, b| key(a).cmp(&key(b)));
     sorted
 }
 
 fn check_duplicates(entries: &[TreeEntry], sorted: &[u32]) -> Result<(), InvalidTree> {
-    let place = |index: u32| {
-        entries
-            .get(index as usize)
-            .map(|entry| (entry.parent, &entry.name))
-    };
-    let twice = sorted
-        .windows(2)
-        .find(|pair| matches!(pair, [a, b] if place(*a) == place(*b)));
+    let place = |index: u32| entries.get(index as usize).map(|entry| (entry.parent, &entry.name));
+    let twice = sorted.windows(2).find(|pair| matches!(pair, [a, b] if place(*a) == place(*b)));
     match twice {
-        Some(&[_, second]) => Err(InvalidTree {
-            entry: second as usize,
-            reason: "the name is there twice",
-        }),
+        Some(&[_, second]) => Err(InvalidTree { entry: second as usize, reason: "the name is there twice" }),
         _ => Ok(()),
     }
 }

@@ -99,14 +99,7 @@ struct Slot {
 
 impl Directory {
     pub(crate) fn new(parent: Ino, name: &[u8], lower: Option<Index>) -> Self {
-        Self {
-            parent,
-            name: name.into(),
-            lower,
-            slots: BTreeMap::new(),
-            order: BTreeMap::new(),
-            next: 0,
-        }
+        Self { parent, name: name.into(), lower, slots: BTreeMap::new(), order: BTreeMap::new(), next: 0 }
     }
 
     pub(crate) fn get(&self, name: &[u8]) -> Option<Ino> {

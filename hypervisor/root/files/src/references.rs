@@ -21,10 +21,7 @@ pub(crate) struct References {
 
 impl References {
     pub(crate) const fn new(limit: usize) -> Self {
-        Self {
-            map: BTreeMap::new(),
-            limit,
-        }
+        Self { map: BTreeMap::new(), limit }
     }
 
     pub(crate) fn room(&self) -> bool {
@@ -40,19 +37,14 @@ impl References {
             }
             Entry::Vacant(_) if !room => return Err(Errno::ENFILE),
             Entry::Vacant(entry) => {
-                entry.insert(Reference {
-                    lookups: 1,
-                    opens: 0,
-                });
+                entry.insert(Reference { lookups: 1, opens: 0 });
             }
         }
         Ok(())
     }
 
     pub(crate) fn forget(&mut self, ino: Ino, lookups: u64) {
-        self.change(ino, |reference| {
-            reference.lookups = reference.lookups.saturating_sub(lookups)
-        });
+        self.change(ino, |reference| reference.lookups = reference.lookups.saturating_sub(lookups));
     }
 
     pub(crate) fn add_open(&mut self, ino: Ino) {
@@ -61,15 +53,11 @@ impl References {
     }
 
     pub(crate) fn close(&mut self, ino: Ino) {
-        self.change(ino, |reference| {
-            reference.opens = reference.opens.saturating_sub(1)
-        });
+        self.change(ino, |reference| reference.opens = reference.opens.saturating_sub(1));
     }
 
     pub(crate) fn looked_up(&self, ino: Ino) -> bool {
-        self.map
-            .get(&ino)
-            .is_some_and(|reference| reference.lookups > 0)
+        self.map.get(&ino).is_some_and(|reference| reference.lookups > 0)
     }
 
     pub(crate) fn in_use(&self, ino: Ino) -> bool {

@@ -103,9 +103,7 @@ impl<'t> Stack<'t> {
             return Ok(node.meta);
         }
         let index = self.lower.index(ino).ok_or(Errno::ESTALE)?;
-        self.lower
-            .meta(index, self.whiteouts.contains(index))
-            .ok_or(Errno::ESTALE)
+        self.lower.meta(index, self.whiteouts.contains(index)).ok_or(Errno::ESTALE)
     }
 
     /// The attributes of a directory that `ctx` may use in the ways of `want`: ENOTDIR, EACCES.
@@ -131,10 +129,7 @@ impl<'t> Stack<'t> {
     /// What the two layers have of a directory.
     fn halves(&self, dir: Ino) -> (Option<&Directory>, Option<Index>) {
         match self.nodes.get(&dir) {
-            Some(Node {
-                body: Body::Directory(directory),
-                ..
-            }) => (Some(directory), directory.lower),
+            Some(Node { body: Body::Directory(directory), .. }) => (Some(directory), directory.lower),
             Some(_) => (None, None),
             None => (None, self.lower.index(dir)),
         }
@@ -143,15 +138,9 @@ impl<'t> Stack<'t> {
     /// The directory that holds a directory. The root holds itself.
     fn parent(&self, dir: Ino) -> Ino {
         match self.nodes.get(&dir) {
-            Some(Node {
-                body: Body::Directory(directory),
-                ..
-            }) => directory.parent,
+            Some(Node { body: Body::Directory(directory), .. }) => directory.parent,
             Some(_) => Ino::ROOT,
-            None => self
-                .lower
-                .index(dir)
-                .map_or(Ino::ROOT, |index| self.lower.parent(index)),
+            None => self.lower.index(dir).map_or(Ino::ROOT, |index| self.lower.parent(index)),
         }
     }
 
@@ -159,9 +148,7 @@ impl<'t> Stack<'t> {
         let (upper, lower) = self.halves(dir);
         let lower_children = lower.map_or(&[][..], |lower| self.lower.children(lower));
         upper.is_none_or(Directory::is_empty)
-            && lower_children
-                .iter()
-                .all(|&child| self.whiteouts.contains(child as usize))
+            && lower_children.iter().all(|&child| self.whiteouts.contains(child as usize))
     }
 
     /// The upper node of an inode, copied up if need be: ENOSPC when that would be beyond the limits.
@@ -194,11 +181,9 @@ impl<'t> Stack<'t> {
         let index = self.lower.index(ino).ok_or(Errno::ESTALE)?;
         let meta = self.meta(ino)?;
         let body = match self.lower.body(index).ok_or(Errno::ESTALE)? {
-            LowerBody::Directory => Body::Directory(Directory::new(
-                self.lower.parent(index),
-                self.lower.name(index),
-                Some(index),
-            )),
+            LowerBody::Directory => {
+                Body::Directory(Directory::new(self.lower.parent(index), self.lower.name(index), Some(index)))
+            }
             LowerBody::File(bytes) => Body::File(Content::over(bytes)),
             LowerBody::Symlink(target) => Body::Symlink(Box::from(target)),
         };
@@ -208,10 +193,7 @@ impl<'t> Stack<'t> {
     /// A promoted directory. Whoever calls has promoted it.
     fn upper_directory(&mut self, dir: Ino) -> Option<(&mut Meta, &mut Directory)> {
         match self.nodes.get_mut(&dir) {
-            Some(Node {
-                meta,
-                body: Body::Directory(directory),
-            }) => Some((meta, directory)),
+            Some(Node { meta, body: Body::Directory(directory) }) => Some((meta, directory)),
             _ => None,
         }
     }
@@ -264,10 +246,7 @@ impl<'t> Stack<'t> {
 
     /// Forgets a deleted inode that nobody holds, and what it held.
     fn drop_if_unused(&mut self, ino: Ino) {
-        let deleted = self
-            .nodes
-            .get(&ino)
-            .is_some_and(|node| node.meta.nlink == 0);
+        let deleted = self.nodes.get(&ino).is_some_and(|node| node.meta.nlink == 0);
         if !deleted || self.references.in_use(ino) {
             return;
         }
@@ -293,9 +272,7 @@ impl Whiteouts {
     }
 
     fn contains(&self, index: Index) -> bool {
-        self.0
-            .get(index / 64)
-            .is_some_and(|word| word & (1 << (index % 64)) != 0)
+        self.0.get(index / 64).is_some_and(|word| word & (1 << (index % 64)) != 0)
     }
 
     fn insert(&mut self, index: Index) {

@@ -13,36 +13,18 @@ mod rights;
 mod tree;
 
 /// Ample limits.
-const LIMITS: Limits = Limits {
-    bytes: 16 << 20,
-    inodes: 4096,
-    references: 4096,
-};
+const LIMITS: Limits = Limits { bytes: 16 << 20, inodes: 4096, references: 4096 };
 /// The time of everything in the lower tree.
 const LOWER_TIME: i64 = 1000;
 
 /// User 0 at a second of the test's choosing.
 fn root(seconds: i64) -> Context {
-    Context {
-        uid: 0,
-        gid: 0,
-        now: Timestamp {
-            seconds,
-            nanoseconds: 0,
-        },
-    }
+    Context { uid: 0, gid: 0, now: Timestamp { seconds, nanoseconds: 0 } }
 }
 
 /// An ordinary user.
 fn user(id: u32) -> Context {
-    Context {
-        uid: id,
-        gid: id,
-        now: Timestamp {
-            seconds: 5000,
-            nanoseconds: 0,
-        },
-    }
+    Context { uid: id, gid: id, now: Timestamp { seconds: 5000, nanoseconds: 0 } }
 }
 
 /// A lower tree in the making.
@@ -58,11 +40,7 @@ impl Builder {
     }
 
     fn owned_by(uid: u32, gid: u32) -> Self {
-        let mut builder = Self {
-            index: TreeIndex::default(),
-            data: Vec::new(),
-            owner: (uid, gid),
-        };
+        let mut builder = Self { index: TreeIndex::default(), data: Vec::new(), owner: (uid, gid) };
         builder.add(0, "", 0o755, TreeNode::Directory);
         builder
     }
@@ -71,15 +49,7 @@ impl Builder {
     fn add(&mut self, parent: u32, name: &str, mode: u32, node: TreeNode) -> u32 {
         let (uid, gid) = self.owner;
         let name = name.as_bytes().to_vec();
-        self.index.entries.push(TreeEntry {
-            parent,
-            name,
-            mode,
-            uid,
-            gid,
-            mtime: LOWER_TIME,
-            node,
-        });
+        self.index.entries.push(TreeEntry { parent, name, mode, uid, gid, mtime: LOWER_TIME, node });
         u32::try_from(self.index.entries.len() - 1).unwrap()
     }
 
@@ -90,28 +60,12 @@ impl Builder {
     fn file(&mut self, parent: u32, name: &str, bytes: &[u8]) -> u32 {
         let offset = self.data.len() as u64;
         self.data.extend_from_slice(bytes);
-        self.data
-            .resize(self.data.len().next_multiple_of(4096), 0xee);
-        self.add(
-            parent,
-            name,
-            0o644,
-            TreeNode::File {
-                offset,
-                len: bytes.len() as u64,
-            },
-        )
+        self.data.resize(self.data.len().next_multiple_of(4096), 0xee);
+        self.add(parent, name, 0o644, TreeNode::File { offset, len: bytes.len() as u64 })
     }
 
     fn link(&mut self, parent: u32, name: &str, target: &str) -> u32 {
-        self.add(
-            parent,
-            name,
-            0o777,
-            TreeNode::Symlink {
-                target: target.as_bytes().to_vec(),
-            },
-        )
+        self.add(parent, name, 0o777, TreeNode::Symlink { target: target.as_bytes().to_vec() })
     }
 
     fn stack(&self) -> Stack<'_> {
@@ -142,9 +96,7 @@ fn sample() -> Builder {
 fn walk(stack: &Stack<'_>, ctx: &Context, path: &str) -> Result<Ino, Errno> {
     path.split('/')
         .filter(|name| !name.is_empty())
-        .try_fold(Ino::ROOT, |dir, name| {
-            stack.lookup(ctx, dir, name.as_bytes())
-        })
+        .try_fold(Ino::ROOT, |dir, name| stack.lookup(ctx, dir, name.as_bytes()))
 }
 
 fn at(stack: &Stack<'_>, path: &str) -> Ino {
@@ -168,13 +120,7 @@ fn contents(stack: &Stack<'_>, ino: Ino) -> Vec<u8> {
 }
 
 /// Writes bytes at an offset.
-fn write(
-    stack: &mut Stack<'_>,
-    ctx: &Context,
-    ino: Ino,
-    offset: u64,
-    bytes: &[u8],
-) -> Result<usize, Errno> {
+fn write(stack: &mut Stack<'_>, ctx: &Context, ino: Ino, offset: u64, bytes: &[u8]) -> Result<usize, Errno> {
     let mut rest = bytes;
     stack.write(ctx, ino, Some(offset), bytes.len(), |run| {
         let (now, later) = rest.split_at(run.len());

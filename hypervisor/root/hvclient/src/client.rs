@@ -97,6 +97,11 @@ impl<T: Transport> Client<T> {
         Self { transport, calls: 0 }
     }
 
+    /// The way that the calls take.
+    pub fn transport(&mut self) -> &mut T {
+        &mut self.transport
+    }
+
     /// Calls made so far, dispatches included.
     #[must_use]
     pub fn calls(&self) -> u64 {
@@ -254,8 +259,7 @@ impl<T: Transport> Client<T> {
         })
     }
 
-    /// HvCallMapGpaPages: `count` pages of the caller, contiguous from `source_page` on, appear in the partition from
-    /// `target_page` on.
+    /// HvCallMapGpaPages: the caller's pages `sources` appear in the partition from `target_page` on.
     ///
     /// # Errors
     /// [`PartialCall`]; the first `done` are mapped.
@@ -264,19 +268,14 @@ impl<T: Transport> Client<T> {
         target_partition_id: PartitionId,
         target_page: u64,
         map_flags: MapGpaFlags,
-        source_page: u64,
-        count: u64,
+        sources: &[u64],
     ) -> Result<(), PartialCall> {
         let limit = (PAGE - size_of::<MapGpaPagesHeader>()) / 8;
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
-        self.in_chunks(CallCode::MAP_GPA_PAGES, count, limit, |input, first, count| {
+        self.in_chunks(CallCode::MAP_GPA_PAGES, sources.len(), limit, |input, first, count| {
             let target_gpa_base = target_page + offset(first);
             let header = MapGpaPagesHeader { target_partition_id, target_gpa_base, map_flags, padding: 0 };
-            fill(input, header.as_bytes(), &[]);
-            let room = input.get_mut(size_of::<MapGpaPagesHeader>()..).unwrap_or_default();
-            for (slot, page) in room.chunks_exact_mut(8).take(count).zip(source_page + offset(first)..) {
-                slot.copy_from_slice(&page.to_le_bytes());
-            }
+            let list = sources.get(first..first + count).unwrap_or_default();
+            fill(input, header.as_bytes(), list.as_bytes());
         })
     }
 
@@ -595,7 +594,8 @@ mod tests {
             assert!(starts.len() <= 4);
             HypercallOutput::new(HvStatus::SUCCESS, (control.rep_start() + 3).min(10))
         });
-        client.map_gpa_pages(ID, 0x100, MapGpaFlags::READABLE, 500, 10).unwrap();
+        let sources: Vec<u64> = (500..510).collect();
+        client.map_gpa_pages(ID, 0x100, MapGpaFlags::READABLE, &sources).unwrap();
         assert_eq!(client.calls(), 4);
     }
 
@@ -622,7 +622,7 @@ mod tests {
                 _ => HypercallOutput::new(HvStatus::INSUFFICIENT_MEMORY, 2),
             }
         });
-        let error = client.map_gpa_pages(ID, 0, MapGpaFlags::READABLE, 0, 600).unwrap_err();
+        let error = client.map_gpa_pages(ID, 0, MapGpaFlags::READABLE, &[0; 600]).unwrap_err();
         assert_eq!(error.done, 509 + 2);
         assert_eq!(error.error, CallError { call: CallCode::MAP_GPA_PAGES, status: HvStatus::INSUFFICIENT_MEMORY });
     }

@@ -16,6 +16,8 @@ extern crate alloc;
 pub mod client;
 pub mod clock;
 pub mod discovery;
+#[cfg(any(test, feature = "double"))]
+pub mod double;
 pub mod machine;
 pub mod state_page;
 

@@ -1,9 +1,11 @@
 //! Interrupts: the local APIC in xAPIC mode, its timer as the root's tick, and no other source.
 //!
+//! The timer counts one shot at a time, and its interrupt starts the next.
+//!
 //! The root runs with interrupts off. It opens a window ([`take_pending`], [`idle`]) where it can take one, so
 //! a handler never meets code that is in the middle of something.
 use core::arch::asm;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Physical address of the APIC's registers after reset (AMD64 volume 2, 16.3.1).
 const BASE: usize = 0xfee0_0000;
@@ -17,7 +19,6 @@ const TIMER_DIVIDE: usize = 0x3e0;
 
 const SOFTWARE_ENABLE: u32 = 1 << 8;
 const MASKED: u32 = 1 << 16;
-const PERIODIC: u32 = 1 << 17;
 /// Divide by 16.
 const DIVIDE_BY_16: u32 = 0b0011;
 const DIVISOR: u64 = 16;
@@ -31,6 +32,8 @@ const PIC_DATA: [u16; 2] = [0x21, 0xa1];
 
 /// Ticks of the timer since [`start`].
 static TICKS: AtomicU64 = AtomicU64::new(0);
+/// What the timer counts in a tick.
+static TICK_COUNT: AtomicU32 = AtomicU32::new(0);
 
 fn write(register: usize, value: u32) {
     // SAFETY: the APIC's registers are at this address in every PC, identity-mapped, and this module is the only one that
@@ -48,9 +51,23 @@ pub(crate) fn start(timer_hz: u64, ticks_per_second: u64) {
     write(TASK_PRIORITY, 0);
     write(SPURIOUS_VECTOR, SOFTWARE_ENABLE | u32::from(SPURIOUS));
     write(TIMER_DIVIDE, DIVIDE_BY_16);
-    write(LVT_TIMER, PERIODIC | u32::from(TIMER));
-    let count = timer_hz / DIVISOR / ticks_per_second.max(1);
-    write(TIMER_INITIAL, u32::try_from(count).unwrap_or(u32::MAX).max(1));
+    write(LVT_TIMER, u32::from(TIMER));
+    let count = u32::try_from(timer_hz / DIVISOR / ticks_per_second.max(1)).unwrap_or(u32::MAX);
+    TICK_COUNT.store(count.max(1), Ordering::Relaxed);
+    arm(count.max(1));
+}
+
+/// Starts one shot of the timer.
+fn arm(count: u32) {
+    write(TIMER_INITIAL, count);
+}
+
+/// Makes the next tick come early: after `share` of `whole` of a tick. Ticks go on as before after that.
+pub(crate) fn hasten(share: u64, whole: u64) {
+    if share < whole {
+        let count = u64::from(TICK_COUNT.load(Ordering::Relaxed)) * share / whole.max(1);
+        arm(u32::try_from(count).unwrap_or(u32::MAX).max(1));
+    }
 }
 
 /// Stops the timer.
@@ -62,6 +79,7 @@ pub(crate) fn stop() {
 pub(crate) fn interrupt(vector: u64) {
     if vector == u64::from(TIMER) {
         TICKS.fetch_add(1, Ordering::Relaxed);
+        arm(TICK_COUNT.load(Ordering::Relaxed));
     }
     if vector != u64::from(SPURIOUS) {
         write(END_OF_INTERRUPT, 0);

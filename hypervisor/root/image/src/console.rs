@@ -11,8 +11,9 @@ use virtio_drivers::transport::pci::PciTransport;
 use virtio_drivers::transport::pci::bus::PciRoot;
 use virtio_drivers::{BufferDirection, Hal, PhysAddr};
 
+use crate::memory;
+use crate::pause::Pause;
 use crate::pci::{self, ConfigPorts};
-use crate::{apic, memory};
 
 /// Bytes of output that may wait before the program has to.
 const CONGESTED: usize = 64 << 10;
@@ -144,8 +145,9 @@ impl HostLink {
             let _ = self.outbox.push_message(kind::EXIT, &payload);
         }
         self.poll();
+        let mut pause = Pause::new();
         while self.outbox.queued() > 0 && !until() {
-            apic::idle();
+            pause.rest(u64::MAX);
             self.poll();
         }
     }

@@ -18,6 +18,7 @@ mod fault;
 mod heap;
 mod log;
 mod memory;
+mod pause;
 mod pci;
 mod random;
 mod run;

@@ -27,6 +27,10 @@ const MAPPED_WITH_1_GIB_PAGES: u64 = 512 << 30;
 /// Most regions of RAM that are looked at.
 const MAX_REGIONS: usize = 64;
 
+/// [`PAGE_SIZE`] for offsets.
+const PAGE_BYTES: usize = 4096;
+const _: () = assert!(PAGE_BYTES as u64 == PAGE_SIZE);
+
 static FRAMES: Mutex<Option<Frames>> = Mutex::new(None);
 /// Addresses of the boot module: the bundle's payload.
 static PAYLOAD: Once<Range<u64>> = Once::new();
@@ -210,9 +214,9 @@ impl Run {
 
     /// Address `offset` bytes into the run, for an access of `len` bytes.
     fn at(&self, offset: usize, len: usize) -> *mut u8 {
-        let size = self.pages as usize * PAGE_SIZE as usize;
+        let size = self.pages as usize * PAGE_BYTES;
         assert!(offset <= size && len <= size - offset, "an access beyond a run of pages");
-        ptr::with_exposed_provenance_mut(self.first.get() as usize * PAGE_SIZE as usize + offset)
+        ptr::with_exposed_provenance_mut(self.first.get() as usize * PAGE_BYTES + offset)
     }
 }
 
@@ -222,7 +226,7 @@ pub(crate) struct Pages;
 impl Pages {
     fn allocate(take: impl FnOnce(&mut Frames) -> Option<u64>, pages: u64) -> Option<Run> {
         let run = Run::new(with_frames(take)?, pages)?;
-        let len = run.pages as usize * PAGE_SIZE as usize;
+        let len = run.pages as usize * PAGE_BYTES;
         // SAFETY: the frames were just allocated; nothing else uses them.
         unsafe { run.at(0, len).write_bytes(0, len) };
         Some(run)

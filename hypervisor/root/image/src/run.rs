@@ -10,10 +10,12 @@ use proto::op::wait_events;
 use sandbox::create::SupervisorProtection;
 use sandbox::shim::Shim;
 use sandbox::{Failure, Sandbox, Setup, Step, World};
+use tlfs::time::REFERENCE_TICKS_PER_SECOND;
 
 use crate::console::HostLink;
 use crate::memory::Pages;
 use crate::random::Generator;
+use crate::pause::Pause;
 use crate::{apic, log};
 
 /// Inodes that a program can make, and refer to at a time.
@@ -50,7 +52,7 @@ pub(crate) fn run(machine: &mut Machine, payload: Payload<'static>) -> ExitRepor
     };
     let deadline = match timeout {
         0 => u64::MAX,
-        ms => sandbox.created().saturating_add(ms.saturating_mul(10_000)),
+        ms => sandbox.created().saturating_add(ms.saturating_mul(REFERENCE_TICKS_PER_SECOND / 1000)),
     };
     let outcome = Runner { machine, entropy: &mut entropy, deadline, ticks: apic::ticks() }.run_to_end(&mut sandbox);
     let mut world = World {
@@ -63,6 +65,7 @@ pub(crate) fn run(machine: &mut Machine, payload: Payload<'static>) -> ExitRepor
     let (stats, destroyed) = sandbox.destroy(&mut world);
     if let Err(failure) = destroyed {
         log::line(format_args!("taking the sandbox down: {}", failure.reason));
+        machine.link.log(format_args!("taking the sandbox down: {}", failure.reason));
     }
     ExitReport { outcome, stats }
 }
@@ -144,6 +147,7 @@ impl Runner<'_> {
         if apic::ticks() == self.ticks && !self.machine.link.congested() {
             return true;
         }
+        let mut pause = Pause::new();
         loop {
             self.ticks = apic::ticks();
             self.machine.link.poll();
@@ -153,12 +157,13 @@ impl Runner<'_> {
             if !self.machine.link.congested() {
                 return true;
             }
-            apic::idle();
+            pause.rest(u64::MAX);
         }
     }
 
     /// Until reference time `deadline` or one of `events`: the events that are there. `None`: the time is over.
     fn wait(&mut self, deadline: u64, events: u64) -> Option<u64> {
+        let mut pause = Pause::new();
         loop {
             self.machine.link.poll();
             let now = self.machine.clock.now();
@@ -174,7 +179,7 @@ impl Runner<'_> {
             }
             // What `input_ready` asks the host for has to go before the processor sleeps.
             self.machine.link.poll();
-            apic::idle();
+            pause.rest(deadline.min(self.deadline) - now);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Making a sandbox: plan its memory, create its partition, fill and map what it starts with, set its VP up.
 use alloc::format;
+use alloc::vec::Vec;
 use core::fmt;
+use core::ops::Range;
 
 use bundle::RunConfig;
 use files::Stack;
@@ -13,6 +15,7 @@ use proto::{BOOT_MAGIC, BootInfo, DOORBELL_PORT, GatePage, PROTO_VERSION, SERVIC
 use services::Services;
 use tlfs::addr::{Gpa, PAGE_SIZE};
 use tlfs::calls::MapGpaFlags;
+use tlfs::msr::ReferenceTscMsr;
 use tlfs::intercept::{HvInterceptAccessTypeMask, HvInterceptType};
 use tlfs::partition::{HvPartitionPropertyCode, PartitionCreationFlags, PrivilegeMask};
 use tlfs::register::{HvRegisterName, HvRegisterValue, HvX64SegmentAttributes, HvX64SegmentRegister};
@@ -173,6 +176,7 @@ impl<R: RootMemory> Builder<'_, '_, R> {
         self.install_intercepts(world)?;
         let child_epoch = child_epoch(world, self.partition, created);
         self.fill(params, child_epoch, world)?;
+        self.partition.deposit(world.client, world.memory)?;
         self.set_registers(world.client)?;
         let syscall_entry = self.setup.shim.syscall_entry();
         let realtime_base = realtime_at(&self.setup.run, 0);
@@ -191,29 +195,36 @@ impl<R: RootMemory> Builder<'_, '_, R> {
 
     /// Private pages, mapped.
     fn place<T: Transport>(&mut self, gpa: u64, count: u64, world: &mut World<'_, T, R>) -> Result<(), Failure> {
-        for page in 0..count {
-            let gpa = gpa + page * PAGE_SIZE;
-            let source = self.memory.place_private(gpa, world.memory)?;
-            self.partition.map(world.client, world.memory, gpa / PAGE_SIZE, DATA, source, 1)?;
-        }
-        Ok(())
+        let pages = (0..count).map(|page| self.memory.place_private(gpa + page * PAGE_SIZE, world.memory));
+        let sources = pages.collect::<Result<Vec<_>, _>>()?;
+        self.partition.map(world.client, world.memory, gpa / PAGE_SIZE, DATA, &sources)
     }
 
     /// The shim: code and constants shared from the boot bundle, data of its own.
     fn place_shim<T: Transport>(&mut self, world: &mut World<'_, T, R>) -> Result<(), Failure> {
         let shim = self.setup.shim;
-        for (part, flags) in [(shim.text(), CODE), (shim.rodata(), CONSTANTS)] {
-            for offset in part.step_by(4096) {
-                let gpa = SHIM_BASE_GPA + offset;
-                let bytes = shim.page(offset).ok_or(PlaceError::BadAddress)?;
-                let source = self.memory.place_shared(gpa, bytes, world.memory)?;
-                self.partition.map(world.client, world.memory, gpa / PAGE_SIZE, flags, source, 1)?;
-            }
-        }
+        self.place_shared(shim.text(), CODE, world)?;
+        self.place_shared(shim.rodata(), CONSTANTS, world)?;
         let data = shim.data();
         self.place(SHIM_BASE_GPA + data.start, (data.end - data.start) / PAGE_SIZE, world)?;
         self.memory.view(world.memory).write(Gpa(SHIM_BASE_GPA + data.start), shim.initial_data())?;
         Ok(())
+    }
+
+    /// Pages of the shim image itself, mapped.
+    fn place_shared<T: Transport>(
+        &mut self,
+        part: Range<u64>,
+        flags: MapGpaFlags,
+        world: &mut World<'_, T, R>,
+    ) -> Result<(), Failure> {
+        let target = (SHIM_BASE_GPA + part.start) / PAGE_SIZE;
+        let pages = part.step_by(4096).map(|offset| {
+            let bytes = self.setup.shim.page(offset).ok_or(PlaceError::BadAddress)?;
+            self.memory.place_shared(SHIM_BASE_GPA + offset, bytes, world.memory)
+        });
+        let sources = pages.collect::<Result<Vec<_>, _>>()?;
+        self.partition.map(world.client, world.memory, target, flags, &sources)
     }
 
     fn fill<T: Transport>(&mut self, params: &[u8], child_epoch: u64, world: &mut World<'_, T, R>) -> Result<(), Failure> {
@@ -297,6 +308,9 @@ impl<R: RootMemory> Builder<'_, '_, R> {
             (HvRegisterName::X64_RIP, value(shim.entry())),
             (HvRegisterName::X64_RSP, value(shim.boot_stack())),
             (HvRegisterName::X64_RDI, value(DIRECT_MAP_VA + layout::BOOT_INFO)),
+            // The shim switches its clock page on by itself. It is switched on here once, so that it is paid for: the shim
+            // could only be given a fault if the page were lacking.
+            (HvRegisterName::REFERENCE_TSC, value(ReferenceTscMsr(layout::TSC_PAGE).with_enabled(true).0)),
         ];
         client.set_registers(self.partition.id(), VP, &registers).map_err(|partial| {
             let name = usize::try_from(partial.done).ok().and_then(|done| registers.get(done)).map(|(name, _)| *name);

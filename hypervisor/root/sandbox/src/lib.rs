@@ -27,6 +27,8 @@ pub mod partition;
 pub mod run;
 pub mod shim;
 pub mod tables;
+#[cfg(test)]
+mod tests;
 
 use alloc::string::String;
 

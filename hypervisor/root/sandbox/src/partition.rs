@@ -82,7 +82,7 @@ impl Partition {
         Err(Failure::new("the hypervisor asks for more memory without end"))
     }
 
-    /// Maps `count` contiguous pages of the root from `source` on at `target` on (page numbers), paying.
+    /// Maps the root's pages `sources` from page `target` on, paying.
     ///
     /// # Errors
     /// [`Failure`].
@@ -92,14 +92,14 @@ impl Partition {
         memory: &mut R,
         target: u64,
         flags: MapGpaFlags,
-        source: u64,
-        count: u64,
+        sources: &[u64],
     ) -> Result<(), Failure> {
         let id = self.id;
-        let mut done = 0;
+        let (mut target, mut rest) = (target, sources);
         self.paying(client, memory, |client| {
-            client.map_gpa_pages(id, target + done, flags, source + done, count - done).map_err(|PartialCall { done: now, error }| {
-                done += now;
+            client.map_gpa_pages(id, target, flags, rest).map_err(|PartialCall { done, error }| {
+                target += done;
+                rest = usize::try_from(done).ok().and_then(|done| rest.get(done..)).unwrap_or_default();
                 error
             })
         })
@@ -114,7 +114,11 @@ impl Partition {
         client: &mut Client<T>,
         memory: &mut R,
     ) -> Result<(), Failure> {
-        client.finalize_partition(self.id)?;
+        match client.finalize_partition(self.id) {
+            // It was never initialized: there is nothing to finalize.
+            Err(e) if e.status == HvStatus::INVALID_PARTITION_STATE => {}
+            finalized => finalized?,
+        }
         let (mut back, mut strange) = (0, 0);
         client.withdraw(self.id, |page| if memory.take_back(page) { back += 1 } else { strange += 1 })?;
         self.deposited = self.deposited.saturating_sub(back);
@@ -125,7 +129,11 @@ impl Partition {
         Ok(())
     }
 
-    fn deposit<T: Transport, R: RootMemory>(&mut self, client: &mut Client<T>, memory: &mut R) -> Result<(), Failure> {
+    /// Deposits a few pages in advance, for what is paid for when the child itself acts.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn deposit<T: Transport, R: RootMemory>(&mut self, client: &mut Client<T>, memory: &mut R) -> Result<(), Failure> {
         let mut pages = [0; DEPOSIT_AT_ONCE];
         let mut count = 0;
         for slot in &mut pages {

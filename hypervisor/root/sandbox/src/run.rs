@@ -36,6 +36,10 @@ const CS: usize = 1;
 const SS: usize = 2;
 const SEGMENTS: usize = 6;
 
+/// Pages of a block.
+const BLOCK: usize = 16;
+const _: () = assert!(BLOCK as u64 == BLOCK_PAGES);
+
 /// Offset of a message's payload in the message page.
 const PAYLOAD: usize = size_of::<HvMessageHeader>();
 
@@ -78,7 +82,7 @@ pub(crate) struct Parts {
 pub struct Sandbox<'t, R: RootMemory> {
     parts: Parts,
     partition: Partition,
-    memory: ChildMemory<R>,
+    pub(crate) memory: ChildMemory<R>,
     gate: Gate,
     services: Services<'t>,
     /// Flags for the next dispatch.
@@ -86,6 +90,7 @@ pub struct Sandbox<'t, R: RootMemory> {
     /// Results of calls that were taken from the gate page.
     results_taken: u64,
     stats: RunStats,
+    dbg: u64,
 }
 
 impl<'t, R: RootMemory> Sandbox<'t, R> {
@@ -97,7 +102,7 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
         services: Services<'t>,
     ) -> Self {
         let flags = DispatchVpFlags::empty();
-        Self { parts, partition, memory, gate, services, flags, results_taken: 0, stats: RunStats::default() }
+        Self { parts, partition, memory, gate, services, flags, results_taken: 0, stats: RunStats::default(), dbg: 0 }
     }
 
     /// The root's reference time when the making of this sandbox began, in 100 ns.
@@ -162,7 +167,11 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
     }
 
     fn try_step<T: Transport>(&mut self, world: &mut World<'_, T, R>) -> Result<Step, Failure> {
+        let b = (world.now)();
+        if self.stats.dispatches > 1000 && self.stats.dispatches < 150000 { self.stats.program_bytes += b - self.dbg; self.stats.start_us += 1; }
         let end = world.client.dispatch(self.partition.id(), VP, self.flags)?;
+        self.dbg = (world.now)();
+        if self.stats.dispatches == 150000 { let t = alloc::format!("DBG root {} over {} all\n", self.stats.program_bytes, self.stats.start_us); world.console.trace(&t);} 
         self.stats.dispatches += 1;
         self.flags = DispatchVpFlags::empty();
         match end {
@@ -338,7 +347,8 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
     /// Maps the blocks of free memory that were backed since the last time.
     fn map_pending<T: Transport>(&mut self, world: &mut World<'_, T, R>) -> Result<(), Failure> {
         while let Some((target, source)) = self.memory.take_pending(world.memory) {
-            self.partition.map(world.client, world.memory, target, FREE, source, BLOCK_PAGES)?;
+            let sources: [u64; BLOCK] = core::array::from_fn(|page| source + page as u64);
+            self.partition.map(world.client, world.memory, target, FREE, &sources)?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@ use files::Errno;
 use guestmem::GuestMemory;
 use proto::op::{ConsoleIo, Count, WindowSize};
 
-use crate::request::{Buffers, Request};
+use crate::request::{Exchange, put};
 use crate::segments::Cursor;
 
 /// Bytes that are moved at a time.
@@ -40,18 +40,18 @@ pub trait Console {
 }
 
 pub(crate) fn write<M: GuestMemory>(
-    request: &Request,
+    exchange: &mut Exchange,
     memory: &M,
     console: &mut dyn Console,
-    buffers: &mut Buffers,
 ) -> Result<usize, Errno> {
-    let io: ConsoleIo = buffers.arguments().only()?;
+    let parts = exchange.parts();
+    let io: ConsoleIo = parts.arguments.only()?;
     let stream = match io.stream {
         1 => Stream::Output,
         2 => Stream::Error,
         _ => return Err(Errno::EINVAL),
     };
-    let mut cursor = Cursor::new(request.segments());
+    let mut cursor = Cursor::new(parts.segments);
     let mut piece = [0; PIECE];
     let mut bytes = 0u64;
     loop {
@@ -66,17 +66,17 @@ pub(crate) fn write<M: GuestMemory>(
         }
         bytes += part.len() as u64;
     }
-    buffers.put(&Count { bytes })
+    put(parts.body, &Count { bytes })
 }
 
 pub(crate) fn read<M: GuestMemory>(
-    request: &Request,
+    exchange: &mut Exchange,
     memory: &mut M,
     console: &mut dyn Console,
-    buffers: &mut Buffers,
 ) -> Result<usize, Errno> {
-    let io: ConsoleIo = buffers.arguments().only()?;
-    let mut cursor = Cursor::new(request.segments());
+    let parts = exchange.parts();
+    let io: ConsoleIo = parts.arguments.only()?;
+    let mut cursor = Cursor::new(parts.segments);
     if io.stream != 0 || cursor.remaining() == 0 {
         return Err(Errno::EINVAL);
     }
@@ -94,11 +94,11 @@ pub(crate) fn read<M: GuestMemory>(
             ConsoleRead::NothingYet | ConsoleRead::EndOfFile => break,
         }
     }
-    buffers.put(&Count { bytes })
+    put(parts.body, &Count { bytes })
 }
 
-pub(crate) fn window(console: &dyn Console, buffers: &mut Buffers) -> Result<usize, Errno> {
-    buffers.arguments().end()?;
+pub(crate) fn window(exchange: &mut Exchange, console: &dyn Console) -> Result<usize, Errno> {
+    exchange.arguments().end()?;
     let (rows, columns) = console.window().ok_or(Errno::ENOTTY)?;
-    buffers.put(&WindowSize { rows, columns, reserved: 0 })
+    exchange.put(&WindowSize { rows, columns, reserved: 0 })
 }

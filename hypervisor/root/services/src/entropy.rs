@@ -3,7 +3,7 @@ use files::Errno;
 use guestmem::GuestMemory;
 use proto::op::Count;
 
-use crate::request::{Buffers, Request};
+use crate::request::{Exchange, put};
 use crate::segments::Cursor;
 
 /// A source of random bytes that is fit for keys.
@@ -13,13 +13,13 @@ pub trait Entropy {
 }
 
 pub(crate) fn random<M: GuestMemory>(
-    request: &Request,
+    exchange: &mut Exchange,
     memory: &mut M,
     entropy: &mut dyn Entropy,
-    buffers: &mut Buffers,
 ) -> Result<usize, Errno> {
-    buffers.arguments().end()?;
-    let mut cursor = Cursor::new(request.segments());
+    let parts = exchange.parts();
+    parts.arguments.end()?;
+    let mut cursor = Cursor::new(parts.segments);
     let mut bytes = 0u64;
     let mut piece = [0; 256];
     loop {
@@ -31,5 +31,5 @@ pub(crate) fn random<M: GuestMemory>(
         cursor.write(memory, part)?;
         bytes += part.len() as u64;
     }
-    buffers.put(&Count { bytes })
+    put(parts.body, &Count { bytes })
 }

@@ -1,10 +1,11 @@
 //! The file service: FUSE requests on the sandbox's files. [`wire`] decodes and encodes, [`handles`] keeps what is open; the
 //! requests are in [`tree`] (names and attributes), [`io`] (open files) and [`dirs`] (reading directories).
 use files::{Context, Errno, Ino, Stack, Timestamp};
+use fuse_abi::linux::fuse_in_header;
 use guestmem::GuestMemory;
 
 use crate::authorise::{Authority, Object, Right};
-use crate::request::{Arguments, Buffers, Request};
+use crate::request::{Arguments, Exchange, Parts};
 
 mod dirs;
 mod handles;
@@ -42,26 +43,20 @@ impl<'t, A: Authority> FileService<'t, A> {
         &self.stack
     }
 
-    #[cfg(test)]
-    pub(crate) const fn authority_mut(&mut self) -> &mut A {
-        &mut self.authority
-    }
-
     /// Carries out one request; the length of the reply's body.
     pub(crate) fn serve<M: GuestMemory>(
         &mut self,
-        request: &Request,
+        exchange: &mut Exchange,
         memory: &mut M,
-        buffers: &mut Buffers,
         now: Timestamp,
     ) -> Result<usize, Errno> {
-        let (arguments, body) = buffers.split();
-        let ctx = Context { uid: request.uid(), gid: request.gid(), now };
-        let call = Call { ctx, node: Ino(request.nodeid()), arguments, body };
-        match request.opcode() {
+        let fuse_in_header { opcode, nodeid, uid, gid, .. } = *exchange.header();
+        let Parts { arguments, segments, body } = exchange.parts();
+        let call = Call { ctx: Context { uid, gid, now }, node: Ino(nodeid), arguments, body };
+        match opcode {
             // The most frequent first: open files, by handle.
-            opcode::READ => self.read(call, request.segments(), memory),
-            opcode::WRITE => self.write(call, request.segments(), memory),
+            opcode::READ => self.read(call, segments, memory),
+            opcode::WRITE => self.write(call, segments, memory),
             opcode::LSEEK => self.lseek(call),
             opcode::FALLOCATE => self.fallocate(&call),
             opcode::FLUSH => self.flush(&call),

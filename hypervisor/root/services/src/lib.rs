@@ -85,6 +85,7 @@ mod tests;
 use alloc::string::String;
 
 use files::{Errno, Stack, Timestamp};
+use fuse_abi::linux::fuse_in_header;
 use guestmem::GuestMemory;
 use proto::op;
 use tlfs::addr::Gpa;
@@ -95,7 +96,7 @@ pub use entropy::Entropy;
 pub use request::MAX_BODY;
 
 use fuse::FileService;
-use request::{Buffers, Request};
+use request::Exchange;
 
 /// Bounds of what a shim may hold, beside those of [`files::Limits`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,7 +162,7 @@ enum Outcome {
 #[derive(Debug)]
 pub struct Services<'t, A = AllowAll> {
     files: FileService<'t, A>,
-    buffers: Buffers,
+    exchange: Exchange,
     /// `unique` of the wait that is not answered yet.
     waiting: Option<u64>,
 }
@@ -178,7 +179,7 @@ impl<'t, A: Authority> Services<'t, A> {
     /// Services over these files, each request subject to `authority`.
     #[must_use]
     pub fn with_authority(stack: Stack<'t>, limits: Limits, authority: A) -> Self {
-        Self { files: FileService::new(stack, limits.handles, authority), buffers: Buffers::new(), waiting: None }
+        Self { files: FileService::new(stack, limits.handles, authority), exchange: Exchange::new(), waiting: None }
     }
 
     /// The files as they are.
@@ -196,18 +197,18 @@ impl<'t, A: Authority> Services<'t, A> {
         entropy: &mut dyn Entropy,
         now: Timestamp,
     ) -> Served {
-        let request = match Request::read(service_gpa, memory, &mut self.buffers) {
-            Ok(request) => request,
-            Err(reason) => return request::refuse(service_gpa, memory, reason),
-        };
+        if let Err(reason) = self.exchange.read(service_gpa, memory) {
+            return request::refuse(service_gpa, memory, reason);
+        }
+        let fuse_in_header { opcode, unique, .. } = *self.exchange.header();
         let mut lent = Lent { memory, console, entropy };
-        let result = match self.dispatch(&request, &mut lent, now) {
+        let result = match self.dispatch(&mut lent, now) {
             Ok(Outcome::Ended(served)) => return served,
             Ok(Outcome::Reply(body_len)) => Ok(body_len),
             Err(errno) => Err(errno),
         };
-        match request::reply(service_gpa, lent.memory, request.unique(), result, &mut self.buffers) {
-            Ok(()) if request.opcode() == op::STARTED => Served::Started,
+        match self.exchange.reply(service_gpa, lent.memory, unique, result) {
+            Ok(()) if opcode == op::STARTED => Served::Started,
             Ok(()) => Served::Replied,
             Err(reason) => Served::Malformed { reason: reason.into() },
         }
@@ -218,34 +219,29 @@ impl<'t, A: Authority> Services<'t, A> {
         let Some(unique) = self.waiting.take() else {
             return;
         };
-        let len = self.buffers.put(&woken);
+        let len = self.exchange.put(&woken);
         // The service pages were readable when the wait began; if the shim took them away, it never sees its answer.
-        let _ = request::reply(service_gpa, memory, unique, len, &mut self.buffers);
+        let _ = self.exchange.reply(service_gpa, memory, unique, len);
     }
 
-    fn dispatch<M: GuestMemory>(
-        &mut self,
-        request: &Request,
-        lent: &mut Lent<'_, M>,
-        now: Timestamp,
-    ) -> Result<Outcome, Errno> {
-        let buffers = &mut self.buffers;
+    fn dispatch<M: GuestMemory>(&mut self, lent: &mut Lent<'_, M>, now: Timestamp) -> Result<Outcome, Errno> {
+        let exchange = &mut self.exchange;
         let ended = |served| Ok(Outcome::Ended(served));
-        match request.opcode() {
-            op::CONSOLE_WRITE => console::write(request, lent.memory, lent.console, buffers),
-            op::CONSOLE_READ => console::read(request, lent.memory, lent.console, buffers),
-            op::WINDOW_SIZE => console::window(lent.console, buffers),
-            op::RANDOM => entropy::random(request, lent.memory, lent.entropy, buffers),
+        match exchange.header().opcode {
+            op::CONSOLE_WRITE => console::write(exchange, lent.memory, lent.console),
+            op::CONSOLE_READ => console::read(exchange, lent.memory, lent.console),
+            op::WINDOW_SIZE => console::window(exchange, lent.console),
+            op::RANDOM => entropy::random(exchange, lent.memory, lent.entropy),
             op::WAIT => {
-                let wait = process::wait(buffers)?;
-                self.waiting = Some(request.unique());
+                let wait = process::wait(exchange.arguments())?;
+                self.waiting = Some(exchange.header().unique);
                 return ended(Served::Wait(wait));
             }
             op::STARTED => Ok(0),
-            op::EXIT => return ended(Served::Exited(process::exit(buffers)?)),
-            op::NOT_STARTED => return ended(process::not_started(buffers)?),
-            op::SHIM_PANIC => return ended(process::shim_panic(buffers)),
-            _ => self.files.serve(request, lent.memory, buffers, now),
+            op::EXIT => return ended(Served::Exited(process::exit(exchange.arguments())?)),
+            op::NOT_STARTED => return ended(process::not_started(exchange.arguments())?),
+            op::SHIM_PANIC => return ended(process::shim_panic(exchange.arguments())),
+            _ => self.files.serve(exchange, lent.memory, now),
         }
         .map(Outcome::Reply)
     }

@@ -5,38 +5,37 @@ use files::Errno;
 use proto::op::{Exit, NotStarted, Wait, wait_events};
 
 use crate::Served;
-use crate::request::Buffers;
+use crate::request::Arguments;
 
 /// Longest text of a shim that is passed on, in bytes.
 const MAX_TEXT: usize = 1024;
 /// Highest signal number of Linux.
 const MAX_SIGNAL: u32 = 64;
 
-pub(crate) fn wait(buffers: &Buffers) -> Result<Wait, Errno> {
-    let wait: Wait = buffers.arguments().only()?;
+pub(crate) fn wait(arguments: Arguments<'_>) -> Result<Wait, Errno> {
+    let wait: Wait = arguments.only()?;
     if wait.events & !wait_events::CONSOLE_INPUT != 0 {
         return Err(Errno::EINVAL);
     }
     Ok(wait)
 }
 
-pub(crate) fn exit(buffers: &Buffers) -> Result<Exit, Errno> {
-    let exit: Exit = buffers.arguments().only()?;
+pub(crate) fn exit(arguments: Arguments<'_>) -> Result<Exit, Errno> {
+    let exit: Exit = arguments.only()?;
     if exit.status > 255 || exit.signal > MAX_SIGNAL {
         return Err(Errno::EINVAL);
     }
     Ok(exit)
 }
 
-pub(crate) fn not_started(buffers: &Buffers) -> Result<Served, Errno> {
-    let mut arguments = buffers.arguments();
+pub(crate) fn not_started(mut arguments: Arguments<'_>) -> Result<Served, Errno> {
     let NotStarted { code, errno } = arguments.take()?;
     let code = u8::try_from(code).ok().filter(|code| matches!(code, 126 | 127)).ok_or(Errno::EINVAL)?;
     Ok(Served::NotStarted { code, errno, reason: text(arguments.rest()) })
 }
 
-pub(crate) fn shim_panic(buffers: &Buffers) -> Served {
-    Served::ShimPanic { text: text(buffers.arguments().rest()) }
+pub(crate) fn shim_panic(arguments: Arguments<'_>) -> Served {
+    Served::ShimPanic { text: text(arguments.rest()) }
 }
 
 /// What a shim says, fit for a log: bounded, and without anything that a terminal would act on.

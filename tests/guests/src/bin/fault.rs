@@ -52,12 +52,7 @@ unsafe fn instruction(kind: &str) -> bool {
         "stgi" => one!("stgi"),
         "clgi" => one!("clgi"),
         "rdmsr" => one!("mov ecx, 0xc0000080", "rdmsr"),
-        "wrmsr" => one!(
-            "mov ecx, 0x40000000",
-            "xor eax, eax",
-            "xor edx, edx",
-            "wrmsr"
-        ),
+        "wrmsr" => one!("mov ecx, 0x40000000", "xor eax, eax", "xor edx, edx", "wrmsr"),
         "read-cr0" => one!("mov rax, cr0"),
         "write-cr0" => one!("xor eax, eax", "mov cr0, rax"),
         "read-cr3" => one!("mov rax, cr3"),

@@ -9,57 +9,24 @@ use tempfile::TempDir;
 pub(crate) fn cases() -> Vec<Case> {
     let mut all = vec![
         Case::new("a missing program", |bench| {
-            bench
-                .sandbox(["/no/such/program"])
-                .run()?
-                .exits(127)?
-                .says("no such file")?
-                .done()
+            bench.sandbox(["/no/such/program"]).run()?.exits(127)?.says("no such file")?.done()
         }),
         Case::new("an unknown command", |bench| {
-            bench
-                .sandbox(["no-such-command-here"])
-                .run()?
-                .exits(127)?
-                .says("command not found")?
-                .done()
+            bench.sandbox(["no-such-command-here"]).run()?.exits(127)?.says("command not found")?.done()
         }),
         Case::new("a program that is a directory", |bench| {
-            bench
-                .sandbox(["/usr"])
-                .run()?
-                .exits(126)?
-                .says("is a directory")?
-                .done()
+            bench.sandbox(["/usr"]).run()?.exits(126)?.says("is a directory")?.done()
         }),
         Case::new("a program that may not be executed", |bench| {
-            bench
-                .sandbox(["./fruit"])
-                .run()?
-                .exits(126)?
-                .says("permission denied")?
-                .done()
+            bench.sandbox(["./fruit"]).run()?.exits(126)?.says("permission denied")?.done()
         }),
-        Case::new("not an ELF file", |bench| {
-            refused(bench, b"this is no program at all\n".to_vec())
-        }),
+        Case::new("not an ELF file", |bench| refused(bench, b"this is no program at all\n".to_vec())),
         Case::new("an empty file", |bench| refused(bench, Vec::new())),
         Case::new("an endless loop and a time limit", |bench| {
-            bench
-                .guest("fault", &["loop"])
-                .options(["--timeout", "1"])
-                .run()?
-                .exits(124)?
-                .says("timed out")?
-                .done()
+            bench.guest("fault", &["loop"]).options(["--timeout", "1"]).run()?.exits(124)?.says("timed out")?.done()
         }),
         Case::new("waiting for input and a time limit", |bench| {
-            bench
-                .busybox(&["sleep", "30"])
-                .options(["--timeout", "1"])
-                .run()?
-                .exits(124)?
-                .done()
+            bench.busybox(&["sleep", "30"]).options(["--timeout", "1"]).run()?.exits(124)?.done()
         }),
         Case::new("a missing layer", |bench| {
             bench
@@ -71,13 +38,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 .done()
         }),
         Case::new("a bad environment variable", |bench| {
-            bench
-                .busybox(&["true"])
-                .options(["--env", "NOVALUE"])
-                .run()?
-                .exits(2)?
-                .says("NAME=VALUE")?
-                .done()
+            bench.busybox(&["true"]).options(["--env", "NOVALUE"]).run()?.exits(2)?.says("NAME=VALUE")?.done()
         }),
         Case::new("a bad memory size", |bench| {
             bench
@@ -106,59 +67,33 @@ pub(crate) fn cases() -> Vec<Case> {
         }));
     };
     // Offsets of ELF64: class 4, machine 18, program headers' offset 32, their count 56.
-    elf("an ELF file for another machine", |bytes| {
-        put(bytes, 18, &[0xb7, 0])
-    });
+    elf("an ELF file for another machine", |bytes| put(bytes, 18, &[0xb7, 0]));
     elf("a 32-bit ELF file", |bytes| put(bytes, 4, &[1]));
     elf("an ELF file of a few bytes", |bytes| bytes.truncate(20));
-    elf("an ELF file cut off in its header", |bytes| {
-        bytes.truncate(60)
-    });
-    elf("an ELF file without its program headers", |bytes| {
-        bytes.truncate(64)
-    });
-    elf("an ELF file with program headers far away", |bytes| {
-        put(bytes, 32, &[0xff; 8])
-    });
-    elf("an ELF file without segments", |bytes| {
-        put(bytes, 56, &[0, 0])
-    });
+    elf("an ELF file cut off in its header", |bytes| bytes.truncate(60));
+    elf("an ELF file without its program headers", |bytes| bytes.truncate(64));
+    elf("an ELF file with program headers far away", |bytes| put(bytes, 32, &[0xff; 8]));
+    elf("an ELF file without segments", |bytes| put(bytes, 56, &[0, 0]));
 
     all.push(Case::new("an ELF file cut off in its segments", |bench| {
         let mut bytes = fs::read(bench.fixture.guest("probe")).map_err(|e| e.to_string())?;
         bytes.truncate(bytes.len() / 8);
         let outcome = with_program(bench, &bytes)?.1;
-        outcome
-            .wants(
-                outcome.code == 126 || outcome.code > 128,
-                "a refusal or a signal",
-            )?
-            .done()
+        outcome.wants(outcome.code == 126 || outcome.code > 128, "a refusal or a signal")?.done()
     }));
     all.push(Case::new("a missing interpreter", missing_interpreter));
     all.push(Case::new("a missing library", missing_library));
     for (name, text, place) in [
         ("of another version", "version = 99\n", ":1:"),
-        (
-            "with an unknown key",
-            "version = 1\nrules = 3\n",
-            ":2:1: unknown key",
-        ),
-        (
-            "with an unknown call",
-            "version = 1\n[[rule]]\ncalls = [\"opne\"]\naction = \"allow\"\n",
-            ":3:",
-        ),
+        ("with an unknown key", "version = 1\nrules = 3\n", ":2:1: unknown key"),
+        ("with an unknown call", "version = 1\n[[rule]]\ncalls = [\"opne\"]\naction = \"allow\"\n", ":3:"),
         ("that is no TOML", "version = = 1\n", ":1:"),
     ] {
         all.push(Case::new(format!("a policy {name}"), move |bench| {
             let scratch = bench.fixture.scratch()?;
             let file = scratch.path().join("bad.toml");
             fs::write(&file, text).map_err(|e| e.to_string())?;
-            let outcome = bench
-                .busybox(&["true"])
-                .options(["--policy".as_ref(), file.as_os_str()])
-                .run()?;
+            let outcome = bench.busybox(&["true"]).options(["--policy".as_ref(), file.as_os_str()]).run()?;
             outcome.exits(2)?.says(&format!("bad.toml{place}"))?.done()
         }));
     }
@@ -197,17 +132,9 @@ fn refused(bench: &Bench<'_>, bytes: Vec<u8>) -> Verdict {
 /// A program whose interpreter is not there: what execve says to ENOENT.
 fn missing_interpreter(bench: &Bench<'_>) -> Verdict {
     let mut bytes = fs::read("/bin/cat").map_err(|e| e.to_string())?;
-    replace(
-        &mut bytes,
-        b"/lib64/ld-linux-x86-64.so.2",
-        b"/lib64/ld-missing-here.so.2",
-    )?;
+    replace(&mut bytes, b"/lib64/ld-linux-x86-64.so.2", b"/lib64/ld-missing-here.so.2")?;
     let (_scratch, outcome) = with_program(bench, &bytes)?;
-    outcome
-        .exits(127)?
-        .prints("")?
-        .says("ld-missing-here.so.2")?
-        .done()
+    outcome.exits(127)?.prints("")?.says("ld-missing-here.so.2")?.done()
 }
 
 /// A library that is not there: the dynamic linker says so itself.
@@ -215,19 +142,12 @@ fn missing_library(bench: &Bench<'_>) -> Verdict {
     let mut bytes = fs::read("/bin/cat").map_err(|e| e.to_string())?;
     replace(&mut bytes, b"libc.so.6\0", b"libX.so.6\0")?;
     let (_scratch, outcome) = with_program(bench, &bytes)?;
-    outcome
-        .exits(127)?
-        .says("libX.so.6")?
-        .complains("error while loading shared libraries: libX.so.6")?
-        .done()
+    outcome.exits(127)?.says("libX.so.6")?.complains("error while loading shared libraries: libX.so.6")?.done()
 }
 
 /// Replaces the first `from` by `to`, which is as long.
 fn replace(bytes: &mut [u8], from: &[u8], to: &[u8]) -> Verdict {
-    let at = bytes
-        .windows(from.len())
-        .position(|window| window == from)
-        .ok_or("the text to replace is not there")?;
+    let at = bytes.windows(from.len()).position(|window| window == from).ok_or("the text to replace is not there")?;
     put(bytes, at, to);
     Ok(())
 }

@@ -4,18 +4,11 @@ use crate::{Bench, Case, Outcome, Verdict};
 /// Tests of figures.
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        Case::new(
-            "two world switches for a call that the shim carries out alone",
-            two_switches,
-        ),
+        Case::new("two world switches for a call that the shim carries out alone", two_switches),
         Case::new("calls are counted", |bench| {
             let few = calls(bench, "10")?;
             let many = calls(bench, "110")?;
-            if many - few == 100 {
-                Ok(())
-            } else {
-                Err(format!("100 more calls were counted as {}", many - few))
-            }
+            if many - few == 100 { Ok(()) } else { Err(format!("100 more calls were counted as {}", many - few)) }
         }),
         Case::new("figures of a run", |bench| {
             bench
@@ -29,12 +22,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 .done()
         }),
         Case::new("a plain run says nothing of its own", |bench| {
-            bench
-                .busybox(&["true"])
-                .run()?
-                .exits(0)?
-                .says_nothing()?
-                .done()
+            bench.busybox(&["true"]).run()?.exits(0)?.says_nothing()?.done()
         }),
         Case::new("a trace of a run", |bench| {
             bench
@@ -49,9 +37,12 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
-/// Runs the getpid guest and gives its outcome.
+/// Runs the getpid guest and gives its outcome. Time is counted in instructions, so that few timer interrupts come in between.
 fn getpid(bench: &Bench<'_>, calls: &str) -> Result<Outcome, String> {
-    let outcome = bench.guest("getpid", &[calls]).options(["--stats"]).run()?;
+    let outcome = bench
+        .guest("getpid", &[calls])
+        .options(["--stats", "--qemu-arg", "-icount", "--qemu-arg", "shift=0,sleep=off"])
+        .run()?;
     outcome.exits(0)?;
     Ok(outcome)
 }
@@ -64,10 +55,7 @@ fn calls(bench: &Bench<'_>, calls: &str) -> Result<i64, String> {
 /// The exits of root and child, as the hypervisor counted them.
 fn exits(bench: &Bench<'_>, calls: &str) -> Result<(i64, i64), String> {
     let outcome = getpid(bench, calls)?;
-    Ok((
-        number_before(&outcome, " of the root")?,
-        number_before(&outcome, " of the child")?,
-    ))
+    Ok((number_before(&outcome, " of the root")?, number_before(&outcome, " of the child")?))
 }
 
 /// The number that stands before `words` in one of Cordon's lines.
@@ -76,17 +64,14 @@ fn number_before(outcome: &Outcome, words: &str) -> Result<i64, String> {
         .said
         .iter()
         .find_map(|line| {
-            let before = line
-                .split(words)
-                .next()
-                .filter(|part| part.len() < line.len())?;
+            let before = line.split(words).next().filter(|part| part.len() < line.len())?;
             before.rsplit([' ', ',']).next()?.parse().ok()
         })
         .ok_or_else(|| format!("no number before {words:?}; got {outcome}"))
 }
 
-/// 1000 calls more cost 1000 exits of the child and 1000 of the root more. An interrupt may end a dispatch in between: a handful
-/// is let pass.
+/// 1000 calls more cost 1000 exits of the child and 1000 of the root more. A timer interrupt may end a dispatch in
+/// between: a handful is let pass.
 fn two_switches(bench: &Bench<'_>) -> Verdict {
     const SLACK: i64 = 4;
     let (root_few, child_few) = exits(bench, "1000")?;
@@ -96,8 +81,6 @@ fn two_switches(bench: &Bench<'_>) -> Verdict {
     if good(root) && good(child) {
         Ok(())
     } else {
-        Err(format!(
-            "1000 more calls cost {child} exits of the child and {root} of the root"
-        ))
+        Err(format!("1000 more calls cost {child} exits of the child and {root} of the root"))
     }
 }

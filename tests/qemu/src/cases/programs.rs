@@ -1,13 +1,11 @@
 //! Real programs: their output and exit code must be those of plain Linux.
 use crate::Case;
 
-/// busybox (static), and coreutils (dynamic, PIE).
+/// busybox and coreutils (dynamic, PIE), and a program of our own.
 pub(crate) fn cases() -> Vec<Case> {
     let mut all = Vec::new();
     let mut busybox = |name: &str, arguments: &'static [&'static str]| {
-        all.push(Case::new(format!("busybox {name}"), move |bench| {
-            bench.busybox(arguments).same_as_here()
-        }));
+        all.push(Case::new(format!("busybox {name}"), move |bench| bench.busybox(arguments).same_as_here()));
     };
     busybox("true", &["true"]);
     busybox("false", &["false"]);
@@ -17,27 +15,11 @@ pub(crate) fn cases() -> Vec<Case> {
     busybox("cat of a large file", &["cat", "large"]);
     busybox("cat of a missing file", &["cat", "no-such-file"]);
     busybox("sha256sum", &["sha256sum", "/etc/os-release"]);
-    busybox(
-        "sha256sum of a large file",
-        &["sha256sum", "large", "fruit"],
-    );
+    busybox("sha256sum of a large file", &["sha256sum", "large", "fruit"]);
     busybox("sort", &["sort", "fruit"]);
     busybox("sort by number", &["sort", "-k2", "-n", "-r", "fruit"]);
-    busybox(
-        "awk",
-        &[
-            "awk",
-            "{ sum[$1] += $2 } END { for (k in sum) print k, sum[k] }",
-            "fruit",
-        ],
-    );
-    busybox(
-        "awk in floating point",
-        &[
-            "awk",
-            "BEGIN { printf \"%.6f %d\\n\", exp(1) * sqrt(2), 2 ^ 40 }",
-        ],
-    );
+    busybox("awk", &["awk", "{ sum[$1] += $2 } END { for (k in sum) print k, sum[k] }", "fruit"]);
+    busybox("awk in floating point", &["awk", "BEGIN { printf \"%.6f %d\\n\", exp(1) * sqrt(2), 2 ^ 40 }"]);
     busybox("grep", &["grep", "-n", "apple", "fruit"]);
     busybox("grep without a match", &["grep", "banana", "fruit"]);
     busybox("sed", &["sed", "s/a/A/g", "fruit"]);
@@ -50,40 +32,16 @@ pub(crate) fn cases() -> Vec<Case> {
     busybox("date of a given time", &["date", "-u", "-d", "@86400"]);
     busybox("pwd", &["pwd"]);
     busybox("id", &["id", "-u"]);
-    busybox(
-        "sh with built-ins",
-        &[
-            "sh",
-            "-c",
-            "x=5; while [ $x -gt 0 ]; do echo $x; x=$((x-1)); done; exit 7",
-        ],
-    );
-    busybox(
-        "sh with a function",
-        &[
-            "sh",
-            "-c",
-            "f() { echo \"$1-$2\"; return 3; }; f a b; echo $?",
-        ],
-    );
+    busybox("sh with built-ins", &["sh", "-c", "x=5; while [ $x -gt 0 ]; do echo $x; x=$((x-1)); done; exit 7"]);
+    busybox("sh with a function", &["sh", "-c", "f() { echo \"$1-$2\"; return 3; }; f a b; echo $?"]);
     busybox(
         "sh reading a file",
-        &[
-            "sh",
-            "-c",
-            "while read name count; do echo \"$count:$name\"; done < \"$0\"",
-            "fruit",
-        ],
+        &["sh", "-c", "while read name count; do echo \"$count:$name\"; done < \"$0\"", "fruit"],
     );
-    busybox(
-        "sh with a missing command",
-        &["sh", "-c", "no_such_command; echo $?"],
-    );
+    busybox("sh with a missing command", &["sh", "-c", "no_such_command; echo $?"]);
 
     let mut program = |name: &str, command: &'static [&'static str]| {
-        all.push(Case::new(name, move |bench| {
-            bench.sandbox(command).same_as_here()
-        }));
+        all.push(Case::new(name, move |bench| bench.sandbox(command).same_as_here()));
     };
     program("/bin/cat", &["/bin/cat", "fruit"]);
     program("/bin/cat of a missing file", &["/bin/cat", "no-such-file"]);
@@ -92,10 +50,7 @@ pub(crate) fn cases() -> Vec<Case> {
     program("/usr/bin/env", &["/usr/bin/env"]);
     program("/usr/bin/sha256sum", &["/usr/bin/sha256sum", "fruit"]);
     program("/usr/bin/sort", &["/usr/bin/sort", "fruit"]);
-    program(
-        "/usr/bin/printf",
-        &["/usr/bin/printf", "%s %05d %x\\n", "a", "42", "255"],
-    );
+    program("/usr/bin/printf", &["/usr/bin/printf", "%s %05d %x\\n", "a", "42", "255"]);
     program("/usr/bin/seq", &["/usr/bin/seq", "1", "1000"]);
 
     all.push(Case::new("environment and arguments", |bench| {

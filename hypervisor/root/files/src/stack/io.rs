@@ -41,8 +41,7 @@ impl<'t> Stack<'t> {
         let Some((meta, content)) = upper_file(&mut self.nodes, ino) else {
             return Err(Errno::ESTALE);
         };
-        let written =
-            content.write(offset.unwrap_or(content.size()), len, &mut self.usage, fill)?;
+        let written = content.write(offset.unwrap_or(content.size()), len, &mut self.usage, fill)?;
         if written > 0 {
             content_changed(ctx, meta);
         }
@@ -53,17 +52,8 @@ impl<'t> Stack<'t> {
     ///
     /// # Errors
     /// EOPNOTSUPP for other modes; EINVAL for an empty range; else as [`Stack::write`].
-    pub fn fallocate(
-        &mut self,
-        ctx: &Context,
-        ino: Ino,
-        offset: u64,
-        len: u64,
-        mode: u32,
-    ) -> Result<(), Errno> {
-        use linux_raw_sys::general::{
-            FALLOC_FL_KEEP_SIZE as KEEP_SIZE, FALLOC_FL_PUNCH_HOLE as PUNCH_HOLE,
-        };
+    pub fn fallocate(&mut self, ctx: &Context, ino: Ino, offset: u64, len: u64, mode: u32) -> Result<(), Errno> {
+        use linux_raw_sys::general::{FALLOC_FL_KEEP_SIZE as KEEP_SIZE, FALLOC_FL_PUNCH_HOLE as PUNCH_HOLE};
         self.require_file(ino)?;
         if len == 0 {
             return Err(Errno::EINVAL);
@@ -104,13 +94,7 @@ impl<'t> Stack<'t> {
     /// # Errors
     /// EPERM if only the owner (or for the owner: only user 0) may; EACCES; for a size EISDIR, EINVAL, EFBIG, ENOSPC;
     /// EINVAL for ids of −1 or nanoseconds beyond a second; ESTALE.
-    pub fn setattr(
-        &mut self,
-        ctx: &Context,
-        ino: Ino,
-        set: &SetAttr,
-        by_handle: bool,
-    ) -> Result<(), Errno> {
+    pub fn setattr(&mut self, ctx: &Context, ino: Ino, set: &SetAttr, by_handle: bool) -> Result<(), Errno> {
         let meta = self.meta(ino)?;
         check_values(set)?;
         check_rights(ctx, &meta, set, by_handle)?;
@@ -134,13 +118,7 @@ impl<'t> Stack<'t> {
     ///
     /// # Errors
     /// EISDIR to write a directory, ELOOP for a link, ENXIO for a fifo or socket (these are opened elsewhere), EACCES.
-    pub fn check_open(
-        &self,
-        ctx: &Context,
-        ino: Ino,
-        want: Access,
-        writes: bool,
-    ) -> Result<Kind, Errno> {
+    pub fn check_open(&self, ctx: &Context, ino: Ino, want: Access, writes: bool) -> Result<Kind, Errno> {
         let meta = self.meta(ino)?;
         match meta.kind {
             Kind::Symlink => return Err(Errno::ELOOP),
@@ -163,23 +141,14 @@ impl<'t> Stack<'t> {
         }
     }
 
-    fn with_content<R>(
-        &self,
-        ino: Ino,
-        ask: impl FnOnce(&Content<'t>) -> Result<R, Errno>,
-    ) -> Result<R, Errno> {
+    fn with_content<R>(&self, ino: Ino, ask: impl FnOnce(&Content<'t>) -> Result<R, Errno>) -> Result<R, Errno> {
         match self.nodes.get(&ino).map(|node| &node.body) {
             Some(Body::File(content)) => return ask(content),
             Some(Body::Directory(_)) => return Err(Errno::EISDIR),
             Some(Body::Symlink(_) | Body::Special) => return Err(Errno::EINVAL),
             None => {}
         }
-        match self
-            .lower
-            .index(ino)
-            .and_then(|index| self.lower.body(index))
-            .ok_or(Errno::ESTALE)?
-        {
+        match self.lower.index(ino).and_then(|index| self.lower.body(index)).ok_or(Errno::ESTALE)? {
             LowerBody::File(bytes) => ask(&Content::over(bytes)),
             LowerBody::Directory => Err(Errno::EISDIR),
             LowerBody::Symlink(_) => Err(Errno::EINVAL),
@@ -189,10 +158,7 @@ impl<'t> Stack<'t> {
 
 type Nodes<'t> = alloc::collections::BTreeMap<Ino, crate::node::Node<'t>>;
 
-fn upper_file<'a, 't>(
-    nodes: &'a mut Nodes<'t>,
-    ino: Ino,
-) -> Option<(&'a mut Meta, &'a mut Content<'t>)> {
+fn upper_file<'a, 't>(nodes: &'a mut Nodes<'t>, ino: Ino) -> Option<(&'a mut Meta, &'a mut Content<'t>)> {
     let node = nodes.get_mut(&ino)?;
     match &mut node.body {
         Body::File(content) => Some((&mut node.meta, content)),
@@ -209,20 +175,8 @@ fn content_changed(ctx: &Context, meta: &mut Meta) {
 }
 
 fn check_values(set: &SetAttr) -> Result<(), Errno> {
-    let bad_time = |time| {
-        matches!(
-            time,
-            Some(SetTime::At(Timestamp {
-                nanoseconds: 1_000_000_000..,
-                ..
-            }))
-        )
-    };
-    if set.uid == Some(u32::MAX)
-        || set.gid == Some(u32::MAX)
-        || bad_time(set.atime)
-        || bad_time(set.mtime)
-    {
+    let bad_time = |time| matches!(time, Some(SetTime::At(Timestamp { nanoseconds: 1_000_000_000.., .. })));
+    if set.uid == Some(u32::MAX) || set.gid == Some(u32::MAX) || bad_time(set.atime) || bad_time(set.mtime) {
         return Err(Errno::EINVAL);
     }
     Ok(())
@@ -231,16 +185,10 @@ fn check_values(set: &SetAttr) -> Result<(), Errno> {
 /// Who may change what (Linux `setattr_prepare`, and the callers' checks for size and times).
 fn check_rights(ctx: &Context, meta: &Meta, set: &SetAttr, by_handle: bool) -> Result<(), Errno> {
     let owner = access::owns(ctx, meta);
-    let new_owner = set
-        .uid
-        .is_some_and(|uid| ctx.uid != 0 && (!owner || uid != meta.uid));
-    let new_group = set
-        .gid
-        .is_some_and(|gid| ctx.uid != 0 && (!owner || (gid != ctx.gid && gid != meta.gid)));
+    let new_owner = set.uid.is_some_and(|uid| ctx.uid != 0 && (!owner || uid != meta.uid));
+    let new_group = set.gid.is_some_and(|gid| ctx.uid != 0 && (!owner || (gid != ctx.gid && gid != meta.gid)));
     let times = [set.atime, set.mtime];
-    let exact = times
-        .iter()
-        .any(|time| matches!(time, Some(SetTime::At(_))));
+    let exact = times.iter().any(|time| matches!(time, Some(SetTime::At(_))));
     if new_owner || new_group || ((set.mode.is_some() || exact) && !owner) {
         return Err(Errno::EPERM);
     }

@@ -14,20 +14,13 @@ impl<'t> Stack<'t> {
     ///
     /// # Errors
     /// EEXIST, ENOENT if `dir` was deleted, EACCES, ENOTDIR, ENOSPC, EINVAL for another kind, or what [`Name::new`] says.
-    pub fn mknod(
-        &mut self,
-        ctx: &Context,
-        dir: Ino,
-        name: &[u8],
-        kind: Kind,
-        mode: u32,
-    ) -> Result<Ino, Errno> {
+    pub fn mknod(&mut self, ctx: &Context, dir: Ino, name: &[u8], kind: Kind, mode: u32) -> Result<Ino, Errno> {
         let body = match kind {
             Kind::File => Body::File(Content::default()),
             Kind::Fifo | Kind::Socket => Body::Special,
             Kind::Directory | Kind::Symlink => return Err(Errno::EINVAL),
         };
-        self.make(ctx, dir, new_name(name)?, (kind, mode), |_| body)
+        self.make(ctx, dir, new_name(name)?, (kind, mode), || body)
     }
 
     /// Makes a directory.
@@ -36,7 +29,7 @@ impl<'t> Stack<'t> {
     /// As [`Stack::mknod`].
     pub fn mkdir(&mut self, ctx: &Context, dir: Ino, name: &[u8], mode: u32) -> Result<Ino, Errno> {
         let name = new_name(name)?;
-        let body = |_| Body::Directory(Directory::new(dir, name.bytes(), None));
+        let body = || Body::Directory(Directory::new(dir, name.bytes(), None));
         let ino = self.make(ctx, dir, name, (Kind::Directory, mode), body)?;
         self.adjust_subdirectories(dir, 1);
         Ok(ino)
@@ -46,20 +39,12 @@ impl<'t> Stack<'t> {
     ///
     /// # Errors
     /// As [`Stack::mknod`]; ENOENT or ENAMETOOLONG for the target's length, EINVAL for a NUL in it.
-    pub fn symlink(
-        &mut self,
-        ctx: &Context,
-        dir: Ino,
-        name: &[u8],
-        target: &[u8],
-    ) -> Result<Ino, Errno> {
+    pub fn symlink(&mut self, ctx: &Context, dir: Ino, name: &[u8], target: &[u8]) -> Result<Ino, Errno> {
         check_target(target)?;
         let name = new_name(name)?;
         self.check_new(ctx, dir, name)?;
         self.usage.charge_bytes(target.len() as u64)?;
-        let made = self.make(ctx, dir, name, (Kind::Symlink, 0o777), |()| {
-            Body::Symlink(Box::from(target))
-        });
+        let made = self.make(ctx, dir, name, (Kind::Symlink, 0o777), || Body::Symlink(Box::from(target)));
         if made.is_err() {
             self.usage.refund_bytes(target.len() as u64);
         }
@@ -160,20 +145,14 @@ impl<'t> Stack<'t> {
         dir: Ino,
         name: Name<'_>,
         (kind, mode): (Kind, u32),
-        body: impl FnOnce(()) -> Body<'t>,
+        body: impl FnOnce() -> Body<'t>,
     ) -> Result<Ino, Errno> {
         let parent = self.check_new(ctx, dir, name)?;
         self.promote(dir)?;
         self.usage.charge_inode()?;
         let ino = Ino(self.next);
         self.next += 1;
-        self.nodes.insert(
-            ino,
-            Node {
-                meta: new_meta(ctx, &parent, kind, mode),
-                body: body(()),
-            },
-        );
+        self.nodes.insert(ino, Node { meta: new_meta(ctx, &parent, kind, mode), body: body() });
         self.insert_entry(ctx, dir, name, ino);
         Ok(ino)
     }

@@ -35,9 +35,7 @@ impl Stack<'_> {
         match name {
             b"." => Ok(dir),
             b".." => Ok(self.parent(dir)),
-            _ => self
-                .find(dir, Name::new(name)?.bytes())
-                .ok_or(Errno::ENOENT),
+            _ => self.find(dir, Name::new(name)?.bytes()).ok_or(Errno::ENOENT),
         }
     }
 
@@ -48,15 +46,10 @@ impl Stack<'_> {
     pub fn attr(&self, ino: Ino) -> Result<Attr, Errno> {
         let size = match self.nodes.get(&ino) {
             Some(node) => node.size(),
-            None => match self
-                .lower
-                .index(ino)
-                .and_then(|index| self.lower.body(index))
-            {
-                Some(LowerBody::File(bytes)) => Some((
-                    bytes.len() as u64,
-                    (bytes.len() as u64).div_ceil(4096).saturating_mul(8),
-                )),
+            None => match self.lower.index(ino).and_then(|index| self.lower.body(index)) {
+                Some(LowerBody::File(bytes)) => {
+                    Some((bytes.len() as u64, (bytes.len() as u64).div_ceil(4096).saturating_mul(8)))
+                }
                 Some(LowerBody::Symlink(target)) => Some((target.len() as u64, 0)),
                 Some(LowerBody::Directory) | None => None,
             },
@@ -83,12 +76,7 @@ impl Stack<'_> {
                 _ => Err(Errno::EINVAL),
             };
         }
-        match self
-            .lower
-            .index(ino)
-            .and_then(|index| self.lower.body(index))
-            .ok_or(Errno::ESTALE)?
-        {
+        match self.lower.index(ino).and_then(|index| self.lower.body(index)).ok_or(Errno::ESTALE)? {
             LowerBody::Symlink(target) => Ok(target),
             _ => Err(Errno::EINVAL),
         }
@@ -101,12 +89,7 @@ impl Stack<'_> {
     ///
     /// # Errors
     /// ENOTDIR; ENOENT if the directory was deleted; ESTALE.
-    pub fn next_entry(
-        &self,
-        dir: Ino,
-        offset: u64,
-        end: u64,
-    ) -> Result<Option<DirEntry<'_>>, Errno> {
+    pub fn next_entry(&self, dir: Ino, offset: u64, end: u64) -> Result<Option<DirEntry<'_>>, Errno> {
         let meta = self.meta(dir)?;
         if meta.kind != Kind::Directory {
             return Err(Errno::ENOTDIR);
@@ -115,18 +98,8 @@ impl Stack<'_> {
             return Err(Errno::ENOENT);
         }
         match offset {
-            0 => Ok(Some(DirEntry {
-                name: b".",
-                ino: dir,
-                kind: Kind::Directory,
-                next: 1,
-            })),
-            1 => Ok(Some(DirEntry {
-                name: b"..",
-                ino: self.parent(dir),
-                kind: Kind::Directory,
-                next: FIRST_NAME,
-            })),
+            0 => Ok(Some(DirEntry { name: b".", ino: dir, kind: Kind::Directory, next: 1 })),
+            1 => Ok(Some(DirEntry { name: b"..", ino: self.parent(dir), kind: Kind::Directory, next: FIRST_NAME })),
             _ => self.next_named(dir, offset - FIRST_NAME, end.saturating_sub(FIRST_NAME)),
         }
     }
@@ -142,9 +115,7 @@ impl Stack<'_> {
         }
         let (upper, lower) = self.halves(dir);
         let lower_count = lower.map_or(0, |lower| self.lower.children(lower).len() as u64);
-        Ok(lower_count
-            .saturating_add(FIRST_NAME)
-            .saturating_add(upper.map_or(0, Directory::end)))
+        Ok(lower_count.saturating_add(FIRST_NAME).saturating_add(upper.map_or(0, Directory::end)))
     }
 
     /// Numbers the lower children first, in their order, then the upper ones by their sequence numbers.
@@ -152,21 +123,11 @@ impl Stack<'_> {
         let (upper, lower) = self.halves(dir);
         let children = lower.map_or(&[][..], |lower| self.lower.children(lower));
         let count = children.len() as u64;
-        let remaining = usize::try_from(position)
-            .ok()
-            .and_then(|start| children.get(start..))
-            .unwrap_or(&[]);
-        let visible = (position..)
-            .zip(remaining)
-            .find(|(_, child)| !self.whiteouts.contains(**child as usize));
+        let remaining = usize::try_from(position).ok().and_then(|start| children.get(start..)).unwrap_or(&[]);
+        let visible = (position..).zip(remaining).find(|(_, child)| !self.whiteouts.contains(**child as usize));
         let (position, name, ino) = match visible {
-            Some((position, &child)) => (
-                position,
-                self.lower.name(child as usize),
-                Lower::ino(child as usize),
-            ),
-            None => match upper.and_then(|upper| upper.at_or_after(position.saturating_sub(count)))
-            {
+            Some((position, &child)) => (position, self.lower.name(child as usize), Lower::ino(child as usize)),
+            None => match upper.and_then(|upper| upper.at_or_after(position.saturating_sub(count))) {
                 Some((sequence, name, ino)) => (sequence.saturating_add(count), name, ino),
                 None => return Ok(None),
             },
@@ -175,12 +136,7 @@ impl Stack<'_> {
             return Ok(None);
         }
         let kind = self.meta(ino)?.kind;
-        Ok(Some(DirEntry {
-            name,
-            ino,
-            kind,
-            next: position.saturating_add(FIRST_NAME + 1),
-        }))
+        Ok(Some(DirEntry { name, ino, kind, next: position.saturating_add(FIRST_NAME + 1) }))
     }
 
     /// The path of a directory from the root, for rules and messages. Of a deleted one: where it was.

@@ -62,20 +62,10 @@ impl Stack<'_> {
     ) -> Result<(), Errno> {
         self.directory_meta(ctx, from.0, Access::EXECUTE)?;
         self.directory_meta(ctx, to.0, Access::EXECUTE)?;
-        let from = Place {
-            dir: from.0,
-            name: Name::new(from.1)?,
-        };
+        let from = Place { dir: from.0, name: Name::new(from.1)? };
         let source = self.occupant(from)?.ok_or(Errno::ENOENT)?;
-        let new = if mode == RenameMode::NoReplace {
-            new_name(to.1)
-        } else {
-            Name::new(to.1)
-        };
-        let to = Place {
-            dir: to.0,
-            name: new?,
-        };
+        let new = if mode == RenameMode::NoReplace { new_name(to.1) } else { Name::new(to.1) };
+        let to = Place { dir: to.0, name: new? };
         let target = self.occupant(to)?;
         match (mode, target) {
             (RenameMode::NoReplace, Some(_)) => return Err(Errno::EEXIST),
@@ -88,9 +78,7 @@ impl Stack<'_> {
         }
         self.check_rights(ctx, from, to, (source, target), mode)?;
         match target {
-            Some(target) if mode == RenameMode::Exchange => {
-                self.exchange(ctx, from, to, source, target)
-            }
+            Some(target) if mode == RenameMode::Exchange => self.exchange(ctx, from, to, source, target),
             _ => self.replace(ctx, from, to, source, target),
         }
     }
@@ -99,10 +87,7 @@ impl Stack<'_> {
         let Some(ino) = self.find(place.dir, place.name.bytes()) else {
             return Ok(None);
         };
-        Ok(Some(Occupant {
-            ino,
-            kind: self.meta(ino)?.kind,
-        }))
+        Ok(Some(Occupant { ino, kind: self.meta(ino)?.kind }))
     }
 
     /// No directory may come to lie in itself.
@@ -118,14 +103,8 @@ impl Stack<'_> {
             return Err(Errno::EINVAL);
         }
         match target {
-            Some(target)
-                if target.kind == Kind::Directory && self.lies_in(from.dir, target.ino) =>
-            {
-                Err(if mode == RenameMode::Exchange {
-                    Errno::EINVAL
-                } else {
-                    Errno::ENOTEMPTY
-                })
+            Some(target) if target.kind == Kind::Directory && self.lies_in(from.dir, target.ino) => {
+                Err(if mode == RenameMode::Exchange { Errno::EINVAL } else { Errno::ENOTEMPTY })
             }
             _ => Ok(()),
         }
@@ -154,34 +133,19 @@ impl Stack<'_> {
         match target {
             None => drop(self.check_new(ctx, to.dir, to.name)?),
             Some(target) => {
-                let want = if mode == RenameMode::Exchange {
-                    target.kind == Kind::Directory
-                } else {
-                    is_directory
-                };
+                let want = if mode == RenameMode::Exchange { target.kind == Kind::Directory } else { is_directory };
                 self.check_removal(ctx, to.dir, to.name, want)?;
             }
         }
         if from.dir != to.dir {
             // A directory that moves has its `..` rewritten.
-            let moving = [
-                Some(source),
-                target.filter(|_| mode == RenameMode::Exchange),
-            ];
-            for occupant in moving
-                .into_iter()
-                .flatten()
-                .filter(|occupant| occupant.kind == Kind::Directory)
-            {
+            let moving = [Some(source), target.filter(|_| mode == RenameMode::Exchange)];
+            for occupant in moving.into_iter().flatten().filter(|occupant| occupant.kind == Kind::Directory) {
                 access::check(ctx, &self.meta(occupant.ino)?, Access::WRITE)?;
             }
         }
         match target {
-            Some(target)
-                if mode != RenameMode::Exchange
-                    && is_directory
-                    && !self.is_empty_directory(target.ino) =>
-            {
+            Some(target) if mode != RenameMode::Exchange && is_directory && !self.is_empty_directory(target.ino) => {
                 Err(Errno::ENOTEMPTY)
             }
             _ => Ok(()),

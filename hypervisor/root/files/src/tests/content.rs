@@ -8,21 +8,11 @@ use crate::{Errno, Ino, Kind, Limits, SetAttr, Stack};
 const MAX: u64 = i64::MAX as u64;
 
 fn resize(stack: &mut Stack<'_>, ino: Ino, size: u64) -> Result<(), Errno> {
-    stack.setattr(
-        &root(1),
-        ino,
-        &SetAttr {
-            size: Some(size),
-            ..SetAttr::default()
-        },
-        false,
-    )
+    stack.setattr(&root(1), ino, &SetAttr { size: Some(size), ..SetAttr::default() }, false)
 }
 
 fn new_file(stack: &mut Stack<'_>) -> Ino {
-    stack
-        .mknod(&root(1), Ino::ROOT, b"f", Kind::File, 0o644)
-        .unwrap()
+    stack.mknod(&root(1), Ino::ROOT, b"f", Kind::File, 0o644).unwrap()
 }
 
 fn pages(stack: &Stack<'_>) -> u64 {
@@ -34,21 +24,11 @@ fn offsets_near_the_end_of_everything() {
     let builder = sample();
     let mut stack = builder.stack();
     let file = new_file(&mut stack);
-    assert_eq!(
-        write(&mut stack, &root(1), file, MAX, b"x"),
-        Err(Errno::EFBIG)
-    );
-    assert_eq!(
-        write(&mut stack, &root(1), file, u64::MAX, b"x"),
-        Err(Errno::EFBIG)
-    );
+    assert_eq!(write(&mut stack, &root(1), file, MAX, b"x"), Err(Errno::EFBIG));
+    assert_eq!(write(&mut stack, &root(1), file, u64::MAX, b"x"), Err(Errno::EFBIG));
     assert_eq!(write(&mut stack, &root(1), file, u64::MAX, b""), Ok(0));
     assert_eq!(stack.attr(file).unwrap().size, 0);
-    assert_eq!(
-        write(&mut stack, &root(1), file, MAX - 2, b"abcdef"),
-        Ok(2),
-        "as much as fits"
-    );
+    assert_eq!(write(&mut stack, &root(1), file, MAX - 2, b"abcdef"), Ok(2), "as much as fits");
     assert_eq!(stack.attr(file).unwrap().size, MAX);
     assert_eq!(pages(&stack), 1);
     let mut seen = Vec::new();
@@ -57,10 +37,7 @@ fn offsets_near_the_end_of_everything() {
         Ok(())
     });
     assert_eq!((read, &seen[..]), (Ok(4), &b"\0\0ab"[..]));
-    assert_eq!(
-        stack.read(file, u64::MAX, 10, |_| Err(Errno::EFAULT)),
-        Ok(0)
-    );
+    assert_eq!(stack.read(file, u64::MAX, 10, |_| Err(Errno::EFAULT)), Ok(0));
     assert_eq!(stack.next_data(file, 0), Ok(MAX / 4096 * 4096));
     assert_eq!(stack.next_hole(file, 0), Ok(0));
     assert_eq!(stack.next_hole(file, MAX - 1), Ok(MAX));
@@ -68,18 +45,9 @@ fn offsets_near_the_end_of_everything() {
     assert_eq!(stack.next_data(file, u64::MAX), Err(Errno::ENXIO));
     assert_eq!(stack.fallocate(&root(1), file, 0, MAX, 3), Ok(()));
     assert_eq!(pages(&stack), 1, "the last page is punched in part only");
-    assert_eq!(
-        stack.fallocate(&root(1), file, MAX, MAX, 0),
-        Err(Errno::EFBIG)
-    );
-    assert_eq!(
-        stack.fallocate(&root(1), file, u64::MAX, u64::MAX, 3),
-        Ok(())
-    );
-    assert_eq!(
-        stack.fallocate(&root(1), file, 0, MAX, 0),
-        Err(Errno::ENOSPC)
-    );
+    assert_eq!(stack.fallocate(&root(1), file, MAX, MAX, 0), Err(Errno::EFBIG));
+    assert_eq!(stack.fallocate(&root(1), file, u64::MAX, u64::MAX, 3), Ok(()));
+    assert_eq!(stack.fallocate(&root(1), file, 0, MAX, 0), Err(Errno::ENOSPC));
     assert_eq!(stack.fallocate(&root(1), file, 0, 0, 0), Err(Errno::EINVAL));
     assert_eq!(resize(&mut stack, file, MAX + 1), Err(Errno::EFBIG));
     assert_eq!(resize(&mut stack, file, 0), Ok(()));
@@ -109,29 +77,13 @@ fn what_was_cut_off_does_not_come_back() {
 #[test]
 fn space_runs_out_in_the_middle() {
     let builder = sample();
-    let mut stack = builder.stack_with(Limits {
-        bytes: 2 * 4096 + 4095,
-        ..LIMITS
-    });
+    let mut stack = builder.stack_with(Limits { bytes: 2 * 4096 + 4095, ..LIMITS });
     let file = new_file(&mut stack);
-    assert_eq!(
-        write(&mut stack, &root(1), file, 100, &[1; 20_000]),
-        Ok(2 * 4096 - 100)
-    );
+    assert_eq!(write(&mut stack, &root(1), file, 100, &[1; 20_000]), Ok(2 * 4096 - 100));
     assert_eq!(stack.attr(file).unwrap().size, 2 * 4096);
-    assert_eq!(
-        write(&mut stack, &root(1), file, 2 * 4096, b"x"),
-        Err(Errno::ENOSPC)
-    );
-    assert_eq!(
-        write(&mut stack, &root(1), file, 0, &[2; 4096]),
-        Ok(4096),
-        "what is there can be overwritten"
-    );
-    assert_eq!(
-        stack.fallocate(&root(1), file, 0, 3 * 4096, 0),
-        Err(Errno::ENOSPC)
-    );
+    assert_eq!(write(&mut stack, &root(1), file, 2 * 4096, b"x"), Err(Errno::ENOSPC));
+    assert_eq!(write(&mut stack, &root(1), file, 0, &[2; 4096]), Ok(4096), "what is there can be overwritten");
+    assert_eq!(stack.fallocate(&root(1), file, 0, 3 * 4096, 0), Err(Errno::ENOSPC));
     assert_eq!(stack.fallocate(&root(1), file, 0, 2 * 4096, 0), Ok(()));
     resize(&mut stack, file, 1).unwrap();
     assert_eq!(pages(&stack), 1);
@@ -147,36 +99,20 @@ fn a_source_that_fails_leaves_no_trace() {
         run.fill(0xff);
         Err(Errno::EFAULT)
     };
-    assert_eq!(
-        stack.write(&root(1), file, Some(10), 100, spoil),
-        Err(Errno::EFAULT)
-    );
+    assert_eq!(stack.write(&root(1), file, Some(10), 100, spoil), Err(Errno::EFAULT));
     resize(&mut stack, file, 20).unwrap();
-    assert_eq!(
-        contents(&stack, file),
-        *b"abc\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
-    );
+    assert_eq!(contents(&stack, file), *b"abc\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
     let mut calls = 0;
     let second_fails = |run: &mut [u8]| {
         calls += 1;
         run.fill(1);
-        if calls == 2 {
-            Err(Errno::EFAULT)
-        } else {
-            Ok(())
-        }
+        if calls == 2 { Err(Errno::EFAULT) } else { Ok(()) }
     };
-    assert_eq!(
-        stack.write(&root(1), file, Some(4000), 1000, second_fails),
-        Ok(96)
-    );
+    assert_eq!(stack.write(&root(1), file, Some(4000), 1000, second_fails), Ok(96));
     assert_eq!(stack.attr(file).unwrap().size, 4096);
     resize(&mut stack, file, 4100).unwrap();
     assert_eq!(contents(&stack, file)[4096..], [0; 4]);
-    assert_eq!(
-        stack.read(file, 0, 4100, |_| Err(Errno::EFAULT)),
-        Err(Errno::EFAULT)
-    );
+    assert_eq!(stack.read(file, 0, 4100, |_| Err(Errno::EFAULT)), Err(Errno::EFAULT));
 }
 
 #[test]
@@ -209,15 +145,9 @@ fn allocating_and_punching() {
     write(&mut stack, &root(1), file, 0, &[9; 5 * 4096]).unwrap();
     stack.fallocate(&root(1), file, 4096, 2 * 4096, 3).unwrap();
     assert_eq!(pages(&stack), 5);
-    assert_eq!(
-        (stack.next_hole(file, 0), stack.next_data(file, 4096)),
-        (Ok(4096), Ok(3 * 4096))
-    );
+    assert_eq!((stack.next_hole(file, 0), stack.next_data(file, 4096)), (Ok(4096), Ok(3 * 4096)));
     assert_eq!(stack.next_hole(file, 3 * 4096), Ok(5 * 4096));
-    assert_eq!(
-        stack.fallocate(&root(1), file, 0, 1, 0x10),
-        Err(Errno::EOPNOTSUPP)
-    );
+    assert_eq!(stack.fallocate(&root(1), file, 0, 1, 0x10), Err(Errno::EOPNOTSUPP));
     let blocks = |ino| stack.attr(ino).unwrap().blocks;
     assert_eq!((blocks(file), blocks(sh)), (24, 24));
 }
@@ -240,10 +170,7 @@ fn random_changes_agree_with_a_vector() {
             let fill = u8::try_from(step % 251).unwrap();
             match random.below(5) {
                 0 | 1 => {
-                    assert_eq!(
-                        write(&mut stack, &root(1), file, offset as u64, &vec![fill; len]),
-                        Ok(len)
-                    );
+                    assert_eq!(write(&mut stack, &root(1), file, offset as u64, &vec![fill; len]), Ok(len));
                     bytes.resize(bytes.len().max(offset + len), 0);
                     bytes[offset..offset + len].fill(fill);
                 }
@@ -252,25 +179,14 @@ fn random_changes_agree_with_a_vector() {
                     bytes.resize(offset, 0);
                 }
                 3 => {
-                    stack
-                        .fallocate(&root(1), file, offset as u64, len as u64, 3)
-                        .unwrap();
+                    stack.fallocate(&root(1), file, offset as u64, len as u64, 3).unwrap();
                     let end = bytes.len().min(offset + len);
                     bytes[offset.min(end)..end].fill(0);
                 }
                 _ => {
                     let keep = random.below(2) == 0;
-                    stack
-                        .fallocate(&root(1), file, offset as u64, len as u64, u32::from(keep))
-                        .unwrap();
-                    bytes.resize(
-                        if keep {
-                            bytes.len()
-                        } else {
-                            bytes.len().max(offset + len)
-                        },
-                        0,
-                    );
+                    stack.fallocate(&root(1), file, offset as u64, len as u64, u32::from(keep)).unwrap();
+                    bytes.resize(if keep { bytes.len() } else { bytes.len().max(offset + len) }, 0);
                 }
             }
             assert_eq!(contents(&stack, file), bytes, "seed {seed}, step {step}");

@@ -22,18 +22,11 @@ fn a_write_copies_up_one_page_and_keeps_the_number() {
     assert_eq!(stack.statfs().blocks - stack.statfs().blocks_free, 1);
     assert_eq!(stack.statfs().inodes - stack.statfs().inodes_free, 1);
     let after = attr(&stack, "usr/bin/sh");
-    assert_eq!(
-        (after.ino, after.size, after.nlink, after.mode),
-        (before.ino, 10_000, 1, before.mode)
-    );
+    assert_eq!((after.ino, after.size, after.nlink, after.mode), (before.ino, 10_000, 1, before.mode));
     let mut expected = [7; 10_000];
     expected[5000..5003].copy_from_slice(b"new");
     assert_eq!(contents(&stack, sh), expected);
-    assert_eq!(
-        builder.data[4096 + 5000],
-        7,
-        "the lower layer stays as it is"
-    );
+    assert_eq!(builder.data[4096 + 5000], 7, "the lower layer stays as it is");
 }
 
 #[test]
@@ -41,24 +34,8 @@ fn attributes_copy_up_without_data() {
     let builder = sample();
     let mut stack = builder.stack();
     let sh = at(&stack, "usr/bin/sh");
-    stack
-        .setattr(
-            &root(1),
-            sh,
-            &SetAttr {
-                mode: Some(0o700),
-                ..SetAttr::default()
-            },
-            false,
-        )
-        .unwrap();
-    assert_eq!(
-        (
-            attr(&stack, "usr/bin/sh").mode,
-            attr(&stack, "usr/bin/sh").ino
-        ),
-        (0o700, sh)
-    );
+    stack.setattr(&root(1), sh, &SetAttr { mode: Some(0o700), ..SetAttr::default() }, false).unwrap();
+    assert_eq!((attr(&stack, "usr/bin/sh").mode, attr(&stack, "usr/bin/sh").ino), (0o700, sh));
     assert_eq!(stack.statfs().blocks_free, stack.statfs().blocks);
     assert_eq!(contents(&stack, sh), [7; 10_000]);
 }
@@ -73,18 +50,12 @@ fn a_whiteout_hides_and_a_new_file_replaces() {
     assert_eq!(walk(&stack, &root(1), "etc/passwd"), Err(Errno::ENOENT));
     assert_eq!(list(&stack, etc), [b"link"]);
     assert_eq!(stack.attr(old).unwrap().nlink, 0);
-    let new = stack
-        .mknod(&root(1), etc, b"passwd", Kind::File, 0o600)
-        .unwrap();
+    let new = stack.mknod(&root(1), etc, b"passwd", Kind::File, 0o600).unwrap();
     assert_ne!(new, old);
     assert_eq!(attr(&stack, "etc/passwd").size, 0);
     assert_eq!(list(&stack, etc), [&b"link"[..], b"passwd"]);
     stack.unlink(&root(1), etc, b"passwd").unwrap();
-    assert_eq!(
-        walk(&stack, &root(1), "etc/passwd"),
-        Err(Errno::ENOENT),
-        "the lower file does not come back"
-    );
+    assert_eq!(walk(&stack, &root(1), "etc/passwd"), Err(Errno::ENOENT), "the lower file does not come back");
 }
 
 #[test]
@@ -109,25 +80,15 @@ fn a_lower_directory_moves_with_everything_in_it() {
     let mut stack = builder.stack();
     let (usr, etc) = (at(&stack, "usr"), at(&stack, "etc"));
     let sh = at(&stack, "usr/bin/sh");
-    stack
-        .rename(&root(1), (usr, b"bin"), (etc, b"bin"), RenameMode::Replace)
-        .unwrap();
+    stack.rename(&root(1), (usr, b"bin"), (etc, b"bin"), RenameMode::Replace).unwrap();
     assert_eq!(at(&stack, "etc/bin/sh"), sh);
     assert_eq!(contents(&stack, sh), [7; 10_000]);
     assert_eq!(list(&stack, usr), [b"empty"]);
     assert_eq!(list(&stack, etc), [&b"link"[..], b"passwd", b"bin"]);
-    assert_eq!(
-        (attr(&stack, "usr").nlink, attr(&stack, "etc").nlink),
-        (3, 3)
-    );
-    stack
-        .rename(&root(1), (etc, b"bin"), (usr, b"bin"), RenameMode::Replace)
-        .unwrap();
+    assert_eq!((attr(&stack, "usr").nlink, attr(&stack, "etc").nlink), (3, 3));
+    stack.rename(&root(1), (etc, b"bin"), (usr, b"bin"), RenameMode::Replace).unwrap();
     assert_eq!(at(&stack, "usr/bin/sh"), sh);
-    assert_eq!(
-        (attr(&stack, "usr").nlink, attr(&stack, "etc").nlink),
-        (4, 2)
-    );
+    assert_eq!((attr(&stack, "usr").nlink, attr(&stack, "etc").nlink), (4, 2));
 }
 
 #[test]
@@ -137,22 +98,9 @@ fn exchanging_across_layers() {
     let (etc, usr) = (at(&stack, "etc"), at(&stack, "usr"));
     let passwd = at(&stack, "etc/passwd");
     let bin = at(&stack, "usr/bin");
-    stack
-        .rename(
-            &root(1),
-            (etc, b"passwd"),
-            (usr, b"bin"),
-            RenameMode::Exchange,
-        )
-        .unwrap();
-    assert_eq!(
-        (at(&stack, "etc/passwd"), at(&stack, "usr/bin")),
-        (bin, passwd)
-    );
-    assert_eq!(
-        (attr(&stack, "usr").nlink, attr(&stack, "etc").nlink),
-        (3, 3)
-    );
+    stack.rename(&root(1), (etc, b"passwd"), (usr, b"bin"), RenameMode::Exchange).unwrap();
+    assert_eq!((at(&stack, "etc/passwd"), at(&stack, "usr/bin")), (bin, passwd));
+    assert_eq!((attr(&stack, "usr").nlink, attr(&stack, "etc").nlink), (3, 3));
     assert_eq!(at(&stack, "etc/passwd/.."), etc);
     assert_eq!(contents(&stack, at(&stack, "usr/bin")), b"root:x:0:0\n");
     assert_eq!(stack.directory_path(bin), b"/etc/passwd");
@@ -164,23 +112,13 @@ fn an_open_lower_file_is_written_after_its_deletion() {
     let mut stack = builder.stack();
     let sh = at(&stack, "usr/bin/sh");
     stack.opened(sh);
-    stack
-        .unlink(&root(1), at(&stack, "usr/bin"), b"sh")
-        .unwrap();
+    stack.unlink(&root(1), at(&stack, "usr/bin"), b"sh").unwrap();
     write(&mut stack, &root(1), sh, 0, b"abc").unwrap();
     assert_eq!(stack.attr(sh).unwrap().nlink, 0);
     assert_eq!(&contents(&stack, sh)[..4], b"abc\x07");
     stack.closed(sh);
-    assert_eq!(
-        stack.statfs().blocks_free,
-        stack.statfs().blocks,
-        "its page comes back"
-    );
-    assert_eq!(
-        stack.statfs().inodes - stack.statfs().inodes_free,
-        1,
-        "only the directory is left"
-    );
+    assert_eq!(stack.statfs().blocks_free, stack.statfs().blocks, "its page comes back");
+    assert_eq!(stack.statfs().inodes - stack.statfs().inodes_free, 1, "only the directory is left");
 }
 
 #[test]
@@ -188,30 +126,13 @@ fn a_copied_up_link_target_is_charged() {
     let builder = sample();
     let mut stack = builder.stack_with(Limits { bytes: 5, ..LIMITS });
     let etc = at(&stack, "etc");
-    let renamed = stack.rename(
-        &root(1),
-        (etc, b"link"),
-        (Ino::ROOT, b"l"),
-        RenameMode::Replace,
-    );
+    let renamed = stack.rename(&root(1), (etc, b"link"), (Ino::ROOT, b"l"), RenameMode::Replace);
     assert_eq!(renamed, Err(Errno::ENOSPC));
     assert_eq!(at(&stack, "etc/link"), Ino(4));
     let mut stack = builder.stack_with(Limits { bytes: 6, ..LIMITS });
-    stack
-        .rename(
-            &root(1),
-            (etc, b"link"),
-            (Ino::ROOT, b"l"),
-            RenameMode::Replace,
-        )
-        .unwrap();
+    stack.rename(&root(1), (etc, b"link"), (Ino::ROOT, b"l"), RenameMode::Replace).unwrap();
     assert_eq!(stack.readlink(at(&stack, "l")), Ok(&b"passwd"[..]));
     stack.unlink(&root(1), Ino::ROOT, b"l").unwrap();
-    stack
-        .symlink(&root(1), Ino::ROOT, b"new", b"123456")
-        .unwrap();
-    assert_eq!(
-        stack.symlink(&root(1), Ino::ROOT, b"more", b"1"),
-        Err(Errno::ENOSPC)
-    );
+    stack.symlink(&root(1), Ino::ROOT, b"new", b"123456").unwrap();
+    assert_eq!(stack.symlink(&root(1), Ino::ROOT, b"more", b"1"), Err(Errno::ENOSPC));
 }

@@ -50,6 +50,9 @@ struct Pair<'t> {
     open: Vec<Option<(Ino, OwnedFd)>>,
 }
 
+/// An operation on a name in a directory.
+type InDirectory<'a> = dyn Fn(&mut Stack<'_>, &Context, Ino, &[u8]) -> Result<(), Errno> + 'a;
+
 fn errno<T>(result: Result<T, rustix::io::Errno>) -> Result<T, i32> {
     result.map_err(rustix::io::Errno::raw_os_error)
 }
@@ -79,38 +82,19 @@ impl Pair<'_> {
         self.stack.lookup(&self.ctx, dir, name)
     }
 
-    fn create(
-        &mut self,
-        path: &str,
-        exclusive: bool,
-        mode: u32,
-    ) -> (Result<(), i32>, Result<(), i32>) {
+    fn create(&mut self, path: &str, exclusive: bool, mode: u32) -> (Result<(), i32>, Result<(), i32>) {
         let mut flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW;
         flags.set(OFlags::EXCL, exclusive);
-        let theirs = errno(host::open(
-            self.host.path(path),
-            flags,
-            Mode::from_raw_mode(mode),
-        ))
-        .map(drop);
-        (
-            self.create_in_stack(path, exclusive, mode).map_err(number),
-            theirs,
-        )
+        let theirs = errno(host::open(self.host.path(path), flags, Mode::from_raw_mode(mode))).map(drop);
+        (self.create_in_stack(path, exclusive, mode).map_err(number), theirs)
     }
 
     fn create_in_stack(&mut self, path: &str, exclusive: bool, mode: u32) -> Result<(), Errno> {
         let (dir, name) = self.place(path)?;
         match self.stack.lookup(&self.ctx, dir, name) {
             Ok(_) if exclusive => Err(Errno::EEXIST),
-            Ok(ino) => self
-                .stack
-                .check_open(&self.ctx, ino, Access::WRITE, true)
-                .map(drop),
-            Err(Errno::ENOENT) => self
-                .stack
-                .mknod(&self.ctx, dir, name, Kind::File, mode)
-                .map(drop),
+            Ok(ino) => self.stack.check_open(&self.ctx, ino, Access::WRITE, true).map(drop),
+            Err(Errno::ENOENT) => self.stack.mknod(&self.ctx, dir, name, Kind::File, mode).map(drop),
             Err(error) => Err(error),
         }
     }
@@ -120,24 +104,13 @@ impl Pair<'_> {
         if let Some((ino, _)) = self.open[slot].take() {
             self.stack.closed(ino);
         }
-        let theirs = errno(host::open(
-            self.host.path(path),
-            OFlags::RDWR | OFlags::NOFOLLOW,
-            Mode::empty(),
-        ));
+        let theirs = errno(host::open(self.host.path(path), OFlags::RDWR | OFlags::NOFOLLOW, Mode::empty()));
         let both = Access::READ.and(Access::WRITE);
         let ours = self
             .lookup(path)
-            .and_then(|ino| {
-                self.stack
-                    .check_open(&self.ctx, ino, both, true)
-                    .map(|_| ino)
-            })
+            .and_then(|ino| self.stack.check_open(&self.ctx, ino, both, true).map(|_| ino))
             .map_err(number);
-        let results = (
-            ours.map(drop),
-            theirs.as_ref().map(drop).map_err(|error| *error),
-        );
+        let results = (ours.map(drop), theirs.as_ref().map(drop).map_err(|error| *error));
         if let (Ok(ino), Ok(fd)) = (ours, theirs) {
             self.stack.opened(ino);
             self.open[slot] = Some((ino, fd));
@@ -150,25 +123,15 @@ impl Pair<'_> {
         let Some((ino, fd)) = &self.open[slot] else {
             return;
         };
-        let (offset, len, fill) = (
-            random.next() % 12_000,
-            random.below(6000) + 1,
-            random.below(256),
-        );
+        let (offset, len, fill) = (random.next() % 12_000, random.below(6000) + 1, random.below(256));
         match random.below(4) {
             0 | 1 => {
                 let bytes = vec![u8::try_from(fill).unwrap(); len];
                 let theirs = rustix::io::pwrite(fd, &bytes, offset);
-                assert_eq!(
-                    write(&mut self.stack, &self.ctx, *ino, offset, &bytes).map_err(number),
-                    errno(theirs)
-                );
+                assert_eq!(write(&mut self.stack, &self.ctx, *ino, offset, &bytes).map_err(number), errno(theirs));
             }
             2 => {
-                let set = SetAttr {
-                    size: Some(offset),
-                    ..SetAttr::default()
-                };
+                let set = SetAttr { size: Some(offset), ..SetAttr::default() };
                 self.stack.setattr(&self.ctx, *ino, &set, true).unwrap();
                 host::ftruncate(fd, offset).unwrap();
             }
@@ -178,64 +141,35 @@ impl Pair<'_> {
                     FallocateFlags::KEEP_SIZE,
                     FallocateFlags::KEEP_SIZE | FallocateFlags::PUNCH_HOLE,
                 ]);
-                self.stack
-                    .fallocate(&self.ctx, *ino, offset, len as u64, flags.bits())
-                    .unwrap();
+                self.stack.fallocate(&self.ctx, *ino, offset, len as u64, flags.bits()).unwrap();
                 host::fallocate(fd, flags, offset, len as u64).unwrap();
             }
         }
         let theirs = host::fstat(fd).unwrap();
         let ours = self.stack.attr(*ino).unwrap();
-        assert_eq!(
-            (ours.size, u64::from(ours.nlink)),
-            (theirs.st_size.cast_unsigned(), theirs.st_nlink)
-        );
+        assert_eq!((ours.size, u64::from(ours.nlink)), (theirs.st_size.cast_unsigned(), theirs.st_nlink));
         let mut bytes = vec![0; usize::try_from(ours.size).unwrap()];
         assert_eq!(rustix::io::pread(fd, &mut bytes, 0), Ok(bytes.len()));
-        assert!(
-            contents(&self.stack, *ino) == bytes,
-            "the open files differ"
-        );
+        assert!(contents(&self.stack, *ino) == bytes, "the open files differ");
     }
 
     fn chmod(&mut self, path: &str, mode: u32) -> (Result<(), i32>, Result<(), i32>) {
         let theirs = errno(host::chmod(self.host.path(path), Mode::from_raw_mode(mode)));
-        let ours = self
-            .lookup(path)
-            .and_then(|ino| match self.stack.attr(ino)?.kind {
-                // The other file system follows the link, to nowhere.
-                Kind::Symlink => Err(Errno::ENOENT),
-                _ => self.stack.setattr(
-                    &self.ctx,
-                    ino,
-                    &SetAttr {
-                        mode: Some(mode),
-                        ..SetAttr::default()
-                    },
-                    false,
-                ),
-            });
+        let ours = self.lookup(path).and_then(|ino| match self.stack.attr(ino)?.kind {
+            // The other file system follows the link, to nowhere.
+            Kind::Symlink => Err(Errno::ENOENT),
+            _ => self.stack.setattr(&self.ctx, ino, &SetAttr { mode: Some(mode), ..SetAttr::default() }, false),
+        });
         (ours.map_err(number), theirs)
     }
 
-    fn rename(
-        &mut self,
-        from: &str,
-        to: &str,
-        random: &mut Random,
-    ) -> (Result<(), i32>, Result<(), i32>) {
+    fn rename(&mut self, from: &str, to: &str, random: &mut Random) -> (Result<(), i32>, Result<(), i32>) {
         let (mode, flags) = match random.below(6) {
             0 => (RenameMode::NoReplace, RenameFlags::NOREPLACE),
             1 => (RenameMode::Exchange, RenameFlags::EXCHANGE),
             _ => (RenameMode::Replace, RenameFlags::empty()),
         };
-        let theirs = host::renameat_with(
-            host::CWD,
-            self.host.path(from),
-            host::CWD,
-            self.host.path(to),
-            flags,
-        );
+        let theirs = host::renameat_with(host::CWD, self.host.path(from), host::CWD, self.host.path(to), flags);
         let ours = self
             .place(from)
             .and_then(|from| Ok((from, self.place(to)?)))
@@ -244,13 +178,7 @@ impl Pair<'_> {
     }
 
     fn link(&mut self, from: &str, to: &str) -> (Result<(), i32>, Result<(), i32>) {
-        let theirs = host::linkat(
-            host::CWD,
-            self.host.path(from),
-            host::CWD,
-            self.host.path(to),
-            AtFlags::empty(),
-        );
+        let theirs = host::linkat(host::CWD, self.host.path(from), host::CWD, self.host.path(to), AtFlags::empty());
         let ours = self
             .lookup(from)
             .and_then(|ino| Ok((ino, self.place(to)?)))
@@ -264,12 +192,10 @@ impl Pair<'_> {
         let other = random_path(random);
         let slot = random.below(self.open.len());
         let mode = 0o600 | (u32::try_from(random.next() & 0o77).unwrap());
-        let in_place =
-            |pair: &mut Self,
-             run: &dyn Fn(&mut Stack<'_>, &Context, Ino, &[u8]) -> Result<(), Errno>| {
-                let (dir, name) = pair.place(&path).map_err(number)?;
-                run(&mut pair.stack, &pair.ctx, dir, name).map_err(number)
-            };
+        let in_place = |pair: &mut Self, run: &InDirectory<'_>| {
+            let (dir, name) = pair.place(&path).map_err(number)?;
+            run(&mut pair.stack, &pair.ctx, dir, name).map_err(number)
+        };
         let host_path = self.host.path(&path);
         let (name, (ours, theirs)) = match random.below(12) {
             0 => ("create", self.create(&path, random.below(2) == 0, mode)),
@@ -279,13 +205,8 @@ impl Pair<'_> {
                 ("use", (Ok(()), Ok(())))
             }
             4 => ("mkdir", {
-                let ours = in_place(self, &|stack, ctx, dir, name| {
-                    stack.mkdir(ctx, dir, name, mode | 0o700).map(drop)
-                });
-                (
-                    ours,
-                    errno(host::mkdir(host_path, Mode::from_raw_mode(mode | 0o700))),
-                )
+                let ours = in_place(self, &|stack, ctx, dir, name| stack.mkdir(ctx, dir, name, mode | 0o700).map(drop));
+                (ours, errno(host::mkdir(host_path, Mode::from_raw_mode(mode | 0o700))))
             }),
             5 => ("symlink", {
                 let ours = in_place(self, &|stack, ctx, dir, name| {
@@ -333,19 +254,9 @@ impl Pair<'_> {
     fn compare_inode(&self, ino: Ino, path: &Path, numbers: &mut BTreeMap<u64, Ino>) {
         let ours = self.stack.attr(ino).unwrap();
         let theirs = std::fs::symlink_metadata(path).unwrap();
+        assert_eq!(*numbers.entry(theirs.ino()).or_insert(ino), ino, "inode of {}", path.display());
         assert_eq!(
-            *numbers.entry(theirs.ino()).or_insert(ino),
-            ino,
-            "inode of {}",
-            path.display()
-        );
-        assert_eq!(
-            (
-                ours.kind.mode_bits() | ours.mode,
-                u64::from(ours.nlink),
-                ours.uid,
-                ours.gid
-            ),
+            (ours.kind.mode_bits() | ours.mode, u64::from(ours.nlink), ours.uid, ours.gid),
             (theirs.mode(), theirs.nlink(), theirs.uid(), theirs.gid()),
             "attributes of {}",
             path.display()
@@ -354,16 +265,9 @@ impl Pair<'_> {
             Kind::Directory => self.compare_directory(ino, path, numbers),
             Kind::Symlink => {
                 let target = std::fs::read_link(path).unwrap();
-                assert_eq!(
-                    self.stack.readlink(ino).unwrap(),
-                    target.as_os_str().as_encoded_bytes()
-                );
+                assert_eq!(self.stack.readlink(ino).unwrap(), target.as_os_str().as_encoded_bytes());
             }
-            _ => assert!(
-                contents(&self.stack, ino) == std::fs::read(path).unwrap(),
-                "contents of {}",
-                path.display()
-            ),
+            _ => assert!(contents(&self.stack, ino) == std::fs::read(path).unwrap(), "contents of {}", path.display()),
         }
     }
 }
@@ -418,18 +322,9 @@ fn run(seed: u64) {
     let owner = std::fs::metadata(&host.0).unwrap();
     let mut builder = Builder::owned_by(owner.uid(), owner.gid());
     make_trees(&mut random, &mut builder, &host);
-    let ctx = Context {
-        uid: owner.uid(),
-        gid: owner.gid(),
-        now: Timestamp::default(),
-    };
+    let ctx = Context { uid: owner.uid(), gid: owner.gid(), now: Timestamp::default() };
     let open = (0..4).map(|_| None).collect();
-    let mut pair = Pair {
-        stack: builder.stack(),
-        ctx,
-        host,
-        open,
-    };
+    let mut pair = Pair { stack: builder.stack(), ctx, host, open };
     pair.compare();
     for step in 0..STEPS {
         pair.ctx.now.seconds += 1;
@@ -479,10 +374,7 @@ fn agrees_with_the_file_system_of_this_machine() {
         std::eprintln!("skipped: {} counts links in its own way", probe.0.display());
         return;
     }
-    assert_eq!(
-        FileType::from_raw_mode(host::stat(&probe.0).unwrap().st_mode),
-        FileType::Directory
-    );
+    assert_eq!(FileType::from_raw_mode(host::stat(&probe.0).unwrap().st_mode), FileType::Directory);
     rustix::process::umask(Mode::empty());
     for seed in 0..20 {
         run(seed);

@@ -20,40 +20,14 @@ fn names_that_cannot_be_made() {
         (&long, Errno::ENAMETOOLONG),
     ] {
         assert_eq!(stack.mkdir(&ctx, Ino::ROOT, name, 0o755), Err(error));
-        assert_eq!(
-            stack.mknod(&ctx, Ino::ROOT, name, Kind::File, 0o644),
-            Err(error)
-        );
+        assert_eq!(stack.mknod(&ctx, Ino::ROOT, name, Kind::File, 0o644), Err(error));
         assert_eq!(stack.symlink(&ctx, Ino::ROOT, name, b"t"), Err(error));
-        assert_eq!(
-            stack.link(&ctx, at(&stack, "etc/passwd"), Ino::ROOT, name),
-            Err(error)
-        );
-        let in_use = if error == Errno::EEXIST {
-            Errno::EINVAL
-        } else {
-            error
-        };
+        assert_eq!(stack.link(&ctx, at(&stack, "etc/passwd"), Ino::ROOT, name), Err(error));
+        let in_use = if error == Errno::EEXIST { Errno::EINVAL } else { error };
         assert_eq!(stack.unlink(&ctx, Ino::ROOT, name), Err(in_use));
         assert_eq!(stack.rmdir(&ctx, Ino::ROOT, name), Err(in_use));
-        assert_eq!(
-            stack.rename(
-                &ctx,
-                (Ino::ROOT, name),
-                (Ino::ROOT, b"n"),
-                RenameMode::Replace
-            ),
-            Err(in_use)
-        );
-        assert_eq!(
-            stack.rename(
-                &ctx,
-                (Ino::ROOT, b"etc"),
-                (Ino::ROOT, name),
-                RenameMode::Replace
-            ),
-            Err(in_use)
-        );
+        assert_eq!(stack.rename(&ctx, (Ino::ROOT, name), (Ino::ROOT, b"n"), RenameMode::Replace), Err(in_use));
+        assert_eq!(stack.rename(&ctx, (Ino::ROOT, b"etc"), (Ino::ROOT, name), RenameMode::Replace), Err(in_use));
     }
     assert!(stack.mkdir(&ctx, Ino::ROOT, &long[..255], 0o755).is_ok());
 }
@@ -69,14 +43,8 @@ fn numbers_that_are_no_inode() {
         assert_eq!(stack.mkdir(&ctx, ino, b"a", 0), Err(Errno::ESTALE));
         assert_eq!(stack.link(&ctx, ino, Ino::ROOT, b"a"), Err(Errno::ESTALE));
         assert_eq!(stack.read(ino, 0, 1, |_| Ok(())), Err(Errno::ESTALE));
-        assert_eq!(
-            stack.write(&ctx, ino, None, 1, |_| Ok(())),
-            Err(Errno::ESTALE)
-        );
-        assert_eq!(
-            stack.setattr(&ctx, ino, &SetAttr::default(), true),
-            Err(Errno::ESTALE)
-        );
+        assert_eq!(stack.write(&ctx, ino, None, 1, |_| Ok(())), Err(Errno::ESTALE));
+        assert_eq!(stack.setattr(&ctx, ino, &SetAttr::default(), true), Err(Errno::ESTALE));
         assert_eq!(stack.next_entry(ino, 0, 9), Err(Errno::ESTALE));
         assert_eq!(stack.readlink(ino), Err(Errno::ESTALE));
         stack.forget(ino, u64::MAX);
@@ -103,18 +71,12 @@ fn a_deleted_directory_takes_nothing_new() {
     let ctx = root(1);
     let lower = at(&stack, "usr/empty");
     let upper = stack.mkdir(&ctx, Ino::ROOT, b"new", 0o755).unwrap();
-    for (dir, parent, name) in [
-        (lower, at(&stack, "usr"), &b"empty"[..]),
-        (upper, Ino::ROOT, b"new"),
-    ] {
+    for (dir, parent, name) in [(lower, at(&stack, "usr"), &b"empty"[..]), (upper, Ino::ROOT, b"new")] {
         stack.remember(dir).unwrap();
         stack.rmdir(&ctx, parent, name).unwrap();
         assert_eq!(stack.attr(dir).unwrap().nlink, 0);
         assert_eq!(stack.mkdir(&ctx, dir, b"a", 0o755), Err(Errno::ENOENT));
-        assert_eq!(
-            stack.link(&ctx, at(&stack, "etc/passwd"), dir, b"a"),
-            Err(Errno::ENOENT)
-        );
+        assert_eq!(stack.link(&ctx, at(&stack, "etc/passwd"), dir, b"a"), Err(Errno::ENOENT));
         let moved = stack.rename(&ctx, (Ino::ROOT, b"etc"), (dir, b"a"), RenameMode::Replace);
         assert_eq!(moved, Err(Errno::ENOENT));
         assert_eq!(stack.next_entry(dir, 0, 9), Err(Errno::ENOENT));
@@ -129,9 +91,7 @@ fn a_deleted_file_lives_while_it_is_open() {
     let builder = sample();
     let mut stack = builder.stack();
     let ctx = root(1);
-    let file = stack
-        .mknod(&ctx, Ino::ROOT, b"f", Kind::File, 0o644)
-        .unwrap();
+    let file = stack.mknod(&ctx, Ino::ROOT, b"f", Kind::File, 0o644).unwrap();
     write(&mut stack, &ctx, file, 0, b"still here").unwrap();
     stack.remember(file).unwrap();
     stack.opened(file);
@@ -139,10 +99,7 @@ fn a_deleted_file_lives_while_it_is_open() {
     stack.forget(file, u64::MAX);
     assert!(!stack.is_remembered(file));
     assert_eq!(super::contents(&stack, file), b"still here");
-    assert_eq!(
-        stack.link(&ctx, file, Ino::ROOT, b"back"),
-        Err(Errno::ENOENT)
-    );
+    assert_eq!(stack.link(&ctx, file, Ino::ROOT, b"back"), Err(Errno::ENOENT));
     let used = stack.statfs();
     stack.closed(file);
     assert_eq!(stack.attr(file), Err(Errno::ESTALE));
@@ -156,9 +113,7 @@ fn numbers_are_never_used_twice() {
     let mut stack = builder.stack();
     let mut last = 0;
     for _ in 0..100 {
-        let ino = stack
-            .mknod(&root(1), Ino::ROOT, b"f", Kind::File, 0o644)
-            .unwrap();
+        let ino = stack.mknod(&root(1), Ino::ROOT, b"f", Kind::File, 0o644).unwrap();
         assert!(ino.0 > last);
         last = ino.0;
         stack.unlink(&root(1), Ino::ROOT, b"f").unwrap();
@@ -206,9 +161,7 @@ fn renaming_while_reading_comes_to_an_end() {
         let name = entry.name.to_vec();
         offset = entry.next;
         let longer = [&name[..], b"x"].concat();
-        stack
-            .rename(&ctx, (bin, &name), (bin, &longer), RenameMode::Replace)
-            .unwrap();
+        stack.rename(&ctx, (bin, &name), (bin, &longer), RenameMode::Replace).unwrap();
         renamed += 1;
     }
     assert_eq!(renamed, 2);
@@ -222,38 +175,14 @@ fn renaming_over_the_own_parents() {
     let ctx = root(1);
     let (usr, bin) = (at(&stack, "usr"), at(&stack, "usr/bin"));
     let mut rename = |from, to, mode| stack.rename(&ctx, from, to, mode);
-    assert_eq!(
-        rename((Ino::ROOT, b"usr"), (bin, b"usr"), RenameMode::Replace),
-        Err(Errno::EINVAL)
-    );
-    assert_eq!(
-        rename((Ino::ROOT, b"usr"), (usr, b"bin"), RenameMode::Replace),
-        Err(Errno::EINVAL)
-    );
-    assert_eq!(
-        rename((bin, b"sh"), (Ino::ROOT, b"usr"), RenameMode::Replace),
-        Err(Errno::ENOTEMPTY)
-    );
-    assert_eq!(
-        rename((bin, b"sh"), (Ino::ROOT, b"usr"), RenameMode::Exchange),
-        Err(Errno::EINVAL)
-    );
-    assert_eq!(
-        rename((bin, b"sh"), (bin, b"none"), RenameMode::Exchange),
-        Err(Errno::ENOENT)
-    );
-    assert_eq!(
-        rename((bin, b"sh"), (bin, b"ls"), RenameMode::NoReplace),
-        Err(Errno::EEXIST)
-    );
-    assert_eq!(
-        rename((bin, b"sh"), (bin, b"sh"), RenameMode::NoReplace),
-        Err(Errno::EEXIST)
-    );
-    assert_eq!(
-        rename((bin, b"sh"), (bin, b"sh"), RenameMode::Replace),
-        Ok(())
-    );
+    assert_eq!(rename((Ino::ROOT, b"usr"), (bin, b"usr"), RenameMode::Replace), Err(Errno::EINVAL));
+    assert_eq!(rename((Ino::ROOT, b"usr"), (usr, b"bin"), RenameMode::Replace), Err(Errno::EINVAL));
+    assert_eq!(rename((bin, b"sh"), (Ino::ROOT, b"usr"), RenameMode::Replace), Err(Errno::ENOTEMPTY));
+    assert_eq!(rename((bin, b"sh"), (Ino::ROOT, b"usr"), RenameMode::Exchange), Err(Errno::EINVAL));
+    assert_eq!(rename((bin, b"sh"), (bin, b"none"), RenameMode::Exchange), Err(Errno::ENOENT));
+    assert_eq!(rename((bin, b"sh"), (bin, b"ls"), RenameMode::NoReplace), Err(Errno::EEXIST));
+    assert_eq!(rename((bin, b"sh"), (bin, b"sh"), RenameMode::NoReplace), Err(Errno::EEXIST));
+    assert_eq!(rename((bin, b"sh"), (bin, b"sh"), RenameMode::Replace), Ok(()));
     for flags in [3, 4, 5, 8, u32::MAX] {
         assert_eq!(RenameMode::from_flags(flags), Err(Errno::EINVAL));
     }
@@ -267,14 +196,7 @@ fn paths_follow_renames() {
     assert_eq!(stack.directory_path(Ino::ROOT), b"/");
     assert_eq!(stack.directory_path(bin), b"/usr/bin");
     let (usr, etc) = (at(&stack, "usr"), at(&stack, "etc"));
-    stack
-        .rename(
-            &root(1),
-            (Ino::ROOT, b"usr"),
-            (etc, b"moved"),
-            RenameMode::Replace,
-        )
-        .unwrap();
+    stack.rename(&root(1), (Ino::ROOT, b"usr"), (etc, b"moved"), RenameMode::Replace).unwrap();
     assert_eq!(stack.directory_path(bin), b"/etc/moved/bin");
     assert_eq!(at(&stack, "etc/moved/bin/.."), usr);
     assert_eq!(at(&stack, "etc/moved/.."), etc);
@@ -291,72 +213,26 @@ fn times_follow_posix() {
     let etc = at(&stack, "etc");
     let passwd = at(&stack, "etc/passwd");
     stack.link(&root(10), passwd, etc, b"second").unwrap();
-    assert_eq!(
-        (seconds(&stack, "etc"), seconds(&stack, "etc/passwd")),
-        ((10, 10), (1000, 10))
-    );
+    assert_eq!((seconds(&stack, "etc"), seconds(&stack, "etc/passwd")), ((10, 10), (1000, 10)));
     write(&mut stack, &root(11), passwd, 0, b"x").unwrap();
-    assert_eq!(
-        (seconds(&stack, "etc"), seconds(&stack, "etc/second")),
-        ((10, 10), (11, 11))
-    );
-    stack
-        .setattr(
-            &root(12),
-            passwd,
-            &SetAttr {
-                mode: Some(0o600),
-                ..SetAttr::default()
-            },
-            false,
-        )
-        .unwrap();
+    assert_eq!((seconds(&stack, "etc"), seconds(&stack, "etc/second")), ((10, 10), (11, 11)));
+    stack.setattr(&root(12), passwd, &SetAttr { mode: Some(0o600), ..SetAttr::default() }, false).unwrap();
     assert_eq!(seconds(&stack, "etc/passwd"), (11, 12));
-    let time = Timestamp {
-        seconds: -5,
-        nanoseconds: 999_999_999,
-    };
-    let set = SetAttr {
-        mtime: Some(SetTime::At(time)),
-        atime: Some(SetTime::Now),
-        ..SetAttr::default()
-    };
+    let time = Timestamp { seconds: -5, nanoseconds: 999_999_999 };
+    let set = SetAttr { mtime: Some(SetTime::At(time)), atime: Some(SetTime::Now), ..SetAttr::default() };
     stack.setattr(&root(13), passwd, &set, false).unwrap();
     let now = attr(&stack, "etc/passwd");
-    assert_eq!(
-        (now.mtime, now.atime.seconds, now.ctime.seconds),
-        (time, 13, 13)
-    );
+    assert_eq!((now.mtime, now.atime.seconds, now.ctime.seconds), (time, 13, 13));
     stack.unlink(&root(14), etc, b"second").unwrap();
-    assert_eq!(
-        (seconds(&stack, "etc"), seconds(&stack, "etc/passwd")),
-        ((14, 14), (-5, 14))
-    );
-    stack
-        .rename(
-            &root(15),
-            (etc, b"passwd"),
-            (Ino::ROOT, b"p"),
-            RenameMode::Replace,
-        )
-        .unwrap();
-    assert_eq!(
-        (
-            seconds(&stack, "etc"),
-            seconds(&stack, "/"),
-            seconds(&stack, "p")
-        ),
-        ((15, 15), (15, 15), (-5, 15))
-    );
+    assert_eq!((seconds(&stack, "etc"), seconds(&stack, "etc/passwd")), ((14, 14), (-5, 14)));
+    stack.rename(&root(15), (etc, b"passwd"), (Ino::ROOT, b"p"), RenameMode::Replace).unwrap();
+    assert_eq!((seconds(&stack, "etc"), seconds(&stack, "/"), seconds(&stack, "p")), ((15, 15), (15, 15), (-5, 15)));
 }
 
 #[test]
 fn inodes_run_out_and_come_back() {
     let builder = sample();
-    let mut stack = builder.stack_with(Limits {
-        inodes: 5,
-        ..LIMITS
-    });
+    let mut stack = builder.stack_with(Limits { inodes: 5, ..LIMITS });
     let ctx = root(1);
     let tmp = at(&stack, "tmp");
     let mut made = vec![];
@@ -370,23 +246,11 @@ fn inodes_run_out_and_come_back() {
     // The directory was copied up, too.
     assert_eq!((error, made.len()), (Errno::ENOSPC, 4));
     assert_eq!(stack.statfs().inodes_free, 0);
-    assert_eq!(
-        stack.link(&ctx, at(&stack, "tmp/a"), tmp, b"z"),
-        Err(Errno::ENOSPC)
-    );
-    assert_eq!(
-        stack.symlink(&ctx, tmp, b"z", b"target"),
-        Err(Errno::ENOSPC)
-    );
+    assert_eq!(stack.link(&ctx, at(&stack, "tmp/a"), tmp, b"z"), Err(Errno::ENOSPC));
+    assert_eq!(stack.symlink(&ctx, tmp, b"z", b"target"), Err(Errno::ENOSPC));
     assert_eq!(stack.mkdir(&ctx, tmp, b"z", 0o755), Err(Errno::ENOSPC));
-    let change = SetAttr {
-        mode: Some(0),
-        ..SetAttr::default()
-    };
-    assert_eq!(
-        stack.setattr(&ctx, at(&stack, "etc/passwd"), &change, false),
-        Err(Errno::ENOSPC)
-    );
+    let change = SetAttr { mode: Some(0), ..SetAttr::default() };
+    assert_eq!(stack.setattr(&ctx, at(&stack, "etc/passwd"), &change, false), Err(Errno::ENOSPC));
     // Deleting goes on, also where the directory has to be copied up for it.
     stack.unlink(&ctx, at(&stack, "usr/bin"), b"ls").unwrap();
     for name in &made {
@@ -409,20 +273,10 @@ fn links_are_charged_and_given_back() {
         stack.link(&ctx, passwd, etc, b"2").unwrap();
         assert_eq!(stack.attr(passwd).unwrap().nlink, 3);
         stack.unlink(&ctx, etc, b"1").unwrap();
-        stack
-            .rename(&ctx, (etc, b"passwd"), (etc, b"2"), RenameMode::Replace)
-            .unwrap();
-        assert_eq!(
-            stack.attr(passwd).unwrap().nlink,
-            2,
-            "two names of one file: nothing happens"
-        );
+        stack.rename(&ctx, (etc, b"passwd"), (etc, b"2"), RenameMode::Replace).unwrap();
+        assert_eq!(stack.attr(passwd).unwrap().nlink, 2, "two names of one file: nothing happens");
         stack.unlink(&ctx, etc, b"2").unwrap();
-        assert_eq!(
-            stack.statfs().inodes - stack.statfs().inodes_free,
-            2,
-            "round {round}"
-        );
+        assert_eq!(stack.statfs().inodes - stack.statfs().inodes_free, 2, "round {round}");
     }
     stack.unlink(&ctx, etc, b"passwd").unwrap();
     assert_eq!(stack.statfs().inodes - stack.statfs().inodes_free, 1);
@@ -432,10 +286,7 @@ fn links_are_charged_and_given_back() {
 #[test]
 fn references_are_bounded() {
     let builder = sample();
-    let mut stack = builder.stack_with(Limits {
-        references: 2,
-        ..LIMITS
-    });
+    let mut stack = builder.stack_with(Limits { references: 2, ..LIMITS });
     let (etc, usr, tmp) = (at(&stack, "etc"), at(&stack, "usr"), at(&stack, "tmp"));
     stack.remember(etc).unwrap();
     stack.remember(usr).unwrap();
@@ -453,76 +304,29 @@ fn references_are_bounded() {
 #[test]
 fn random_numbers_and_names_do_no_harm() {
     let builder = sample();
-    let limits = Limits {
-        bytes: 1 << 20,
-        inodes: 64,
-        references: 64,
-    };
+    let limits = Limits { bytes: 1 << 20, inodes: 64, references: 64 };
     let mut stack = builder.stack_with(limits);
     let mut random = Random(1);
     let names: [&[u8]; 8] = [b"a", b"etc", b"usr", b"bin", b"", b"..", b"x/y", b"tmp"];
-    let numbers = [
-        0,
-        1,
-        2,
-        4095,
-        4096,
-        u64::MAX,
-        u64::MAX - 1,
-        1 << 63,
-        (1 << 63) - 1,
-        (1 << 63) - 4096,
-    ];
+    let numbers = [0, 1, 2, 4095, 4096, u64::MAX, u64::MAX - 1, 1 << 63, (1 << 63) - 1, (1 << 63) - 4096];
     for _ in 0..20_000 {
-        let ino = Ino(if random.below(50) == 0 {
-            random.next()
-        } else {
-            random.next() % 90
-        });
+        let ino = Ino(if random.below(50) == 0 { random.next() } else { random.next() % 90 });
         let other = Ino(random.next() % 90);
         let (name, number) = (random.pick(&names), random.pick(&numbers));
-        let ctx = if random.below(2) == 0 {
-            root(1)
-        } else {
-            user(9)
-        };
+        let ctx = if random.below(2) == 0 { root(1) } else { user(9) };
         let small = random.next() % 20_000;
         match random.below(18) {
             0 => drop(stack.mkdir(&ctx, ino, name, 0o777)),
             1 => drop(stack.mknod(&ctx, ino, name, Kind::File, 0o777)),
-            2 => drop(stack.rename(
-                &ctx,
-                (ino, name),
-                (other, random.pick(&names)),
-                RenameMode::Replace,
-            )),
-            3 => drop(stack.rename(
-                &ctx,
-                (ino, name),
-                (other, random.pick(&names)),
-                RenameMode::Exchange,
-            )),
+            2 => drop(stack.rename(&ctx, (ino, name), (other, random.pick(&names)), RenameMode::Replace)),
+            3 => drop(stack.rename(&ctx, (ino, name), (other, random.pick(&names)), RenameMode::Exchange)),
             4 => drop(stack.link(&ctx, ino, other, name)),
             5 => drop(stack.unlink(&ctx, ino, name)),
             6 => drop(stack.rmdir(&ctx, ino, name)),
             7 => drop(write(&mut stack, &ctx, ino, number, &[1; 5000])),
             8 => drop(stack.read(ino, number, 9000, |_| Ok(()))),
-            9 => drop(stack.setattr(
-                &ctx,
-                ino,
-                &SetAttr {
-                    size: Some(number),
-                    ..SetAttr::default()
-                },
-                true,
-            )),
-            10 => drop(stack.fallocate(
-                &ctx,
-                ino,
-                small,
-                number,
-                random.pick(&[0, 1, 3, 7, u32::MAX]),
-            )),
+            9 => drop(stack.setattr(&ctx, ino, &SetAttr { size: Some(number), ..SetAttr::default() }, true)),
+            10 => drop(stack.fallocate(&ctx, ino, small, number, random.pick(&[0, 1, 3, 7, u32::MAX]))),
             11 => drop(stack.next_entry(ino, number, random.next())),
             12 => drop((stack.next_data(ino, number), stack.next_hole(ino, number))),
             13 => drop(stack.remember(ino)),
@@ -534,4 +338,14 @@ fn random_numbers_and_names_do_no_harm() {
         let used = stack.statfs();
         assert!(used.inodes_free <= used.inodes && used.blocks_free <= used.blocks);
     }
+}
+
+#[test]
+fn limits_fit_the_memory_that_they_are_for() {
+    assert_eq!(Limits::within(0), Limits { bytes: 0, inodes: 0, references: 0 });
+    let limits = Limits::within(64 << 20);
+    assert_eq!((limits.bytes, limits.inodes, limits.references), (40 << 20, 8192, 65_536));
+    // A map's node holds 11 elements and may be half empty; names of 255 bytes are held twice for a directory.
+    let node = (size_of::<crate::node::Node<'_>>() + 8) * 11 / 5;
+    assert!(node * 6 / 5 + 2 * (255 + 32) + 11 * (32 + 24) + 64 <= 2048, "{node}");
 }

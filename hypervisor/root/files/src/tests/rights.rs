@@ -2,14 +2,7 @@
 use super::{at, attr, root, sample, user, write};
 use crate::{Access, Context, Errno, Ino, Kind, RenameMode, SetAttr, SetTime, Stack, Timestamp};
 
-const NONE: SetAttr = SetAttr {
-    mode: None,
-    uid: None,
-    gid: None,
-    size: None,
-    atime: None,
-    mtime: None,
-};
+const NONE: SetAttr = SetAttr { mode: None, uid: None, gid: None, size: None, atime: None, mtime: None };
 
 /// A file in /tmp of this user, with this mode.
 fn file_of(stack: &mut Stack<'_>, id: u32, name: &[u8], mode: u32) -> Ino {
@@ -28,24 +21,14 @@ fn owner_group_and_others() {
     assert_eq!(stack.access(&user(7), file, both), Ok(()));
     assert_eq!(stack.access(&group, file, Access::READ), Ok(()));
     assert_eq!(stack.access(&group, file, both), Err(Errno::EACCES));
-    assert_eq!(
-        stack.access(&user(9), file, Access::READ),
-        Err(Errno::EACCES)
-    );
+    assert_eq!(stack.access(&user(9), file, Access::READ), Err(Errno::EACCES));
     assert_eq!(stack.access(&user(9), file, Access::NONE), Ok(()));
     assert_eq!(stack.access(&root(0), file, both), Ok(()));
-    assert_eq!(
-        stack.access(&root(0), file, Access::EXECUTE),
-        Err(Errno::EACCES),
-        "nobody may execute it"
-    );
+    assert_eq!(stack.access(&root(0), file, Access::EXECUTE), Err(Errno::EACCES), "nobody may execute it");
     assert_eq!(Access::from_mask(8), Err(Errno::EINVAL));
     // The class that fits first decides, even if a later one would give more.
     let odd = file_of(&mut stack, 7, b"odd", 0o007);
-    assert_eq!(
-        stack.access(&user(7), odd, Access::READ),
-        Err(Errno::EACCES)
-    );
+    assert_eq!(stack.access(&user(7), odd, Access::READ), Err(Errno::EACCES));
     assert_eq!(stack.access(&user(9), odd, Access::READ), Ok(()));
 }
 
@@ -60,23 +43,9 @@ fn directories_need_search_and_write() {
     assert_eq!(stack.lookup(&other, dir, b"f"), Err(Errno::EACCES));
     assert_eq!(stack.mkdir(&other, dir, b"g", 0o700), Err(Errno::EACCES));
     assert_eq!(stack.unlink(&other, dir, b"f"), Err(Errno::EACCES));
-    stack
-        .setattr(
-            &user(7),
-            dir,
-            &SetAttr {
-                mode: Some(0o755),
-                ..NONE
-            },
-            false,
-        )
-        .unwrap();
+    stack.setattr(&user(7), dir, &SetAttr { mode: Some(0o755), ..NONE }, false).unwrap();
     assert!(stack.lookup(&other, dir, b"f").is_ok());
-    assert_eq!(
-        stack.mkdir(&other, dir, b"f", 0o700),
-        Err(Errno::EEXIST),
-        "existence comes before rights"
-    );
+    assert_eq!(stack.mkdir(&other, dir, b"f", 0o700), Err(Errno::EEXIST), "existence comes before rights");
     assert_eq!(stack.mkdir(&other, dir, b"g", 0o700), Err(Errno::EACCES));
     assert_eq!(stack.unlink(&other, dir, b"f"), Err(Errno::EACCES));
     assert_eq!(stack.unlink(&other, dir, b"none"), Err(Errno::ENOENT));
@@ -92,22 +61,10 @@ fn sticky_directories() {
     file_of(&mut stack, 7, b"f", 0o666);
     file_of(&mut stack, 8, b"g", 0o666);
     assert_eq!(stack.unlink(&user(8), tmp, b"f"), Err(Errno::EPERM));
-    assert_eq!(
-        stack.rename(&user(8), (tmp, b"f"), (tmp, b"x"), RenameMode::Replace),
-        Err(Errno::EPERM)
-    );
-    assert_eq!(
-        stack.rename(&user(8), (tmp, b"g"), (tmp, b"f"), RenameMode::Replace),
-        Err(Errno::EPERM)
-    );
-    assert_eq!(
-        stack.rename(&user(8), (tmp, b"g"), (tmp, b"f"), RenameMode::Exchange),
-        Err(Errno::EPERM)
-    );
-    assert_eq!(
-        stack.rename(&user(8), (tmp, b"g"), (tmp, b"h"), RenameMode::Replace),
-        Ok(())
-    );
+    assert_eq!(stack.rename(&user(8), (tmp, b"f"), (tmp, b"x"), RenameMode::Replace), Err(Errno::EPERM));
+    assert_eq!(stack.rename(&user(8), (tmp, b"g"), (tmp, b"f"), RenameMode::Replace), Err(Errno::EPERM));
+    assert_eq!(stack.rename(&user(8), (tmp, b"g"), (tmp, b"f"), RenameMode::Exchange), Err(Errno::EPERM));
+    assert_eq!(stack.rename(&user(8), (tmp, b"g"), (tmp, b"h"), RenameMode::Replace), Ok(()));
     assert_eq!(stack.unlink(&user(7), tmp, b"f"), Ok(()));
     assert_eq!(stack.unlink(&root(0), tmp, b"h"), Ok(()));
 }
@@ -119,22 +76,9 @@ fn moving_a_directory_needs_writing_it() {
     let tmp = at(&stack, "tmp");
     let mine = stack.mkdir(&user(7), tmp, b"mine", 0o755).unwrap();
     stack.mkdir(&user(7), tmp, b"fixed", 0o555).unwrap();
-    let moved = stack.rename(
-        &user(7),
-        (tmp, b"fixed"),
-        (mine, b"fixed"),
-        RenameMode::Replace,
-    );
+    let moved = stack.rename(&user(7), (tmp, b"fixed"), (mine, b"fixed"), RenameMode::Replace);
     assert_eq!(moved, Err(Errno::EACCES));
-    assert_eq!(
-        stack.rename(
-            &user(7),
-            (tmp, b"fixed"),
-            (tmp, b"other"),
-            RenameMode::Replace
-        ),
-        Ok(())
-    );
+    assert_eq!(stack.rename(&user(7), (tmp, b"fixed"), (tmp, b"other"), RenameMode::Replace), Ok(()));
 }
 
 #[test]
@@ -144,38 +88,14 @@ fn opening() {
     let file = file_of(&mut stack, 7, b"f", 0o400);
     let tmp = at(&stack, "tmp");
     let fifo = stack.mknod(&user(7), tmp, b"p", Kind::Fifo, 0o600).unwrap();
-    assert_eq!(
-        stack.check_open(&user(7), file, Access::READ, false),
-        Ok(Kind::File)
-    );
-    assert_eq!(
-        stack.check_open(&user(7), file, Access::WRITE, true),
-        Err(Errno::EACCES)
-    );
-    assert_eq!(
-        stack.check_open(&user(7), tmp, Access::READ, false),
-        Ok(Kind::Directory)
-    );
-    assert_eq!(
-        stack.check_open(&root(0), tmp, Access::WRITE, true),
-        Err(Errno::EISDIR)
-    );
-    assert_eq!(
-        stack.check_open(&root(0), at(&stack, "etc/link"), Access::READ, false),
-        Err(Errno::ELOOP)
-    );
-    assert_eq!(
-        stack.check_open(&user(7), fifo, Access::READ, false),
-        Err(Errno::ENXIO)
-    );
-    assert_eq!(
-        stack.check_open(&user(8), fifo, Access::READ, false),
-        Err(Errno::EACCES)
-    );
-    assert_eq!(
-        stack.mknod(&user(7), tmp, b"d", Kind::Directory, 0o600),
-        Err(Errno::EINVAL)
-    );
+    assert_eq!(stack.check_open(&user(7), file, Access::READ, false), Ok(Kind::File));
+    assert_eq!(stack.check_open(&user(7), file, Access::WRITE, true), Err(Errno::EACCES));
+    assert_eq!(stack.check_open(&user(7), tmp, Access::READ, false), Ok(Kind::Directory));
+    assert_eq!(stack.check_open(&root(0), tmp, Access::WRITE, true), Err(Errno::EISDIR));
+    assert_eq!(stack.check_open(&root(0), at(&stack, "etc/link"), Access::READ, false), Err(Errno::ELOOP));
+    assert_eq!(stack.check_open(&user(7), fifo, Access::READ, false), Err(Errno::ENXIO));
+    assert_eq!(stack.check_open(&user(8), fifo, Access::READ, false), Err(Errno::EACCES));
+    assert_eq!(stack.mknod(&user(7), tmp, b"d", Kind::Directory, 0o600), Err(Errno::EINVAL));
 }
 
 #[test]
@@ -185,178 +105,28 @@ fn changing_attributes() {
     let file = file_of(&mut stack, 7, b"f", 0o644);
     let (owner, other) = (user(7), user(8));
     let mut set = |ctx: Context, set| stack.setattr(&ctx, file, &set, false);
-    assert_eq!(
-        set(
-            other,
-            SetAttr {
-                mode: Some(0o777),
-                ..NONE
-            }
-        ),
-        Err(Errno::EPERM)
-    );
-    assert_eq!(
-        set(
-            owner,
-            SetAttr {
-                uid: Some(8),
-                ..NONE
-            }
-        ),
-        Err(Errno::EPERM)
-    );
-    assert_eq!(
-        set(
-            owner,
-            SetAttr {
-                uid: Some(7),
-                gid: Some(7),
-                ..NONE
-            }
-        ),
-        Ok(())
-    );
-    assert_eq!(
-        set(
-            owner,
-            SetAttr {
-                gid: Some(8),
-                ..NONE
-            }
-        ),
-        Err(Errno::EPERM)
-    );
-    assert_eq!(
-        set(
-            other,
-            SetAttr {
-                size: Some(0),
-                ..NONE
-            }
-        ),
-        Err(Errno::EACCES)
-    );
-    assert_eq!(
-        set(
-            other,
-            SetAttr {
-                mtime: Some(SetTime::Now),
-                ..NONE
-            }
-        ),
-        Err(Errno::EACCES)
-    );
+    assert_eq!(set(other, SetAttr { mode: Some(0o777), ..NONE }), Err(Errno::EPERM));
+    assert_eq!(set(owner, SetAttr { uid: Some(8), ..NONE }), Err(Errno::EPERM));
+    assert_eq!(set(owner, SetAttr { uid: Some(7), gid: Some(7), ..NONE }), Ok(()));
+    assert_eq!(set(owner, SetAttr { gid: Some(8), ..NONE }), Err(Errno::EPERM));
+    assert_eq!(set(other, SetAttr { size: Some(0), ..NONE }), Err(Errno::EACCES));
+    assert_eq!(set(other, SetAttr { mtime: Some(SetTime::Now), ..NONE }), Err(Errno::EACCES));
     let exact = Some(SetTime::At(Timestamp::default()));
+    assert_eq!(set(other, SetAttr { mtime: exact, ..NONE }), Err(Errno::EPERM));
+    assert_eq!(set(root(0), SetAttr { uid: Some(u32::MAX), ..NONE }), Err(Errno::EINVAL));
+    let late = Some(SetTime::At(Timestamp { seconds: 0, nanoseconds: 1_000_000_000 }));
+    assert_eq!(set(root(0), SetAttr { atime: late, ..NONE }), Err(Errno::EINVAL));
+    assert_eq!(set(root(0), SetAttr { size: Some(1 << 63), ..NONE }), Err(Errno::EFBIG));
+    assert_eq!(set(owner, SetAttr { mode: Some(0o466), ..NONE }), Ok(()));
+    assert_eq!(set(owner, SetAttr { size: Some(9), ..NONE }), Err(Errno::EACCES));
+    assert_eq!(set(other, SetAttr { mtime: Some(SetTime::Now), size: Some(9), ..NONE }), Ok(()));
+    assert_eq!(stack.setattr(&owner, file, &SetAttr { size: Some(3), ..NONE }, true), Ok(()), "open for writing");
     assert_eq!(
-        set(
-            other,
-            SetAttr {
-                mtime: exact,
-                ..NONE
-            }
-        ),
-        Err(Errno::EPERM)
-    );
-    assert_eq!(
-        set(
-            root(0),
-            SetAttr {
-                uid: Some(u32::MAX),
-                ..NONE
-            }
-        ),
-        Err(Errno::EINVAL)
-    );
-    let late = Some(SetTime::At(Timestamp {
-        seconds: 0,
-        nanoseconds: 1_000_000_000,
-    }));
-    assert_eq!(
-        set(
-            root(0),
-            SetAttr {
-                atime: late,
-                ..NONE
-            }
-        ),
-        Err(Errno::EINVAL)
-    );
-    assert_eq!(
-        set(
-            root(0),
-            SetAttr {
-                size: Some(1 << 63),
-                ..NONE
-            }
-        ),
-        Err(Errno::EFBIG)
-    );
-    assert_eq!(
-        set(
-            owner,
-            SetAttr {
-                mode: Some(0o466),
-                ..NONE
-            }
-        ),
-        Ok(())
-    );
-    assert_eq!(
-        set(
-            owner,
-            SetAttr {
-                size: Some(9),
-                ..NONE
-            }
-        ),
-        Err(Errno::EACCES)
-    );
-    assert_eq!(
-        set(
-            other,
-            SetAttr {
-                mtime: Some(SetTime::Now),
-                size: Some(9),
-                ..NONE
-            }
-        ),
-        Ok(())
-    );
-    assert_eq!(
-        stack.setattr(
-            &owner,
-            file,
-            &SetAttr {
-                size: Some(3),
-                ..NONE
-            },
-            true
-        ),
-        Ok(()),
-        "open for writing"
-    );
-    assert_eq!(
-        stack.setattr(
-            &root(0),
-            at(&stack, "tmp"),
-            &SetAttr {
-                size: Some(0),
-                ..NONE
-            },
-            false
-        ),
+        stack.setattr(&root(0), at(&stack, "tmp"), &SetAttr { size: Some(0), ..NONE }, false),
         Err(Errno::EISDIR)
     );
     assert_eq!(
-        stack.setattr(
-            &root(0),
-            at(&stack, "etc/link"),
-            &SetAttr {
-                size: Some(0),
-                ..NONE
-            },
-            false
-        ),
+        stack.setattr(&root(0), at(&stack, "etc/link"), &SetAttr { size: Some(0), ..NONE }, false),
         Err(Errno::EINVAL)
     );
 }
@@ -371,55 +141,14 @@ fn set_id_bits_do_not_survive_strangers() {
     assert_eq!(mode(&stack), 0o6777);
     write(&mut stack, &user(8), file, 0, b"x").unwrap();
     assert_eq!(mode(&stack), 0o777);
-    let set = |stack: &mut Stack<'_>, ctx: Context, change| {
-        stack.setattr(&ctx, file, &change, false).unwrap()
-    };
-    set(
-        &mut stack,
-        user(7),
-        SetAttr {
-            mode: Some(0o6755),
-            ..NONE
-        },
-    );
-    set(
-        &mut stack,
-        root(1),
-        SetAttr {
-            gid: Some(9),
-            ..NONE
-        },
-    );
+    let set = |stack: &mut Stack<'_>, ctx: Context, change| stack.setattr(&ctx, file, &change, false).unwrap();
+    set(&mut stack, user(7), SetAttr { mode: Some(0o6755), ..NONE });
+    set(&mut stack, root(1), SetAttr { gid: Some(9), ..NONE });
     assert_eq!(mode(&stack), 0o755);
-    set(
-        &mut stack,
-        user(7),
-        SetAttr {
-            mode: Some(0o6755),
-            ..NONE
-        },
-    );
-    assert_eq!(
-        mode(&stack),
-        0o4755,
-        "the group is not the owner's any more"
-    );
-    set(
-        &mut stack,
-        root(1),
-        SetAttr {
-            mode: Some(0o6644),
-            ..NONE
-        },
-    );
-    set(
-        &mut stack,
-        root(1),
-        SetAttr {
-            uid: Some(7),
-            ..NONE
-        },
-    );
+    set(&mut stack, user(7), SetAttr { mode: Some(0o6755), ..NONE });
+    assert_eq!(mode(&stack), 0o4755, "the group is not the owner's any more");
+    set(&mut stack, root(1), SetAttr { mode: Some(0o6644), ..NONE });
+    set(&mut stack, root(1), SetAttr { uid: Some(7), ..NONE });
     assert_eq!(mode(&stack), 0o2644, "without execution it means locking");
 }
 
@@ -428,32 +157,10 @@ fn groups_are_inherited_where_the_directory_says_so() {
     let builder = sample();
     let mut stack = builder.stack();
     let shared = stack.mkdir(&root(1), Ino::ROOT, b"shared", 0o2777).unwrap();
-    stack
-        .setattr(
-            &root(1),
-            shared,
-            &SetAttr {
-                gid: Some(50),
-                ..NONE
-            },
-            false,
-        )
-        .unwrap();
-    stack
-        .setattr(
-            &root(1),
-            shared,
-            &SetAttr {
-                mode: Some(0o2777),
-                ..NONE
-            },
-            false,
-        )
-        .unwrap();
+    stack.setattr(&root(1), shared, &SetAttr { gid: Some(50), ..NONE }, false).unwrap();
+    stack.setattr(&root(1), shared, &SetAttr { mode: Some(0o2777), ..NONE }, false).unwrap();
     let dir = stack.mkdir(&user(7), shared, b"d", 0o755).unwrap();
-    let file = stack
-        .mknod(&user(7), shared, b"f", Kind::File, 0o2755)
-        .unwrap();
+    let file = stack.mknod(&user(7), shared, b"f", Kind::File, 0o2755).unwrap();
     let (dir, file) = (stack.attr(dir).unwrap(), stack.attr(file).unwrap());
     assert_eq!((dir.uid, dir.gid, dir.mode), (7, 50, 0o2755));
     assert_eq!((file.uid, file.gid, file.mode), (7, 50, 0o755));

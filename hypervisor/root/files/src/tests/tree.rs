@@ -5,8 +5,7 @@ use super::{Builder, LIMITS, at, attr, contents, sample};
 use crate::{Errno, InvalidTree, Kind, Stack};
 
 fn refusal(builder: &Builder) -> InvalidTree {
-    Stack::new(builder.index.clone(), &builder.data, LIMITS)
-        .expect_err("the tree should be refused")
+    Stack::new(builder.index.clone(), &builder.data, LIMITS).expect_err("the tree should be refused")
 }
 
 /// A refusal of the one entry that `spoil` adds to an otherwise good tree.
@@ -27,15 +26,9 @@ fn a_good_tree_is_readable() {
     assert_eq!(stack.readlink(at(&stack, "etc/link")), Ok(&b"passwd"[..]));
     assert_eq!(stack.readlink(at(&stack, "etc/passwd")), Err(Errno::EINVAL));
     let usr = attr(&stack, "usr");
-    assert_eq!(
-        (usr.kind, usr.mode, usr.nlink, usr.mtime.seconds),
-        (Kind::Directory, 0o755, 4, 1000)
-    );
+    assert_eq!((usr.kind, usr.mode, usr.nlink, usr.mtime.seconds), (Kind::Directory, 0o755, 4, 1000));
     let sh = attr(&stack, "usr/bin/sh");
-    assert_eq!(
-        (sh.kind, sh.mode, sh.nlink, sh.size, sh.blocks),
-        (Kind::File, 0o644, 1, 10_000, 24)
-    );
+    assert_eq!((sh.kind, sh.mode, sh.nlink, sh.size, sh.blocks), (Kind::File, 0o644, 1, 10_000, 24));
     assert_eq!(attr(&stack, "etc/link").size, 6);
 }
 
@@ -79,31 +72,16 @@ fn names_are_unique_in_a_directory() {
 #[test]
 fn files_lie_in_the_data() {
     let reason = "the file lies outside of the data";
-    for (offset, len) in [
-        (0, u64::MAX),
-        (u64::MAX, 1),
-        (u64::MAX, u64::MAX),
-        (1 << 40, 0),
-        (0, 1 << 20),
-    ] {
-        assert_eq!(
-            refused(|tree| tree.add(0, "bad", 0o644, TreeNode::File { offset, len })),
-            reason
-        );
+    for (offset, len) in [(0, u64::MAX), (u64::MAX, 1), (u64::MAX, u64::MAX), (1 << 40, 0), (0, 1 << 20)] {
+        assert_eq!(refused(|tree| tree.add(0, "bad", 0o644, TreeNode::File { offset, len })), reason);
     }
 }
 
 #[test]
 fn modes_and_targets_are_checked() {
-    assert_eq!(
-        refused(|tree| tree.add(0, "bad", 0o10_0644, TreeNode::Directory)),
-        "the mode has bits beyond 07777"
-    );
+    assert_eq!(refused(|tree| tree.add(0, "bad", 0o10_0644, TreeNode::Directory)), "the mode has bits beyond 07777");
     for target in ["", "a\0b", &"x".repeat(4096)] {
-        assert_eq!(
-            refused(|tree| tree.link(0, "bad", target)),
-            "the link's target cannot be one"
-        );
+        assert_eq!(refused(|tree| tree.link(0, "bad", target)), "the link's target cannot be one");
     }
 }
 
@@ -115,11 +93,7 @@ fn there_must_be_a_root() {
     for spoil in [
         (|tree| tree.index.entries[0].parent = 1) as fn(&mut Builder),
         |tree| tree.index.entries[0].name = b"root".to_vec(),
-        |tree| {
-            tree.index.entries[0].node = TreeNode::Symlink {
-                target: b"x".to_vec(),
-            }
-        },
+        |tree| tree.index.entries[0].node = TreeNode::Symlink { target: b"x".to_vec() },
     ] {
         let mut builder = Builder::new();
         spoil(&mut builder);

@@ -174,9 +174,9 @@ impl<A: Authority> FileService<'_, A> {
         mut names: Arguments<'_>,
         mode: RenameMode,
     ) -> Result<usize, Errno> {
-        self.check_known(new_dir)?;
         let old_name = names.take_string()?;
         let new_name = names.only_string()?;
+        self.check_known(new_dir)?;
         let from = Object::Entry { dir: call.node, name: old_name };
         let to = Object::Entry { dir: new_dir, name: new_name };
         self.allow(Right::Remove, from)?;

@@ -1,0 +1,217 @@
+//! The personality's platform: this processor, and this partition's memory through the direct map.
+
+use core::arch::asm;
+use core::arch::x86_64::{__cpuid, _rdtsc};
+use core::ptr;
+
+use personality::Platform;
+use personality::platform::{PAGE, PAGE_SIZE};
+use proto::layout::DIRECT_MAP_VA;
+use proto::{CallResult, DOORBELL_PORT, GatePage, Grant, RESULT_SLOTS, SERVICE_PAGES};
+use tlfs::msr::{HV_X64_MSR_REFERENCE_TSC, HV_X64_MSR_TIME_REF_COUNT};
+use tlfs::time::ReferenceTscPage;
+
+use crate::panic::fail;
+
+const MSR_FS_BASE: u32 = 0xc000_0100;
+const MSR_GS_BASE: u32 = 0xc000_0101;
+/// Frame address bits of CR3.
+const CR3_FRAME: u64 = 0x000f_ffff_ffff_f000;
+
+/// A virtual address as the integer type of pointers.
+pub(crate) const fn address(va: u64) -> usize {
+    va as usize
+}
+
+/// Where a guest physical address is in the direct map.
+fn direct<T>(gpa: u64) -> *mut T {
+    ptr::with_exposed_provenance_mut(address(DIRECT_MAP_VA.wrapping_add(gpa)))
+}
+
+/// Rings the doorbell; the root has acted when this returns.
+pub(crate) fn ring_doorbell() {
+    // SAFETY: the port is the root's. It reads and writes only what the request names: the service pages and frames,
+    // to which nobody holds a reference now.
+    unsafe { asm!("out dx, al", in("dx") DOORBELL_PORT, in("al") 0_u8, options(nostack, preserves_flags)) };
+}
+
+/// The machine beneath the personality.
+pub(crate) struct Machine {
+    frames_start: u64,
+    frames_end: u64,
+    service: u64,
+    gate: u64,
+    boot_cr3: u64,
+    tsc_page: u64,
+    results: u64,
+}
+
+impl Machine {
+    /// The machine as the root described it.
+    ///
+    /// # Safety
+    /// Once. The addresses are those of `BootInfo`; [`frames_start`, `frames_end`) is memory that nothing else uses.
+    pub(crate) unsafe fn new(info: &proto::BootInfo, frames_start: u64) -> Self {
+        Self {
+            frames_start,
+            frames_end: info.free_end,
+            service: info.service_gpa,
+            gate: info.gate_gpa,
+            boot_cr3: info.boot_cr3,
+            tsc_page: info.tsc_page_gpa,
+            results: 0,
+        }
+    }
+
+    /// Asks the hypervisor for the reference TSC page.
+    pub(crate) fn enable_reference_tsc(&mut self) {
+        // SAFETY: a register of the hypervisor's that every partition with this privilege has; the page is set aside for it.
+        unsafe { write_msr(HV_X64_MSR_REFERENCE_TSC, (self.tsc_page & !(PAGE - 1)) | 1) };
+    }
+
+    fn check(&self, gpa: u64) {
+        if !gpa.is_multiple_of(PAGE) || gpa < self.frames_start || gpa >= self.frames_end {
+            fail(format_args!("no frame at guest physical address {gpa:#x}"));
+        }
+    }
+
+    fn gate(&self) -> *mut GatePage {
+        direct(self.gate)
+    }
+}
+
+/// # Safety
+/// The caller answers for what the register does.
+unsafe fn write_msr(register: u32, value: u64) {
+    let (low, high) = (value as u32, (value >> 32) as u32);
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!("wrmsr", in("ecx") register, in("eax") low, in("edx") high, options(nostack, preserves_flags));
+    }
+}
+
+/// # Safety
+/// The caller answers for the register being there.
+unsafe fn read_msr(register: u32) -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!("rdmsr", in("ecx") register, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags));
+    }
+    u64::from(high) << 32 | u64::from(low)
+}
+
+impl Platform for Machine {
+    fn frame(&self, gpa: u64) -> &[u8; PAGE_SIZE] {
+        self.check(gpa);
+        // SAFETY: memory of the frame range is reached only through `self`, whose borrow rules are the frame's. Ring 3,
+        // which can change it, does not run meanwhile, nor does the root.
+        unsafe { &*direct(gpa) }
+    }
+
+    fn frame_mut(&mut self, gpa: u64) -> &mut [u8; PAGE_SIZE] {
+        self.check(gpa);
+        // SAFETY: as in `frame`.
+        unsafe { &mut *direct(gpa) }
+    }
+
+    fn service(&mut self) -> &mut [u8] {
+        // SAFETY: the service pages are reached only here, through the borrow of `self`.
+        unsafe { core::slice::from_raw_parts_mut(direct(self.service), SERVICE_PAGES * PAGE_SIZE) }
+    }
+
+    fn doorbell(&mut self) {
+        ring_doorbell();
+    }
+
+    fn grant(&self) -> Grant {
+        // SAFETY: the gate page is mapped for good; the root writes to it only while this processor is stopped.
+        unsafe { (&raw const (*self.gate()).grant).read_volatile() }
+    }
+
+    fn report(&mut self, result: CallResult) {
+        let slot = (self.results % RESULT_SLOTS as u64) as usize;
+        self.results += 1;
+        // SAFETY: as in `grant`; the slot is below `RESULT_SLOTS`.
+        unsafe {
+            (&raw mut (*self.gate()).results).cast::<CallResult>().add(slot).write_volatile(result);
+            (&raw mut (*self.gate()).result_count).write_volatile(self.results);
+        }
+    }
+
+    fn kernel_entry(&self, index: usize) -> u64 {
+        let table = direct::<u64>(self.boot_cr3 & CR3_FRAME);
+        // SAFETY: the boot page table is mapped for good and has 512 entries.
+        unsafe { table.add(index & 511).read_volatile() }
+    }
+
+    fn activate(&mut self, root: u64) {
+        self.check(root);
+        // SAFETY: the table's upper half is the boot table's, so that everything of the shim's stays where it is.
+        unsafe { asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) };
+    }
+
+    fn flush_page(&mut self, va: u64) {
+        // SAFETY: forgets a translation.
+        unsafe { asm!("invlpg [{}]", in(reg) va, options(nostack, preserves_flags)) };
+    }
+
+    fn flush_all(&mut self) {
+        // SAFETY: loads CR3 with what it holds.
+        unsafe { asm!("mov {0}, cr3", "mov cr3, {0}", out(reg) _, options(nostack, preserves_flags)) };
+    }
+
+    fn set_fs_base(&mut self, base: u64) {
+        // SAFETY: ring 0 does not use FS; the personality keeps the base canonical.
+        unsafe { write_msr(MSR_FS_BASE, base) };
+    }
+
+    fn set_gs_base(&mut self, base: u64) {
+        // SAFETY: ring 0 does not use GS; the personality keeps the base canonical.
+        unsafe { write_msr(MSR_GS_BASE, base) };
+    }
+
+    fn reference_time(&mut self) -> u64 {
+        // SAFETY: the page is mapped for good. The hypervisor may change it at any time: hence the sequence.
+        let page = unsafe { direct::<ReferenceTscPage>(self.tsc_page).read_volatile() };
+        if page.sequence == ReferenceTscPage::SEQUENCE_INVALID {
+            // SAFETY: every partition with access to the reference TSC page has this register too.
+            return unsafe { read_msr(HV_X64_MSR_TIME_REF_COUNT) };
+        }
+        // SAFETY: RDTSC is not intercepted.
+        let product = u128::from(unsafe { _rdtsc() }) * u128::from(page.scale);
+        ((product >> 64) as u64).wrapping_add_signed(page.offset)
+    }
+
+    fn hardware_capabilities(&self) -> u64 {
+        u64::from(__cpuid(1).edx)
+    }
+
+    fn fail(&mut self, reason: &str) -> ! {
+        fail(format_args!("{reason}"))
+    }
+}
+
+/// Takes the page at `va` out of the boot page tables, if they map it by a page of its own.
+///
+/// # Safety
+/// Nothing uses the page.
+pub(crate) unsafe fn unmap_page(boot_cr3: u64, va: u64) {
+    let mut table = boot_cr3 & CR3_FRAME;
+    for level in [4, 3, 2] {
+        let slot = address(va >> (12 + 9 * (level - 1))) & 511;
+        // SAFETY: tables lie in memory that the direct map covers.
+        let entry = unsafe { direct::<u64>(table).add(slot).read_volatile() };
+        let (present, large) = (entry & 1 != 0, entry & 0x80 != 0 && level < 4);
+        if !present || large {
+            return;
+        }
+        table = entry & CR3_FRAME;
+    }
+    let slot = address(va >> 12) & 511;
+    // SAFETY: as above; the caller answers for the page.
+    unsafe {
+        direct::<u64>(table).add(slot).write_volatile(0);
+        asm!("invlpg [{}]", in(reg) va, options(nostack, preserves_flags));
+    }
+}

@@ -1,0 +1,36 @@
+//! The cases, by the name that the program's first argument gives.
+
+mod endings;
+mod files;
+mod floods;
+mod fuzz;
+mod gate;
+mod hypercalls;
+mod memory;
+mod overlay;
+mod processor;
+mod requests;
+
+use crate::Shim;
+
+/// Runs one case. Those of `end` do not come back, if all is well.
+pub(crate) fn run(shim: &mut Shim, name: &str, variant: &str) {
+    match name {
+        "hypercalls" => hypercalls::run(shim),
+        "processor" => processor::run(shim),
+        "overlay" => overlay::run(shim),
+        "memory" => memory::run(shim),
+        "requests" => requests::run(shim),
+        "files" => files::run(shim),
+        "floods" => floods::run(shim, variant),
+        "fuzz" => fuzz::run(shim, variant),
+        "gate" => gate::run(shim),
+        "end" => endings::run(shim, variant),
+        _ => panic!("no case {name:?}"),
+    }
+}
+
+/// A number of the command line; 0 if it is none.
+fn number(text: &str) -> u64 {
+    text.parse().unwrap_or(0)
+}
