@@ -5,6 +5,7 @@ use core::arch::x86_64::{__cpuid, _rdtsc};
 use core::ptr;
 
 use personality::Platform;
+use personality::num::{index, low32};
 use personality::platform::{PAGE, PAGE_SIZE};
 use proto::layout::DIRECT_MAP_VA;
 use proto::{CallResult, DOORBELL_PORT, GatePage, Grant, RESULT_SLOTS, SERVICE_PAGES};
@@ -19,8 +20,8 @@ const MSR_GS_BASE: u32 = 0xc000_0101;
 const CR3_FRAME: u64 = 0x000f_ffff_ffff_f000;
 
 /// A virtual address as the integer type of pointers.
-pub(crate) const fn address(va: u64) -> usize {
-    va as usize
+pub(crate) fn address(va: u64) -> usize {
+    index(va)
 }
 
 /// Where a guest physical address is in the direct map.
@@ -83,7 +84,7 @@ impl Machine {
 /// # Safety
 /// The caller answers for what the register does.
 unsafe fn write_msr(register: u32, value: u64) {
-    let (low, high) = (value as u32, (value >> 32) as u32);
+    let (low, high) = (low32(value), low32(value >> 32));
     // SAFETY: the caller's promise.
     unsafe {
         asm!("wrmsr", in("ecx") register, in("eax") low, in("edx") high, options(nostack, preserves_flags));
@@ -130,7 +131,7 @@ impl Platform for Machine {
     }
 
     fn report(&mut self, result: CallResult) {
-        let slot = (self.results % RESULT_SLOTS as u64) as usize;
+        let slot = index(self.results % RESULT_SLOTS as u64);
         self.results += 1;
         // SAFETY: as in `grant`; the slot is below `RESULT_SLOTS`.
         unsafe {
@@ -180,7 +181,8 @@ impl Platform for Machine {
         }
         // SAFETY: RDTSC is not intercepted.
         let product = u128::from(unsafe { _rdtsc() }) * u128::from(page.scale);
-        ((product >> 64) as u64).wrapping_add_signed(page.offset)
+        let ticks = u64::try_from(product >> 64).unwrap_or(u64::MAX);
+        ticks.wrapping_add_signed(page.offset)
     }
 
     fn hardware_capabilities(&self) -> u64 {

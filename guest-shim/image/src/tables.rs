@@ -69,6 +69,13 @@ static TABLES: Shared = Shared(UnsafeCell::new(Tables {
     fault_stack: [0; FAULT_STACK],
 }));
 
+/// Last byte of the segment descriptors.
+const GDT_LIMIT: u16 = 7 * 8 - 1;
+/// Last byte of the interrupt descriptors.
+const IDT_LIMIT: u16 = 32 * 16 - 1;
+
+const _: () = assert!(VECTORS * size_of::<Gate>() == IDT_LIMIT as usize + 1);
+
 /// Operand of LGDT and LIDT.
 #[repr(C, packed(2))]
 struct TablePointer {
@@ -92,8 +99,8 @@ pub(crate) unsafe fn load(stack: u64) {
     for (vector, (gate, stub)) in tables.idt.iter_mut().zip(entry::stubs()).enumerate() {
         *gate = interrupt_gate(stub, vector == BREAKPOINT, OWN_STACK.contains(&vector));
     }
-    let gdt = TablePointer { limit: size_of_val(&tables.gdt) as u16 - 1, base: address(&raw const tables.gdt) };
-    let idt = TablePointer { limit: size_of_val(&tables.idt) as u16 - 1, base: address(&raw const tables.idt) };
+    let gdt = TablePointer { limit: GDT_LIMIT, base: address(&raw const tables.gdt) };
+    let idt = TablePointer { limit: IDT_LIMIT, base: address(&raw const tables.idt) };
     // SAFETY: the tables are complete, stay where they are, and their first segments are those already in use.
     unsafe {
         asm!("lgdt [{}]", in(reg) &raw const gdt, options(readonly, nostack, preserves_flags));

@@ -91,7 +91,7 @@ pub struct Kernel<P: Platform> {
     pub(crate) flags: u32,
     pub(crate) realtime_offset_ns: u64,
     pub(crate) vdso: Vdso,
-    /// The present call, for what needs the registers (a later fork, sigreturn).
+    /// Sequence of the last grant that was used.
     sequence: u64,
 }
 
@@ -217,25 +217,39 @@ impl<P: Platform> Kernel<P> {
 
     /// A fault of the program: memory that has to be brought in, or a signal.
     pub fn fault(&mut self, regs: &mut UserRegs, fault: Fault) -> Flow {
-        if fault.vector == signal::PAGE_FAULT {
-            let access = match fault.error_code {
-                code if code & 16 != 0 => Access::Execute,
-                code if code & 2 != 0 => Access::Write,
-                _ => Access::Read,
-            };
-            match self.touch(fault.address, access) {
-                Ok(_) => return Flow::Resume,
-                Err(bad) => {
-                    let signal = match bad {
-                        BadTouch::Unmapped | BadTouch::Denied => Signal::SEGV,
-                        BadTouch::NoData => Signal::BUS,
-                        BadTouch::NoMemory => Signal::KILL,
-                    };
-                    return self.die(signal, fault.address, regs.rip);
-                }
+        if fault.vector != signal::PAGE_FAULT {
+            return self.die(signal::of_exception(fault.vector), regs.rip, regs.rip);
+        }
+        match self.page_fault(&fault) {
+            Ok(()) => Flow::Resume,
+            Err(bad) => {
+                let signal = match bad {
+                    BadTouch::Unmapped | BadTouch::Denied => Signal::SEGV,
+                    BadTouch::NoData => Signal::BUS,
+                    BadTouch::NoMemory => Signal::KILL,
+                };
+                self.die(signal, fault.address, regs.rip)
             }
         }
-        self.die(signal::of_exception(fault.vector), regs.rip, regs.rip)
+    }
+
+    fn page_fault(&mut self, fault: &Fault) -> Result<(), BadTouch> {
+        let access = match fault.error_code {
+            code if code & page_fault::FETCH != 0 => Access::Execute,
+            code if code & page_fault::WRITE != 0 => Access::Write,
+            _ => Access::Read,
+        };
+        // An access that the processor makes with ring 0's rights on behalf of an instruction of ring 3 (IRET's, of
+        // QEMU's with SMAP) would fault for ever: the pages are ring 3's.
+        if fault.error_code & page_fault::USER == 0 {
+            return Err(BadTouch::Denied);
+        }
+        self.touch(fault.address, access)?;
+        if fault.error_code & page_fault::PRESENT != 0 {
+            // The entry allows more than the translation that was cached of it.
+            self.platform.flush_page(fault.address);
+        }
+        Ok(())
     }
 
     /// The program ends by a signal.
@@ -323,6 +337,14 @@ impl<P: Platform> Kernel<P> {
     pub(crate) fn console_ready(&mut self) -> bool {
         self.fuse.wait(&mut self.platform, 0, wait_events::CONSOLE_INPUT) & wait_events::CONSOLE_INPUT != 0
     }
+}
+
+/// Bits of a page fault's error code.
+mod page_fault {
+    pub(super) const PRESENT: u64 = 1 << 0;
+    pub(super) const WRITE: u64 = 1 << 1;
+    pub(super) const USER: u64 = 1 << 2;
+    pub(super) const FETCH: u64 = 1 << 4;
 }
 
 /// Longest path, with its NUL.

@@ -33,9 +33,6 @@ global_asm!(
     ".pushsection .text.boot, \"ax\"",
     ".code32",
     ".globl pvh_entry",
-    // Weak: the object may be linked into an image that is not booted, because cargo builds `rt` once for all
-    // images that it builds together. The linker throws it out there, the entry being unused.
-    ".weak boot_main",
     "pvh_entry:",
     "cli",
     "cld",

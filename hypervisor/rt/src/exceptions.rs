@@ -223,8 +223,6 @@ unsafe extern "C" {
 // the frame, saves x87/SSE state below it and calls the hook.
 global_asm!(
     ".pushsection .text.trap, \"ax\"",
-    // Weak for the images that never call `install`: see the boot code.
-    ".weak trap",
     ".balign 16",
     "trap_stubs:",
     ".set trap_vector, 0",

@@ -194,7 +194,7 @@ impl Raw {
     /// If the call itself failed.
     pub fn changed_registers(&self, control: HypercallInput) -> Result<u64, HvStatus> {
         let mut result = 0;
-        let changed = call_with_patterns(self.entry, control.0, self.output.address(), &mut result);
+        let changed = call_patterns(self.entry, control.0, self.input.address(), self.output.address(), &mut result);
         match HypercallOutput(result).status() {
             HvStatus::SUCCESS => Ok(changed),
             status => Err(status),
@@ -202,9 +202,9 @@ impl Raw {
     }
 }
 
-/// Calls `entry` with RBX, RBP, RSI, RDI, R9 to R15 and XMM0 to XMM15 filled with patterns.
+/// Makes a memory-based call with RBX, RBP, RSI, RDI, R9 to R15 and XMM0 to XMM15 filled with patterns.
 #[unsafe(naked)]
-extern "C" fn call_with_patterns(entry: u64, control: u64, output: u64, result: &mut u64) -> u64 {
+extern "C" fn call_patterns(entry: u64, control: u64, input: u64, output: u64, result: &mut u64) -> u64 {
     naked_asm!(
         "push rbx",
         "push rbp",
@@ -212,11 +212,10 @@ extern "C" fn call_with_patterns(entry: u64, control: u64, output: u64, result: 
         "push r13",
         "push r14",
         "push r15",
-        "push rcx",
+        "push r8",
         "push rdi",
+        "mov r8, rcx",
         "mov rcx, rsi",
-        "mov r8, rdx",
-        "xor edx, edx",
         ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15",
         "mov eax, 0x1000 + \\n",
         "movq xmm\\n, rax",

@@ -30,8 +30,6 @@ pub struct Setup {
     pub guests: PathBuf,
     /// Names of the built test kernels.
     pub kernels: Vec<String>,
-    /// The top of the workspace.
-    pub workspace: PathBuf,
     /// Machines at a time.
     pub jobs: usize,
 }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use linux_raw_sys::auxvec as at;
 
 use crate::errno::Errno;
-use crate::platform::PAGE;
+use crate::platform::{PAGE, PAGE_SIZE};
 
 /// What the auxiliary vector says beside constants and ids.
 pub(super) struct Auxiliary {
@@ -34,7 +34,7 @@ pub(super) struct StackImage {
 }
 
 /// Longest single argument (MAX_ARG_STRLEN).
-const MAX_STRING: usize = 32 * PAGE as usize;
+const MAX_STRING: usize = 32 * PAGE_SIZE;
 /// Arguments and environment may take at least this (ARG_MAX), and at most a quarter of the stack.
 const MIN_ARGUMENTS: u64 = 128 << 10;
 /// Clock ticks in a second, for `times` (USER_HZ).

@@ -138,7 +138,7 @@ pub struct Source<'a, P: Platform> {
 }
 
 /// Pages around a touched file page that are read with it, in one request.
-const FILE_AROUND: u64 = 16;
+const FILE_AROUND: usize = 16;
 /// Addresses kept free below a stack.
 const STACK_GAP: u64 = 256 * PAGE;
 /// Lowest address that a program may map (vm.mmap_min_addr).
@@ -371,12 +371,12 @@ impl AddressSpace {
         va: u64,
         access: Access,
     ) -> Result<u64, BadTouch> {
+        if va >= USER_END_VA {
+            return Err(BadTouch::Unmapped);
+        }
         let entry = self.table.entry(source.platform, va);
         if usable(entry, access) {
             return Ok(entry & FRAME);
-        }
-        if va >= USER_END_VA {
-            return Err(BadTouch::Unmapped);
         }
         let at = self.area_for(va).ok_or(BadTouch::Unmapped)?;
         let area = self.areas.get(at).ok_or(BadTouch::Unmapped)?;
@@ -443,8 +443,8 @@ impl AddressSpace {
             return self.bring_zeros(source, va, prot);
         }
         let (first, last) = self.around(source.platform, area, va, limit.saturating_sub(base).saturating_add(area_start));
-        let mut frames = [0; FILE_AROUND as usize];
-        let mut segments = [Segment::default(); FILE_AROUND as usize];
+        let mut frames = [0; FILE_AROUND];
+        let mut segments = [Segment::default(); FILE_AROUND];
         let mut count = 0;
         for page in (first..last).step_by(index(PAGE)) {
             let Ok(frame) = source.frames.take(source.platform) else { break };
@@ -462,7 +462,7 @@ impl AddressSpace {
 
     /// The pages to read around `va`: one block of the file, within the area and below `end`, none of them there yet.
     fn around<P: Platform>(&self, platform: &P, area: &Area, va: u64, end: u64) -> (u64, u64) {
-        let block = FILE_AROUND * PAGE;
+        let block = FILE_AROUND as u64 * PAGE;
         let low = (va / block * block).max(area.start);
         let high = (low / block * block + block).min(area.end).min(end.checked_next_multiple_of(PAGE).unwrap_or(end));
         let mut first = va;
@@ -527,4 +527,4 @@ fn usable(entry: u64, access: Access) -> bool {
         }
 }
 
-const _: () = assert!(FILE_AROUND as usize <= MAX_SEGMENTS);
+const _: () = assert!(FILE_AROUND <= MAX_SEGMENTS);

@@ -146,7 +146,7 @@ fn open_place<P: Platform>(kernel: &mut Kernel<P>, place: &Place, flags: u32) ->
             ProcKind::Directory => FileKind::Listing(list_proc(kernel, *node)),
             ProcKind::Link => return Err(Errno::ELOOP.into()),
             ProcKind::Text if flags & raw::O_ACCMODE != raw::O_RDONLY => return Err(Errno::EACCES.into()),
-            ProcKind::Text => FileKind::Text(proc_text(kernel, *node).into()),
+            ProcKind::Text => FileKind::Text(proc_text(kernel, *node)),
         },
     };
     Ok(OpenFile::new(kind, Some(Rc::clone(place)), kept(flags), leftovers))

@@ -17,11 +17,16 @@ use crate::num::index;
 use crate::platform::Platform;
 use crate::time::{from_timespec, from_timeval, to_timespec, to_timeval};
 
-const IN: i16 = raw::POLLIN as i16 | raw::POLLRDNORM as i16;
-const OUT: i16 = raw::POLLOUT as i16 | raw::POLLWRNORM as i16;
-const ERR: i16 = raw::POLLERR as i16;
-const HUP: i16 = raw::POLLHUP as i16;
-const NVAL: i16 = raw::POLLNVAL as i16;
+// Events, as `poll.h` numbers them.
+/// POLLIN and POLLRDNORM.
+const IN: i16 = 0x41;
+/// POLLPRI: no file here ever has it.
+const PRI: i16 = 0x2;
+/// POLLOUT and POLLWRNORM.
+const OUT: i16 = 0x104;
+const ERR: i16 = 0x8;
+const HUP: i16 = 0x10;
+const NVAL: i16 = 0x20;
 /// Descriptors in one select call (FD_SETSIZE is the program's own limit, this ours).
 const MAX_SELECT: u32 = 1 << 16;
 
@@ -156,7 +161,7 @@ fn select_sets<P: Platform>(kernel: &mut Kernel<P>, args: &Args, timeout_ns: Opt
         set.fill(0);
     }
     for entry in &list {
-        for (set, (asked, ready)) in sets.iter_mut().zip([(IN, IN | HUP | ERR), (OUT, OUT | ERR), (0x2, 0x2)]) {
+        for (set, (asked, ready)) in sets.iter_mut().zip([(IN, IN | HUP | ERR), (OUT, OUT | ERR), (PRI, PRI)]) {
             if entry.events & asked != 0 && entry.revents & ready != 0 {
                 set_bit(set, entry.fd);
                 count += 1;
@@ -176,7 +181,7 @@ fn wanted(sets: &[Vec<u8>; 3], limit: u32) -> Vec<PollFd> {
     let mut list = Vec::new();
     for fd in 0..limit {
         let mut events = 0;
-        for (set, event) in sets.iter().zip([IN, OUT, 0x2]) {
+        for (set, event) in sets.iter().zip([IN, OUT, PRI]) {
             let byte = set.get(index(u64::from(fd / 8))).copied().unwrap_or(0);
             if byte & (1 << (fd % 8)) != 0 {
                 events |= event;

@@ -90,7 +90,6 @@ pub struct Sandbox<'t, R: RootMemory> {
     /// Results of calls that were taken from the gate page.
     results_taken: u64,
     stats: RunStats,
-    dbg: u64,
 }
 
 impl<'t, R: RootMemory> Sandbox<'t, R> {
@@ -102,7 +101,7 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
         services: Services<'t>,
     ) -> Self {
         let flags = DispatchVpFlags::empty();
-        Self { parts, partition, memory, gate, services, flags, results_taken: 0, stats: RunStats::default(), dbg: 0 }
+        Self { parts, partition, memory, gate, services, flags, results_taken: 0, stats: RunStats::default() }
     }
 
     /// The root's reference time when the making of this sandbox began, in 100 ns.
@@ -167,11 +166,7 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
     }
 
     fn try_step<T: Transport>(&mut self, world: &mut World<'_, T, R>) -> Result<Step, Failure> {
-        let b = (world.now)();
-        if self.stats.dispatches > 1000 && self.stats.dispatches < 150000 { self.stats.program_bytes += b - self.dbg; self.stats.start_us += 1; }
         let end = world.client.dispatch(self.partition.id(), VP, self.flags)?;
-        self.dbg = (world.now)();
-        if self.stats.dispatches == 150000 { let t = alloc::format!("DBG root {} over {} all\n", self.stats.program_bytes, self.stats.start_us); world.console.trace(&t);} 
         self.stats.dispatches += 1;
         self.flags = DispatchVpFlags::empty();
         match end {

@@ -1,0 +1,58 @@
+//! `cargo xtask test`: the host's tests and those that boot the machine, one line each, and the sum at the end.
+mod host;
+
+use crate::apt;
+use crate::cli::TestOptions;
+use crate::exit::Failure;
+use crate::{images, qemu, workspace};
+use anyhow::{Context, Result};
+use qemu_tests::{Setup, Tally};
+use std::fs;
+use std::process::ExitCode;
+
+/// Runs the tests; fails if one does, or if there was none.
+pub(crate) fn test(options: &TestOptions) -> Result<ExitCode, Failure> {
+    let filter = options.filter.as_deref();
+    let mut tally = Tally::default();
+    if !options.qemu {
+        host::run(filter, &mut tally)?;
+    }
+    if !options.host {
+        boot_tests(options, &mut tally)?;
+    }
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    let good = tally.failed == 0 && tally.passed > 0;
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Builds what is booted and runs the tests that do so.
+fn boot_tests(options: &TestOptions, tally: &mut Tally) -> Result<(), Failure> {
+    qemu::require()?;
+    let busybox = apt::require("busybox", "busybox")?;
+    images::build_all(false)?;
+    images::build(&["kernels"], false)?;
+    images::build(&["guests"], false)?;
+    let setup = Setup {
+        xtask: std::env::current_exe().context("this program's path is unknown")?,
+        busybox,
+        guests: images::built(""),
+        kernels: kernels()?,
+        jobs: options.jobs.into(),
+    };
+    qemu_tests::run(&setup, options.filter.as_deref(), tally)?;
+    Ok(())
+}
+
+/// The names of the test kernels.
+fn kernels() -> Result<Vec<String>> {
+    let directory = workspace::root().join("tests/kernels/src/bin");
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&directory).with_context(|| directory.display().to_string())? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "rs") {
+            names.extend(path.file_stem().map(|n| n.to_string_lossy().into_owned()));
+        }
+    }
+    names.sort();
+    Ok(names)
+}
