@@ -6,13 +6,7 @@ const FREESTANDING: [&str; 4] = ["fault", "getpid", "init", "probe"];
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     for bin in FREESTANDING {
-        for arg in [
-            "-nostartfiles",
-            "-nostdlib",
-            "-static",
-            "-no-pie",
-            "-Wl,--build-id=none",
-        ] {
+        for arg in ["-nostartfiles", "-nostdlib", "-static", "-no-pie", "-Wl,--build-id=none"] {
             println!("cargo::rustc-link-arg-bin={bin}={arg}");
         }
     }

@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode, Stdio};
 /// Packages that build for the host; linted with their tests.
 const HOST: &[&str] = &["--all-targets"];
 /// The freestanding ones, in groups that share features as their builds do (see `images`).
-const FREESTANDING: [&[&str]; 4] = [
+const FREESTANDING: [&[&str]; 5] = [
     &[
         "--package",
         "hv-image",
@@ -24,14 +24,16 @@ const FREESTANDING: [&[&str]; 4] = [
         "--package",
         "hvclient",
     ],
-    &["--package", "shim-image"],
+    &["--package", "shim-image", "--package", "vdso"],
     &["--package", "kernels"],
     &["--package", "guests"],
+    &["--package", "hostile-shim"],
 ];
 
 /// Directories of the crates that may contain `unsafe`, [U] in the README's map. All others forbid it.
-const UNSAFE_ALLOWED: [&str; 10] = [
+const UNSAFE_ALLOWED: [&str; 12] = [
     "guest-shim/image",
+    "guest-shim/vdso",
     "hypervisor/image",
     "hypervisor/platform",
     "hypervisor/root/hvclient",
@@ -40,6 +42,7 @@ const UNSAFE_ALLOWED: [&str; 10] = [
     "hypervisor/svm",
     "hypervisor/vmx",
     "tests/guests",
+    "tests/hostile-shim",
     "tests/kernels",
 ];
 

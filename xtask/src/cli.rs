@@ -14,7 +14,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Run(RunOptions),
+    Run(Box<RunOptions>),
     Test(TestOptions),
     Kernel(KernelOptions),
     /// Check formatting, lints, the dependency rule, the unsafe rule and Cargo.lock
@@ -85,6 +85,10 @@ pub(crate) struct RunOptions {
     /// Add words to the boot command line, such as `bench=switch`
     #[arg(long, value_name = "WORDS", default_value = "", hide = true)]
     pub(crate) append: String,
+
+    /// Load this image in the shim's place
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) shim: Option<PathBuf>,
 
     /// Keep the directory of the run (bundle, logs) and say where it is
     #[arg(long)]

@@ -46,15 +46,16 @@ pub(crate) struct RootImage {
     pub(crate) entry: u64,
 }
 
-/// Builds the images (unless `no_build`) and reads them.
-pub(crate) fn prepare(no_build: bool, verbose: bool) -> Result<Images> {
+/// Builds the images (unless `no_build`) and reads them. `shim`: another shim than ours.
+pub(crate) fn prepare(no_build: bool, verbose: bool, shim: Option<&Path>) -> Result<Images> {
     if !no_build {
         build_all(verbose)?;
     }
+    let own = built("cordon-shim");
     Ok(Images {
         hypervisor: hypervisor()?,
         root: root_image(&built("cordon-root"))?,
-        shim: shim_image(&built("cordon-shim"))?,
+        shim: shim_image(shim.unwrap_or(&own))?,
     })
 }
 

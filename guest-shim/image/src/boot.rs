@@ -3,8 +3,9 @@
 use alloc::vec::Vec;
 use core::ptr;
 
+use personality::platform::{PAGE, PAGE_SIZE};
 use personality::vdso::Vdso;
-use personality::{Kernel, Start, UserRegs};
+use personality::{Kernel, Platform, Start, UserRegs};
 use proto::layout::DIRECT_MAP_VA;
 use proto::{BOOT_MAGIC, BootInfo, PROTO_VERSION, ProgramParams};
 use zerocopy::FromBytes;
@@ -41,7 +42,8 @@ pub(crate) extern "C" fn boot(info: *const BootInfo) -> ! {
     // SAFETY: once; the addresses are the root's, and the heap ends before the frames.
     let mut machine = unsafe { Machine::new(&info, frames_start) };
     machine.enable_reference_tsc();
-    let Some(start) = parameters(&info, frames_start) else {
+    let (vdso, frames_start) = prepare_vdso(&mut machine, &info, frames_start);
+    let Some(start) = parameters(&info, frames_start, vdso) else {
         fail(format_args!("the program's parameters are not as they should be"));
     };
     let mut regs = UserRegs::default();
@@ -51,8 +53,27 @@ pub(crate) extern "C" fn boot(info: *const BootInfo) -> ! {
     }
 }
 
+/// The vDSO: an ELF shared object.
+static VDSO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/vdso.so"));
+
+/// Puts the vDSO and its facts into the first frames; where the frames begin that are left.
+fn prepare_vdso(machine: &mut Machine, info: &BootInfo, frames_start: u64) -> (Vdso, u64) {
+    let facts = frames_start;
+    if let Some(word) = machine.frame_mut(facts).first_chunk_mut() {
+        *word = info.realtime_offset_ns.to_le_bytes();
+    }
+    let mut next = facts + PAGE;
+    let mut image = Vec::new();
+    for piece in VDSO.chunks(PAGE_SIZE) {
+        machine.frame_mut(next)[..piece.len()].copy_from_slice(piece);
+        image.push(next);
+        next += PAGE;
+    }
+    (Vdso { time: info.tsc_page_gpa, facts, image }, next)
+}
+
 /// What to run.
-fn parameters(info: &BootInfo, frames_start: u64) -> Option<Start> {
+fn parameters(info: &BootInfo, frames_start: u64, vdso: Vdso) -> Option<Start> {
     let len = usize::try_from(info.params_len).ok()?;
     let base = ptr::with_exposed_provenance(address(DIRECT_MAP_VA + info.params_gpa));
     // SAFETY: the root's contract: so many bytes are there, and nobody writes to them.
@@ -72,7 +93,7 @@ fn parameters(info: &BootInfo, frames_start: u64) -> Option<Start> {
         seed: info.random,
         uid: info.uid,
         gid: info.gid,
-        vdso: Vdso::default(),
+        vdso,
         path,
         arguments,
         environment,

@@ -230,4 +230,3 @@ fn fault_address() -> u64 {
     unsafe { asm!("mov {}, cr2", out(reg) address, options(nomem, nostack, preserves_flags)) };
     address
 }
-

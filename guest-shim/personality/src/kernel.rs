@@ -174,7 +174,7 @@ impl<P: Platform> Kernel<P> {
         self.exec(&start.path, &start.arguments, &start.environment)
     }
 
-    fn not_started(&mut self, error: &ExecError) {
+    pub(crate) fn not_started(&mut self, error: &ExecError) {
         let args = op::NotStarted { code: error.shell_code(), errno: error.errno.0.unsigned_abs() };
         let mut message = Vec::from(args.as_bytes());
         message.extend_from_slice(error.reason.as_bytes());

@@ -61,10 +61,9 @@ impl<P: Platform> Kernel<P> {
     pub(crate) fn clock_ns(&mut self, clock: u32) -> Result<u64, Errno> {
         match clock {
             raw::CLOCK_REALTIME | raw::CLOCK_REALTIME_COARSE | raw::CLOCK_TAI => Ok(self.realtime_ns()),
-            raw::CLOCK_MONOTONIC
-            | raw::CLOCK_MONOTONIC_RAW
-            | raw::CLOCK_MONOTONIC_COARSE
-            | raw::CLOCK_BOOTTIME => Ok(self.monotonic_ns()),
+            raw::CLOCK_MONOTONIC | raw::CLOCK_MONOTONIC_RAW | raw::CLOCK_MONOTONIC_COARSE | raw::CLOCK_BOOTTIME => {
+                Ok(self.monotonic_ns())
+            }
             raw::CLOCK_PROCESS_CPUTIME_ID | raw::CLOCK_THREAD_CPUTIME_ID => Ok(self.cpu_ns()),
             _ => Err(Errno::EINVAL),
         }

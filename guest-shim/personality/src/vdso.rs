@@ -1,12 +1,14 @@
-//! The vDSO as the personality sees it: frames that the image prepared, mapped read-only into each program.
+//! The vDSO as the personality sees it: pages that the image prepared, mapped into each program.
 
 use alloc::vec::Vec;
 
-/// The vDSO's pages and the data pages before it.
+/// The vDSO's pages, in the order in which they are mapped.
 #[derive(Clone, Debug, Default)]
 pub struct Vdso {
-    /// Frames of the data pages (read-only), which come first.
-    pub data: Vec<u64>,
-    /// Frames of the shared object (read, execute), which follow.
+    /// The reference TSC page: the hypervisor's, and no frame.
+    pub time: u64,
+    /// The frame whose first word is CLOCK_REALTIME in ns at reference time 0.
+    pub facts: u64,
+    /// Frames of the shared object. Empty: there is no vDSO.
     pub image: Vec<u64>,
 }

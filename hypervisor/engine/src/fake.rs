@@ -152,6 +152,9 @@ pub struct FakeEngine {
 }
 
 impl FakeEngine {
+    /// The one MSR that never exits: the kernel's GS base.
+    pub const SWITCHED_MSR: u32 = 0xc000_0102;
+
     /// An engine over `memory` that holds `capacity` VPs and takes `frames_per_vp` frames for each.
     #[must_use]
     pub fn new(memory: VecMemory, capacity: usize, frames_per_vp: usize) -> Self {
@@ -368,6 +371,10 @@ impl Engine for FakeEngine {
         self.vp(slot).pending
     }
 
+    fn cancel_fault(&mut self, slot: VpSlot) {
+        self.vp_mut(slot).pending = None;
+    }
+
     fn offer_interrupt(&mut self, slot: VpSlot, vector: Option<u8>) {
         self.vp_mut(slot).offered = vector;
     }
@@ -386,6 +393,11 @@ impl Engine for FakeEngine {
 
     fn set_exception_intercepts(&mut self, slot: VpSlot, vectors: u32) {
         self.vp_mut(slot).exceptions = vectors;
+    }
+
+    fn msr_exits(&self, _: VpKind, msr: u32, _: bool) -> bool {
+        // One, to stand for those that a processor switches by itself.
+        msr != Self::SWITCHED_MSR
     }
 
     fn reserve_root_ports(&mut self, ports: core::ops::RangeInclusive<u16>) {

@@ -281,6 +281,8 @@ pub trait Engine {
     fn inject(&mut self, slot: VpSlot, fault: Fault);
     /// The event that will be delivered at the next run, if any, or whose delivery the last exit interrupted.
     fn pending_fault(&self, slot: VpSlot) -> Option<Fault>;
+    /// Forgets the event that [`Engine::pending_fault`] tells of.
+    fn cancel_fault(&mut self, slot: VpSlot);
     /// Offers an external interrupt (32 to 255): delivered as soon as the VP can take it. `None` withdraws the offer.
     fn offer_interrupt(&mut self, slot: VpSlot, vector: Option<u8>);
     /// The offer that has not been taken yet.
@@ -292,6 +294,8 @@ pub trait Engine {
 
     /// Which exception vectors (bit n = vector n) exit. #MC never reaches a guest and is not settable.
     fn set_exception_intercepts(&mut self, slot: VpSlot, vectors: u32);
+    /// Whether reads, or writes, of this MSR by VPs of this kind exit. What does not is the VP's own, and switched with it.
+    fn msr_exits(&self, kind: VpKind, msr: u32, write: bool) -> bool;
     /// Ports that exit although the VP is the root's: the hypervisor's log and the machine's end.
     fn reserve_root_ports(&mut self, ports: core::ops::RangeInclusive<u16>);
 

@@ -52,6 +52,10 @@ pub struct Inaccessible;
 
 /// The virtual processor that makes a call: its registers, its partition's memory, its share of time.
 pub trait Caller {
+    /// Memory of the caller that was found accessible. It holds until the caller's address space changes, which of
+    /// all calls only rep calls can bring about: they locate anew for each run.
+    type Place: Copy;
+
     /// How it may call.
     fn mode(&self) -> CallerMode;
     /// General registers.
@@ -60,12 +64,12 @@ pub trait Caller {
     fn gprs_mut(&mut self) -> &mut [u64; 16];
     /// XMM0 to XMM5.
     fn xmm(&self) -> [[u8; 16]; 6];
-    /// Copies from the caller's memory. The range lies in one page.
-    fn read(&mut self, gpa: Gpa, buf: &mut [u8]) -> Result<(), Inaccessible>;
-    /// Copies to the caller's memory. The range lies in one page.
-    fn write(&mut self, gpa: Gpa, data: &[u8]) -> Result<(), Inaccessible>;
-    /// Whether the page of `gpa` can be read, or written if `write`.
-    fn probe(&mut self, gpa: Gpa, write: bool) -> Result<(), Inaccessible>;
+    /// Finds `gpa` in the caller's memory, to read from there to the end of its page, or also to write if `write`.
+    fn locate(&mut self, gpa: Gpa, write: bool) -> Result<Self::Place, Inaccessible>;
+    /// Copies from `offset` behind a place; the range ends in its page.
+    fn read(&mut self, place: Self::Place, offset: usize, buf: &mut [u8]) -> Result<(), Inaccessible>;
+    /// Copies to a place that was located for writing; the range ends in its page.
+    fn write(&mut self, place: Self::Place, offset: usize, data: &[u8]) -> Result<(), Inaccessible>;
     /// Starts the clock of a call that may take long: 50 µs from now.
     fn start_clock(&mut self);
     /// Whether that time is over.

@@ -4,8 +4,8 @@ use tlfs::addr::{Gpa, PAGE_SIZE};
 use tlfs::hypercall::{HypercallInput, HypercallOutput, XMM_FAST_INPUT_SIZE};
 use tlfs::status::HvStatus;
 
-use crate::caller::{Caller, CallerMode, R8, RAX, RBX, RCX, RDI, RDX, RSI};
 use crate::Ending;
+use crate::caller::{Caller, CallerMode, R8, RAX, RBX, RCX, RDI, RDX, RSI};
 
 /// Bit 31 asks for the hypervisor below this one; there is none.
 const NESTED: u64 = 1 << 31;
@@ -13,6 +13,8 @@ const NESTED: u64 = 1 << 31;
 /// The three values that a caller passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Registers {
+    /// The 64-bit form.
+    wide: bool,
     pub(crate) control: HypercallInput,
     pub(crate) input: u64,
     pub(crate) output: u64,
@@ -29,9 +31,10 @@ impl Registers {
         match caller.mode() {
             CallerMode::Illegal => None,
             CallerMode::Bits64 => {
-                Some(Self { control: HypercallInput(gprs[RCX]), input: gprs[RDX], output: gprs[R8] })
+                Some(Self { wide: true, control: HypercallInput(gprs[RCX]), input: gprs[RDX], output: gprs[R8] })
             }
             CallerMode::Bits32 => Some(Self {
+                wide: false,
                 control: HypercallInput(pair(gprs[RDX], gprs[RAX])),
                 input: pair(gprs[RBX], gprs[RCX]),
                 output: pair(gprs[RDI], gprs[RSI]),
@@ -44,9 +47,8 @@ impl Registers {
 /// where a register still holds it.
 pub(crate) fn finish(caller: &mut impl Caller, registers: &Registers, result: HypercallOutput) {
     let rep = registers.control.rep_count() != 0;
-    let mode = caller.mode();
     let gprs = caller.gprs_mut();
-    if mode == CallerMode::Bits64 {
+    if registers.wide {
         gprs[RAX] = result.0;
         if rep {
             gprs[RCX] = registers.control.with_rep_start(result.reps_completed()).0;
@@ -60,9 +62,8 @@ pub(crate) fn finish(caller: &mut impl Caller, registers: &Registers, result: Hy
 /// Rewrites the control word so that the same instruction goes on at `rep_start`.
 pub(crate) fn resume_at(caller: &mut impl Caller, registers: &Registers, rep_start: u16) {
     let control = registers.control.with_rep_start(rep_start).0;
-    let mode = caller.mode();
     let gprs = caller.gprs_mut();
-    if mode == CallerMode::Bits64 {
+    if registers.wide {
         gprs[RCX] = control;
     } else {
         gprs[RAX] = control & 0xffff_ffff;
@@ -91,18 +92,21 @@ fn check_common(control: HypercallInput) -> Result<(), HvStatus> {
 }
 
 /// Where a call's input is.
-pub(crate) enum Input {
+pub(crate) enum Input<P> {
     /// The call has none.
     None,
-    /// At this address, in one page that can be read.
-    Memory(Gpa),
+    /// In memory: from this address on, in one page.
+    Memory { gpa: Gpa, place: P },
     /// Taken from registers.
     Fast([u8; XMM_FAST_INPUT_SIZE]),
 }
 
-impl Input {
+impl<P: Copy> Input<P> {
     /// Finds `size` bytes of input.
-    pub(crate) fn locate(caller: &mut impl Caller, registers: &Registers, size: usize) -> Result<Self, Ending> {
+    pub(crate) fn locate<C>(caller: &mut C, registers: &Registers, size: usize) -> Result<Self, Ending>
+    where
+        C: Caller<Place = P>,
+    {
         if size == 0 {
             return Ok(Self::None);
         }
@@ -111,8 +115,8 @@ impl Input {
         }
         let gpa = Gpa(registers.input);
         check_block(gpa, size)?;
-        caller.probe(gpa, false).map_err(|_| Ending::NoAccess { gpa, write: false })?;
-        Ok(Self::Memory(gpa))
+        let place = caller.locate(gpa, false).map_err(|_| Ending::NoAccess { gpa, write: false })?;
+        Ok(Self::Memory { gpa, place })
     }
 
     fn fast(caller: &impl Caller, registers: &Registers, size: usize) -> Result<Self, Ending> {
@@ -131,13 +135,27 @@ impl Input {
         Ok(Self::Fast(bytes))
     }
 
+    /// Finds memory anew, after something that can have changed the caller's address space.
+    pub(crate) fn relocate<C>(&mut self, caller: &mut C) -> Result<(), Ending>
+    where
+        C: Caller<Place = P>,
+    {
+        if let Self::Memory { gpa, place } = self {
+            let gpa = *gpa;
+            *place = caller.locate(gpa, false).map_err(|_| Ending::NoAccess { gpa, write: false })?;
+        }
+        Ok(())
+    }
+
     /// Copies input from `offset` on. The range was covered by the size that [`Input::locate`] was given.
-    pub(crate) fn read(&self, caller: &mut impl Caller, offset: usize, buf: &mut [u8]) -> Result<(), Ending> {
+    pub(crate) fn read<C>(&self, caller: &mut C, offset: usize, buf: &mut [u8]) -> Result<(), Ending>
+    where
+        C: Caller<Place = P>,
+    {
         match self {
             Self::None => Ok(()),
-            Self::Memory(base) => {
-                let gpa = Gpa(base.0.wrapping_add(offset as u64));
-                caller.read(gpa, buf).map_err(|_| Ending::NoAccess { gpa, write: false })
+            Self::Memory { gpa, place } => {
+                caller.read(*place, offset, buf).map_err(|_| Ending::NoAccess { gpa: *gpa, write: false })
             }
             Self::Fast(bytes) => {
                 let range = bytes.get(offset..offset.saturating_add(buf.len()));
@@ -148,23 +166,54 @@ impl Input {
     }
 }
 
-/// Finds `size` bytes for output: an address in one page that can be written, or nothing if there is no output.
-pub(crate) fn locate_output(
-    caller: &mut impl Caller,
-    registers: &Registers,
-    size: usize,
-) -> Result<Option<Gpa>, Ending> {
-    if size == 0 {
-        return Ok(None);
+/// Where a call's output goes, if it has any: from this address on, in one page.
+#[derive(Clone, Copy)]
+pub(crate) struct Output<P> {
+    gpa: Gpa,
+    place: P,
+}
+
+impl<P: Copy> Output<P> {
+    /// Finds room for `size` bytes.
+    pub(crate) fn locate<C>(caller: &mut C, registers: &Registers, size: usize) -> Result<Option<Self>, Ending>
+    where
+        C: Caller<Place = P>,
+    {
+        if size == 0 {
+            return Ok(None);
+        }
+        if registers.control.is_fast() {
+            // Output in XMM registers is a feature of its own, which is not offered.
+            return Err(Ending::InvalidOpcode);
+        }
+        let gpa = Gpa(registers.output);
+        check_block(gpa, size)?;
+        Ok(Some(Self::at(caller, gpa)?))
     }
-    if registers.control.is_fast() {
-        // Output in XMM registers is a feature of its own, which is not offered.
-        return Err(Ending::InvalidOpcode);
+
+    fn at<C>(caller: &mut C, gpa: Gpa) -> Result<Self, Ending>
+    where
+        C: Caller<Place = P>,
+    {
+        let place = caller.locate(gpa, true).map_err(|_| Ending::NoAccess { gpa, write: true })?;
+        Ok(Self { gpa, place })
     }
-    let gpa = Gpa(registers.output);
-    check_block(gpa, size)?;
-    caller.probe(gpa, true).map_err(|_| Ending::NoAccess { gpa, write: true })?;
-    Ok(Some(gpa))
+
+    /// Finds it anew, after something that can have changed the caller's address space.
+    pub(crate) fn relocated<C>(self, caller: &mut C) -> Result<Self, Ending>
+    where
+        C: Caller<Place = P>,
+    {
+        Self::at(caller, self.gpa)
+    }
+
+    /// Copies output to `offset`. The range was covered by the size that [`Output::locate`] was given.
+    pub(crate) fn write<C>(self, caller: &mut C, offset: usize, data: &[u8]) -> Result<(), Ending>
+    where
+        C: Caller<Place = P>,
+    {
+        caller.write(self.place, offset, data).map_err(|_| Ending::NoAccess { gpa: self.gpa, write: true })
+    }
 }
 
 /// A block is aligned to 8 bytes and lies in one page.
@@ -174,8 +223,13 @@ fn check_block(gpa: Gpa, size: usize) -> Result<(), HvStatus> {
 }
 
 /// Input and output of a memory-based call must not overlap.
-pub(crate) fn check_overlap(input: &Input, input_size: usize, output: Option<Gpa>, size: usize) -> Result<(), HvStatus> {
-    let (Input::Memory(from), Some(to)) = (input, output) else { return Ok(()) };
+pub(crate) fn check_overlap<P>(
+    input: &Input<P>,
+    input_size: usize,
+    output: Option<Output<P>>,
+    size: usize,
+) -> Result<(), HvStatus> {
+    let (Input::Memory { gpa: from, .. }, Some(Output { gpa: to, .. })) = (input, output) else { return Ok(()) };
     let apart = from.0.saturating_add(input_size as u64) <= to.0 || to.0.saturating_add(size as u64) <= from.0;
     if apart { Ok(()) } else { Err(HvStatus::INVALID_ALIGNMENT) }
 }

@@ -27,7 +27,7 @@ mod handler;
 pub use caller::{Caller, CallerMode, Inaccessible, R8, RAX, RBX, RCX, RDI, RDX, RSI};
 pub use handler::{Handler, MapVpStatePageShortInput, Partial, Refusal, Rep, Simple};
 
-use control::{Input, Registers, check_overlap, check_rep, check_simple, finish, locate_output, resume_at};
+use control::{Input, Output, Registers, check_overlap, check_rep, check_simple, finish, resume_at};
 use tlfs::addr::Gpa;
 use tlfs::hypercall::{CallCode, HypercallOutput};
 use tlfs::status::HvStatus;
@@ -58,9 +58,17 @@ pub enum Outcome {
 enum Ending {
     Status(HvStatus),
     /// A rep call that ended at this element.
-    Partial { done: u16, status: HvStatus },
-    Again { done: u16 },
-    NoAccess { gpa: Gpa, write: bool },
+    Partial {
+        done: u16,
+        status: HvStatus,
+    },
+    Again {
+        done: u16,
+    },
+    NoAccess {
+        gpa: Gpa,
+        write: bool,
+    },
     InvalidOpcode,
 }
 
@@ -153,9 +161,7 @@ fn route<H: Handler>(h: &mut H, r: &Registers) -> Result<u16, Ending> {
         CallCode::GET_VP_REGISTERS => {
             rep(h, r, |h, header, run: Run<'_, _, _>| h.get_vp_registers(header, run.input, run.output))
         }
-        CallCode::SET_VP_REGISTERS => {
-            rep(h, r, |h, header, run: Run<'_, _, ()>| h.set_vp_registers(header, run.input))
-        }
+        CallCode::SET_VP_REGISTERS => rep(h, r, |h, header, run: Run<'_, _, ()>| h.set_vp_registers(header, run.input)),
         _ => Err(HvStatus::INVALID_HYPERCALL_CODE.into()),
     }
 }
@@ -168,13 +174,13 @@ where
 {
     check_simple(r.control)?;
     let input = Input::locate(h, r, size_of::<I>())?;
-    let output = locate_output(h, r, size_of::<O>())?;
+    let output = Output::locate(h, r, size_of::<O>())?;
     check_overlap(&input, size_of::<I>(), output, size_of::<O>())?;
     let mut request = I::new_zeroed();
     input.read(h, 0, request.as_mut_bytes())?;
     let answer = call(h, &request)?;
-    if let Some(gpa) = output {
-        h.write(gpa, answer.as_bytes()).map_err(|_| Ending::NoAccess { gpa, write: true })?;
+    if let Some(output) = output {
+        output.write(h, 0, answer.as_bytes())?;
     }
     Ok(0)
 }
@@ -201,8 +207,8 @@ where
     let count = usize::from(r.control.rep_count());
     let input_size = size_of::<D>() + count * size_of::<I>();
     let output_size = count * size_of::<O>();
-    let input = Input::locate(h, r, input_size)?;
-    let output = locate_output(h, r, output_size)?;
+    let mut input = Input::locate(h, r, input_size)?;
+    let output = Output::locate(h, r, output_size)?;
     check_overlap(&input, input_size, output, output_size)?;
     h.start_clock();
     let mut header = D::new_zeroed();
@@ -218,15 +224,18 @@ where
             return Err(HvStatus::OPERATION_FAILED.into());
         };
         input
-            .read(h, size_of::<D>() + start * size_of::<I>(), run_in.as_mut_bytes())
+            .relocate(h)
+            .and_then(|()| input.read(h, size_of::<D>() + start * size_of::<I>(), run_in.as_mut_bytes()))
             .map_err(|ending| at(ending, first))?;
         let result = call(h, &header, Run { first, input: run_in, output: &mut *run_out });
         let made = result.map_or_else(|partial| partial.done.min(len), |()| len);
         // The sum stays below the rep count, which has 12 bits.
         let done = first + u16::try_from(made).unwrap_or(0);
-        if let (Some(base), Some(made_out)) = (output, run_out.get(..made)) {
-            let gpa = Gpa(base.0.wrapping_add((start * size_of::<O>()) as u64));
-            h.write(gpa, made_out.as_bytes()).map_err(|_| at(Ending::NoAccess { gpa, write: true }, first))?;
+        if let (Some(output), Some(made_out)) = (output, run_out.get(..made)) {
+            output
+                .relocated(h)
+                .and_then(|output| output.write(h, start * size_of::<O>(), made_out.as_bytes()))
+                .map_err(|ending| at(ending, first))?;
         }
         if let Err(partial) = result {
             return Err(Ending::Partial { done, status: partial.status });

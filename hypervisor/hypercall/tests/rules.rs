@@ -1,8 +1,9 @@
 //! The rules of the hypercall interface, one test each, against a handler that records what reaches it.
+#![allow(clippy::cast_possible_truncation, reason = "the numbers are the test's own")]
 
 use hypercall::{
-    Caller, CallerMode, Handler, Inaccessible, MapVpStatePageShortInput, Outcome, Partial, R8, RAX, RBX, RCX, RDI,
-    RDX, RSI, Refusal, Rep, Simple, dispatch,
+    Caller, CallerMode, Handler, Inaccessible, MapVpStatePageShortInput, Outcome, Partial, R8, RAX, RBX, RCX, RDI, RDX,
+    RSI, Refusal, Rep, Simple, dispatch,
 };
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -116,6 +117,8 @@ impl Fake {
 }
 
 impl Caller for Fake {
+    type Place = Gpa;
+
     fn mode(&self) -> CallerMode {
         self.mode
     }
@@ -128,25 +131,22 @@ impl Caller for Fake {
     fn xmm(&self) -> [[u8; 16]; 6] {
         self.xmm
     }
-    fn read(&mut self, gpa: Gpa, buf: &mut [u8]) -> Result<(), Inaccessible> {
-        self.probe(gpa, false)?;
-        if self.vanishes && self.total > 0 {
-            return Err(Inaccessible);
-        }
-        buf.copy_from_slice(&self.memory[self.at(gpa, buf.len())?]);
+    fn locate(&mut self, gpa: Gpa, write: bool) -> Result<Gpa, Inaccessible> {
+        self.at(gpa, 0)?;
+        let bad = if write { &self.unwritable } else { &self.unreadable };
+        let gone = self.vanishes && self.total > 0;
+        if gone || bad.contains(&gpa.page_number()) { Err(Inaccessible) } else { Ok(gpa) }
+    }
+    fn read(&mut self, place: Gpa, offset: usize, buf: &mut [u8]) -> Result<(), Inaccessible> {
+        let range = self.at(Gpa(place.0 + offset as u64), buf.len())?;
+        buf.copy_from_slice(&self.memory[range]);
         Ok(())
     }
-    fn write(&mut self, gpa: Gpa, data: &[u8]) -> Result<(), Inaccessible> {
-        self.probe(gpa, true)?;
-        let range = self.at(gpa, data.len())?;
+    fn write(&mut self, place: Gpa, offset: usize, data: &[u8]) -> Result<(), Inaccessible> {
+        let range = self.at(Gpa(place.0 + offset as u64), data.len())?;
         self.written += data.len();
         self.memory[range].copy_from_slice(data);
         Ok(())
-    }
-    fn probe(&mut self, gpa: Gpa, write: bool) -> Result<(), Inaccessible> {
-        self.at(gpa, 0)?;
-        let bad = if write { &self.unwritable } else { &self.unreadable };
-        if bad.contains(&gpa.page_number()) { Err(Inaccessible) } else { Ok(()) }
     }
     fn start_clock(&mut self) {}
     fn time_is_up(&self) -> bool {
@@ -323,7 +323,9 @@ fn control_words_that_are_wrong_for_the_call() {
             good.with_variable_header_size(0x3ff),
             HypercallInput(good.0 | 1 << 31),
         ];
-        wrong.extend((0..64).filter(|bit| HypercallInput::RESERVED >> bit & 1 != 0).map(|bit| HypercallInput(good.0 | 1 << bit)));
+        wrong.extend(
+            (0..64).filter(|bit| HypercallInput::RESERVED >> bit & 1 != 0).map(|bit| HypercallInput(good.0 | 1 << bit)),
+        );
         if is_rep(*code) {
             wrong.extend([good.with_reps(0, 0), good.with_reps(1, 1), good.with_reps(5, 9), good.with_reps(0, 1)]);
         } else {
@@ -689,7 +691,8 @@ fn anything_at_all() {
         fake.good = usize::try_from(random() % 40).unwrap();
         fake.total = 0;
         fake.looks.set(1 + u32::try_from(random() % 3).unwrap());
-        fake.mode = [CallerMode::Bits64, CallerMode::Bits32, CallerMode::Illegal][usize::try_from(random() % 3).unwrap()];
+        fake.mode =
+            [CallerMode::Bits64, CallerMode::Bits32, CallerMode::Illegal][usize::try_from(random() % 3).unwrap()];
         // Codes with a list of their own expectations aside, any call, mostly with sensible bits.
         let code = SERVED[usize::try_from(random()).unwrap() % SERVED.len()];
         let code = if code == CallCode::DEPOSIT_MEMORY { CallCode::MAP_GPA_PAGES } else { code };
@@ -697,7 +700,7 @@ fn anything_at_all() {
         let start = u16::try_from(random() % 4096).unwrap() >> (random() % 13);
         let noise = if random() % 4 == 0 { 1 << (random() % 64) } else { 0 };
         let word = HypercallInput(HypercallInput::new(code).with_reps(reps >> (random() % 13), start).0 ^ noise);
-        let address = |value: u64| if value % 3 == 0 { value } else { value % (PAGES as u64 * 4096) & !7 };
+        let address = |value: u64| if value.is_multiple_of(3) { value } else { (value % (PAGES as u64 * 4096)) & !7 };
         let (input, output) = (address(random()), address(random()));
         if word.call_code() == CallCode::DEPOSIT_MEMORY {
             continue;

@@ -169,9 +169,7 @@ fn unpaged(gva: Gva) -> Result<Translation, WalkFault> {
 fn allows(paging: &GuestPaging, found: &Translation, access: GuestAccess) -> bool {
     match access.privilege {
         Privilege::Exempt => true,
-        Privilege::User => {
-            found.user && (found.writable || !access.write) && (found.executable || !access.execute)
-        }
+        Privilege::User => found.user && (found.writable || !access.write) && (found.executable || !access.execute),
         Privilege::Supervisor { smap } => {
             let smep = paging.cr4 & CR4_SMEP != 0;
             let write_ok = !access.write || found.writable || paging.cr0 & CR0_WP == 0;

@@ -1,8 +1,8 @@
 //! A hypercall in progress: who makes it, and what the dispatcher may touch for it.
 
-use engine::{Engine, Fault, Platform, Segment, VpSlot};
+use engine::{Engine, PhysMem, Platform, Segment, VpSlot};
 use hypercall::{Caller, CallerMode, Inaccessible, Outcome};
-use tlfs::addr::Gpa;
+use tlfs::addr::{Gpa, Spa};
 use tlfs::hypercall::CallCode;
 use tlfs::partition::PrivilegeMask;
 use tlfs::status::HvStatus;
@@ -20,6 +20,20 @@ pub(crate) struct Call<'h, 'a, E, P> {
     pub(crate) partition: u16,
     /// TSC at which the call has to pause.
     pub(crate) deadline: u64,
+}
+
+/// What keeps a hypercall from being made: the VP stays at its instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    /// It cannot be made so: #UD.
+    InvalidOpcode,
+    /// Memory that its parent has to be told of.
+    NoAccess {
+        /// Which.
+        gpa: Gpa,
+        /// To write.
+        write: bool,
+    },
 }
 
 /// The privilege that a call needs of its caller.
@@ -48,6 +62,9 @@ impl<E: Engine, P: Platform> Call<'_, '_, E, P> {
 }
 
 impl<E: Engine, P: Platform> Caller for Call<'_, '_, E, P> {
+    /// A page's bytes are together in the machine too.
+    type Place = Spa;
+
     fn mode(&self) -> CallerMode {
         let identified = self.hv.partitions.get(usize::from(self.partition)).is_some_and(Partition::is_identified);
         if !identified {
@@ -72,16 +89,18 @@ impl<E: Engine, P: Platform> Caller for Call<'_, '_, E, P> {
         self.hv.engine.xmm(VpSlot(self.vp))
     }
 
-    fn read(&mut self, gpa: Gpa, buf: &mut [u8]) -> Result<(), Inaccessible> {
-        self.hv.read_guest(self.partition, gpa, buf).ok_or(Inaccessible)
+    fn locate(&mut self, gpa: Gpa, write: bool) -> Result<Spa, Inaccessible> {
+        self.hv.guest_frame(self.partition, gpa, write).ok_or(Inaccessible)
     }
 
-    fn write(&mut self, gpa: Gpa, data: &[u8]) -> Result<(), Inaccessible> {
-        self.hv.write_guest(self.partition, gpa, data).ok_or(Inaccessible)
+    fn read(&mut self, place: Spa, offset: usize, buf: &mut [u8]) -> Result<(), Inaccessible> {
+        let at = Spa(place.0.wrapping_add(offset as u64));
+        self.hv.engine.memory().read(at, buf).map_err(|_| Inaccessible)
     }
 
-    fn probe(&mut self, gpa: Gpa, write: bool) -> Result<(), Inaccessible> {
-        self.hv.guest_frame(self.partition, gpa, write).map(|_| ()).ok_or(Inaccessible)
+    fn write(&mut self, place: Spa, offset: usize, data: &[u8]) -> Result<(), Inaccessible> {
+        let at = Spa(place.0.wrapping_add(offset as u64));
+        self.hv.engine.memory().write(at, data).map_err(|_| Inaccessible)
     }
 
     fn start_clock(&mut self) {
@@ -100,15 +119,15 @@ impl Partition {
 }
 
 impl<E: Engine, P: Platform> Hypervisor<'_, E, P> {
-    /// Carries out the hypercall at which a VP exited. `Some`: memory that its parent has to be told of.
-    pub(crate) fn hypercall(&mut self, vp: u16) -> Option<(Gpa, bool)> {
+    /// Carries out the hypercall at which a VP exited. `Some`: what kept it from being made.
+    pub(crate) fn hypercall(&mut self, vp: u16) -> Option<Obstacle> {
         let partition = if vp == ROOT_VP { ROOT } else { self.vp(vp).ok()?.partition };
         let mut call = Call { hv: self, vp, partition, deadline: 0 };
         match hypercall::dispatch(&mut call) {
             Outcome::Complete => self.skip_call(vp),
             Outcome::Resume => {}
-            Outcome::InvalidOpcode => self.inject(vp, Fault::UD),
-            Outcome::NoAccess { gpa, write } => return Some((gpa, write)),
+            Outcome::InvalidOpcode => return Some(Obstacle::InvalidOpcode),
+            Outcome::NoAccess { gpa, write } => return Some(Obstacle::NoAccess { gpa, write }),
         }
         None
     }

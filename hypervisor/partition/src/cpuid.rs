@@ -2,9 +2,9 @@
 
 use engine::{Engine, Platform, RAX, RBX, RCX, RDX};
 use tlfs::cpuid::{
-    HV_CPUID_FEATURES, HV_CPUID_HARDWARE, HV_CPUID_INTERFACE, HV_CPUID_LIMITS, HV_CPUID_MAX,
-    HV_CPUID_RECOMMENDATIONS, HV_CPUID_VENDOR, HV_CPUID_VERSION, HV_INTERFACE_SIGNATURE, HV_VENDOR_SIGNATURE,
-    HYPERVISOR_PRESENT, HvFeatures, HvHardwareFeatures,
+    HV_CPUID_FEATURES, HV_CPUID_HARDWARE, HV_CPUID_INTERFACE, HV_CPUID_LIMITS, HV_CPUID_MAX, HV_CPUID_RECOMMENDATIONS,
+    HV_CPUID_VENDOR, HV_CPUID_VERSION, HV_INTERFACE_SIGNATURE, HV_VENDOR_SIGNATURE, HYPERVISOR_PRESENT, HvFeatures,
+    HvHardwareFeatures,
 };
 use tlfs::intercept::HvInterceptAccessType;
 use tlfs::message::{HvMessageType, HvX64CpuidInterceptMessage};
@@ -64,7 +64,7 @@ const HIDDEN: &[(u32, usize, u32, u32)] = &[
     ),
     // Child: MCE, APIC, MTRR, MCA.
     (0x8000_0001, EDX, 0, 1 << 7 | 1 << 9 | 1 << 12 | 1 << 14),
-    // Child: everything but CLZERO, XSAVEERPTR is gone with XSAVE anyway; core count.
+    // XSAVEERPTR; child: everything but CLZERO, and the number of cores.
     (0x8000_0008, EBX, 1 << 2, !1),
     (0x8000_0008, ECX, 0, u32::MAX),
 ];
@@ -73,7 +73,21 @@ const HIDDEN: &[(u32, usize, u32, u32)] = &[
 const EMPTY_LEAVES: &[u32] = &[5, 0xd, 0x19, 0x1c, 0x1d, 0x1e, 0x24, 0x8000_000a, 0x8000_001f];
 /// The same, for a child: thermal, performance, topology, cache allocation, SGX, PT and AMD's counterparts.
 const EMPTY_CHILD_LEAVES: &[u32] = &[
-    6, 0xa, 0xb, 0xf, 0x10, 0x12, 0x14, 0x17, 0x18, 0x1f, 0x8000_001b, 0x8000_001c, 0x8000_001e, 0x8000_0020, 0x8000_0022,
+    6,
+    0xa,
+    0xb,
+    0xf,
+    0x10,
+    0x12,
+    0x14,
+    0x17,
+    0x18,
+    0x1f,
+    0x8000_001b,
+    0x8000_001c,
+    0x8000_001e,
+    0x8000_0020,
+    0x8000_0022,
     0x8000_0026,
 ];
 

@@ -5,7 +5,7 @@
 //! the VP's register page. Nothing on this way searches a table or walks a list.
 
 use engine::{Access, Engine, Fault, Platform, RAX, RCX, RDI, RDX, RSI, Segment, VpExit, VpSlot};
-use tlfs::addr::{Gpa, Gva};
+use tlfs::addr::{Gpa, Gva, Spa};
 use tlfs::calls::{CACHE_TYPE_WRITE_BACK, DispatchEvent, DispatchState, DispatchVpFlags, DispatchVpOutput};
 use tlfs::intercept::HvInterceptAccessType;
 use tlfs::message::{
@@ -16,9 +16,10 @@ use tlfs::message::{
 use tlfs::status::HvStatus;
 use zerocopy::{Immutable, IntoBytes};
 
+use crate::caller::Obstacle;
 use crate::hypervisor::Hypervisor;
 use crate::instruction::Instruction;
-use crate::message::{Message, intercept_header};
+use crate::message::{intercept_header, message_header};
 
 /// What a dispatch does after an exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +115,8 @@ impl<E: Engine, P: Platform> Hypervisor<'_, E, P> {
             }
             VpExit::Hypercall => match self.hypercall(slot) {
                 None => Next::Run,
-                Some((gpa, write)) => {
+                Some(Obstacle::InvalidOpcode) => self.raise(slot, partition, Fault::UD),
+                Some(Obstacle::NoAccess { gpa, write }) => {
                     let access = if write { Access::Write } else { Access::Read };
                     self.memory_message(slot, partition, gpa, None, access, false)
                 }
@@ -130,11 +132,12 @@ impl<E: Engine, P: Platform> Hypervisor<'_, E, P> {
                 Next::Run
             }
             VpExit::Interrupt => Next::Yield,
-            VpExit::Forbidden => {
-                self.inject(slot, Fault::UD);
-                Next::Run
+            VpExit::Forbidden => self.raise(slot, partition, Fault::UD),
+            VpExit::Shutdown => {
+                // What was being delivered ended with the VP: a VP that is set up anew does not get it.
+                self.engine.cancel_fault(VpSlot(slot));
+                self.bare_message(slot, HvMessageType::UNRECOVERABLE_EXCEPTION)
             }
-            VpExit::Shutdown => self.bare_message(slot, HvMessageType::UNRECOVERABLE_EXCEPTION),
             VpExit::InvalidState => self.bare_message(slot, HvMessageType::INVALID_VP_REGISTER_VALUE),
             VpExit::Unknown(code) => {
                 self.platform.log(format_args!("cordon-hv: a child took exit code {code:#x}, which nobody knows"));
@@ -150,10 +153,12 @@ impl<E: Engine, P: Platform> Hypervisor<'_, E, P> {
         vp.intercept_suspend = true;
         let (page, partition) = (vp.message_page, vp.partition);
         let Ok(object) = self.partition(partition) else { return Next::Yield };
-        let message = Message::new(kind, object.id, payload);
+        let header = message_header::<M>(kind, object.id);
         if let Some(page) = page {
+            let mem = self.engine.memory();
             // The page is RAM of the child's deposit: it is there.
-            let _ = self.engine.memory().write(page, message.as_bytes());
+            let _ = mem.write(page, header.as_bytes());
+            let _ = mem.write(Spa(page.0 + size_of_val(&header) as u64), payload.as_bytes());
         }
         Next::Intercept
     }
@@ -173,14 +178,13 @@ impl<E: Engine, P: Platform> Hypervisor<'_, E, P> {
         self.post(slot, kind, &HvX64BareInterceptMessage { header })
     }
 
-    fn exception(
-        &mut self,
-        slot: u16,
-        partition: u16,
-        vector: u8,
-        error_code: Option<u32>,
-        parameter: u64,
-    ) -> Next {
+    /// A fault that the hypervisor found in the processor's place: like one of the processor's own, it is the
+    /// parent's if it asked for the vector.
+    pub(crate) fn raise(&mut self, slot: u16, partition: u16, fault: Fault) -> Next {
+        self.exception(slot, partition, fault.vector, fault.error_code, 0)
+    }
+
+    fn exception(&mut self, slot: u16, partition: u16, vector: u8, error_code: Option<u32>, parameter: u64) -> Next {
         let wanted = self.partition(partition).is_ok_and(|object| object.intercepts.wants_exception(vector));
         if !wanted {
             self.inject(slot, Fault { vector, error_code });
@@ -210,8 +214,7 @@ impl<E: Engine, P: Platform> Hypervisor<'_, E, P> {
         if wanted {
             let length = next_rip.wrapping_sub(self.core(slot).rip);
             let access = if write { HvInterceptAccessType::WRITE } else { HvInterceptAccessType::READ };
-            let (instruction_bytes, count) =
-                if string { self.instruction_bytes(slot) } else { ([0; 16], 0) };
+            let (instruction_bytes, count) = if string { self.instruction_bytes(slot) } else { ([0; 16], 0) };
             let gprs = self.core(slot).gprs;
             let message = HvX64IoPortInterceptMessage {
                 header: self.header(slot, length, access),
@@ -234,8 +237,7 @@ impl<E: Engine, P: Platform> Hypervisor<'_, E, P> {
         }
         if string {
             // It would have to move memory; no child that is served needs it.
-            self.inject(slot, Fault::GP);
-            return Next::Run;
+            return self.raise(slot, partition, Fault::GP);
         }
         if !write {
             self.read_as_ones(slot, size);
@@ -256,8 +258,7 @@ impl<E: Engine, P: Platform> Hypervisor<'_, E, P> {
         let overlay = self.partition_mut(partition).is_ok_and(|object| object.overlay_at(gpa).is_some());
         if overlay {
             // "Attempts to write to the hypercall page will result in a protection (#GP) exception."
-            self.inject(slot, Fault::GP);
-            return Next::Run;
+            return self.raise(slot, partition, Fault::GP);
         }
         self.memory_message(slot, partition, gpa, gva, access, during_walk)
     }

@@ -86,13 +86,7 @@ impl FrameTable<'_> {
 
 impl<E: Engine, P: Platform> Hypervisor<'_, E, P> {
     /// Maps the root's memory at page number `source` into a child at `gpa`, in the place of what was there.
-    pub(crate) fn map_into(
-        &mut self,
-        child: u16,
-        gpa: Gpa,
-        source: u64,
-        request: MapRequest,
-    ) -> Result<(), HvStatus> {
+    pub(crate) fn map_into(&mut self, child: u16, gpa: Gpa, source: u64, request: MapRequest) -> Result<(), HvStatus> {
         if request.withdraw {
             return self.protect_in(child, gpa, request);
         }
@@ -110,9 +104,7 @@ impl<E: Engine, P: Platform> Hypervisor<'_, E, P> {
             old.iter().for_each(|old| self.frames.drop_mapping(old));
             return Ok(());
         }
-        let mapped = self.with_tables(child, |tables, mem, purse| {
-            tables.map(mem, purse, gpa, new).map_err(status_of)
-        });
+        let mapped = self.with_tables(child, |tables, mem, purse| tables.map(mem, purse, gpa, new).map_err(status_of));
         match mapped {
             Ok((old, flush)) => {
                 old.iter().for_each(|old| self.frames.drop_mapping(old));
@@ -136,9 +128,8 @@ impl<E: Engine, P: Platform> Hypervisor<'_, E, P> {
             old.iter().for_each(|old| self.frames.drop_mapping(old));
             return Ok(());
         }
-        let (old, flush) = self.with_tables(child, |tables, mem, purse| {
-            tables.unmap(mem, purse, gpa, size).map_err(status_of)
-        })?;
+        let (old, flush) =
+            self.with_tables(child, |tables, mem, purse| tables.unmap(mem, purse, gpa, size).map_err(status_of))?;
         old.iter().for_each(|old| self.frames.drop_mapping(old));
         self.partition_mut(child)?.note(flush);
         Ok(())
@@ -190,9 +181,7 @@ impl<E: Engine, P: Platform> Hypervisor<'_, E, P> {
         let mapping = Mapping { spa: frame, size: PageSize::Small, rights };
         let written = self.engine.memory().write(frame, content).map_err(|_| HvStatus::OPERATION_FAILED);
         let mapped = written.and_then(|()| {
-            self.with_tables(partition, |tables, mem, purse| {
-                tables.map(mem, purse, gpa, mapping).map_err(status_of)
-            })
+            self.with_tables(partition, |tables, mem, purse| tables.map(mem, purse, gpa, mapping).map_err(status_of))
         });
         match mapped {
             Ok((under, flush)) => {

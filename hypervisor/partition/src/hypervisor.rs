@@ -1,6 +1,6 @@
 //! The hypervisor itself: the tables, the processor and the machine in one place, and the loop that runs the root.
 
-use engine::{AddressSpace, CoreRegs, Engine, Fault, PhysMem, Platform, VpExit, VpKind, VpSlot};
+use engine::{AddressSpace, ControlRegs, CoreRegs, Engine, Fault, PhysMem, Platform, Segment, VpExit, VpKind, VpSlot};
 use tlfs::addr::{Gpa, Gva, PartitionId, Spa, VpIndex};
 use tlfs::status::HvStatus;
 
@@ -38,17 +38,14 @@ pub struct Hypervisor<'a, E, P> {
     pub(crate) physical_bits: u32,
 }
 
+const EFER_LMA: u64 = 1 << 10;
+
 /// VP table index, and engine slot, of the root's VP.
 pub(crate) const ROOT_VP: u16 = 0;
 
 impl<'a, E: Engine, P: Platform> Hypervisor<'a, E, P> {
     /// Takes the machine over and makes the root partition and its VP in it.
-    pub fn new(
-        engine: E,
-        platform: P,
-        storage: Storage<'a>,
-        memory: &MachineMemory<'_>,
-    ) -> Result<Self, SetupError> {
+    pub fn new(engine: E, platform: P, storage: Storage<'a>, memory: &MachineMemory<'_>) -> Result<Self, SetupError> {
         let Storage { frames, partitions, vps } = storage;
         let room = partitions.len().min(MAX_PARTITIONS);
         let partitions = partitions.get_mut(..room).unwrap_or_default();
@@ -202,18 +199,6 @@ impl<'a, E: Engine, P: Platform> Hypervisor<'a, E, P> {
         }
     }
 
-    /// Reads memory of a partition; the range lies in one page. `None`: it cannot be read.
-    pub(crate) fn read_guest(&mut self, partition: u16, gpa: Gpa, buf: &mut [u8]) -> Option<()> {
-        let spa = self.guest_frame(partition, gpa, false)?;
-        self.engine.memory().read(spa, buf).ok()
-    }
-
-    /// Writes memory of a partition; the range lies in one page. `None`: it cannot be written.
-    pub(crate) fn write_guest(&mut self, partition: u16, gpa: Gpa, data: &[u8]) -> Option<()> {
-        let spa = self.guest_frame(partition, gpa, true)?;
-        self.engine.memory().write(spa, data).ok()
-    }
-
     /// Where the byte at `gpa` of a partition is, if it may be accessed so.
     pub(crate) fn guest_frame(&mut self, partition: u16, gpa: Gpa, write: bool) -> Option<Spa> {
         let Self { engine, frames, partitions, .. } = self;
@@ -223,8 +208,8 @@ impl<'a, E: Engine, P: Platform> Hypervisor<'a, E, P> {
 
     /// Up to 16 bytes of the instruction at which a VP is, and how many could be read.
     pub(crate) fn instruction_bytes(&mut self, slot: u16) -> ([u8; 16], usize) {
-        let linear = self.linear_rip(slot);
         let control = self.engine.control(VpSlot(slot));
+        let linear = self.linear_rip(slot, &control);
         let Self { engine, frames, partitions, vps, .. } = self;
         let Some(vp) = vps.get_mut(usize::from(slot)) else { return ([0; 16], 0) };
         let Some(object) = partitions.get(usize::from(vp.partition)) else { return ([0; 16], 0) };
@@ -233,19 +218,19 @@ impl<'a, E: Engine, P: Platform> Hypervisor<'a, E, P> {
     }
 
     /// RIP as a linear address.
-    fn linear_rip(&self, slot: u16) -> Gva {
+    fn linear_rip(&self, slot: u16, control: &ControlRegs) -> Gva {
         let rip = self.core(slot).rip;
-        if self.in_long_code(slot) {
+        let cs = self.engine.segment(VpSlot(slot), Segment::Cs);
+        if control.efer & EFER_LMA != 0 && cs.attributes.long() {
             return Gva(rip);
         }
-        let cs = self.engine.segment(VpSlot(slot), engine::Segment::Cs);
         Gva(cs.base.wrapping_add(rip) & 0xffff_ffff)
     }
 
     /// The VP executes 64-bit code.
     pub(crate) fn in_long_code(&self, slot: u16) -> bool {
-        let long_mode = self.engine.control(VpSlot(slot)).efer & (1 << 10) != 0;
-        long_mode && self.engine.segment(VpSlot(slot), engine::Segment::Cs).attributes.long()
+        let long_mode = self.engine.control(VpSlot(slot)).efer & EFER_LMA != 0;
+        long_mode && self.engine.segment(VpSlot(slot), Segment::Cs).attributes.long()
     }
 
     /// Length of the instruction at which a VP exited.
@@ -265,7 +250,8 @@ impl<'a, E: Engine, P: Platform> Hypervisor<'a, E, P> {
     /// Moves a VP `length` bytes on.
     pub(crate) fn advance(&mut self, slot: u16, length: u64) {
         let next = self.core(slot).rip.wrapping_add(length);
-        let wraps = !self.in_long_code(slot);
+        // Only code of 32 bits can be at its end, and only there does it matter which kind of code it is.
+        let wraps = next > 0xffff_ffff && !self.in_long_code(slot);
         self.jump(slot, if wraps { next & 0xffff_ffff } else { next });
     }
 

@@ -55,8 +55,7 @@ pub(crate) struct Intercepts {
 }
 
 impl Intercepts {
-    pub(crate) const NONE: Self =
-        Self { exceptions: 0, ports: Ranges::NONE, msrs: Ranges::NONE, cpuid: Ranges::NONE };
+    pub(crate) const NONE: Self = Self { exceptions: 0, ports: Ranges::NONE, msrs: Ranges::NONE, cpuid: Ranges::NONE };
 
     pub(crate) fn wants_exception(&self, vector: u8) -> bool {
         vector < 32 && self.exceptions & (1 << vector) != 0

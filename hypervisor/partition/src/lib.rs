@@ -29,8 +29,8 @@
 #[cfg(test)]
 extern crate std;
 
-mod calls;
 mod caller;
+mod calls;
 mod cpuid;
 pub mod deposit;
 pub mod dispatch;

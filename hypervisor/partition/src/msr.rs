@@ -53,8 +53,7 @@ const PLAIN: &[(u32, HvRegisterName)] = &[
     (0xc000_0102, HvRegisterName::X64_KERNEL_GS_BASE),
     (0xc000_0103, HvRegisterName::X64_TSC_AUX),
 ];
-const BASES: &[(u32, HvRegisterName)] =
-    &[(0xc000_0100, HvRegisterName::X64_FS), (0xc000_0101, HvRegisterName::X64_GS)];
+const BASES: &[(u32, HvRegisterName)] = &[(0xc000_0100, HvRegisterName::X64_FS), (0xc000_0101, HvRegisterName::X64_GS)];
 
 /// Privilege that a synthetic MSR needs; `None`: it is not served.
 fn privilege_for(msr: u32) -> Option<PrivilegeMask> {
@@ -69,7 +68,8 @@ fn privilege_for(msr: u32) -> Option<PrivilegeMask> {
     }
 }
 
-fn is_synthetic(msr: u32) -> bool {
+/// An MSR of the synthetic range, which is the hypervisor's to answer.
+pub(crate) fn is_synthetic(msr: u32) -> bool {
     (SYNTHETIC_MSR_FIRST..=SYNTHETIC_MSR_LAST).contains(&msr)
 }
 
@@ -252,23 +252,11 @@ impl<E: Engine, P: Platform> Hypervisor<'_, E, P> {
         self.core(slot).gprs[RCX] as u32
     }
 
-    fn finish_read(&mut self, slot: u16, result: Result<u64, Refused>) {
-        match result {
-            Ok(value) => {
-                let gprs = &mut self.core_mut(slot).gprs;
-                gprs[RAX] = value & 0xffff_ffff;
-                gprs[RDX] = value >> 32;
-                self.skip(slot, Instruction::Rdmsr);
-            }
-            Err(Refused) => self.inject(slot, Fault::GP),
-        }
-    }
-
-    fn finish_write(&mut self, slot: u16, result: Result<(), Refused>) {
-        match result {
-            Ok(()) => self.skip(slot, Instruction::Wrmsr),
-            Err(Refused) => self.inject(slot, Fault::GP),
-        }
+    fn finish_read(&mut self, slot: u16, value: u64) {
+        let gprs = &mut self.core_mut(slot).gprs;
+        gprs[RAX] = value & 0xffff_ffff;
+        gprs[RDX] = value >> 32;
+        self.skip(slot, Instruction::Rdmsr);
     }
 
     /// RDMSR of the root.
@@ -280,7 +268,10 @@ impl<E: Engine, P: Platform> Hypervisor<'_, E, P> {
             let own = self.read_own(ROOT_VP, msr);
             own.or_else(|refused| self.platform.root_msr_read(msr).ok_or(refused))
         };
-        self.finish_read(ROOT_VP, result);
+        match result {
+            Ok(value) => self.finish_read(ROOT_VP, value),
+            Err(Refused) => self.inject(ROOT_VP, Fault::GP),
+        }
     }
 
     /// WRMSR of the root.
@@ -298,26 +289,30 @@ impl<E: Engine, P: Platform> Hypervisor<'_, E, P> {
         } else {
             Err(Refused)
         };
-        self.finish_write(ROOT_VP, result);
+        match result {
+            Ok(()) => self.skip(ROOT_VP, Instruction::Wrmsr),
+            Err(Refused) => self.inject(ROOT_VP, Fault::GP),
+        }
         None
     }
 
-    /// RDMSR or WRMSR of a child: the parent's if it asked for the MSR, unless it is synthetic.
+    /// RDMSR or WRMSR of a child: the parent's if it asked for the MSR.
     pub(crate) fn child_msr(&mut self, slot: u16, partition: u16, write: bool) -> Next {
         let msr = self.msr_number(slot);
         let wanted = self.partition(partition).is_ok_and(|object| object.intercepts.wants_msr(msr, write));
-        if wanted && !is_synthetic(msr) {
+        if wanted {
             return self.msr_message(slot, msr, write);
         }
-        if write {
+        let result = if write {
             let value = self.edx_eax(slot);
-            let result = self.write_child(slot, partition, msr, value);
-            self.finish_write(slot, result);
+            self.write_child(slot, partition, msr, value).map(|()| self.skip(slot, Instruction::Wrmsr))
         } else {
-            let result = self.read_child(slot, partition, msr);
-            self.finish_read(slot, result);
+            self.read_child(slot, partition, msr).map(|value| self.finish_read(slot, value))
+        };
+        match result {
+            Ok(()) => Next::Run,
+            Err(Refused) => self.raise(slot, partition, Fault::GP),
         }
-        Next::Run
     }
 
     fn msr_message(&mut self, slot: u16, msr: u32, write: bool) -> Next {

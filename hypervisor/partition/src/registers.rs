@@ -6,8 +6,7 @@ use tlfs::msr::{
     HV_X64_MSR_VP_INDEX,
 };
 use tlfs::register::{
-    HvRegisterName, HvRegisterValue, HvSuspendRegister, HvX64InterruptStateRegister,
-    HvX64PendingInterruptionRegister,
+    HvRegisterName, HvRegisterValue, HvSuspendRegister, HvX64InterruptStateRegister, HvX64PendingInterruptionRegister,
 };
 use tlfs::status::HvStatus;
 
@@ -54,7 +53,13 @@ impl<E: Engine, P: Platform> Hypervisor<'_, E, P> {
         let value = match name {
             HvRegisterName::EXPLICIT_SUSPEND => suspended(vp.explicit_suspend),
             HvRegisterName::INTERCEPT_SUSPEND => suspended(vp.intercept_suspend),
-            HvRegisterName::INTERNAL_ACTIVITY_STATE => if vp.halted { HALT_SUSPEND } else { 0 },
+            HvRegisterName::INTERNAL_ACTIVITY_STATE => {
+                if vp.halted {
+                    HALT_SUSPEND
+                } else {
+                    0
+                }
+            }
             HvRegisterName::PENDING_INTERRUPTION => self.pending_interruption(slot).0,
             HvRegisterName::INTERRUPT_STATE => self.interrupt_state(slot).0,
             HvRegisterName::HYPERVISOR_VERSION => return Ok(words(version())),
@@ -105,22 +110,21 @@ impl<E: Engine, P: Platform> Hypervisor<'_, E, P> {
                     Ok(Written::Done) => {}
                     Ok(Written::Reset) | Err(_) => return Err(HvStatus::INVALID_REGISTER_VALUE),
                 },
-                None => self.engine.set_register(VpSlot(slot), name, value).map_err(status_of)?,
+                None => {
+                    // It may be a segment register: the page does not show it any more.
+                    self.vp_mut(slot)?.shown_segments = None;
+                    self.engine.set_register(VpSlot(slot), name, value).map_err(status_of)?;
+                }
             },
         }
         Ok(())
     }
 
-    /// An exception to deliver. Interrupts come by HvCallAssertVirtualInterrupt; what is pending cannot be called
-    /// back, only replaced.
-    fn set_pending_interruption(
-        &mut self,
-        slot: u16,
-        value: HvX64PendingInterruptionRegister,
-    ) -> Result<(), HvStatus> {
-        let pending = self.engine.pending_fault(VpSlot(slot)).is_some();
+    /// An exception to deliver, or none. Interrupts come by HvCallAssertVirtualInterrupt.
+    fn set_pending_interruption(&mut self, slot: u16, value: HvX64PendingInterruptionRegister) -> Result<(), HvStatus> {
         if !value.interruption_pending() {
-            return if pending { Err(HvStatus::INVALID_REGISTER_VALUE) } else { Ok(()) };
+            self.engine.cancel_fault(VpSlot(slot));
+            return Ok(());
         }
         let vector = u8::try_from(value.interruption_vector()).ok().filter(|vector| *vector < 32 && *vector != 2);
         let exception = value.interruption_type() == HvX64PendingInterruptionRegister::TYPE_EXCEPTION;

@@ -110,7 +110,10 @@ impl<E: Engine, P: Platform> Hypervisor<'_, E, P> {
 
     /// Carries out a hypercall of the root.
     pub(crate) fn root_hypercall(&mut self) {
-        self.hypercall(ROOT_VP);
+        // Nobody stands behind the root to be told of memory: such a call fails instead (`Handler::has_parent`).
+        if self.hypercall(ROOT_VP).is_some() {
+            self.inject(ROOT_VP, Fault::UD);
+        }
     }
 
     /// Deals with any other exit of the root.
@@ -206,9 +209,8 @@ impl<E: Engine, P: Platform> Hypervisor<'_, E, P> {
 }
 
 fn check_ranges(memory: &MachineMemory<'_>) -> Result<(), SetupError> {
-    let aligned = |range: &MemoryRange| {
-        range.start.is_page_aligned() && range.end.is_page_aligned() && range.start <= range.end
-    };
+    let aligned =
+        |range: &MemoryRange| range.start.is_page_aligned() && range.end.is_page_aligned() && range.start <= range.end;
     let ascending = memory.ram.windows(2).all(|pair| match pair {
         [first, second] => first.end <= second.start,
         _ => true,
@@ -233,10 +235,10 @@ fn is_private(memory: &MachineMemory<'_>, start: u64, end: u64) -> bool {
     memory.private.iter().any(|range| range.overlaps(start, end))
 }
 
-/// The largest leaf that can start at `at` without reaching into private memory; a small one where none can.
+/// The largest step from `at` that is wholly private or not at all.
 fn leaf_for(memory: &MachineMemory<'_>, at: u64, huge_leaves: bool) -> PageSize {
     let fits = |size: PageSize| at.is_multiple_of(size.bytes()) && !is_private(memory, at, at + size.bytes());
-    // Half a machine is private in 2 MiB steps at best: skip it in such steps too.
+    // What is private as a whole is skipped in large steps.
     let swallowed = |range: &MemoryRange| range.start.0 <= at && at + LARGE <= range.end.0;
     if huge_leaves && fits(PageSize::Huge) {
         PageSize::Huge

@@ -2,13 +2,15 @@
 //!
 //! Both are frames of the child's deposit, which the root sees at GPA = SPA while they are mapped.
 
+use core::mem::offset_of;
+
 use engine::{Engine, PhysMem, Platform, Segment, VpSlot};
 use paging::format::Rights;
 use tlfs::addr::Spa;
 use tlfs::register::{HvX64InterruptStateRegister, HvX64PendingInterruptionRegister, HvX64SegmentRegister};
 use tlfs::status::HvStatus;
 use tlfs::vp_page::{HvVpRegisterPage, HvVpStatePageType, RegisterPageDirty};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use crate::hypervisor::Hypervisor;
 use crate::vp::Vp;
@@ -21,18 +23,23 @@ pub(crate) const SEGMENTS: [Segment; 6] =
 const RFLAGS_VALID: u64 = 0x003f_7fd5;
 const RFLAGS_ALWAYS: u64 = 2;
 
-/// The start of the register page: what says whether the rest matters.
+/// The start of [`HvVpRegisterPage`]: what says whether the rest matters, and what changes most.
 #[repr(C)]
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-struct PageHead {
+struct PageStart {
     version: u16,
     is_valid: u8,
     reserved: u8,
     dirty: RegisterPageDirty,
+    gprs: [u64; 16],
+    rip: u64,
+    rflags: u64,
 }
 
+const _: () = assert!(offset_of!(PageStart, rflags) == offset_of!(HvVpRegisterPage, rflags));
+
 /// The part of the page that is not always zero.
-const WRITTEN: usize = core::mem::offset_of!(HvVpRegisterPage, reserved1);
+const WRITTEN: usize = offset_of!(HvVpRegisterPage, reserved1);
 
 /// RFLAGS as a parent may set them.
 pub(crate) const fn sanitize_rflags(value: u64) -> u64 {
@@ -81,50 +88,42 @@ impl<E: Engine, P: Platform> Hypervisor<'_, E, P> {
     /// Takes over what the root changed in the register page since the last exit.
     pub(crate) fn load_register_page(&mut self, slot: u16) -> Result<(), HvStatus> {
         let Some(page) = self.vp(slot)?.register_page else { return Ok(()) };
-        let mut head = [0; size_of::<PageHead>()];
-        self.read_page(page, 0, &mut head)?;
-        let head: PageHead = zerocopy::transmute!(head);
-        if head.is_valid == 0 || head.dirty.is_empty() {
+        let mut start = PageStart::new_zeroed();
+        self.read_page(page, 0, start.as_mut_bytes())?;
+        if start.is_valid == 0 || start.dirty.is_empty() {
             return Ok(());
         }
-        self.load_core(slot, page, head.dirty)?;
-        if head.dirty.contains(RegisterPageDirty::SEGMENT) {
+        let core = self.core_mut(slot);
+        if start.dirty.contains(RegisterPageDirty::GENERAL) {
+            core.gprs = start.gprs;
+        }
+        if start.dirty.contains(RegisterPageDirty::IP) {
+            core.rip = start.rip;
+        }
+        if start.dirty.contains(RegisterPageDirty::FLAGS) {
+            core.rflags = sanitize_rflags(start.rflags);
+        }
+        if start.dirty.contains(RegisterPageDirty::SEGMENT) {
             self.load_segments(slot, page)?;
         }
-        if head.dirty.contains(RegisterPageDirty::XMM) {
+        if start.dirty.contains(RegisterPageDirty::XMM) {
             let mut xmm = [[0; 16]; 6];
-            self.read_page(page, core::mem::offset_of!(HvVpRegisterPage, xmm), xmm.as_mut_bytes())?;
+            self.read_page(page, offset_of!(HvVpRegisterPage, xmm), xmm.as_mut_bytes())?;
             self.engine.set_xmm(VpSlot(slot), &xmm);
         }
         Ok(())
     }
 
-    /// General registers, RIP and RFLAGS lie together in the page: one copy.
-    fn load_core(&mut self, slot: u16, page: Spa, dirty: RegisterPageDirty) -> Result<(), HvStatus> {
-        if !dirty.intersects(RegisterPageDirty::GENERAL | RegisterPageDirty::IP | RegisterPageDirty::FLAGS) {
-            return Ok(());
-        }
-        let mut words = [0u64; 18];
-        self.read_page(page, core::mem::offset_of!(HvVpRegisterPage, gprs), words.as_mut_bytes())?;
-        let core = self.core_mut(slot);
-        if dirty.contains(RegisterPageDirty::GENERAL) {
-            core.gprs.copy_from_slice(&words[..16]);
-        }
-        if dirty.contains(RegisterPageDirty::IP) {
-            core.rip = words[16];
-        }
-        if dirty.contains(RegisterPageDirty::FLAGS) {
-            core.rflags = sanitize_rflags(words[17]);
-        }
-        Ok(())
-    }
-
+    /// Loads the segment registers that differ from what the page showed.
     fn load_segments(&mut self, slot: u16, page: Spa) -> Result<(), HvStatus> {
         let mut segments = [HvX64SegmentRegister::default(); 6];
-        self.read_page(page, core::mem::offset_of!(HvVpRegisterPage, segments), segments.as_mut_bytes())?;
-        for (which, value) in SEGMENTS.into_iter().zip(segments) {
-            let set = self.engine.set_segment(VpSlot(slot), which, value);
-            set.map_err(|_| HvStatus::INVALID_REGISTER_VALUE)?;
+        self.read_page(page, offset_of!(HvVpRegisterPage, segments), segments.as_mut_bytes())?;
+        let shown = self.vp_mut(slot)?.shown_segments.take();
+        for (index, (which, value)) in SEGMENTS.into_iter().zip(segments).enumerate() {
+            if shown.is_none_or(|shown| shown.get(index) != Some(&value)) {
+                let set = self.engine.set_segment(VpSlot(slot), which, value);
+                set.map_err(|_| HvStatus::INVALID_REGISTER_VALUE)?;
+            }
         }
         Ok(())
     }
@@ -133,6 +132,7 @@ impl<E: Engine, P: Platform> Hypervisor<'_, E, P> {
     pub(crate) fn store_register_page(&mut self, slot: u16) -> Result<(), HvStatus> {
         let Some(page) = self.vp(slot)?.register_page else { return Ok(()) };
         let content = self.register_page(slot);
+        self.vp_mut(slot)?.shown_segments = Some(content.segments);
         let written = content.as_bytes().get(..WRITTEN).unwrap_or_default();
         self.engine.memory().write(page, written).map_err(|_| HvStatus::OPERATION_FAILED)
     }

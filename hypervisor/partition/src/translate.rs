@@ -47,15 +47,18 @@ pub(crate) fn paging_of(control: &ControlRegs) -> GuestPaging {
 /// One remembered translation of a code page: the table entries that it rests on, and where it led.
 #[derive(Clone, Copy, Debug)]
 struct FetchEntry {
-    cr3: u64,
+    /// Page address; odd where there is none.
     page: u64,
+    cr3: u64,
     generation: u64,
+    /// A walk of fewer steps repeats its first one.
     steps: [(Spa, u64); STEPS],
-    step_count: usize,
     frame: Spa,
 }
 
-const STEPS: usize = 5;
+/// Steps of a walk that can be remembered. A longer one (with 57-bit addresses) is made each time.
+const STEPS: usize = 4;
+/// Entries of the cache, a power of two.
 const ENTRIES: usize = 4;
 
 /// Translations of the last code pages at which a VP was intercepted.
@@ -65,21 +68,11 @@ const ENTRIES: usize = 4;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FetchCache {
     entries: [FetchEntry; ENTRIES],
-    next: usize,
 }
 
 impl FetchCache {
     pub(crate) const EMPTY: Self = Self {
-        entries: [FetchEntry {
-            cr3: 0,
-            // No page is there: page addresses have their low bits clear.
-            page: 1,
-            generation: 0,
-            steps: [(Spa(0), 0); STEPS],
-            step_count: 0,
-            frame: Spa(0),
-        }; ENTRIES],
-        next: 0,
+        entries: [FetchEntry { page: 1, cr3: 0, generation: 0, steps: [(Spa(0), 0); STEPS], frame: Spa(0) }; ENTRIES],
     };
 
     /// The frame that holds the page of `linear`, for a fetch that the processor has already made.
@@ -91,37 +84,52 @@ impl FetchCache {
         paging: &GuestPaging,
         linear: Gva,
     ) -> Option<Spa> {
+        #[allow(clippy::cast_possible_truncation, reason = "only the low bits are meant")]
+        let index = (linear.page_number() as usize) & (ENTRIES - 1);
+        let entry = self.entries.get_mut(index)?;
         let page = linear.page_base().0;
-        let known = self.entries.iter().find(|entry| {
-            entry.page == page && entry.cr3 == paging.cr3 && entry.generation == generation && entry.holds(mem)
-        });
-        if let Some(entry) = known {
+        let same = entry.page == page && entry.cr3 == paging.cr3 && entry.generation == generation;
+        if same && entry.holds(mem) {
             return Some(entry.frame);
         }
-        let mut steps = [(Spa(0), 0); STEPS];
-        let mut step_count = 0;
-        let found = walk(paging, linear.page_base(), GuestAccess::EXEMPT, |gpa| {
-            let at = space.access(mem, gpa, false)?;
-            let value = mem.read_u64(at).ok()?;
-            *steps.get_mut(step_count)? = (at, value);
-            step_count += 1;
-            Some(value)
-        })
-        .ok()?;
-        let frame = space.access(mem, found.gpa, false)?.page_base();
-        let entry = FetchEntry { cr3: paging.cr3, page, generation, steps, step_count, frame };
-        if let Some(place) = self.entries.get_mut(self.next) {
-            *place = entry;
-        }
-        self.next = (self.next + 1) % ENTRIES;
-        Some(frame)
+        entry.fill(mem, space, generation, paging, page)
     }
 }
 
 impl FetchEntry {
     fn holds(&self, mem: &impl PhysMem) -> bool {
-        let steps = self.steps.get(..self.step_count).unwrap_or_default();
-        steps.iter().all(|(at, value)| mem.read_u64(*at) == Ok(*value))
+        self.steps.iter().all(|(at, value)| mem.read_u64(*at) == Ok(*value))
+    }
+
+    /// Walks, and remembers it.
+    #[cold]
+    fn fill(
+        &mut self,
+        mem: &impl PhysMem,
+        space: Space<'_>,
+        generation: u64,
+        paging: &GuestPaging,
+        page: u64,
+    ) -> Option<Spa> {
+        let mut steps = [None; STEPS];
+        let mut count = 0;
+        let found = walk(paging, Gva(page), GuestAccess::EXEMPT, |gpa| {
+            let at = space.access(mem, gpa, false)?;
+            let value = mem.read_u64(at).ok()?;
+            if let Some(place) = steps.get_mut(count) {
+                *place = Some((at, value));
+            }
+            count += 1;
+            Some(value)
+        })
+        .ok()?;
+        let frame = space.access(mem, found.gpa, false)?.page_base();
+        // Without a step there is nothing to check, with too many not enough.
+        if let Some(first) = steps[0].filter(|_| count <= STEPS) {
+            let steps = steps.map(|step| step.unwrap_or(first));
+            *self = Self { page, cr3: paging.cr3, generation, steps, frame };
+        }
+        Some(frame)
     }
 }
 

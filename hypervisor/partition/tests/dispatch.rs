@@ -1,9 +1,10 @@
 //! HvCallDispatchVp: a child's exits as the root sees them.
+#![allow(clippy::cast_possible_truncation, reason = "the numbers are the test's own")]
 
 mod common;
 
 use common::{CHILD_MEMORY, Root};
-use engine::{Access, Engine, Fault, RAX, RBX, RCX, RDX, RDI, VpExit};
+use engine::{Access, Engine, Fault, RAX, RBX, RCX, RDI, RDX, VpExit};
 use tlfs::addr::{Gpa, Gva, PAGE_SIZE, VpIndex};
 use tlfs::calls::*;
 use tlfs::hypercall::CallCode;
@@ -134,10 +135,7 @@ fn a_dispatch_needs_a_message_page_and_plain_parameters() {
         (DispatchVpInput { vp_index: VpIndex(1), ..input }, HvStatus::INVALID_VP_INDEX),
         (DispatchVpInput { vp_index: VpIndex::SELF, ..input }, HvStatus::INVALID_VP_INDEX),
         (DispatchVpInput { vp_index: VpIndex(u32::MAX), ..input }, HvStatus::INVALID_VP_INDEX),
-        (
-            DispatchVpInput { partition_id: tlfs::addr::PartitionId::SELF, ..input },
-            HvStatus::INVALID_PARTITION_ID,
-        ),
+        (DispatchVpInput { partition_id: tlfs::addr::PartitionId::SELF, ..input }, HvStatus::INVALID_PARTITION_ID),
     ];
     for (input, status) in cases {
         assert_eq!(root.act(CallCode::DISPATCH_VP, &input), Err(status), "{input:?}");
@@ -161,7 +159,13 @@ fn memory_that_is_not_there_or_not_allowed() {
         (Access::Write, HvInterceptAccessType::WRITE),
         (Access::Execute, HvInterceptAccessType::EXECUTE),
     ] {
-        root.plays(&child, move |_, _| VpExit::Memory { gpa, gva: Some(gva), access, during_walk: false, present: false });
+        root.plays(&child, move |_, _| VpExit::Memory {
+            gpa,
+            gva: Some(gva),
+            access,
+            during_walk: false,
+            present: false,
+        });
         let (header, message) = root.intercepted::<HvX64MemoryInterceptMessage>(&child);
         assert_eq!(header.message_type, HvMessageType::UNMAPPED_GPA);
         assert_eq!((message.guest_physical_address, message.guest_virtual_address), (gpa.0, gva.0));
@@ -352,7 +356,10 @@ fn halt_waits_for_an_interrupt() {
         (AssertVirtualInterruptInput { destination_address: 1 << 32, ..interrupt }, HvStatus::INVALID_VP_INDEX),
         (AssertVirtualInterruptInput { target_vtl: 1, ..interrupt }, HvStatus::INVALID_PARAMETER),
         (AssertVirtualInterruptInput { reserved1: 1, ..interrupt }, HvStatus::INVALID_PARAMETER),
-        (AssertVirtualInterruptInput { interrupt_control: InterruptControl(4), ..interrupt }, HvStatus::INVALID_PARAMETER),
+        (
+            AssertVirtualInterruptInput { interrupt_control: InterruptControl(4), ..interrupt },
+            HvStatus::INVALID_PARAMETER,
+        ),
     ] {
         assert_eq!(root.act(CallCode::ASSERT_VIRTUAL_INTERRUPT, &input), Err(status), "{input:?}");
     }
@@ -392,6 +399,52 @@ fn what_is_nobodys_is_a_fault() {
     let (header, _) = root.intercepted::<HvX64BareInterceptMessage>(&child);
     assert_eq!(header.message_type, HvMessageType::UNSUPPORTED_FEATURE);
     assert!(root.hv.platform().lines.iter().any(|line| line.contains("0x1234")));
+}
+
+#[test]
+fn a_fault_that_the_hypervisor_raises_is_the_parents_if_it_asked() {
+    let mut root = Root::new();
+    let child = root.runnable();
+    root.intercept(child.id, HvInterceptType::EXCEPTION, Mask::EXECUTE, 6).unwrap();
+    root.intercept(child.id, HvInterceptType::EXCEPTION, Mask::EXECUTE, 13).unwrap();
+    let exits: [(VpExit, u16, bool); 3] = [
+        // No OS id: the hypercall is #UD.
+        (VpExit::Hypercall, 6, false),
+        (VpExit::Forbidden, 6, false),
+        (VpExit::MsrRead, 13, true),
+    ];
+    for (exit, vector, has_error_code) in exits {
+        root.plays(&child, move |vp, _| {
+            vp.core.gprs[RCX] = 0xdead_beef;
+            exit
+        });
+        let (header, message) = root.intercepted::<HvX64ExceptionInterceptMessage>(&child);
+        assert_eq!(header.message_type, HvMessageType::X64_EXCEPTION_INTERCEPT, "{exit:?}");
+        assert_eq!(message.exception_vector, vector, "{exit:?}");
+        assert_eq!(message.exception_info.error_code_valid(), has_error_code, "{exit:?}");
+        assert_eq!((message.header.rip, message.error_code), (0x8000, 0), "{exit:?}");
+    }
+    assert_eq!(root.hv.engine().vp(child.slot).delivered, [], "nothing reached the child itself");
+}
+
+#[test]
+fn a_pending_exception_can_be_called_back() {
+    let mut root = Root::new();
+    let child = root.runnable();
+    let pending = tlfs::register::HvX64PendingInterruptionRegister::exception(13, Some(4));
+    root.set(child.id, VpIndex(0), HvRegisterName::PENDING_INTERRUPTION, pending.0).unwrap();
+    root.set(child.id, VpIndex(0), HvRegisterName::PENDING_INTERRUPTION, 0).unwrap();
+    root.runs_on(&child);
+    assert_eq!(root.hv.engine().vp(child.slot).delivered, []);
+    // A triple fault takes what was being delivered with it.
+    root.plays(&child, |vp, _| {
+        vp.pending = Some(Fault::GP);
+        VpExit::Shutdown
+    });
+    let (header, _) = root.intercepted::<HvX64BareInterceptMessage>(&child);
+    assert_eq!(header.message_type, HvMessageType::UNRECOVERABLE_EXCEPTION);
+    root.runs_on(&child);
+    assert_eq!(root.hv.engine().vp(child.slot).delivered, []);
 }
 
 #[test]
@@ -466,4 +519,25 @@ fn a_child_has_no_hypercalls_but_its_faults_and_denials() {
         });
         root.runs_on(&child);
     }
+}
+
+#[test]
+fn segments_of_the_page_win_over_those_set_by_name() {
+    let mut root = Root::new();
+    let child = root.runnable();
+    root.runs_on(&child);
+    let mut page = root.register_page(&child);
+    // By name to another value, and back by the page: as the page shows it, though it was not changed there.
+    let named = tlfs::register::HvRegisterValue::from_segment(tlfs::register::HvX64SegmentRegister {
+        selector: 0x77,
+        ..page.segments[4]
+    });
+    let header = VpRegistersHeader { partition_id: child.id, ..VpRegistersHeader::default() };
+    let element = SetVpRegistersElement { name: HvRegisterName::X64_FS, reserved: [0; 3], value: named };
+    assert_eq!(root.reps(CallCode::SET_VP_REGISTERS, &header, &[element], 1), (1, HvStatus::SUCCESS));
+    assert_eq!(root.hv.engine().vp(child.slot).segments[4].selector, 0x77);
+    page.dirty = RegisterPageDirty::SEGMENT;
+    root.write(child.registers, page.as_bytes());
+    root.runs_on(&child);
+    assert_eq!(root.hv.engine().vp(child.slot).segments[4].selector, page.segments[4].selector);
 }

@@ -1,4 +1,5 @@
 //! Deposits and address spaces: no frame has two owners, and everything comes back.
+#![allow(clippy::cast_possible_truncation, reason = "the numbers are the test's own")]
 
 mod common;
 
@@ -152,12 +153,8 @@ fn large_pages() {
     assert_eq!(root.unmap(child.id, 0x480, 1), (1, HvStatus::SUCCESS));
     assert_eq!(root.hv.frame(Spa::from_page_number(2048 + 0x80)), FrameState::Root { mapped: 0 });
     assert_eq!(root.hv.frame(Spa::from_page_number(2048 + 0x81)), FrameState::Root { mapped: 1 });
-    let unmap = UnmapGpaPagesHeader {
-        target_partition_id: child.id,
-        target_gpa_base: 0x600,
-        unmap_flags: 2,
-        padding: 0,
-    };
+    let unmap =
+        UnmapGpaPagesHeader { target_partition_id: child.id, target_gpa_base: 0x600, unmap_flags: 2, padding: 0 };
     assert_eq!(root.reps::<_, u64>(CallCode::UNMAP_GPA_PAGES, &unmap, &[], 1), (1, HvStatus::SUCCESS));
     assert_eq!(root.hv.frame(Spa::from_page_number(3071)), FrameState::Root { mapped: 0 });
     let split = UnmapGpaPagesHeader { target_gpa_base: 0x400, ..unmap };

@@ -1,4 +1,5 @@
 //! The root partition's own exits, and making it.
+#![allow(clippy::cast_possible_truncation, reason = "the numbers are the test's own")]
 
 mod common;
 
@@ -63,7 +64,9 @@ fn synthetic_msrs() {
     for msr in [0x4000_0002, 0x4000_0020, 0x4000_0022, 0x4000_0023] {
         assert_eq!(root.write_msr(msr, 1), Err(13), "{msr:#x}");
     }
-    for msr in (0x4000_0000..=0x4000_01ff).filter(|msr| !matches!(msr, 0x4000_0000..=0x4000_0003 | 0x4000_0020..=0x4000_0023)) {
+    for msr in
+        (0x4000_0000..=0x4000_01ff).filter(|msr| !matches!(msr, 0x4000_0000..=0x4000_0003 | 0x4000_0020..=0x4000_0023))
+    {
         assert_eq!(root.read_msr(msr), Err(13), "{msr:#x}");
         assert_eq!(root.write_msr(msr, 0), Err(13), "{msr:#x}");
     }

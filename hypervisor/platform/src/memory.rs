@@ -20,6 +20,8 @@ const MAPPED_WITH_HUGE_PAGES: u64 = 512 << 30;
 pub struct Ram {
     ranges: [Range; MAX_REGIONS],
     len: usize,
+    /// The largest of them, where nearly every access goes.
+    main: Range,
 }
 
 impl Ram {
@@ -32,12 +34,13 @@ impl Ram {
     #[must_use]
     pub unsafe fn new(map: &MemoryMap, huge_pages: bool) -> Self {
         let limit = if huge_pages { MAPPED_WITH_HUGE_PAGES } else { FOUR_GIB };
-        let mut this = Self { ranges: [Range::default(); MAX_REGIONS], len: 0 };
+        let mut this = Self { ranges: [Range::default(); MAX_REGIONS], len: 0, main: Range::default() };
         for region in map.regions().iter().filter(|region| region.kind == Region::RAM) {
             let range = Range { start: region.range.start.max(PAGE_SIZE), end: region.range.end.min(limit) };
             if !range.is_empty() {
                 this.ranges[this.len] = range;
                 this.len += 1;
+                this.main = if range.len() > this.main.len() { range } else { this.main };
             }
         }
         this
@@ -50,13 +53,19 @@ impl Ram {
     }
 
     /// Pointer to `len` bytes of RAM.
+    #[inline]
     fn bytes(&self, spa: Spa, len: usize) -> Result<*mut u8, BadAddress> {
         let wanted = Range::sized(spa.0, len as u64);
-        if !self.ranges().iter().any(|range| range.contains(&wanted)) {
+        if !self.main.contains(&wanted) && !self.is_elsewhere(&wanted) {
             return Err(BadAddress);
         }
         let address = usize::try_from(spa.0).map_err(|_| BadAddress)?;
         Ok(ptr::with_exposed_provenance_mut(address))
+    }
+
+    #[cold]
+    fn is_elsewhere(&self, wanted: &Range) -> bool {
+        self.ranges().iter().any(|range| range.contains(wanted))
     }
 
     /// Pointer to an aligned word of RAM.
@@ -112,7 +121,7 @@ mod tests {
     fn memory() -> (vec::Vec<[u64; 512]>, Ram, u64) {
         let mut pages = vec![[0u64; 512]; 3];
         let start = (pages.as_mut_ptr().expose_provenance() as u64).next_multiple_of(PAGE_SIZE);
-        let mut ram = Ram { ranges: [Range::default(); MAX_REGIONS], len: 1 };
+        let mut ram = Ram { ranges: [Range::default(); MAX_REGIONS], len: 1, main: Range::default() };
         ram.ranges[0] = Range::sized(start, PAGE_SIZE);
         (pages, ram, start)
     }

@@ -9,7 +9,9 @@ pub const BOOT_STACK_SIZE: usize = 256 << 10;
 // Only the first page-directory pointer table is filled: 512 GiB. CR4: PAE, PGE, OSFXSR, OSXMMEXCPT.
 // EFER: LME, NXE. CR0: PE, MP, ET, NE, WP, PG.
 global_asm!(
-    ".pushsection .note.Xen, \"a\", @note",
+    // Not of type note: linkers keep notes, and all that they name, even in an image that is not booted. (Cargo builds
+    // `rt` once, with all features, for all images that it builds together.) The linker script makes it one.
+    ".pushsection .pvh_note, \"a\", @progbits",
     ".balign 4",
     ".long 4, 4, 18", // name size, value size, XEN_ELFNOTE_PHYS32_ENTRY
     ".asciz \"Xen\"",

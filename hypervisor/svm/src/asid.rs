@@ -40,11 +40,14 @@ impl Asids {
         Self { limit, next: limit, round: 0 }
     }
 
-    /// The identifier to run in `space` with; updates what the VP holds.
-    pub fn assign(&mut self, held: &mut Held, space: AddressSpace) -> Assignment {
-        if held.round == self.round && held.space == Some(space) {
-            return Assignment { asid: held.asid, flush_all: false };
-        }
+    /// The identifier to run in `space` with, if it is not the one that the VP holds already.
+    #[inline]
+    pub fn assign(&mut self, held: &mut Held, space: AddressSpace) -> Option<Assignment> {
+        if held.round == self.round && held.space == Some(space) { None } else { Some(self.renew(held, space)) }
+    }
+
+    #[cold]
+    fn renew(&mut self, held: &mut Held, space: AddressSpace) -> Assignment {
         let flush_all = self.next >= self.limit;
         if flush_all {
             self.round += 1;
@@ -65,37 +68,41 @@ mod tests {
         AddressSpace { root: Spa(u64::from(tag) << 12), tag, generation }
     }
 
+    const fn fresh(asid: u32, flush_all: bool) -> Option<Assignment> {
+        Some(Assignment { asid, flush_all })
+    }
+
     #[test]
     fn the_first_entry_flushes_and_later_ones_keep() {
         let (mut asids, mut held) = (Asids::new(16), Held::default());
-        assert_eq!(asids.assign(&mut held, space(1, 0)), Assignment { asid: 1, flush_all: true });
-        assert_eq!(asids.assign(&mut held, space(1, 0)), Assignment { asid: 1, flush_all: false });
+        assert_eq!(asids.assign(&mut held, space(1, 0)), fresh(1, true));
+        assert_eq!(asids.assign(&mut held, space(1, 0)), None);
     }
 
     #[test]
     fn a_changed_space_gets_a_fresh_identifier() {
         let (mut asids, mut held) = (Asids::new(16), Held::default());
         asids.assign(&mut held, space(1, 0));
-        assert_eq!(asids.assign(&mut held, space(1, 1)), Assignment { asid: 2, flush_all: false });
-        assert_eq!(asids.assign(&mut held, space(2, 1)), Assignment { asid: 3, flush_all: false });
+        assert_eq!(asids.assign(&mut held, space(1, 1)), fresh(2, false));
+        assert_eq!(asids.assign(&mut held, space(2, 1)), fresh(3, false));
     }
 
     #[test]
     fn running_out_flushes_once_and_renews_everyone() {
         let (mut asids, mut a, mut b) = (Asids::new(3), Held::default(), Held::default());
         asids.assign(&mut a, space(1, 0));
-        assert_eq!(asids.assign(&mut b, space(2, 0)).asid, 2);
-        assert_eq!(asids.assign(&mut a, space(1, 1)), Assignment { asid: 1, flush_all: true });
-        assert_eq!(asids.assign(&mut b, space(2, 0)), Assignment { asid: 2, flush_all: false }, "old round: renewed");
-        assert_eq!(asids.assign(&mut a, space(1, 1)), Assignment { asid: 1, flush_all: false });
+        assert_eq!(asids.assign(&mut b, space(2, 0)), fresh(2, false));
+        assert_eq!(asids.assign(&mut a, space(1, 1)), fresh(1, true));
+        assert_eq!(asids.assign(&mut b, space(2, 0)), fresh(2, false), "old round: renewed");
+        assert_eq!(asids.assign(&mut a, space(1, 1)), None);
     }
 
     #[test]
     fn two_identifiers_are_enough() {
         let (mut asids, mut a, mut b) = (Asids::new(2), Held::default(), Held::default());
         for _ in 0..4 {
-            assert_eq!(asids.assign(&mut a, space(1, 0)), Assignment { asid: 1, flush_all: true });
-            assert_eq!(asids.assign(&mut b, space(2, 0)), Assignment { asid: 1, flush_all: true });
+            assert_eq!(asids.assign(&mut a, space(1, 0)), fresh(1, true));
+            assert_eq!(asids.assign(&mut b, space(2, 0)), fresh(1, true));
         }
     }
 }

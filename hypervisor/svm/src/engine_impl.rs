@@ -55,14 +55,6 @@ pub struct Svm<M> {
     exits: [u64; 2],
 }
 
-/// What became of an exit that may be the engine's own affair.
-enum Outcome {
-    /// For the partition model.
-    Report(VpExit),
-    /// Dealt with: run on.
-    Resume,
-}
-
 impl<M: PhysMem> Svm<M> {
     /// Turns SVM on and makes an engine for as many VPs as `vps` has entries.
     ///
@@ -110,14 +102,17 @@ impl<M: PhysMem> Svm<M> {
     }
 
     /// One entry and one exit.
+    #[inline]
     fn run_once(&mut self, slot: VpSlot, space: AddressSpace) -> RawExit {
         let host_area = physical(&raw const self.shared.host_area);
         let Some(Some(vp)) = self.vps.get_mut(usize::from(slot.0)) else { no_such_vp(slot) };
-        let assigned = self.asids.assign(&mut vp.state.asid, space);
         let control = &mut vp.vmcb.control;
-        control.asid = assigned.asid;
-        control.tlb_control = if assigned.flush_all { tlb_control::FLUSH_ALL } else { tlb_control::KEEP };
-        control.nested_cr3 = space.root.0;
+        control.tlb_control = tlb_control::KEEP;
+        if let Some(assigned) = self.asids.assign(&mut vp.state.asid, space) {
+            control.asid = assigned.asid;
+            control.nested_cr3 = space.root.0;
+            control.tlb_control = if assigned.flush_all { tlb_control::FLUSH_ALL } else { tlb_control::KEEP };
+        }
         vp.load();
         // SAFETY: `new` turned SVM on and cleared GIF, which every exit clears again; control block and host area are
         // identity-mapped pages of ours; the caller of `new` answers for the address space; the FXSAVE area is
@@ -129,11 +124,14 @@ impl<M: PhysMem> Svm<M> {
         RawExit { code: control.exit_code, info1: control.exit_info1, info2: control.exit_info2 }
     }
 
-    /// Puts this VP's DR0 to DR3 into the processor, if it uses any and they are not there.
+    /// Whether this VP uses DR0 to DR3 and they are not in the processor.
+    fn lacks_debug(&self, slot: VpSlot) -> bool {
+        self.vp(slot).state.uses_debug && self.debug_owner != Some(slot)
+    }
+
+    /// Puts this VP's DR0 to DR3 into the processor.
+    #[cold]
     fn claim_debug(&mut self, slot: VpSlot) {
-        if !self.vp(slot).state.uses_debug || self.debug_owner == Some(slot) {
-            return;
-        }
         self.release_debug();
         write_debug(&self.vp(slot).state.debug);
         self.debug_owner = Some(slot);
@@ -146,30 +144,31 @@ impl<M: PhysMem> Svm<M> {
         }
     }
 
-    /// Deals with the exits that the engine asked for itself.
-    fn settle(&mut self, slot: VpSlot, raw: RawExit) -> Outcome {
-        match raw.code {
-            code::DR_FIRST..=code::DR_LAST => {
-                self.vp_mut(slot).use_debug();
-                Outcome::Resume
+    /// Deals with an exit that the partition model did not ask for. `true`: dealt with, run on.
+    #[cold]
+    fn settle(&mut self, slot: VpSlot, raw: RawExit) -> bool {
+        let vp = self.vp_mut(slot);
+        match exit::decode(raw) {
+            VpExit::Exception { vector, error_code, .. } if REFLECTED_EXCEPTIONS & 1 << vector != 0 => {
+                vp.state.pending = Event::Exception(Fault { vector, error_code }).encode();
+                true
             }
-            code::EXCEPTION_FIRST..=code::EXCEPTION_LAST => self.settle_exception(slot, raw),
-            _ => Outcome::Report(exit::decode(raw)),
+            VpExit::Unknown(code::DR_FIRST..=code::DR_LAST) => {
+                vp.use_debug();
+                true
+            }
+            _ => false,
         }
     }
 
-    fn settle_exception(&mut self, slot: VpSlot, raw: RawExit) -> Outcome {
-        let exit = exit::decode(raw);
-        let VpExit::Exception { vector, error_code, .. } = exit else { return Outcome::Report(exit) };
-        let state = &mut self.vp_mut(slot).state;
-        let bit = 1 << vector;
-        if state.wanted_exceptions & bit != 0 {
-            Outcome::Report(exit)
-        } else if REFLECTED_EXCEPTIONS & bit != 0 {
-            state.pending = Some(Event::Exception(Fault { vector, error_code }));
-            Outcome::Resume
-        } else {
-            Outcome::Report(VpExit::Unknown(raw.code))
+    /// Whether the engine alone asked for this exit.
+    fn is_own(&self, slot: VpSlot, raw: RawExit) -> bool {
+        match raw.code {
+            code::DR_FIRST..=code::DR_LAST => true,
+            code::EXCEPTION_FIRST..=code::EXCEPTION_LAST => {
+                self.vp(slot).state.wanted_exceptions & 1 << (raw.code - code::EXCEPTION_FIRST) == 0
+            }
+            _ => false,
         }
     }
 }
@@ -214,10 +213,15 @@ impl<M: PhysMem> Engine for Svm<M> {
 
     fn run(&mut self, slot: VpSlot, space: AddressSpace) -> VpExit {
         loop {
-            self.claim_debug(slot);
+            if self.lacks_debug(slot) {
+                self.claim_debug(slot);
+            }
             let raw = self.run_once(slot, space);
-            if let Outcome::Report(exit) = self.settle(slot, raw) {
-                return exit;
+            if !self.is_own(slot, raw) {
+                return exit::decode(raw);
+            }
+            if !self.settle(slot, raw) {
+                return VpExit::Unknown(raw.code);
             }
         }
     }
@@ -272,22 +276,28 @@ impl<M: PhysMem> Engine for Svm<M> {
     }
 
     fn inject(&mut self, slot: VpSlot, fault: Fault) {
-        self.vp_mut(slot).state.pending = Some(Event::Exception(fault));
+        self.vp_mut(slot).state.pending = Event::Exception(fault).encode();
     }
 
     fn pending_fault(&self, slot: VpSlot) -> Option<Fault> {
-        match self.vp(slot).state.pending {
+        match Event::interrupted(self.vp(slot).state.pending) {
             Some(Event::Exception(fault)) => Some(fault),
             _ => None,
         }
     }
 
+    fn cancel_fault(&mut self, slot: VpSlot) {
+        if self.pending_fault(slot).is_some() {
+            self.vp_mut(slot).state.pending = 0;
+        }
+    }
+
     fn offer_interrupt(&mut self, slot: VpSlot, vector: Option<u8>) {
-        self.vp_mut(slot).state.offered = vector;
+        self.vp_mut(slot).offer(vector);
     }
 
     fn offered_interrupt(&self, slot: VpSlot) -> Option<u8> {
-        self.vp(slot).state.offered
+        self.vp(slot).offered()
     }
 
     fn in_interrupt_shadow(&self, slot: VpSlot) -> bool {
@@ -300,6 +310,11 @@ impl<M: PhysMem> Engine for Svm<M> {
 
     fn set_exception_intercepts(&mut self, slot: VpSlot, vectors: u32) {
         self.vp_mut(slot).want_exceptions(vectors);
+    }
+
+    fn msr_exits(&self, kind: VpKind, msr: u32, write: bool) -> bool {
+        let map = if kind == VpKind::Root { &self.shared.root_msr } else { &self.shared.child_msr };
+        map.denies(msr, write)
     }
 
     fn reserve_root_ports(&mut self, ports: RangeInclusive<u16>) {

@@ -3,7 +3,8 @@
 
 use engine::Fault;
 
-const VALID: u64 = 1 << 31;
+/// There is an event.
+pub const VALID: u64 = 1 << 31;
 const ERROR_CODE_VALID: u64 = 1 << 11;
 const TYPE_SHIFT: u32 = 8;
 const TYPE_EXTERNAL: u64 = 0;

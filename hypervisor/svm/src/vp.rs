@@ -5,7 +5,8 @@ use tlfs::addr::PAGE_SIZE;
 use tlfs::register::HvX64SegmentRegister;
 
 use crate::asid::Held;
-use crate::event::Event;
+use crate::event::{self, Event};
+use crate::exit::code;
 use crate::registers::RFLAGS_DEFINED;
 use crate::segment;
 use crate::vmcb::{EFER_SVME, NESTED_PAGING, Vmcb, VmcbSegment, intercept3, intercept4, interrupt_control};
@@ -79,10 +80,8 @@ pub struct VpState {
     pub kind: VpKind,
     /// Its address space identifier.
     pub asid: Held,
-    /// What has to be delivered first when it runs next.
-    pub pending: Option<Event>,
-    /// The external interrupt on offer.
-    pub offered: Option<u8>,
+    /// What has to be delivered first when it runs next, as EVENTINJ has it; 0: nothing.
+    pub pending: u64,
     /// The exception vectors that the partition model asked for.
     pub wanted_exceptions: u32,
 }
@@ -165,8 +164,7 @@ impl VpState {
             uses_debug: kind == VpKind::Root,
             kind,
             asid: Held::default(),
-            pending: None,
-            offered: None,
+            pending: 0,
             wanted_exceptions: 0,
         }
     }
@@ -227,18 +225,26 @@ impl Vp {
         save.rsp = core.gprs[engine::RSP];
         save.rip = core.rip;
         save.rflags = core.rflags & RFLAGS_DEFINED | RFLAGS_ONE;
-        self.vmcb.control.event_injection = self.state.pending.take().map_or(0, Event::encode);
-        self.load_offer();
+        self.vmcb.control.event_injection = core::mem::take(&mut self.state.pending);
     }
 
-    fn load_offer(&mut self) {
+    /// Offers an external interrupt, or withdraws the offer. The processor forgets it when it delivers it.
+    pub fn offer(&mut self, vector: Option<u8>) {
         let control = &mut self.vmcb.control;
         control.interrupt_control &= !interrupt_control::V_OFFER_MASK;
-        if let Some(vector) = self.state.offered {
+        if let Some(vector) = vector {
             let priority = u32::from(vector >> 4) << interrupt_control::V_INTR_PRIO_SHIFT;
             control.interrupt_control |= interrupt_control::V_IRQ | priority;
             control.interrupt_vector = u32::from(vector);
         }
+    }
+
+    /// The interrupt on offer.
+    #[must_use]
+    pub fn offered(&self) -> Option<u8> {
+        let control = &self.vmcb.control;
+        let offered = control.interrupt_control & interrupt_control::V_IRQ != 0;
+        offered.then_some(control.interrupt_vector.to_le_bytes()[0])
     }
 
     /// Takes out of the control block what is kept beside it: after a run.
@@ -248,11 +254,17 @@ impl Vp {
         core.gprs[engine::RSP] = save.rsp;
         core.rip = save.rip;
         core.rflags = save.rflags;
-        let control = &self.vmcb.control;
-        self.state.pending = Event::interrupted(control.exit_int_info);
-        if control.interrupt_control & interrupt_control::V_IRQ == 0 {
-            self.state.offered = None;
+        let interrupted = self.vmcb.control.exit_int_info;
+        if interrupted & event::VALID != 0 {
+            self.deliver_again(interrupted);
         }
+    }
+
+    /// An exit came in the middle of delivering an event. If that was the last straw, there is nothing to deliver again.
+    #[cold]
+    fn deliver_again(&mut self, interrupted: u64) {
+        let event = Event::interrupted(interrupted).filter(|_| self.vmcb.control.exit_code != code::SHUTDOWN);
+        self.state.pending = event.map_or(0, Event::encode);
     }
 
     /// ES to GS.
@@ -361,30 +373,33 @@ pub(crate) mod tests {
     #[test]
     fn an_event_is_delivered_once_or_again_when_interrupted() {
         let mut child = vp(VpKind::Child);
-        let event = Event::Exception(Fault::GP);
-        child.state.pending = Some(event);
+        let event = Event::Exception(Fault::GP).encode();
+        child.state.pending = event;
         child.load();
-        assert_eq!(child.vmcb.control.event_injection, event.encode());
+        assert_eq!(child.vmcb.control.event_injection, event);
         child.store();
-        assert_eq!(child.state.pending, None);
-        child.vmcb.control.exit_int_info = event.encode();
+        assert_eq!(child.state.pending, 0);
+        child.vmcb.control.exit_int_info = event;
         child.store();
-        assert_eq!(child.state.pending, Some(event));
+        assert_eq!(child.state.pending, event);
+        child.vmcb.control.exit_code = code::SHUTDOWN;
+        child.store();
+        assert_eq!(child.state.pending, 0, "a triple fault ends it");
     }
 
     #[test]
     fn an_offer_stands_until_it_is_taken() {
         let mut child = vp(VpKind::Child);
-        child.state.offered = Some(0x83);
-        child.load();
+        assert_eq!(child.offered(), None);
+        child.offer(Some(0x83));
         assert_eq!(child.vmcb.control.interrupt_control, interrupt_control::V_INTR_MASKING | 0x8_0100);
         assert_eq!(child.vmcb.control.interrupt_vector, 0x83);
-        child.store();
-        assert_eq!(child.state.offered, Some(0x83));
+        assert_eq!(child.offered(), Some(0x83));
         child.vmcb.control.interrupt_control &= !interrupt_control::V_IRQ;
-        child.store();
-        assert_eq!(child.state.offered, None);
-        child.load();
-        assert_eq!(child.vmcb.control.interrupt_control & interrupt_control::V_OFFER_MASK, 0);
+        assert_eq!(child.offered(), None, "the processor delivered it");
+        child.offer(Some(0x20));
+        child.offer(None);
+        assert_eq!(child.offered(), None);
+        assert_eq!(child.vmcb.control.interrupt_control, interrupt_control::V_INTR_MASKING);
     }
 }

@@ -24,6 +24,9 @@ pub(crate) const PF: u64 = 14;
 /// Not an exception: the root granted a system call and entered at the system-call entry.
 pub(crate) const GRANTED: u64 = 0x100;
 
+/// Selector of a 32-bit code segment of ring 0.
+pub(crate) const CODE_32: u16 = 0x38;
+
 const STACK_SIZE: usize = 64 << 10;
 const TRAP_STACK_SIZE: usize = 8 << 10;
 const VECTORS: usize = 32;
@@ -49,7 +52,7 @@ unsafe impl<const N: usize> Sync for Stack<N> {}
 
 static BOOT_STACK: Stack<STACK_SIZE> = Stack(UnsafeCell::new([0; STACK_SIZE]));
 static TRAP_STACK: Stack<TRAP_STACK_SIZE> = Stack(UnsafeCell::new([0; TRAP_STACK_SIZE]));
-static GDT: [AtomicU64; 7] = [const { AtomicU64::new(0) }; 7];
+static GDT: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
 static IDT: [AtomicU64; 2 * VECTORS] = [const { AtomicU64::new(0) }; 2 * VECTORS];
 /// The task state segment, 104 bytes.
 static TASK: [AtomicU32; 26] = [const { AtomicU32::new(0) }; 26];
@@ -145,9 +148,10 @@ pub(crate) fn install_tables() {
     const KERNEL_DATA: u64 = 0x00cf_9300_0000_ffff;
     const USER_DATA: u64 = 0x00cf_f300_0000_ffff;
     const USER_CODE: u64 = 0x00af_fb00_0000_ffff;
+    const KERNEL_CODE_32: u64 = 0x00cf_9b00_0000_ffff;
     let task = TASK.as_ptr().expose_provenance() as u64;
     let (task_low, task_high) = task_descriptor(task);
-    let descriptors = [0, KERNEL_CODE, KERNEL_DATA, USER_DATA, USER_CODE, task_low, task_high];
+    let descriptors = [0, KERNEL_CODE, KERNEL_DATA, USER_DATA, USER_CODE, task_low, task_high, KERNEL_CODE_32];
     for (entry, value) in GDT.iter().zip(descriptors) {
         entry.store(value, Ordering::Relaxed);
     }
@@ -155,8 +159,9 @@ pub(crate) fn install_tables() {
     // Interrupt stack 1 is at byte 36.
     TASK[9].store((top & 0xffff_ffff) as u32, Ordering::Relaxed);
     TASK[10].store((top >> 32) as u32, Ordering::Relaxed);
-    // SAFETY: the address only is taken.
-    let stubs = unsafe { (&raw const hostile_stubs).expose_provenance() } as u64;
+    // The port map begins behind the end: ring 3 has no port.
+    TASK[25].store(104 << 16, Ordering::Relaxed);
+    let stubs = (&raw const hostile_stubs).expose_provenance() as u64;
     for (vector, gate) in IDT.chunks_exact(2).enumerate() {
         let (low, high) = interrupt_gate(stubs + 16 * vector as u64, vector as u64 == BP);
         gate[0].store(low, Ordering::Relaxed);
@@ -174,11 +179,7 @@ fn task_descriptor(base: u64) -> (u64, u64) {
 /// An interrupt gate on interrupt stack 1; from ring 3 too if `user`.
 fn interrupt_gate(target: u64, user: bool) -> (u64, u64) {
     let access: u64 = if user { 0xee } else { 0x8e };
-    let low = (target & 0xffff)
-        | u64::from(KERNEL_CS) << 16
-        | 1 << 32
-        | access << 40
-        | (target >> 16 & 0xffff) << 48;
+    let low = (target & 0xffff) | u64::from(KERNEL_CS) << 16 | 1 << 32 | access << 40 | (target >> 16 & 0xffff) << 48;
     (low, target >> 32)
 }
 
@@ -194,17 +195,10 @@ fn load_tables() {
 }
 
 /// Limit and base, as LGDT and LIDT read them.
+#[allow(clippy::cast_possible_truncation, reason = "masked to sixteen bits")]
 fn pointer(base: usize, len: usize) -> [u16; 5] {
     let word = |shift: u32| (base >> shift & 0xffff) as u16;
-    [(len - 1 & 0xffff) as u16, word(0), word(16), word(32), word(48)]
-}
-
-/// Leaves the machine, as far as a child can: nothing wakes it.
-pub(crate) fn halt() -> ! {
-    loop {
-        // SAFETY: stops the processor; nothing is read or written.
-        unsafe { asm!("cli", "hlt", options(nomem, nostack)) };
-    }
+    [((len - 1) & 0xffff) as u16, word(0), word(16), word(32), word(48)]
 }
 
 /// An exception, or the grant that came in its place.
@@ -285,7 +279,7 @@ unsafe extern "C" fn leave() {
 
 /// Defines operations from their instructions; RDI points to the registers.
 macro_rules! operations {
-    ($($(#[$doc:meta])* $name:ident = $($line:literal),+ $(; $($key:ident = $value:expr),+)?;)*) => {
+    ($($(#[$doc:meta])* $name:ident = $($line:literal),+ $(, with $($key:ident = $value:expr),+)?;)*) => {
         $($(#[$doc])* #[unsafe(naked)]
         unsafe extern "C" fn $name(_: *mut Registers) {
             naked_asm!($($line,)+ $($($key = const $value,)+)?)
@@ -346,18 +340,19 @@ operations! {
     op_monitor = "mov rax, [rdi]", "xor ecx, ecx", "xor edx, edx", "monitor", "ret";
     op_mwait = "xor eax, eax", "xor ecx, ecx", "mwait", "ret";
     op_xsetbv = "xor ecx, ecx", "xor edx, edx", "mov eax, 7", "xsetbv", "ret";
-    /// Without an interrupt table, the first exception becomes a triple fault.
-    op_triple_fault = "push 0", "push 0", "lidt [rsp]", "int3";
-    /// Jumps to the code segment of selector 0, which faults, from a stack that is not there: #GP, then a double fault. That one
-    /// has a stack of its own here.
-    op_bad_stack = "mov rsp, 0x1000", "push rax", "ud2";
+    op_syscall = "syscall", "ret";
+    /// With an interrupt table where nothing is mapped, the first exception becomes a triple fault.
+    op_no_table =
+        "mov rax, 0x100000000000", "push rax", "push 0", "mov word ptr [rsp + 6], 0xfff", "lidt [rsp + 6]", "add rsp, 16", "ret";
+    op_triple_fault =
+        "mov rax, 0x100000000000", "push rax", "push 0", "mov word ptr [rsp + 6], 0xfff", "lidt [rsp + 6]", "int3";
     /// Into ring 3: 0 RIP, 1 RSP, 2 RFLAGS, 3 RAX, 4 RDI, 5 RSI, 6 RDX, 7 R10, 8 R8, 9 R9. Only a trap leads back.
     op_user =
         "push {ss}", "push [rdi + 8]", "push [rdi + 16]", "push {cs}", "push [rdi]",
         "mov rax, [rdi + 24]", "mov rsi, [rdi + 40]", "mov rdx, [rdi + 48]", "mov r10, [rdi + 56]",
-        "mov r8, [rdi + 64]", "mov r9, [rdi + 72]", "mov rdi, [rdi + 32]", "iretq"; ss = USER_SS, cs = USER_CS;
-    /// Leaves paging for 32-bit code at the address 0 (virtual and physical), which runs `ud2`: 0 its far pointer.
-    op_unpaged = "mov rax, [rdi]", ".byte 0x48, 0xff, 0x28";
+        "mov r8, [rdi + 64]", "mov r9, [rdi + 72]", "mov rdi, [rdi + 32]", "iretq", with ss = USER_SS, cs = USER_CS;
+    /// 0 address of a far pointer, m16:32.
+    op_far_jump = "mov rax, [rdi]", ".byte 0xff, 0x28";
 }
 
 /// RDMSR.
@@ -517,9 +512,12 @@ pub(crate) enum Odd {
     Mwait,
     Xsetbv,
     TripleFault,
-    BadStack,
+    /// SYSCALL, in ring 0.
+    Syscall,
+    /// LIDT of a table that is not there.
+    NoInterruptTable,
     /// A far jump; the argument is the virtual address of the far pointer.
-    Unpaged,
+    FarJump,
 }
 
 /// Runs it, with an argument for those that take one.
@@ -544,8 +542,9 @@ pub(crate) fn odd(instruction: Odd, argument: u64) -> Result<(), Trap> {
         Odd::Mwait => op_mwait,
         Odd::Xsetbv => op_xsetbv,
         Odd::TripleFault => op_triple_fault,
-        Odd::BadStack => op_bad_stack,
-        Odd::Unpaged => op_unpaged,
+        Odd::Syscall => op_syscall,
+        Odd::NoInterruptTable => op_no_table,
+        Odd::FarJump => op_far_jump,
     };
     let mut registers = [0; 16];
     registers[0] = argument;

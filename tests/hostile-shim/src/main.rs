@@ -62,5 +62,5 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     // What does not fit is left out.
     let _ = write!(text, "hostile shim: {info}");
     Service::of_layout().last_words(SHIM_PANIC, text.as_bytes());
-    cpu::halt()
+    rt::halt()
 }

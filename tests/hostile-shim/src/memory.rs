@@ -8,13 +8,15 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use proto::layout::{DIRECT_MAP_VA, SHIM_BASE_GPA, SHIM_BASE_VA};
 use proto::{BOOT_MAGIC, BootInfo, ProgramParams};
-use zerocopy::{FromBytes, FromZeros, IntoBytes};
+use zerocopy::{FromBytes, IntoBytes};
 
 use crate::report::Text;
 
 pub(crate) const PAGE: u64 = 4096;
-/// What [`victim_code`] returns in EAX, and what the words of [`victim_constants`] are.
-pub(crate) const VICTIM_WORD: u64 = 0x600d_600d_600d_600d;
+/// The last page of all.
+pub(crate) const LAST_PAGE: u64 = !(PAGE - 1);
+/// What the words of [`victim_constants`] are. As a page-table entry it is good, and not yet accessed.
+pub(crate) const VICTIM_WORD: u64 = 0x0000_0000_0060_0d07;
 
 /// End of the child's memory: nothing above may be read or written by this module.
 static END: AtomicU64 = AtomicU64::new(0);
@@ -48,11 +50,9 @@ unsafe extern "C" {
 
 /// The virtual address of a symbol of the image.
 macro_rules! address_of {
-    ($symbol:ident) => {{
-        // SAFETY: the address only is taken.
-        let address = unsafe { (&raw const $symbol).expose_provenance() };
-        address as u64
-    }};
+    ($symbol:ident) => {
+        (&raw const $symbol).expose_provenance() as u64
+    };
 }
 
 /// Virtual address of a page of code: `ret`, then `int3`.
@@ -75,15 +75,21 @@ pub(crate) fn image_sum() -> u64 {
     let (start, end) = (address_of!(__text_start), address_of!(__rodata_end));
     (start..end).step_by(8).fold(0u64, |sum, address| {
         // SAFETY: the image's own pages, aligned; volatile, since the compiler takes them for constant.
-        let word = unsafe { ptr::with_exposed_provenance::<u64>(address as usize).read_volatile() };
+        let word = unsafe { ptr::with_exposed_provenance::<u64>(pointer(address)).read_volatile() };
         (sum.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     })
+}
+
+/// A virtual address as pointers are made of it.
+#[allow(clippy::cast_possible_truncation, reason = "addresses have 64 bits here")]
+const fn pointer(address: u64) -> usize {
+    address as usize
 }
 
 /// What the root left at this virtual address.
 pub(crate) fn boot_info(address: u64) -> BootInfo {
     // SAFETY: the protocol's promise for the address in RDI.
-    let info = unsafe { ptr::with_exposed_provenance::<BootInfo>(address as usize).read_volatile() };
+    let info = unsafe { ptr::with_exposed_provenance::<BootInfo>(pointer(address)).read_volatile() };
     assert_eq!(info.magic, BOOT_MAGIC, "boot info");
     END.store(info.free_end, Ordering::Relaxed);
     info
@@ -93,7 +99,7 @@ pub(crate) fn boot_info(address: u64) -> BootInfo {
 fn direct(gpa: u64, len: usize) -> *mut u8 {
     let inside = gpa.checked_add(len as u64).is_some_and(|end| end <= END.load(Ordering::Relaxed));
     assert!(inside, "no memory at {gpa:#x}");
-    ptr::with_exposed_provenance_mut((DIRECT_MAP_VA + gpa) as usize)
+    ptr::with_exposed_provenance_mut(pointer(DIRECT_MAP_VA + gpa))
 }
 
 /// Copies from the child's memory.

@@ -1,6 +1,6 @@
 //! Saying what was found: text in fixed room, and the lines on the console.
 
-use core::fmt::{self, Debug, Write};
+use core::fmt::{self, Debug, Display, Write};
 
 use crate::{Shim, memory};
 
@@ -60,7 +60,7 @@ impl Shim {
     /// One line for one attempt.
     pub(crate) fn expect<T: Debug + PartialEq>(&mut self, name: &str, got: T, want: T) {
         let mut tally = Tally::new();
-        tally.expect(got, want, || name);
+        tally.expect(got, want, name);
         self.report(name, &tally);
     }
 }
@@ -79,24 +79,19 @@ impl Tally {
     }
 
     /// Counts an attempt; `what` names it.
-    pub(crate) fn expect<T: Debug + PartialEq, W: fmt::Display>(&mut self, got: T, want: T, what: impl FnOnce() -> W) {
-        self.check(got == want, || {
-            let mut text = Text::<300>::new();
-            // Cut if it does not fit.
-            let _ = write!(text, "{}: {got:x?} instead of {want:x?}", what());
-            text
-        });
+    pub(crate) fn expect<T: Debug + PartialEq>(&mut self, got: T, want: T, what: impl Display) {
+        self.check(got == want, format_args!("{what}: {got:x?} instead of {want:x?}"));
     }
 
     /// Counts an attempt that is right or wrong; `what` says more.
-    pub(crate) fn check<const N: usize>(&mut self, right: bool, what: impl FnOnce() -> Text<N>) {
+    pub(crate) fn check(&mut self, right: bool, what: impl Display) {
         if right {
             self.right += 1;
             return;
         }
         if self.wrong == 0 {
             // Cut if it does not fit.
-            let _ = self.first.write_str(what().as_str());
+            let _ = write!(self.first, "{what}");
         }
         self.wrong += 1;
     }

@@ -76,6 +76,13 @@ impl Service {
         arguments: &[&[u8]],
         segments: &[Segment],
     ) -> Answer {
+        self.put(opcode, node, frame, arguments, segments);
+        self.ring();
+        self.answer()
+    }
+
+    /// Puts a request with this frame into the pages.
+    pub(crate) fn put(&mut self, opcode: u32, node: u64, frame: Frame, arguments: &[&[u8]], segments: &[Segment]) {
         self.unique += 1;
         let header = fuse_in_header {
             len: frame.header_len,
@@ -96,8 +103,6 @@ impl Service {
         let words = [frame.message_len, NO_REPLY, frame.segment_count, frame.reserved];
         memory::write(self.gpa, words.as_bytes());
         memory::write(self.gpa + offset_of!(ServiceRequest, segments) as u64, segments.as_bytes());
-        self.ring();
-        self.answer()
     }
 
     /// The doorbell, with what stands in the pages.

@@ -121,7 +121,8 @@ impl Child {
         Ok(child)
     }
 
-    fn prepare_memory(&mut self) {
+    /// Writes tables and descriptors, as they were at the start.
+    pub fn prepare_memory(&mut self) {
         const PRESENT_WRITABLE_USER: u64 = 7;
         const LARGE: u64 = 0x80;
         self.memory.write_u64(TABLES, (TABLES + 0x1000) | PRESENT_WRITABLE_USER);

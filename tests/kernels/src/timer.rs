@@ -51,3 +51,13 @@ pub fn take_pending() {
     // SAFETY: the interrupt table is loaded; handlers return with all registers kept.
     unsafe { core::arch::asm!("sti", "nop", "nop", "cli", options(nostack)) };
 }
+
+/// Whether the timer's interrupt waits to be taken.
+#[must_use]
+pub fn is_pending() -> bool {
+    const REQUESTS: usize = 0x200;
+    let register = APIC + REQUESTS + (VECTOR as usize / 32) * 16;
+    // SAFETY: as in `write`; reading has no effect.
+    let bits = unsafe { with_exposed_provenance_mut::<u32>(register).read_volatile() };
+    bits & 1 << (VECTOR % 32) != 0
+}

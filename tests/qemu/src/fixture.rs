@@ -71,7 +71,7 @@ fn fill(directory: &Path) -> Result<()> {
     let lines = ["pear 3", "apple 10", "fig 7", "apple 2", ""].join("\n");
     file(&directory.join("fruit"), lines.as_bytes(), 0o644)?;
     file(&directory.join("empty"), b"", 0o600)?;
-    file(&directory.join("sub/script"), b"echo from a script\n", 0o755)?;
+    file(&directory.join("sub/script"), b"#!/bin/bash\necho from a script: $0 $1\n", 0o755)?;
     file(&directory.join("large"), &noise(300_000), 0o444)?;
     symlink("fruit", directory.join("link"))?;
     symlink("nowhere", directory.join("dangling"))?;

@@ -28,6 +28,8 @@ pub struct Setup {
     pub busybox: PathBuf,
     /// Directory of the built guest programs.
     pub guests: PathBuf,
+    /// The built hostile shim.
+    pub hostile_shim: PathBuf,
     /// Names of the built test kernels.
     pub kernels: Vec<String>,
     /// Machines at a time.

@@ -37,7 +37,7 @@ pub(crate) struct Request<'a> {
 pub(crate) struct Packed {
     /// The tree.
     pub(crate) tree: Tree,
-    /// The program's path in it.
+    /// The path to execute: as it was named if that was a path, so that the program sees no other name than on a host.
     pub(crate) program: PathBuf,
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn pack(request: &Request<'_>) -> Result<Packed, Failure> {
     let library_path = request.library_path.map(|list| program::split_colons(list.as_bytes())).unwrap_or_default();
     let (program, arguments) = request.command.split_first().ok_or_else(|| Failure::early("no program was named"))?;
     let program = locate(&tree, program, request)?;
-    import_program(&mut tree, &program, &library_path)?;
+    import_program(&mut tree, &request.cwd.join(&program), &library_path)?;
     if request.arg_files {
         for argument in arguments {
             import_argument(&mut tree, argument, request.cwd, &library_path);
@@ -71,7 +71,7 @@ pub(crate) fn pack(request: &Request<'_>) -> Result<Packed, Failure> {
 /// Finds the program as a shell does: by its path, or by name in `PATH`.
 fn locate(tree: &Tree, name: &OsStr, request: &Request<'_>) -> Result<PathBuf, Failure> {
     if name.as_bytes().contains(&b'/') {
-        return Ok(request.cwd.join(name));
+        return Ok(PathBuf::from(name));
     }
     let mut refused = None;
     for directory in std::env::split_paths(request.search_path) {

@@ -37,7 +37,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
     let qemu = qemu::require()?;
     let cwd = working_directory(options)?;
     let packed = pack_program(options, &cwd)?;
-    let images = images::prepare(options.no_build, options.verbose)?;
+    let images = images::prepare(options.no_build, options.verbose, options.shim.as_deref())?;
     let accel = qemu::choose(options.accel);
     if accel != Accel::Tcg && options.accel == Accel::Auto {
         eprintln!("cordon: using {}", report::accel_name(accel));

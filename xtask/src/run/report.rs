@@ -17,7 +17,7 @@ const SIGPIPE: u8 = 13;
 pub(crate) fn report(ended: &Ended, options: &RunOptions, accel: Accel, directory: &Path) -> ExitCode {
     let (code, message) = verdict(&ended.end);
     if let Some(message) = message {
-        eprintln!("cordon: {message}");
+        eprintln!("cordon: {}", printable(&message));
     }
     if code == SANDBOX_FAILED {
         show_logs(directory);
@@ -107,8 +107,8 @@ fn show_logs(directory: &Path) {
     }
 }
 
-/// A log line without control characters: the terminal is not the logs' to steer.
-fn printable(line: &str) -> String {
+/// A line without control characters: what a sandbox says of itself must not steer the terminal.
+pub(super) fn printable(line: &str) -> String {
     line.chars().filter(|c| !c.is_control()).collect()
 }
 

@@ -3,6 +3,7 @@
 //! Three threads beside the main one: one reads the root's frames and passes them on, one feeds standard input
 //! against the root's wishes, one waits for signals. The main thread waits for the end, whichever way it comes,
 //! and never longer than the time limit and some grace.
+use super::report::printable;
 use crate::cli::RunOptions;
 use crate::qemu;
 use anyhow::{Context, Result, bail};
@@ -327,7 +328,7 @@ impl Reader {
             kind::STDERR => drop(self.stderr.write_all(payload)),
             kind::LOG => {
                 for line in String::from_utf8_lossy(payload).lines() {
-                    drop(writeln!(self.stderr, "cordon: {line}"));
+                    drop(writeln!(self.stderr, "cordon: {}", printable(line)));
                 }
             }
             kind::TRACE => self.trace.write_all(payload).context("the trace")?,

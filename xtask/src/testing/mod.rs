@@ -32,10 +32,12 @@ fn boot_tests(options: &TestOptions, tally: &mut Tally) -> Result<(), Failure> {
     images::build_all(false)?;
     images::build(&["kernels"], false)?;
     images::build(&["guests"], false)?;
+    images::build(&["hostile-shim"], false)?;
     let setup = Setup {
         xtask: std::env::current_exe().context("this program's path is unknown")?,
         busybox,
         guests: images::built(""),
+        hostile_shim: images::built("cordon-hostile-shim"),
         kernels: kernels()?,
         jobs: options.jobs.into(),
     };

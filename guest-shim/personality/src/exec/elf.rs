@@ -110,12 +110,7 @@ pub(super) fn check(header: &FileHeader, headers: Vec<ProgramHeader>, file_len: 
     if loads == 0 {
         return Err("cannot execute: the ELF file has nothing to load");
     }
-    Ok(Elf {
-        entry: header.entry,
-        movable: header.kind == ET_DYN,
-        headers_offset: header.headers_offset,
-        headers,
-    })
+    Ok(Elf { entry: header.entry, movable: header.kind == ET_DYN, headers_offset: header.headers_offset, headers })
 }
 
 impl Elf {

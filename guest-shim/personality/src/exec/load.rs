@@ -20,7 +20,7 @@ use crate::fs::file::{FileKind, OpenFile};
 use crate::fs::fuse::Fuse;
 use crate::fs::walk::{Target, may};
 use crate::kernel::Kernel;
-use crate::mm::space::{AddressSpace, Area, Backing, Prot};
+use crate::mm::space::{AddressSpace, Area, Backing, Lent, Prot};
 use crate::num::{index, page_down, page_up};
 use crate::platform::{PAGE, Platform};
 use crate::regs::UserRegs;
@@ -289,22 +289,24 @@ impl<P: Platform> Kernel<P> {
 
     /// Maps the vDSO, if there is one; where its ELF header is.
     fn map_vdso(&mut self, space: &mut AddressSpace) -> Result<u64, Errno> {
-        let Vdso { data, image } = self.vdso.clone();
+        let Vdso { time, facts, image } = self.vdso.clone();
         if image.is_empty() {
             return Ok(0);
         }
-        let (data_len, image_len) = (data.len() as u64 * PAGE, image.len() as u64 * PAGE);
+        let (data_len, image_len) = (2 * PAGE, image.len() as u64 * PAGE);
         let at = space.find_free(data_len + image_len).ok_or(Errno::ENOMEM)?;
-        let mut source = self.source();
-        let parts = [(at, data, Prot(Prot::READ)), (at + data_len, image, Prot(Prot::READ | Prot::EXEC))];
-        for (start, frames, prot) in parts {
-            let end = start + frames.len() as u64 * PAGE;
+        let (code, end) = (at + data_len, at + data_len + image_len);
+        let (read, execute) = (Prot(Prot::READ), Prot(Prot::READ | Prot::EXEC));
+        for (start, end, prot) in [(at, code, read), (code, end, execute)] {
             space.insert(Area { start, end, prot, shared: false, grows_down: false, backing: Backing::Fixed });
-            for (page, frame) in (start..).step_by(index(PAGE)).zip(frames) {
-                space.place_frame(&mut source, page, frame, prot)?;
-            }
         }
-        Ok(at + data_len)
+        let mut source = self.source();
+        space.place_frame(&mut source, at, time, read, Lent::NoFrame)?;
+        space.place_frame(&mut source, at + PAGE, facts, read, Lent::Frame)?;
+        for (page, frame) in (code..).step_by(index(PAGE)).zip(image) {
+            space.place_frame(&mut source, page, frame, execute, Lent::Frame)?;
+        }
+        Ok(code)
     }
 
     /// The new program takes over the task.

@@ -146,8 +146,7 @@ impl Default for NameCache {
 /// The slot of a name (FNV-1a).
 fn position(directory: u64, name: &[u8]) -> usize {
     let bytes = directory.to_le_bytes().into_iter().chain(name.iter().copied());
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash =
+        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     index((hash >> 20) % SLOTS)
 }

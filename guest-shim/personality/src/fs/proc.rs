@@ -86,7 +86,5 @@ pub fn parse_number(name: &[u8]) -> Option<u32> {
     if name.is_empty() || name.len() > 9 || (name.len() > 1 && name.first() == Some(&b'0')) {
         return None;
     }
-    name.iter().try_fold(0_u32, |value, &byte| {
-        byte.is_ascii_digit().then(|| value * 10 + u32::from(byte - b'0'))
-    })
+    name.iter().try_fold(0_u32, |value, &byte| byte.is_ascii_digit().then(|| value * 10 + u32::from(byte - b'0')))
 }

@@ -215,9 +215,7 @@ impl<P: Platform> Kernel<P> {
                 let pid = proc::parse_number(name)?;
                 (pid == self.task.process.borrow().pid).then_some(ProcNode::Process)
             }
-            ProcNode::Process => {
-                proc::NAMES.iter().find(|(known, _)| known.as_bytes() == name).map(|&(_, node)| node)
-            }
+            ProcNode::Process => proc::NAMES.iter().find(|(known, _)| known.as_bytes() == name).map(|&(_, node)| node),
             ProcNode::Descriptors => {
                 let number = proc::parse_number(name)?;
                 let fd = i32::try_from(number).ok()?;

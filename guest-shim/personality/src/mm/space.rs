@@ -4,7 +4,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 use super::frames::Frames;
-use super::table::{BORROWED, FRAME, NO_EXECUTE, PRESENT, PageTable, USER, WRITE};
+use super::table::{BORROWED, FRAME, NO_EXECUTE, NO_FRAME, PRESENT, PageTable, USER, WRITE};
 use crate::errno::Errno;
 use crate::fs::file::OpenFile;
 use crate::fs::fuse::Fuse;
@@ -71,6 +71,15 @@ pub enum BadTouch {
     NoData,
     /// The sandbox' memory is used up.
     NoMemory,
+}
+
+/// What a page is that is mapped without becoming the space's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lent {
+    /// One of the personality's frames.
+    Frame,
+    /// No frame of the personality's: ring 3 may read it, the personality cannot.
+    NoFrame,
 }
 
 /// Where the pages of an area come from.
@@ -250,15 +259,23 @@ impl AddressSpace {
         self.areas.insert(at, area);
     }
 
-    /// Maps `frame`, owned by somebody else, at `va`; the area for it must exist.
+    /// Maps `frame`, which stays somebody else's, at `va`; the area for it must exist.
+    ///
+    /// # Errors
+    /// ENOMEM.
     pub fn place_frame<P: Platform>(
         &mut self,
         source: &mut Source<'_, P>,
         va: u64,
         frame: u64,
         prot: Prot,
+        lent: Lent,
     ) -> Result<(), Errno> {
-        self.table.set(source.platform, source.frames, va, frame | prot.entry_bits() | BORROWED)
+        let lent = match lent {
+            Lent::Frame => BORROWED,
+            Lent::NoFrame => BORROWED | NO_FRAME,
+        };
+        self.table.set(source.platform, source.frames, va, frame | prot.entry_bits() | lent)
     }
 
     /// Makes `va` a border between areas.
@@ -303,7 +320,7 @@ impl AddressSpace {
         for area in self.areas.iter_mut().skip(first).take_while(|area| area.start < end) {
             area.prot = prot;
         }
-        let kept = FRAME | BORROWED;
+        let kept = FRAME | BORROWED | NO_FRAME;
         self.table.update(source.platform, start, end, |_, _, entry| (entry & kept) | prot.entry_bits());
         self.merge(first.saturating_sub(1), end);
     }
@@ -365,16 +382,14 @@ impl AddressSpace {
     }
 
     /// Brings in the page of `va` for `access`, as a touch by the program would. Returns its frame.
-    pub fn touch<P: Platform>(
-        &mut self,
-        source: &mut Source<'_, P>,
-        va: u64,
-        access: Access,
-    ) -> Result<u64, BadTouch> {
+    pub fn touch<P: Platform>(&mut self, source: &mut Source<'_, P>, va: u64, access: Access) -> Result<u64, BadTouch> {
         if va >= USER_END_VA {
             return Err(BadTouch::Unmapped);
         }
         let entry = self.table.entry(source.platform, va);
+        if entry & NO_FRAME != 0 {
+            return Err(BadTouch::Denied);
+        }
         if usable(entry, access) {
             return Ok(entry & FRAME);
         }
@@ -442,7 +457,8 @@ impl AddressSpace {
         if position(va) >= limit {
             return self.bring_zeros(source, va, prot);
         }
-        let (first, last) = self.around(source.platform, area, va, limit.saturating_sub(base).saturating_add(area_start));
+        let (first, last) =
+            self.around(source.platform, area, va, limit.saturating_sub(base).saturating_add(area_start));
         let mut frames = [0; FILE_AROUND];
         let mut segments = [Segment::default(); FILE_AROUND];
         let mut count = 0;

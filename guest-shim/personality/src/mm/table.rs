@@ -16,6 +16,8 @@ pub const USER: u64 = 1 << 2;
 pub const DIRTY: u64 = 1 << 6;
 /// Ours (the processor ignores it): the frame belongs to somebody else and is not freed with the mapping.
 pub const BORROWED: u64 = 1 << 9;
+/// Ours: it is no frame of the personality's at all, and cannot be read or written from here.
+pub const NO_FRAME: u64 = 1 << 10;
 /// Nothing is executed from it.
 pub const NO_EXECUTE: u64 = 1 << 63;
 /// The frame's address.
@@ -82,7 +84,13 @@ impl PageTable {
     }
 
     /// Sets the leaf entry of `va`, with the tables above it. The caller flushes if it was present before.
-    pub fn set<P: Platform>(&mut self, platform: &mut P, frames: &mut Frames, va: u64, entry: u64) -> Result<(), Errno> {
+    pub fn set<P: Platform>(
+        &mut self,
+        platform: &mut P,
+        frames: &mut Frames,
+        va: u64,
+        entry: u64,
+    ) -> Result<(), Errno> {
         let mut table = self.root;
         for level in [4, 3, 2] {
             let at = slot(va, level);

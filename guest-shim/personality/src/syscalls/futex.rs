@@ -10,8 +10,7 @@ use crate::platform::Platform;
 use crate::time::from_timespec;
 
 pub(super) fn futex<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let (at, operation, value, timeout, bits) =
-        (args.get(0), args.uint(1), args.uint(2), args.get(3), args.uint(5));
+    let (at, operation, value, timeout, bits) = (args.get(0), args.uint(1), args.uint(2), args.get(3), args.uint(5));
     if !at.is_multiple_of(4) {
         return Err(Errno::EINVAL.into());
     }

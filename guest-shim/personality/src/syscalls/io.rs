@@ -179,12 +179,7 @@ fn moved_to<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile, end: u64, acce
 }
 
 /// Reads one batch from the file into `segments`; how many bytes.
-fn take<P: Platform>(
-    kernel: &mut Kernel<P>,
-    file: &OpenFile,
-    segments: &Segments,
-    at: u64,
-) -> Result<u64, Stop> {
+fn take<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile, segments: &Segments, at: u64) -> Result<u64, Stop> {
     match &file.kind {
         FileKind::Regular { .. } => {
             i64::try_from(at).map_err(|_| Errno::EINVAL)?;

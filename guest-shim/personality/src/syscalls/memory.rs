@@ -170,8 +170,7 @@ pub(super) fn mprotect<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outc
 }
 
 pub(super) fn mremap<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let (address, old_len, new_len, flags, target) =
-        (args.get(0), args.get(1), args.get(2), args.uint(3), args.get(4));
+    let (address, old_len, new_len, flags, target) = (args.get(0), args.get(1), args.get(2), args.uint(3), args.get(4));
     if flags & raw::MREMAP_DONTUNMAP != 0 {
         return Err(Stop::NotImplemented);
     }

@@ -72,8 +72,7 @@ impl<P: Platform> Kernel<P> {
             Some(text) => self.fuse.entry(&mut self.platform, opcode, &parent, args, &[name, text])?,
             None => self.fuse.entry(&mut self.platform, opcode, &parent, args, &[name])?,
         };
-        let place =
-            made.map(|inode| Dentry::new(Some(Rc::clone(&target.directory)), &target.name, Node::File(inode)));
+        let place = made.map(|inode| Dentry::new(Some(Rc::clone(&target.directory)), &target.name, Node::File(inode)));
         self.names.put(parent.number(), &target.name, place);
         Ok(0)
     }

@@ -6,7 +6,7 @@ use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use fuse_abi::linux::{fuse_create_in, fuse_entry_out, fuse_open_in, fuse_open_out, fuse_opcode};
+use fuse_abi::linux::{fuse_create_in, fuse_entry_out, fuse_opcode, fuse_open_in, fuse_open_out};
 use linux_raw_sys::general as raw;
 
 use super::Args;

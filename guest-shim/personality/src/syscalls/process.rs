@@ -2,8 +2,8 @@
 
 use linux_raw_sys::general as raw;
 use linux_raw_sys::prctl as pr;
-use proto::op;
 use proto::layout::USER_END_VA;
+use proto::op;
 
 use super::Args;
 use crate::abi::{Rlimit, Rusage, Tms};

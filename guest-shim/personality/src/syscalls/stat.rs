@@ -71,11 +71,8 @@ impl Facts {
 
     fn statx(&self) -> Statx {
         let attr = &self.attr;
-        let time = |seconds: u64, nanoseconds| StatxTime {
-            tv_sec: seconds.cast_signed(),
-            tv_nsec: nanoseconds,
-            reserved: 0,
-        };
+        let time =
+            |seconds: u64, nanoseconds| StatxTime { tv_sec: seconds.cast_signed(), tv_nsec: nanoseconds, reserved: 0 };
         Statx {
             stx_mask: raw::STATX_BASIC_STATS,
             stx_blksize: attr.blksize,
@@ -130,7 +127,10 @@ fn path_stat<P: Platform>(kernel: &mut Kernel<P>, directory: i32, path: u64, out
 pub(super) fn statx<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let (flags, mask) = (args.uint(2), args.uint(3));
     let known = raw::AT_SYMLINK_NOFOLLOW | raw::AT_EMPTY_PATH | raw::AT_NO_AUTOMOUNT | raw::AT_STATX_SYNC_TYPE;
-    if flags & !known != 0 || mask & raw::STATX__RESERVED != 0 || flags & raw::AT_STATX_SYNC_TYPE == raw::AT_STATX_SYNC_TYPE {
+    if flags & !known != 0
+        || mask & raw::STATX__RESERVED != 0
+        || flags & raw::AT_STATX_SYNC_TYPE == raw::AT_STATX_SYNC_TYPE
+    {
         return Err(Errno::EINVAL.into());
     }
     let facts = facts_at(kernel, args.int(0), args.get(1), flags)?;

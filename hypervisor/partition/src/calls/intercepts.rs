@@ -1,17 +1,20 @@
 //! Intercepts and interrupts: what a parent wants to see of its child, and what it tells it.
 
-use engine::{Engine, Platform, VpSlot};
+use engine::{Engine, Platform, VpKind, VpSlot};
 use hypercall::Simple;
 use tlfs::addr::VpIndex;
 use tlfs::calls::{AssertVirtualInterruptInput, InstallInterceptInput, InterruptControl};
+use tlfs::intercept::{HvInterceptAccessTypeMask as Mask, HvInterceptType};
 use tlfs::status::HvStatus;
 
 use super::must_be_zero;
 use crate::caller::Call;
+use crate::msr::is_synthetic;
 
 impl<E: Engine, P: Platform> Call<'_, '_, E, P> {
     pub(super) fn do_install_intercept(&mut self, input: &InstallInterceptInput) -> Simple {
         let child = self.hv.active_child(self.partition, input.partition_id)?;
+        self.check_msr(input)?;
         let object = self.hv.partition_mut(child)?;
         let before = object.intercepts.exceptions;
         object.intercepts.install(input.intercept_type, input.access_type, input.intercept_parameter)?;
@@ -22,6 +25,18 @@ impl<E: Engine, P: Platform> Call<'_, '_, E, P> {
             }
         }
         Ok(())
+    }
+
+    /// An MSR that never exits, or that the hypervisor itself serves, cannot be intercepted: better to say so.
+    fn check_msr(&self, input: &InstallInterceptInput) -> Result<(), HvStatus> {
+        if input.intercept_type != HvInterceptType::X64_MSR {
+            return Ok(());
+        }
+        let msr = u32::try_from(input.intercept_parameter).map_err(|_| HvStatus::INVALID_PARAMETER)?;
+        let exits =
+            |mask, write| !input.access_type.contains(mask) || self.hv.engine.msr_exits(VpKind::Child, msr, write);
+        let possible = exits(Mask::READ, false) && exits(Mask::WRITE, true) && !is_synthetic(msr);
+        if possible { Ok(()) } else { Err(HvStatus::INVALID_PARAMETER) }
     }
 
     /// There is no local APIC: the destination is a VP index, the vector stays pending until it is taken.

@@ -125,10 +125,7 @@ impl<E: Engine, P: Platform> Call<'_, '_, E, P> {
         Ok(())
     }
 
-    pub(super) fn do_get_property(
-        &mut self,
-        input: &GetPartitionPropertyInput,
-    ) -> Simple<GetPartitionPropertyOutput> {
+    pub(super) fn do_get_property(&mut self, input: &GetPartitionPropertyInput) -> Simple<GetPartitionPropertyOutput> {
         must_be_zero(u64::from(input.padding))?;
         let index = self.hv.child_or_self(self.partition, input.partition_id)?;
         let property_value = self.hv.property(index, input.property_code)?;

@@ -149,8 +149,8 @@ impl TranslateRequest {
         const CR4_SMAP: u64 = 1 << 21;
         const RFLAGS_AC: u64 = 1 << 18;
         let has = |flag| self.0.contains(flag);
-        let user = has(TranslateGvaFlags::USER_ACCESS)
-            || (control.cpl == 3 && !has(TranslateGvaFlags::SUPERVISOR_ACCESS));
+        let user =
+            has(TranslateGvaFlags::USER_ACCESS) || (control.cpl == 3 && !has(TranslateGvaFlags::SUPERVISOR_ACCESS));
         let smap = has(TranslateGvaFlags::ENFORCE_SMAP)
             || (control.cr4 & CR4_SMAP != 0 && rflags & RFLAGS_AC == 0 && !has(TranslateGvaFlags::OVERRIDE_SMAP));
         let privilege = if has(TranslateGvaFlags::PRIVILEGE_EXEMPT) {

@@ -208,23 +208,15 @@ impl Root {
     }
 
     pub fn map(&mut self, id: PartitionId, gpa_page: u64, flags: MapGpaFlags, pages: &[u64]) -> (u16, HvStatus) {
-        let header = MapGpaPagesHeader {
-            target_partition_id: id,
-            target_gpa_base: gpa_page,
-            map_flags: flags,
-            padding: 0,
-        };
+        let header =
+            MapGpaPagesHeader { target_partition_id: id, target_gpa_base: gpa_page, map_flags: flags, padding: 0 };
         let count = u16::try_from(pages.len()).expect("few pages");
         self.reps(CallCode::MAP_GPA_PAGES, &header, pages, count)
     }
 
     pub fn unmap(&mut self, id: PartitionId, gpa_page: u64, count: u16) -> (u16, HvStatus) {
-        let header = UnmapGpaPagesHeader {
-            target_partition_id: id,
-            target_gpa_base: gpa_page,
-            unmap_flags: 0,
-            padding: 0,
-        };
+        let header =
+            UnmapGpaPagesHeader { target_partition_id: id, target_gpa_base: gpa_page, unmap_flags: 0, padding: 0 };
         self.reps::<_, u64>(CallCode::UNMAP_GPA_PAGES, &header, &[], count)
     }
 
@@ -276,8 +268,7 @@ impl Root {
 
     pub fn set(&mut self, id: PartitionId, vp: VpIndex, name: HvRegisterName, value: u64) -> Result<(), HvStatus> {
         let header = VpRegistersHeader { partition_id: id, vp_index: vp, target_vtl: 0, reserved: [0; 3] };
-        let element =
-            SetVpRegistersElement { name, reserved: [0; 3], value: HvRegisterValue::from_u64(value) };
+        let element = SetVpRegistersElement { name, reserved: [0; 3], value: HvRegisterValue::from_u64(value) };
         match self.reps(CallCode::SET_VP_REGISTERS, &header, &[element], 1) {
             (1, HvStatus::SUCCESS) => Ok(()),
             (_, status) => Err(status),
@@ -308,7 +299,9 @@ impl Root {
         let id = self.child();
         self.create_vp(id, 0).expect("a VP");
         let pages: Vec<u64> = (CHILD_MEMORY..CHILD_MEMORY + 16).collect();
-        let all = MapGpaFlags::READABLE | MapGpaFlags::WRITABLE | MapGpaFlags::KERNEL_EXECUTABLE
+        let all = MapGpaFlags::READABLE
+            | MapGpaFlags::WRITABLE
+            | MapGpaFlags::KERNEL_EXECUTABLE
             | MapGpaFlags::USER_EXECUTABLE;
         assert_eq!(self.map(id, 0, all, &pages), (16, HvStatus::SUCCESS));
         for page in 1..4 {
@@ -337,8 +330,13 @@ impl Root {
         self.write(CHILD_MEMORY * PAGE_SIZE + rip, code);
     }
 
-    pub fn dispatch(&mut self, child: &Child, flags: DispatchVpFlags) -> Result<(DispatchState, DispatchEvent), HvStatus> {
-        let input = DispatchVpInput { partition_id: child.id, vp_index: VpIndex(0), flags, time_slice: 0, spec_ctrl: 0 };
+    pub fn dispatch(
+        &mut self,
+        child: &Child,
+        flags: DispatchVpFlags,
+    ) -> Result<(DispatchState, DispatchEvent), HvStatus> {
+        let input =
+            DispatchVpInput { partition_id: child.id, vp_index: VpIndex(0), flags, time_slice: 0, spec_ctrl: 0 };
         let output: DispatchVpOutput = self.call(CallCode::DISPATCH_VP, &input)?;
         Ok((output.dispatch_state, output.dispatch_event))
     }

@@ -132,11 +132,8 @@ mod tests {
 
     fn write(sections: &[(u32, &[u8])]) -> Vec<u8> {
         let mut bytes = vec![0; 4096];
-        let header = PayloadHeader {
-            magic: PAYLOAD_MAGIC,
-            section_count: u32::try_from(sections.len()).unwrap(),
-            reserved: 0,
-        };
+        let header =
+            PayloadHeader { magic: PAYLOAD_MAGIC, section_count: u32::try_from(sections.len()).unwrap(), reserved: 0 };
         bytes[..16].copy_from_slice(header.as_bytes());
         for (index, (kind, data)) in sections.iter().enumerate() {
             let offset = u64::try_from(bytes.len()).unwrap();

@@ -75,7 +75,8 @@ mod tests {
                     frames.push((frame.kind, frame.payload));
                 }
             }
-            let expected = [(kind::STDIN, b"hello".to_vec()), (kind::STDIN_EOF, Vec::new()), (kind::STDIN, b"x".to_vec())];
+            let expected =
+                [(kind::STDIN, b"hello".to_vec()), (kind::STDIN_EOF, Vec::new()), (kind::STDIN, b"x".to_vec())];
             assert_eq!(frames, expected);
         }
     }

@@ -83,11 +83,7 @@ impl FrameHeader {
     /// Length of the payload that follows, checked.
     pub fn payload_len(&self) -> Result<usize, FrameTooLong> {
         let len = usize::try_from(self.len).map_err(|_| FrameTooLong)?;
-        if len > MAX_PAYLOAD {
-            Err(FrameTooLong)
-        } else {
-            Ok(len)
-        }
+        if len > MAX_PAYLOAD { Err(FrameTooLong) } else { Ok(len) }
     }
 }
 
@@ -106,9 +102,7 @@ impl Default for OutputCredit {
 impl OutputCredit {
     /// The account at start: [`INITIAL_CREDIT`].
     pub const fn new() -> Self {
-        Self {
-            left: INITIAL_CREDIT,
-        }
+        Self { left: INITIAL_CREDIT }
     }
 
     /// Takes the credit for a frame with `payload_len` bytes of payload. False: not enough yet, poll for
@@ -116,10 +110,7 @@ impl OutputCredit {
     #[must_use]
     pub fn take(&mut self, payload_len: usize) -> bool {
         let wanted = payload_len.checked_add(size_of::<FrameHeader>());
-        match wanted
-            .and_then(|w| u32::try_from(w).ok())
-            .and_then(|w| self.left.checked_sub(w))
-        {
+        match wanted.and_then(|w| u32::try_from(w).ok()).and_then(|w| self.left.checked_sub(w)) {
             Some(left) => {
                 self.left = left;
                 true
@@ -234,33 +225,15 @@ mod tests {
 
     #[test]
     fn a_header_refuses_too_long_a_payload() {
-        assert_eq!(
-            FrameHeader::new(kind::STDOUT, MAX_PAYLOAD + 1),
-            Err(FrameTooLong)
-        );
-        assert_eq!(
-            FrameHeader {
-                kind: 0,
-                len: u32::MAX
-            }
-            .payload_len(),
-            Err(FrameTooLong)
-        );
-        assert_eq!(
-            FrameHeader::new(kind::STDOUT, 5).and_then(|h| h.payload_len()),
-            Ok(5)
-        );
+        assert_eq!(FrameHeader::new(kind::STDOUT, MAX_PAYLOAD + 1), Err(FrameTooLong));
+        assert_eq!(FrameHeader { kind: 0, len: u32::MAX }.payload_len(), Err(FrameTooLong));
+        assert_eq!(FrameHeader::new(kind::STDOUT, 5).and_then(|h| h.payload_len()), Ok(5));
     }
 
     #[test]
     fn a_report_survives_the_wire() {
-        let report = ExitReport {
-            outcome: Outcome::Exited { status: 3 },
-            stats: RunStats {
-                calls: 7,
-                ..RunStats::default()
-            },
-        };
+        let report =
+            ExitReport { outcome: Outcome::Exited { status: 3 }, stats: RunStats { calls: 7, ..RunStats::default() } };
         let bytes = report.encode().unwrap();
         assert_eq!(ExitReport::decode(&bytes).unwrap(), report);
         assert!(ExitReport::decode(&bytes[..1]).is_err());

@@ -104,12 +104,7 @@ pub fn read_gva<M: GuestMemory + ?Sized>(memory: &M, cr3: u64, gva: u64, buf: &m
 ///
 /// # Errors
 /// [`WalkError`] if a byte up to the NUL cannot be read or there is none within `max` bytes.
-pub fn read_cstr<M: GuestMemory + ?Sized>(
-    memory: &M,
-    cr3: u64,
-    gva: u64,
-    max: usize,
-) -> Result<Vec<u8>, WalkError> {
+pub fn read_cstr<M: GuestMemory + ?Sized>(memory: &M, cr3: u64, gva: u64, max: usize) -> Result<Vec<u8>, WalkError> {
     match read_cstr_prefix(memory, cr3, gva, max)? {
         (bytes, true) => Ok(bytes),
         (_, false) => Err(WalkError::Unterminated),
@@ -195,10 +190,7 @@ mod tests {
         assert_eq!(translate(&memory, CR3, 0x40_2000), not_present(0x40_2000));
         assert_eq!(translate(&memory, CR3, 0x40_3000), not_present(0x40_3000));
         assert_eq!(translate(&memory, CR3, 1 << 39), not_present(1 << 39));
-        assert_eq!(
-            translate(&memory, CR3, 0x8000_0000_0000),
-            Err(WalkError::NonCanonical { gva: 0x8000_0000_0000 })
-        );
+        assert_eq!(translate(&memory, CR3, 0x8000_0000_0000), Err(WalkError::NonCanonical { gva: 0x8000_0000_0000 }));
     }
 
     #[test]

@@ -6,9 +6,9 @@ use tlfs::calls::{
     AssertVirtualInterruptInput, CreatePartitionInput, CreatePartitionOutput, CreateVpInput, DeleteVpInput,
     DepositMemoryHeader, DispatchEvent, DispatchState, DispatchVpFlags, DispatchVpInput, DispatchVpOutput,
     GetMemoryBalanceInput, GetMemoryBalanceOutput, InstallInterceptInput, InterruptControl, MapGpaFlags,
-    MapGpaPagesHeader, MapVpStatePageInput, MapVpStatePageOutput, SetPartitionPropertyInput,
-    SetVpRegistersElement, TranslateGvaFlags, TranslateGvaResultCode, TranslateVirtualAddressInput,
-    TranslateVirtualAddressOutput, UnmapGpaPagesHeader, UnmapVpStatePageInput, VpRegistersHeader, WithdrawMemoryHeader,
+    MapGpaPagesHeader, MapVpStatePageInput, MapVpStatePageOutput, SetPartitionPropertyInput, SetVpRegistersElement,
+    TranslateGvaFlags, TranslateGvaResultCode, TranslateVirtualAddressInput, TranslateVirtualAddressOutput,
+    UnmapGpaPagesHeader, UnmapVpStatePageInput, VpRegistersHeader, WithdrawMemoryHeader,
 };
 use tlfs::hypercall::{CallCode, HypercallInput, HypercallOutput};
 use tlfs::intercept::{HvInterceptAccessTypeMask, HvInterceptType};

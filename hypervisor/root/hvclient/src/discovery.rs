@@ -2,8 +2,8 @@
 use core::fmt;
 
 use tlfs::cpuid::{
-    HV_CPUID_FEATURES, HV_CPUID_INTERFACE, HV_CPUID_LIMITS, HV_CPUID_VENDOR, HV_CPUID_VERSION,
-    HV_INTERFACE_SIGNATURE, HYPERVISOR_PRESENT, HvFeatures,
+    HV_CPUID_FEATURES, HV_CPUID_INTERFACE, HV_CPUID_LIMITS, HV_CPUID_VENDOR, HV_CPUID_VERSION, HV_INTERFACE_SIGNATURE,
+    HYPERVISOR_PRESENT, HvFeatures,
 };
 use tlfs::partition::PrivilegeMask;
 
@@ -264,11 +264,16 @@ mod tests {
             leaves.get_mut(&HV_CPUID_FEATURES).unwrap()[1] = 0;
         });
         assert!(matches!(error, DiscoveryError::NotRoot { missing, .. } if missing == ROOT));
-        assert!(text.contains("ordinary guest") && text.contains("CreatePartitions (EBX bit 0), CpuManagement"), "{text}");
+        assert!(
+            text.contains("ordinary guest") && text.contains("CreatePartitions (EBX bit 0), CpuManagement"),
+            "{text}"
+        );
         let (error, _) = complaint(|leaves| {
             leaves.get_mut(&HV_CPUID_FEATURES).unwrap()[1] &= !1;
         });
-        assert!(matches!(error, DiscoveryError::NotRoot { missing, .. } if missing == PrivilegeMask::CREATE_PARTITIONS));
+        assert!(
+            matches!(error, DiscoveryError::NotRoot { missing, .. } if missing == PrivilegeMask::CREATE_PARTITIONS)
+        );
     }
 
     #[test]

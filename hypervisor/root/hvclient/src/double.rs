@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 use tlfs::addr::PartitionId;
 use tlfs::calls::{
     CreatePartitionOutput, DepositMemoryHeader, DispatchEvent, DispatchState, DispatchVpOutput, InstallInterceptInput,
-    MapGpaFlags, MapGpaPagesHeader, MapVpStatePageInput, MapVpStatePageOutput, SetVpRegistersElement, VpRegistersHeader,
+    MapGpaFlags, MapGpaPagesHeader, MapVpStatePageInput, MapVpStatePageOutput, SetVpRegistersElement,
+    VpRegistersHeader,
 };
 use tlfs::hypercall::{CallCode, HypercallInput, HypercallOutput};
 use tlfs::register::{HvRegisterName, HvRegisterValue};
@@ -99,7 +100,9 @@ impl Double {
     }
 
     fn header<T: FromBytes>(&self) -> T {
-        T::read_from_prefix(&self.input[..]).map(|(header, _)| header).unwrap_or_else(|_| unreachable!("shorter than a page"))
+        T::read_from_prefix(&self.input[..])
+            .map(|(header, _)| header)
+            .unwrap_or_else(|_| unreachable!("shorter than a page"))
     }
 
     /// The elements of a rep call behind a header of `header` bytes.

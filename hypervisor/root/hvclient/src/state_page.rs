@@ -49,7 +49,11 @@ impl StatePage {
     /// Copies `values[index]` to a place in an array that starts `OFFSET` bytes into the page and has `LEN` elements.
     /// Nothing happens for an index beyond it.
     #[inline]
-    pub fn write_element<T: IntoBytes + Immutable, const OFFSET: usize, const LEN: usize>(&mut self, index: usize, value: T) {
+    pub fn write_element<T: IntoBytes + Immutable, const OFFSET: usize, const LEN: usize>(
+        &mut self,
+        index: usize,
+        value: T,
+    ) {
         const { assert!(OFFSET + LEN * size_of::<T>() <= PAGE) };
         if index < LEN {
             // SAFETY: within the array and so within the page; else as in `write`.

@@ -1,8 +1,8 @@
 //! The root's heap. It starts in a region that [`crate::memory`] sets aside and grows by free frames.
 use core::alloc::Layout;
 
-use talc::base::Talc;
 use talc::DefaultBinning;
+use talc::base::Talc;
 use talc::base::binning::Binning;
 use talc::source::Source;
 use talc::sync::TalcLock;
@@ -21,8 +21,9 @@ struct FromFrames;
 // SAFETY: `acquire` allocates nothing from the heap: the frame map is made beforehand, and taking frames only sets bits.
 unsafe impl Source for FromFrames {
     fn acquire<B: Binning>(talc: &mut Talc<Self, B>, layout: Layout) -> Result<(), ()> {
-        let wanted = layout.size().saturating_add(layout.align()).saturating_add(OVERHEAD).max(GROWTH);
-        let (base, size) = memory::frames_for_heap(wanted).ok_or(())?;
+        let needed = layout.size().saturating_add(layout.align()).saturating_add(OVERHEAD);
+        let more = memory::frames_for_heap(needed.max(GROWTH));
+        let (base, size) = more.or_else(|| memory::frames_for_heap(needed)).ok_or(())?;
         // SAFETY: the frames were free and are the heap's from now on.
         unsafe { talc.claim(base, size) }.map(|_| ()).ok_or(())
     }

@@ -7,8 +7,8 @@ use core::num::NonZeroU32;
 use core::ops::Range;
 use core::ptr;
 
-use pvh::start_info::reader::StartInfoReader;
 use pvh::start_info::MemmapType;
+use pvh::start_info::reader::StartInfoReader;
 use sandbox::frames::Frames;
 use sandbox::layout::BLOCK_PAGES;
 use sandbox::memory::RootMemory;

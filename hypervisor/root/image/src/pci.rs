@@ -1,8 +1,8 @@
 //! PCI configuration space by ports 0xcf8 and 0xcfc, and the search for the virtio console.
 use rt::port;
+use virtio_drivers::transport::DeviceType;
 use virtio_drivers::transport::pci::bus::{Command, ConfigurationAccess, DeviceFunction, PciRoot};
 use virtio_drivers::transport::pci::virtio_device_type;
-use virtio_drivers::transport::DeviceType;
 
 const ADDRESS: u16 = 0xcf8;
 const DATA: u16 = 0xcfc;

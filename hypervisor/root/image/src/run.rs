@@ -4,23 +4,20 @@ use alloc::string::String;
 use bundle::payload::Payload;
 use control::{ExitReport, Outcome, RunStats};
 use files::Stack;
-use hvclient::machine::{Clock, HypercallPage};
 use hvclient::Client;
+use hvclient::machine::{Clock, HypercallPage};
 use proto::op::wait_events;
+use sandbox::budget::Budget;
 use sandbox::create::SupervisorProtection;
 use sandbox::shim::Shim;
-use sandbox::{Failure, Sandbox, Setup, Step, World};
+use sandbox::{Failure, RootMemory, Sandbox, Setup, Step, World};
 use tlfs::time::REFERENCE_TICKS_PER_SECOND;
 
 use crate::console::HostLink;
 use crate::memory::Pages;
-use crate::random::Generator;
 use crate::pause::Pause;
+use crate::random::Generator;
 use crate::{apic, log};
-
-/// Inodes that a program can make, and refer to at a time.
-const MAX_INODES: u64 = 1 << 18;
-const MAX_REFERENCES: usize = 1 << 18;
 
 /// Everything that a run needs of the machine.
 pub(crate) struct Machine {
@@ -74,9 +71,10 @@ pub(crate) fn run(machine: &mut Machine, payload: Payload<'static>) -> ExitRepor
 fn setup(payload: Payload<'static>) -> Result<Setup<'static>, Failure> {
     let shim = Shim::parse(payload.shim)?;
     let policy = policy::parse(&payload.run.policy_name, payload.policy).map_err(|e| Failure::new(display(&e)))?;
-    let limits = files::Limits { bytes: payload.run.memory, inodes: MAX_INODES, references: MAX_REFERENCES };
+    let budget = Budget::divide(Pages.free_pages(), payload.run.memory);
+    let limits = files::Limits::within(budget.files);
     let files = Stack::new(payload.tree, payload.tree_data, limits).map_err(|e| Failure::new(display(&e)))?;
-    Ok(Setup { run: payload.run, shim, policy, files, supervisor_protection: supervisor_protection() })
+    Ok(Setup { run: payload.run, shim, policy, files, budget, supervisor_protection: supervisor_protection() })
 }
 
 fn display(e: &dyn core::fmt::Display) -> String {
@@ -188,4 +186,3 @@ impl Runner<'_> {
 pub(crate) fn bad_payload(reason: String) -> ExitReport {
     ExitReport { outcome: Outcome::SandboxFailed { reason }, stats: RunStats::default() }
 }
-

@@ -15,16 +15,18 @@ use proto::{BOOT_MAGIC, BootInfo, DOORBELL_PORT, GatePage, PROTO_VERSION, SERVIC
 use services::Services;
 use tlfs::addr::{Gpa, PAGE_SIZE};
 use tlfs::calls::MapGpaFlags;
-use tlfs::msr::ReferenceTscMsr;
 use tlfs::intercept::{HvInterceptAccessTypeMask, HvInterceptType};
+use tlfs::msr::ReferenceTscMsr;
 use tlfs::partition::{HvPartitionPropertyCode, PartitionCreationFlags, PrivilegeMask};
 use tlfs::register::{HvRegisterName, HvRegisterValue, HvX64SegmentAttributes, HvX64SegmentRegister};
 use tlfs::vp_page::HvVpStatePageType;
 use zerocopy::{FromZeros, IntoBytes};
 
+use crate::budget::Budget;
 use crate::layout::{self, Layout};
 use crate::memory::{ChildMemory, PlaceError, RootMemory};
 use crate::partition::{Partition, VP};
+use crate::registers::Registers;
 use crate::run::{Parts, Sandbox};
 use crate::shim::Shim;
 use crate::tables::{TablesError, write_boot_tables};
@@ -50,8 +52,10 @@ pub struct Setup<'t> {
     pub shim: Shim<'static>,
     /// The rules.
     pub policy: Policy,
-    /// The files.
+    /// The files, within the budget.
     pub files: Stack<'t>,
+    /// What it may take of the root.
+    pub budget: Budget,
     /// The processor keeps ring 0 from executing, and from touching, user pages: CR4.SMEP, CR4.SMAP.
     pub supervisor_protection: SupervisorProtection,
 }
@@ -75,11 +79,6 @@ const UD: u64 = 6;
 /// General protection: what `int 0x80` raises in ring 3.
 const GP: u64 = 13;
 const MSR_EFER: u64 = 0xc000_0080;
-
-/// Share of the root's free memory that a sandbox cannot have, as a divisor, and what stays in any case, in bytes:
-/// for the hypervisor's tables and for the root's own heap.
-const RESERVE_SHARE: u64 = 16;
-const RESERVE: u64 = 8 << 20;
 
 const DATA: MapGpaFlags = MapGpaFlags::READABLE.union(MapGpaFlags::WRITABLE);
 const CONSTANTS: MapGpaFlags = MapGpaFlags::READABLE;
@@ -114,7 +113,9 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
     pub fn create<T: Transport>(setup: Setup<'t>, world: &mut World<'_, T, R>) -> Result<Self, CreateError> {
         let created = (world.now)();
         let params = params::encode(&setup.run).map_err(|e| CreateError(e.into()))?;
-        let layout = plan(&setup, &params, world.memory).map_err(CreateError)?;
+        let params_len = u64::try_from(params.len()).unwrap_or(u64::MAX);
+        let layout = Layout::plan(setup.budget.child, setup.shim.memory_len(), params_len);
+        let layout = layout.map_err(|e| CreateError(e.into()))?;
         let flags = PartitionCreationFlags::INTERCEPT_MESSAGE_PAGE_ENABLED;
         let mut partition = Partition::create(world.client, world.memory, flags, |client, id| {
             client.set_partition_property(id, HvPartitionPropertyCode::PRIVILEGE_FLAGS, CHILD_PRIVILEGES.bits())
@@ -136,17 +137,9 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
 
     fn new(parts: Parts, partition: Partition, memory: ChildMemory<R>, setup: Setup<'t>) -> Self {
         let gate = Gate::new(setup.policy, setup.run.trace);
-        let services = Services::new(setup.files, services::Limits::default());
+        let services = Services::new(setup.files, services::Limits { handles: setup.budget.handles });
         Self::assemble(parts, partition, memory, gate, services)
     }
-}
-
-/// Memory for the sandbox: what was asked for, or what the root can spare if that is less.
-fn plan<R: RootMemory>(setup: &Setup<'_>, params: &[u8], memory: &R) -> Result<Layout, Failure> {
-    let free = memory.free_pages().saturating_mul(PAGE_SIZE);
-    let spare = (free - free / RESERVE_SHARE).saturating_sub(RESERVE);
-    let params_len = u64::try_from(params.len()).unwrap_or(u64::MAX);
-    Ok(Layout::plan(setup.run.memory.min(spare), setup.shim.memory_len(), params_len)?)
 }
 
 /// A sandbox in the making.
@@ -180,6 +173,7 @@ impl<R: RootMemory> Builder<'_, '_, R> {
         self.set_registers(world.client)?;
         let syscall_entry = self.setup.shim.syscall_entry();
         let realtime_base = realtime_at(&self.setup.run, 0);
+        let registers = Registers::new(registers);
         Ok(Parts { registers, message, created, child_epoch, syscall_entry, realtime_base })
     }
 
@@ -227,7 +221,12 @@ impl<R: RootMemory> Builder<'_, '_, R> {
         self.partition.map(world.client, world.memory, target, flags, &sources)
     }
 
-    fn fill<T: Transport>(&mut self, params: &[u8], child_epoch: u64, world: &mut World<'_, T, R>) -> Result<(), Failure> {
+    fn fill<T: Transport>(
+        &mut self,
+        params: &[u8],
+        child_epoch: u64,
+        world: &mut World<'_, T, R>,
+    ) -> Result<(), Failure> {
         let info = self.boot_info(params, child_epoch, world);
         let mut view = self.memory.view(world.memory);
         view.write(Gpa(layout::BOOT_INFO), info.as_bytes())?;
@@ -271,9 +270,8 @@ impl<R: RootMemory> Builder<'_, '_, R> {
             (HvInterceptType::X64_MSR, HvInterceptAccessTypeMask::WRITE, MSR_EFER),
         ];
         for (kind, access, parameter) in intercepts {
-            self.partition.paying(world.client, world.memory, |client| {
-                client.install_intercept(id, kind, access, parameter)
-            })?;
+            self.partition
+                .paying(world.client, world.memory, |client| client.install_intercept(id, kind, access, parameter))?;
         }
         Ok(())
     }
@@ -286,9 +284,8 @@ impl<R: RootMemory> Builder<'_, '_, R> {
         const CR4_SMAP: u64 = 1 << 21;
         const EFER_LME_LMA_NXE: u64 = 0xd00;
         let protection = self.setup.supervisor_protection;
-        let cr4 = CR4_PAE_PGE_SSE
-            | if protection.smep { CR4_SMEP } else { 0 }
-            | if protection.smap { CR4_SMAP } else { 0 };
+        let cr4 =
+            CR4_PAE_PGE_SSE | if protection.smep { CR4_SMEP } else { 0 } | if protection.smap { CR4_SMAP } else { 0 };
         let shim = &self.setup.shim;
         let value = HvRegisterValue::from_u64;
         let segment = HvRegisterValue::from_segment;

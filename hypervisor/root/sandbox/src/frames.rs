@@ -89,7 +89,8 @@ impl Frames {
 
     /// One frame.
     pub fn allocate(&mut self) -> Option<u64> {
-        let word = (0..=self.single_hint.min(self.used.len().checked_sub(1)?)).rev().find(|&w| self.used[w] != u64::MAX)?;
+        let word =
+            (0..=self.single_hint.min(self.used.len().checked_sub(1)?)).rev().find(|&w| self.used[w] != u64::MAX)?;
         self.single_hint = word;
         let bit = u64::from(63 - (!self.used[word]).leading_zeros());
         self.used[word] |= 1 << bit;

@@ -7,10 +7,11 @@
 //! The child is hostile. What it can make happen here is bounded: memory by what it was promised, time by one request a
 //! step, and every surprise ends in [`Outcome::SandboxFailed`] with a reason, never in a panic.
 //!
-//! * [`frames`]: the root's free memory. [`memory`]: what of it is behind a child's addresses.
+//! * [`frames`]: the root's free memory. [`budget`]: how much of it a sandbox may take. [`memory`]: what of it is
+//!   behind a child's addresses.
 //! * [`layout`], [`shim`], [`tables`], [`params`]: what a child finds in its memory when it starts.
 //! * [`partition`]: the partition and the memory that it costs.
-//! * [`create`], [`run`]: the beginning and the middle of a sandbox's life.
+//! * [`create`], [`run`]: the beginning and the rest of a sandbox's life; in `syscall` and `exits` what is done about an exit.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -18,14 +19,18 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod budget;
 pub mod create;
+mod exits;
 pub mod frames;
 pub mod layout;
 pub mod memory;
 pub mod params;
 pub mod partition;
+mod registers;
 pub mod run;
 pub mod shim;
+mod syscall;
 pub mod tables;
 #[cfg(test)]
 mod tests;

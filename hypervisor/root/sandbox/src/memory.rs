@@ -126,6 +126,15 @@ impl<R: RootMemory> ChildMemory<R> {
         Ok(number)
     }
 
+    /// The private page at `gpa`, below `free_start`.
+    #[inline]
+    pub fn private_page(&mut self, gpa: u64) -> Option<&mut R::Run> {
+        match self.low.get_mut(usize::try_from(gpa / PAGE_SIZE).ok()?)? {
+            LowPage::Private(page) => Some(page),
+            LowPage::Nothing | LowPage::Shared(_) => None,
+        }
+    }
+
     /// The block of free memory that `gpa` is in.
     #[must_use]
     pub fn block_of(&self, gpa: u64) -> Option<usize> {
@@ -211,10 +220,7 @@ impl<R: RootMemory> ChildMemory<R> {
             return Some((self.blocks.get_mut(block)?.as_mut()?, offset));
         }
         let offset = usize::try_from(gpa % PAGE_SIZE).ok()?;
-        match self.low.get_mut(usize::try_from(gpa / PAGE_SIZE).ok()?)? {
-            LowPage::Private(page) => Some((page, offset)),
-            LowPage::Nothing | LowPage::Shared(_) => None,
-        }
+        Some((self.private_page(gpa)?, offset))
     }
 }
 
@@ -231,11 +237,14 @@ impl<R: RootMemory> GuestMemory for View<'_, R> {
         let mut rest = buf;
         while !rest.is_empty() {
             let (now, later) = rest.split_at_mut(bytes_in_page(at, rest.len()));
-            match self.child.find(at).ok_or(not_mapped)? {
-                Place::Run(run, offset) => self.root.read(run, offset, now),
-                Place::Shared(bytes, offset) => {
+            match self.child.find(at) {
+                Some(Place::Run(run, offset)) => self.root.read(run, offset, now),
+                Some(Place::Shared(bytes, offset)) => {
                     now.copy_from_slice(bytes.get(offset..offset + now.len()).ok_or(not_mapped)?);
                 }
+                // Free memory that nobody has touched is zeros, and stays untouched.
+                None if self.child.block_of(at).is_some() => now.fill(0),
+                None => return Err(not_mapped),
             }
             at = step(at, now.len()).ok_or(not_mapped)?;
             rest = later;
@@ -381,7 +390,11 @@ pub(crate) mod tests {
         let mut root = FakeRoot::new(40);
         let mut child = ChildMemory::new(FREE_START, FREE_END);
         let mut view = child.view(&mut root);
-        assert!(view.read(Gpa(FREE_START), &mut [0]).is_err());
+        let mut buf = [1; 2];
+        view.read(Gpa(FREE_START + BLOCK_SIZE - 1), &mut buf).unwrap();
+        assert_eq!(buf, [0, 0]);
+        assert_eq!(child.private_pages(), 0);
+        let mut view = child.view(&mut root);
         view.write(Gpa(FREE_START + BLOCK_SIZE - 1), b"xy").unwrap();
         assert_eq!(child.private_pages(), 2 * BLOCK_PAGES);
         assert_eq!(child.take_pending(&root), Some((0x20, 1016)));

@@ -133,7 +133,11 @@ impl Partition {
     ///
     /// # Errors
     /// [`Failure`].
-    pub fn deposit<T: Transport, R: RootMemory>(&mut self, client: &mut Client<T>, memory: &mut R) -> Result<(), Failure> {
+    pub fn deposit<T: Transport, R: RootMemory>(
+        &mut self,
+        client: &mut Client<T>,
+        memory: &mut R,
+    ) -> Result<(), Failure> {
         let mut pages = [0; DEPOSIT_AT_ONCE];
         let mut count = 0;
         for slot in &mut pages {

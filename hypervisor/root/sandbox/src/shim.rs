@@ -148,7 +148,8 @@ impl<'p> Shim<'p> {
     }
 
     fn check_addresses(&self) -> Result<(), ShimError> {
-        let within = |va: u64, part: Range<u64>| va.checked_sub(SHIM_BASE_VA).is_some_and(|offset| part.contains(&offset));
+        let within =
+            |va: u64, part: Range<u64>| va.checked_sub(SHIM_BASE_VA).is_some_and(|offset| part.contains(&offset));
         if !within(self.entry(), self.text()) {
             return Err(ShimError::BadAddress("entry"));
         }

@@ -22,6 +22,7 @@ use tlfs::status::HvStatus;
 use tlfs::vp_page::{HvVpRegisterPage, RegisterPageDirty};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
+use crate::budget::Budget;
 use crate::memory::tests::FakeRoot;
 use crate::shim::tests::{header as shim_header, image as shim_image};
 use crate::{HostConsole, Outcome, Sandbox, Setup, Step, World, layout, shim::Shim};
@@ -81,28 +82,19 @@ fn setup() -> Setup<'static> {
     let mut image = Box::new(Aligned([0; 0x4000]));
     image.0.copy_from_slice(&shim_image(&shim_header()));
     let image = Box::leak(image);
-    let root = TreeEntry {
-        parent: 0,
-        name: vec![],
-        mode: 0o755,
-        uid: 0,
-        gid: 0,
-        mtime: 0,
-        node: TreeNode::Directory,
-    };
-    let limits = files::Limits { bytes: 1 << 20, inodes: 10, references: 10 };
+    let root = TreeEntry { parent: 0, name: vec![], mode: 0o755, uid: 0, gid: 0, mtime: 0, node: TreeNode::Directory };
     Setup {
         run: RunConfig {
             path: b"/bin/true".to_vec(),
             args: vec![b"true".to_vec()],
-            memory: 16 << 20,
             trace: true,
             realtime_ns: 1_700_000_000_000_000_000,
             ..RunConfig::default()
         },
         shim: Shim::parse(&image.0).unwrap(),
         policy: policy::parse("test.toml", POLICY).unwrap(),
-        files: files::Stack::new(TreeIndex { entries: vec![root] }, &[], limits).unwrap(),
+        files: files::Stack::new(TreeIndex { entries: vec![root] }, &[], files::Limits::within(1 << 20)).unwrap(),
+        budget: Budget { child: 16 << 20, files: 1 << 20, handles: 10 },
         supervisor_protection: crate::create::SupervisorProtection { smep: true, smap: false },
     }
 }
@@ -323,7 +315,8 @@ fn an_allowed_call_enters_the_shim() {
     assert_eq!(registers.rip, shim_header().syscall_entry);
     assert_eq!((registers.segments[1].selector, registers.segments[1].attributes.0), (KERNEL_CS, 0xa09b));
     assert_eq!(registers.segments[2].attributes.0, 0xc093);
-    let all = RegisterPageDirty::GENERAL | RegisterPageDirty::IP | RegisterPageDirty::FLAGS | RegisterPageDirty::SEGMENT;
+    let all =
+        RegisterPageDirty::GENERAL | RegisterPageDirty::IP | RegisterPageDirty::FLAGS | RegisterPageDirty::SEGMENT;
     assert_eq!(registers.dirty, all);
     let grant: Grant = fixture.read(layout::GATE);
     assert_eq!((grant.sequence, grant.number), (1, GETPID));
@@ -437,7 +430,9 @@ fn the_programs_end_is_the_sandboxes() {
     assert_eq!(fixture.destroy().1.program_bytes, 4096);
     let mut fixture = Fixture::new();
     let exit = op::Exit { signal: 11, address: 0x10, rip: RIP, ..op::Exit::default() };
-    let Step::Ended(Outcome::Signaled { signal: 11, detail }) = fixture.ring(op::EXIT, exit.as_bytes()) else { panic!() };
+    let Step::Ended(Outcome::Signaled { signal: 11, detail }) = fixture.ring(op::EXIT, exit.as_bytes()) else {
+        panic!()
+    };
     assert_eq!(detail, "address 0x10, instruction 0x401000");
 }
 
@@ -491,5 +486,8 @@ fn results_are_taken_whatever_the_shim_says() {
 
 #[test]
 fn segment_layout_is_the_pages() {
-    assert_eq!(size_of::<[HvX64SegmentRegister; 6]>(), offset_of!(HvVpRegisterPage, cr0) - offset_of!(HvVpRegisterPage, segments));
+    assert_eq!(
+        size_of::<[HvX64SegmentRegister; 6]>(),
+        offset_of!(HvVpRegisterPage, cr0) - offset_of!(HvVpRegisterPage, segments)
+    );
 }

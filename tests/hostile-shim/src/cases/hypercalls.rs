@@ -24,7 +24,7 @@ pub(super) fn run(shim: &mut Shim) {
     random_words(shim, input, output);
     let mut tally = Tally::new();
     for offset in (0..PAGE).step_by(8) {
-        tally.expect(memory::read::<u64>(output + offset), CANARY, || "output");
+        tally.expect(memory::read::<u64>(output + offset), CANARY, "output");
     }
     shim.report("hypercalls write nothing", &tally);
     shim.expect("hypercalls change no code", memory::image_sum(), before);
@@ -35,13 +35,13 @@ fn identify(shim: &mut Shim, page: u64) {
     let mut tally = Tally::new();
     let gp = |result: Result<(), cpu::Trap>| result.map_err(|trap| (trap.vector, trap.error));
     for value in [0, 1, 0x8100_0000_0000_0000, u64::MAX] {
-        tally.expect(gp(cpu::write_msr(HV_X64_MSR_GUEST_OS_ID, value)), Err((cpu::GP, 0)), || "GUEST_OS_ID");
+        tally.expect(gp(cpu::write_msr(HV_X64_MSR_GUEST_OS_ID, value)), Err((cpu::GP, 0)), "GUEST_OS_ID");
     }
     for value in [page | 1, page | 3, 0, u64::MAX] {
-        tally.expect(gp(cpu::write_msr(HV_X64_MSR_HYPERCALL, value)), Err((cpu::GP, 0)), || "HYPERCALL");
+        tally.expect(gp(cpu::write_msr(HV_X64_MSR_HYPERCALL, value)), Err((cpu::GP, 0)), "HYPERCALL");
     }
     for msr in [HV_X64_MSR_GUEST_OS_ID, HV_X64_MSR_HYPERCALL] {
-        tally.expect(gp(cpu::read_msr(msr).map(|_| ())), Err((cpu::GP, 0)), || "reading");
+        tally.expect(gp(cpu::read_msr(msr).map(|_| ())), Err((cpu::GP, 0)), "reading");
     }
     shim.report("hypercall MSRs", &tally);
 }
@@ -105,12 +105,7 @@ fn random_words(shim: &mut Shim, input: u64, output: u64) {
 
 fn refused(tally: &mut Tally, control: u64, input: u64, output: u64, xmm: u64) {
     let result = cpu::hypercall(control, input, output, xmm).map_err(|trap| trap.vector);
-    tally.expect(result, Err(cpu::UD), || {
-        let mut text = crate::report::Text::<100>::new();
-        // Cut if it does not fit.
-        let _ = core::fmt::Write::write_fmt(&mut text, format_args!("{control:#x} {input:#x} {output:#x}"));
-        text
-    });
+    tally.expect(result, Err(cpu::UD), format_args!("{control:#x} {input:#x} {output:#x}"));
 }
 
 fn fill(gpa: u64, value: u64) {

@@ -5,7 +5,7 @@ use proto::layout::DIRECT_MAP_VA;
 use tlfs::msr::HV_X64_MSR_REFERENCE_TSC;
 
 use crate::cpu::{self, Trap};
-use crate::memory::{self, PAGE, VICTIM_WORD, gpa_of_image};
+use crate::memory::{self, LAST_PAGE, PAGE, VICTIM_WORD, gpa_of_image};
 use crate::report::Tally;
 use crate::rng::Rng;
 use crate::service::segment;
@@ -36,12 +36,12 @@ fn over_constants(shim: &mut Shim) {
     let address = memory::victim_constants();
     let mut tally = Tally::new();
     for _ in 0..3 {
-        tally.expect(show(gpa_of_image(address)), Ok(()), || "show");
-        tally.check::<0>(cpu::load(address).is_ok_and(|word| word != VICTIM_WORD), crate::report::Text::new);
+        tally.expect(show(gpa_of_image(address)), Ok(()), "show");
+        tally.check(cpu::load(address).is_ok_and(|word| word != VICTIM_WORD), "it is otherwise");
         let write = cpu::store(DIRECT_MAP_VA + gpa_of_image(address), 0).map_err(|trap| trap.vector);
-        tally.expect(write, Err(cpu::GP), || "writing to the clock");
-        tally.expect(hide(), Ok(()), || "hide");
-        tally.expect(cpu::load(address), Ok(VICTIM_WORD), || "constants");
+        tally.expect(write, Err(cpu::GP), "writing to the clock");
+        tally.expect(hide(), Ok(()), "hide");
+        tally.expect(cpu::load(address), Ok(VICTIM_WORD), "constants");
     }
     shim.report("overlay over constants", &tally);
 }
@@ -50,11 +50,11 @@ fn over_constants(shim: &mut Shim) {
 fn over_service_pages(shim: &mut Shim) {
     let mut tally = Tally::new();
     for page in 0..proto::SERVICE_PAGES as u64 {
-        tally.expect(show(shim.info.service_gpa + page * PAGE), Ok(()), || "show");
-        tally.expect(hide(), Ok(()), || "hide");
+        tally.expect(show(shim.info.service_gpa + page * PAGE), Ok(()), "show");
+        tally.expect(hide(), Ok(()), "hide");
     }
-    tally.expect(show(shim.info.gate_gpa), Ok(()), || "show");
-    tally.expect(hide(), Ok(()), || "hide");
+    tally.expect(show(shim.info.gate_gpa), Ok(()), "show");
+    tally.expect(hide(), Ok(()), "hide");
     shim.report("overlay over the service pages", &tally);
 }
 
@@ -63,15 +63,15 @@ fn as_a_buffer(shim: &mut Shim) {
     let page = shim.free.take_page();
     memory::write_word(page, 0x1111);
     let mut tally = Tally::new();
-    tally.expect(show(page), Ok(()), || "show");
-    tally.expect(shim.service.call(proto::op::RANDOM, 0, &[], &[segment(page, 8)]), Ok(8), || "RANDOM");
-    tally.check::<0>(memory::read::<u64>(page) != 0x1111, crate::report::Text::new);
-    tally.expect(hide(), Ok(()), || "hide");
+    tally.expect(show(page), Ok(()), "show");
+    tally.expect(shim.service.call(proto::op::RANDOM, 0, &[], &[segment(page, 8)]), Ok(8), "RANDOM");
+    tally.check(memory::read::<u64>(page) != 0x1111, "it is otherwise");
+    tally.expect(hide(), Ok(()), "hide");
     let unmapped = shim.info.tsc_page_gpa;
-    tally.expect(show(unmapped), Ok(()), || "show at its own place");
+    tally.expect(show(unmapped), Ok(()), "show at its own place");
     let answer = shim.service.call(proto::op::RANDOM, 0, &[], &[segment(unmapped, 8)]);
-    tally.expect(answer, Err(linux_raw_sys::errno::EFAULT), || "RANDOM into the clock");
-    tally.expect(hide(), Ok(()), || "hide");
+    tally.expect(answer, Err(linux_raw_sys::errno::EFAULT), "RANDOM into the clock");
+    tally.expect(hide(), Ok(()), "hide");
     shim.report("overlay as a buffer", &tally);
 }
 
@@ -79,9 +79,9 @@ fn out_of_range(shim: &mut Shim) {
     let [eax, ..] = cpu::cpuid(0x8000_0008, 0);
     let bits = eax & 0xff;
     let mut tally = Tally::new();
-    for gpa in [1u64 << bits, 1 << 52, 1 << 62, u64::MAX & !0xfff] {
+    for gpa in [1u64 << bits, 1 << 52, 1 << 62, LAST_PAGE] {
         let result = show(gpa).map_err(|trap| trap.vector);
-        tally.expect(result, Err(cpu::GP), || "beyond the address space");
+        tally.expect(result, Err(cpu::GP), "beyond the address space");
     }
     shim.report("overlay out of range", &tally);
 }
@@ -95,13 +95,8 @@ fn tour(shim: &mut Shim) {
     for _ in 0..5000 {
         let gpa = rng.next() & ((1 << bits) - 1) & !0xfff;
         let vector = show(gpa).err().map_or(0, |trap| trap.vector);
-        tally.check(matches!(vector, 0 | cpu::GP), || {
-            let mut text = crate::report::Text::<64>::new();
-            // It fits.
-            let _ = core::fmt::Write::write_fmt(&mut text, format_args!("{gpa:#x}: exception {vector}"));
-            text
-        });
+        tally.check(matches!(vector, 0 | cpu::GP), format_args!("{gpa:#x}: exception {vector}"));
     }
-    tally.expect(hide(), Ok(()), || "hide");
+    tally.expect(hide(), Ok(()), "hide");
     shim.report("overlay everywhere", &tally);
 }

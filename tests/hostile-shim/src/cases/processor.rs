@@ -10,7 +10,7 @@ use tlfs::msr::{
 use tlfs::partition::PrivilegeMask;
 
 use crate::cpu::{self, Odd, Width};
-use crate::report::{Tally, Text};
+use crate::report::Tally;
 use crate::rng::Rng;
 use crate::{Shim, memory};
 
@@ -24,15 +24,45 @@ const MSRS: [RangeInclusive<u32>; 5] = [
 ];
 const EFER: u32 = 0xc000_0080;
 /// What a child may read: its clock; and what is its own or says nothing.
-const READABLE: [u32; 21] = [
-    0x10, 0x1b, 0x8b, 0x174, 0x175, 0x176, 0x1a0, 0x277, HV_X64_MSR_TIME_REF_COUNT, HV_X64_MSR_REFERENCE_TSC,
-    HV_X64_MSR_TSC_FREQUENCY, HV_X64_MSR_APIC_FREQUENCY, EFER, 0xc000_0081, 0xc000_0082, 0xc000_0083, 0xc000_0084,
-    0xc000_0100, 0xc000_0101, 0xc000_0102, 0xc000_0103,
+const READABLE: [u32; 20] = [
+    0x10,
+    0x1b,
+    0x8b,
+    0x174,
+    0x175,
+    0x176,
+    0x1a0,
+    0x277,
+    HV_X64_MSR_TIME_REF_COUNT,
+    HV_X64_MSR_REFERENCE_TSC,
+    HV_X64_MSR_TSC_FREQUENCY,
+    HV_X64_MSR_APIC_FREQUENCY,
+    EFER,
+    0xc000_0081,
+    0xc000_0082,
+    0xc000_0083,
+    0xc000_0084,
+    0xc000_0100,
+    0xc000_0101,
+    0xc000_0102,
 ];
+/// TSC_AUX, which comes and goes with the engine.
+const TSC_AUX: u32 = 0xc000_0103;
 /// What it may write, EFER aside (that ends it).
-const WRITABLE: [u32; 14] = [
-    0x8b, 0x174, 0x175, 0x176, 0x277, HV_X64_MSR_REFERENCE_TSC, 0xc000_0081, 0xc000_0082, 0xc000_0083, 0xc000_0084,
-    0xc000_0100, 0xc000_0101, 0xc000_0102, 0xc000_0103,
+const WRITABLE: [u32; 13] = [
+    0x8b,
+    0x174,
+    0x175,
+    0x176,
+    0x277,
+    HV_X64_MSR_REFERENCE_TSC,
+    0xc000_0081,
+    0xc000_0082,
+    0xc000_0083,
+    0xc000_0084,
+    0xc000_0100,
+    0xc000_0101,
+    0xc000_0102,
 ];
 
 pub(super) fn run(shim: &mut Shim) {
@@ -46,14 +76,14 @@ fn msrs(shim: &mut Shim) {
     let (mut reads, mut writes) = (Tally::new(), Tally::new());
     let mut rng = Rng::new(0x6d73_7273);
     let random = core::iter::repeat_with(move || rng.word()).take(2000);
-    for msr in MSRS.into_iter().flatten().chain(random) {
+    for msr in MSRS.into_iter().flatten().chain(random).filter(|msr| *msr != TSC_AUX) {
         let wanted = if READABLE.contains(&msr) { Ok(()) } else { Err((cpu::GP, 0)) };
         let read = cpu::read_msr(msr).map(|_| ()).map_err(|trap| (trap.vector, trap.error));
-        reads.expect(read, wanted, || name("reading", msr));
+        reads.expect(read, wanted, format_args!("reading {msr:#x}"));
         if msr != EFER && !WRITABLE.contains(&msr) {
             for value in [0, u64::MAX] {
                 let write = cpu::write_msr(msr, value).map_err(|trap| (trap.vector, trap.error));
-                writes.expect(write, Err((cpu::GP, 0)), || name("writing", msr));
+                writes.expect(write, Err((cpu::GP, 0)), format_args!("writing {msr:#x}"));
             }
         }
     }
@@ -61,18 +91,14 @@ fn msrs(shim: &mut Shim) {
     shim.report("MSR writes", &writes);
 }
 
-fn name(verb: &str, number: u32) -> Text<64> {
-    let mut text = Text::new();
-    // It fits.
-    let _ = core::fmt::Write::write_fmt(&mut text, format_args!("{verb} {number:#x}"));
-    text
-}
-
 /// A child sees the hypervisor and its few privileges, and none of what it could use against it.
 fn cpuid(shim: &mut Shim) {
     let [_, _, ecx, _] = cpu::cpuid(1, 0);
-    shim.expect("CPUID: a hypervisor is there, MONITOR, VMX, x2APIC and XSAVE are not",
-        ecx & (1 << 31 | 1 << 3 | 1 << 5 | 1 << 21 | 1 << 26), 1 << 31);
+    shim.expect(
+        "CPUID: a hypervisor is there, MONITOR, VMX, x2APIC and XSAVE are not",
+        ecx & (1 << 31 | 1 << 3 | 1 << 5 | 1 << 21 | 1 << 26),
+        1 << 31,
+    );
     let [_, _, ecx, _] = cpu::cpuid(0x8000_0001, 0);
     shim.expect("CPUID: no SVM", ecx & 1 << 2, 0);
     shim.expect("CPUID: no SVM features", cpu::cpuid(0x8000_000a, 0), [0; 4]);
@@ -92,7 +118,7 @@ fn cpuid(shim: &mut Shim) {
 }
 
 fn instructions(shim: &mut Shim) {
-    const ILLEGAL: [Odd; 13] = [
+    const ILLEGAL: [Odd; 12] = [
         Odd::Vmrun,
         Odd::Vmload,
         Odd::Vmsave,
@@ -105,18 +131,12 @@ fn instructions(shim: &mut Shim) {
         Odd::Rdpmc,
         Odd::Monitor,
         Odd::Mwait,
-        Odd::Xsetbv,
     ];
     let page = shim.free.take_page();
     let mut tally = Tally::new();
     for instruction in ILLEGAL {
         let result = cpu::odd(instruction, page).map_err(|trap| trap.vector);
-        tally.check(result == Err(cpu::UD), || {
-            let mut text = Text::<64>::new();
-            // It fits.
-            let _ = core::fmt::Write::write_fmt(&mut text, format_args!("{instruction:?}: {result:?}"));
-            text
-        });
+        tally.check(result == Err(cpu::UD), format_args!("{instruction:?}: {result:?}"));
     }
     shim.report("instructions of a hypervisor", &tally);
 }
@@ -129,10 +149,10 @@ fn ports(shim: &mut Shim) {
             if port.is_multiple_of(61) { &[Width::Byte, Width::Word, Width::Double] } else { &[Width::Byte] };
         for &width in widths {
             let read = cpu::port_read(port, width).map_err(|trap| trap.vector);
-            tally.expect(read, Ok(width.all_ones()), || name("reading port", port.into()));
+            tally.expect(read, Ok(width.all_ones()), format_args!("reading port {port:#x}"));
             if !(DOORBELL_PORT - 3..=DOORBELL_PORT).contains(&port) {
                 let written = cpu::port_write(port, width, 0x10).map_err(|trap| trap.vector);
-                tally.expect(written, Ok(()), || name("writing port", port.into()));
+                tally.expect(written, Ok(()), format_args!("writing port {port:#x}"));
             }
         }
     }
@@ -144,9 +164,9 @@ fn ports(shim: &mut Shim) {
     for port in [0, 0xf4, 0x3f8, 0xcf8, DOORBELL_PORT - 1, u16::MAX] {
         for (write, count) in [(true, 1), (true, u64::MAX), (false, 1), (false, 512)] {
             let result = cpu::port_string(port, write, address, count).map_err(|trap| trap.vector);
-            tally.expect(result, Err(cpu::GP), || name("string at port", port.into()));
+            tally.expect(result, Err(cpu::GP), format_args!("string at port {port:#x}"));
         }
     }
-    tally.expect(memory::read::<u64>(page), 0x1234, || "what strings write");
+    tally.expect(memory::read::<u64>(page), 0x1234, "what strings write");
     shim.report("string ports", &tally);
 }

@@ -29,7 +29,7 @@ code!(bad_msr: "mov ecx, 0x4b564d00", "rdmsr", "hlt");
 code!(triple: "ud2");
 code!(syscall: "syscall");
 code!(forbidden: "xor ecx, ecx", "xor edx, edx", "mov eax, 3", "xsetbv", "hlt");
-code!(svm: "vmrun rax", "hlt");
+code!(svm: "xor eax, eax", "vmrun rax", "hlt");
 code!(store_high: "mov rax, 0x3f000000", "mov byte ptr [rax], 1", "hlt");
 
 fn run(kernel: &mut Kernel) {

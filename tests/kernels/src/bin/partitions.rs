@@ -31,6 +31,7 @@ fn cases(kernel: &mut Kernel, parent: &mut Parent) {
     kernel.case("deleting returns what was not withdrawn", |kernel| delete_returns(kernel, parent));
     kernel.case("mappings", |kernel| mappings(kernel, parent));
     kernel.case("an id is never used twice", |kernel| ids(kernel, parent));
+    kernel.case("nobody is his own parent", |kernel| own_child(kernel, parent));
     kernel.case("a long list is continued", |kernel| long_list(kernel, parent));
     kernel.case("many partitions one after the other", |kernel| many(kernel, parent));
 }
@@ -243,6 +244,31 @@ fn ids(kernel: &mut Kernel, parent: &mut Parent) -> Outcome {
         seen.push(id);
         parent.client.delete_partition(id)?;
         ensure_eq!(status(parent.client.memory_balance(id)), HvStatus::INVALID_PARTITION_ID, "the balance of a dead one");
+    }
+    Ok(())
+}
+
+/// What a parent may do to its children it may not do to itself, by whatever name.
+fn own_child(kernel: &mut Kernel, parent: &mut Parent) -> Outcome {
+    parent.raw.memory(HypercallInput::new(CallCode::GET_PARTITION_ID)).map_err(|_| "GetPartitionId faults")?;
+    let own = PartitionId(parent.raw.output.read_u64(0));
+    let page = kernel.memory.take(1).number();
+    let client = &mut parent.client;
+    for id in [own, PartitionId::SELF, PartitionId::INVALID, PartitionId(own.0 + 1)] {
+        let wrong = HvStatus::INVALID_PARTITION_ID;
+        ensure_eq!(status(client.initialize_partition(id)), wrong, "initialize {id:?}");
+        ensure_eq!(status(client.finalize_partition(id)), wrong, "finalize {id:?}");
+        ensure_eq!(status(client.delete_partition(id)), wrong, "delete {id:?}");
+        ensure_eq!(status(client.create_vp(id, VpIndex(1))), wrong, "create a VP of {id:?}");
+        ensure_eq!(status(client.delete_vp(id, VP)), wrong, "delete a VP of {id:?}");
+        ensure_eq!(partial(client.map_gpa_pages(id, 0x1_0000, ALL, &[page])).0, wrong, "map into {id:?}");
+        ensure_eq!(partial(client.unmap_gpa_pages(id, 0x1_0000, 1)).0, wrong, "unmap from {id:?}");
+        ensure_eq!(status(client.withdraw(id, |_| {})), wrong, "withdraw from {id:?}");
+        let dispatch = client.dispatch(id, VP, tlfs::calls::DispatchVpFlags::empty());
+        ensure_eq!(status(dispatch), wrong, "dispatch {id:?}");
+        let page = client.map_vp_state_page(id, VP, HvVpStatePageType::REGISTERS);
+        ensure_eq!(status(page), wrong, "a state page of {id:?}");
+        ensure_eq!(status(client.assert_interrupt(id, 0, 0x50)), wrong, "an interrupt in {id:?}");
     }
     Ok(())
 }

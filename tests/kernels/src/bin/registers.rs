@@ -219,8 +219,8 @@ fn segments_by_page(parent: &mut Parent, child: &mut Child) -> Outcome {
 
 fn sane_flags(parent: &mut Parent, child: &mut Child) -> Outcome {
     child.reset(parent, flags())?;
-    // Reserved bits, virtual 8086 mode, and a harmless one.
-    set(parent, child, Name::X64_RFLAGS, Value::from_u64(0xffff_ffff_0002_8000 | 1));
+    // All reserved bits, and a harmless one.
+    set(parent, child, Name::X64_RFLAGS, Value::from_u64(0xffff_ffff_ffc0_8028 | 1));
     child.run_to_halt(parent)?;
     ensure_eq!(child.gpr(RAX) & !0x28d5, 2, "RFLAGS as the child sees them, without the status flags");
     Ok(())

@@ -28,6 +28,15 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("waiting for input and a time limit", |bench| {
             bench.busybox(&["sleep", "30"]).options(["--timeout", "1"]).run()?.exits(124)?.done()
         }),
+        Case::new("more memory than there is", |bench| {
+            bench
+                .busybox(&["awk", "BEGIN { s = \"x\"; while (1) s = s s }"])
+                .options(["--memory", "16M"])
+                .run()?
+                .exits(137)?
+                .says("program ended by SIGKILL")?
+                .done()
+        }),
         Case::new("a missing layer", |bench| {
             bench
                 .busybox(&["true"])

@@ -38,6 +38,8 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("an unknown call is denied by the default policy", |bench| {
             bench.guest("probe", &["9999"]).run()?.exits(0)?.prints("-1\n")?.done()
         }),
+        Case::new("sysenter is judged as a call", |bench| other_entry(bench, "sysenter", 132)),
+        Case::new("int 0x80 is judged as a call", |bench| other_entry(bench, "int80", 139)),
         Case::new("denied calls are counted and traced with their rule", |bench| {
             let policy =
                 "version = 1\ndefault = \"allow\"\n[[rule]]\ncalls = [\"getppid\"]\naction = { errno = \"EPERM\" }\n";
@@ -47,6 +49,13 @@ pub(crate) fn cases() -> Vec<Case> {
             })
         }),
     ]
+}
+
+/// A system call by another instruction than `syscall`: it goes through the gate like any other, and ends as on a kernel
+/// without 32-bit calls.
+fn other_entry(bench: &Bench<'_>, kind: &str, code: i32) -> crate::Verdict {
+    let outcome = bench.guest("fault", &[kind]).options(["--trace"]).run()?;
+    outcome.exits(code)?.complains("i386:")?.says("1 calls")?.done()
 }
 
 /// Runs a test with a policy of its own.

@@ -4,6 +4,8 @@ mod denials;
 mod faults;
 mod figures;
 mod files;
+mod host_side;
+mod hostile;
 mod kernels;
 mod programs;
 mod streams;
@@ -20,6 +22,8 @@ pub(crate) fn all(setup: &Setup) -> Vec<Case> {
     all.extend(denials::cases());
     all.extend(bad_input::cases());
     all.extend(faults::cases());
+    all.extend(hostile::cases());
     all.extend(figures::cases());
+    all.extend(host_side::cases());
     all
 }

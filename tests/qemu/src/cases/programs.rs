@@ -53,6 +53,13 @@ pub(crate) fn cases() -> Vec<Case> {
     program("/usr/bin/printf", &["/usr/bin/printf", "%s %05d %x\\n", "a", "42", "255"]);
     program("/usr/bin/seq", &["/usr/bin/seq", "1", "1000"]);
 
+    program(
+        "/bin/bash with built-ins",
+        &["/bin/bash", "-c", "for i in 1 2 3; do printf '%d ' $((i * i)); done; exit 4"],
+    );
+    program("/usr/bin/perl", &["/usr/bin/perl", "-e", "print join(',', map { $_ ** 2 } 1..5), \"\\n\""]);
+    program("a script with its interpreter", &["./sub/script", "argument"]);
+
     all.push(Case::new("environment and arguments", |bench| {
         bench
             .guest("hello", &["a b", "", "exit=9"])

@@ -1,0 +1,242 @@
+//! The scripted machine.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use proto::op::{self, NotStarted};
+use proto::{CallResult, Grant, MESSAGE_OFFSET, SERVICE_PAGES, Segment, ServiceRequest};
+use zerocopy::{FromBytes, IntoBytes};
+
+use super::server::{Reply, Server};
+use crate::platform::{PAGE, PAGE_SIZE, Platform};
+
+/// The panic of a wait that nothing can end.
+pub(super) const FOR_EVER: &str = "the program waits for ever";
+
+/// Memory, time and files, and what was asked of them.
+pub(super) struct Machine {
+    start: u64,
+    frames: Vec<Option<Box<[u8; PAGE_SIZE]>>>,
+    service: Vec<u8>,
+    /// The files.
+    pub(super) server: Server,
+    /// What the gate allowed.
+    pub(super) grant: Grant,
+    /// What was reported.
+    pub(super) reports: Vec<CallResult>,
+    /// Reference time; each reading takes a tick.
+    pub(super) time: u64,
+    /// What was written to the console, by stream.
+    pub(super) output: [Vec<u8>; 3],
+    /// What can be read from the console.
+    pub(super) input: Vec<u8>,
+    /// Nothing more will come.
+    pub(super) input_ended: bool,
+    /// The end, if it came.
+    pub(super) exit: Option<op::Exit>,
+    /// Why nothing started.
+    pub(super) not_started: Option<(NotStarted, String)>,
+    /// Opcodes of all requests.
+    pub(super) requests: Vec<u32>,
+    /// Waits: deadline and events.
+    pub(super) waits: Vec<(u64, u64)>,
+    /// Pages and address spaces whose translations were dropped.
+    pub(super) flushes: u64,
+    /// FS base.
+    pub(super) fs_base: u64,
+}
+
+impl Machine {
+    pub(super) fn new(start: u64, end: u64, server: Server) -> Self {
+        let count = usize::try_from((end - start) / PAGE).expect("a small machine");
+        Self {
+            start,
+            frames: vec![None; count],
+            service: vec![0; SERVICE_PAGES * PAGE_SIZE],
+            server,
+            grant: Grant::default(),
+            reports: Vec::new(),
+            time: 1000,
+            output: [Vec::new(), Vec::new(), Vec::new()],
+            input: Vec::new(),
+            input_ended: true,
+            exit: None,
+            not_started: None,
+            requests: Vec::new(),
+            waits: Vec::new(),
+            flushes: 0,
+            fs_base: 0,
+        }
+    }
+
+    fn slot(&self, gpa: u64) -> usize {
+        assert_eq!(gpa % PAGE, 0, "not a frame");
+        usize::try_from((gpa - self.start) / PAGE).expect("a frame")
+    }
+
+    /// How often a request was made.
+    pub(super) fn count(&self, opcode: fuse_abi::linux::fuse_opcode) -> usize {
+        self.requests.iter().filter(|&&made| made == opcode as u32).count()
+    }
+
+    fn gather(&self, segments: &[Segment]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for segment in segments {
+            let at = usize::try_from(segment.gpa % PAGE).expect("small");
+            let frame = self.frame(segment.gpa / PAGE * PAGE);
+            bytes.extend_from_slice(&frame[at..at + segment.len as usize]);
+        }
+        bytes
+    }
+
+    fn scatter(&mut self, segments: &[Segment], mut data: &[u8]) {
+        for segment in segments {
+            let at = usize::try_from(segment.gpa % PAGE).expect("small");
+            let len = data.len().min(segment.len as usize);
+            let (now, later) = data.split_at(len);
+            self.frame_mut(segment.gpa / PAGE * PAGE)[at..at + len].copy_from_slice(now);
+            data = later;
+        }
+    }
+
+    fn serve(&mut self, opcode: u32, body: &[u8], segments: &[Segment]) -> Option<Reply> {
+        Some(match opcode {
+            op::CONSOLE_WRITE => {
+                let data = self.gather(segments);
+                let io = op::ConsoleIo::read_from_bytes(body).expect("ConsoleIo");
+                self.output[io.stream as usize].extend_from_slice(&data);
+                Reply::body(&op::Count { bytes: data.len() as u64 })
+            }
+            op::CONSOLE_READ if self.input.is_empty() && !self.input_ended => Reply::Error(11),
+            op::CONSOLE_READ => {
+                let room: u32 = segments.iter().map(|segment| segment.len).sum();
+                let len = self.input.len().min(room as usize);
+                let data: Vec<u8> = self.input.drain(..len).collect();
+                self.scatter(segments, &data);
+                Reply::body(&op::Count { bytes: len as u64 })
+            }
+            op::WAIT => {
+                let wait = op::Wait::read_from_bytes(body).expect("Wait");
+                self.waits.push((wait.deadline, wait.events));
+                let mut events = 0;
+                if wait.events != 0 && (!self.input.is_empty() || self.input_ended) {
+                    events = wait.events;
+                } else if wait.deadline == u64::MAX {
+                    // Whoever waits for ever is given what it waits for, or the test would not end.
+                    assert_ne!(wait.events, 0, "{FOR_EVER}");
+                    self.input_ended = true;
+                    events = wait.events;
+                } else {
+                    self.time = self.time.max(wait.deadline);
+                }
+                Reply::body(&op::Woken { events })
+            }
+            op::EXIT => {
+                self.exit = Some(op::Exit::read_from_bytes(body).expect("Exit"));
+                return None;
+            }
+            op::NOT_STARTED => {
+                let (head, text) = NotStarted::read_from_prefix(body).expect("NotStarted");
+                self.not_started = Some((head, String::from_utf8_lossy(text).into_owned()));
+                return None;
+            }
+            op::STARTED => Reply::Body(Vec::new()),
+            op::WINDOW_SIZE => Reply::body(&op::WindowSize { rows: 24, columns: 80, reserved: 0 }),
+            _ => return None,
+        })
+    }
+}
+
+impl Platform for Machine {
+    fn frame(&self, gpa: u64) -> &[u8; PAGE_SIZE] {
+        static ZEROS: [u8; PAGE_SIZE] = [0; PAGE_SIZE];
+        self.frames[self.slot(gpa)].as_deref().unwrap_or(&ZEROS)
+    }
+
+    fn frame_mut(&mut self, gpa: u64) -> &mut [u8; PAGE_SIZE] {
+        let slot = self.slot(gpa);
+        self.frames[slot].get_or_insert_with(|| Box::new([0; PAGE_SIZE]))
+    }
+
+    fn service(&mut self) -> &mut [u8] {
+        &mut self.service
+    }
+
+    fn doorbell(&mut self) {
+        let (request, _) = ServiceRequest::read_from_prefix(&self.service).expect("a request");
+        let message = self.service[MESSAGE_OFFSET..][..request.message_len as usize].to_vec();
+        let segments = &request.segments[..request.segment_count as usize];
+        for segment in segments {
+            assert!(segment.len > 0 && segment.gpa % PAGE + u64::from(segment.len) <= PAGE, "a bad segment");
+        }
+        let (header, body) =
+            fuse_abi::linux::fuse_in_header::read_from_prefix(&message).expect("a FUSE header");
+        assert_eq!(header.len, request.message_len);
+        self.requests.push(header.opcode);
+        let reply = if header.opcode >= op::FIRST {
+            match self.serve(header.opcode, body, segments) {
+                Some(reply) => reply,
+                None => return,
+            }
+        } else {
+            let written = self.gather(segments);
+            let (reply, read) = self.server.serve(&header, body, &written);
+            self.scatter(segments, &read);
+            reply
+        };
+        let (error, body) = match reply {
+            Reply::Body(body) => (0, body),
+            Reply::Error(errno) => (-errno, Vec::new()),
+        };
+        let len = u32::try_from(16 + body.len()).expect("a short reply");
+        let out = fuse_abi::linux::fuse_out_header { len, error, unique: header.unique };
+        self.service[MESSAGE_OFFSET..MESSAGE_OFFSET + 16].copy_from_slice(out.as_bytes());
+        self.service[MESSAGE_OFFSET + 16..MESSAGE_OFFSET + 16 + body.len()].copy_from_slice(&body);
+        self.service[4..8].copy_from_slice(&len.to_le_bytes());
+    }
+
+    fn grant(&self) -> Grant {
+        self.grant
+    }
+
+    fn report(&mut self, result: CallResult) {
+        self.reports.push(result);
+    }
+
+    fn kernel_entry(&self, index: usize) -> u64 {
+        0x1000 * index as u64 | 3
+    }
+
+    fn activate(&mut self, root: u64) {
+        assert_eq!(root % PAGE, 0);
+    }
+
+    fn flush_page(&mut self, _: u64) {
+        self.flushes += 1;
+    }
+
+    fn flush_all(&mut self) {
+        self.flushes += 1;
+    }
+
+    fn set_fs_base(&mut self, base: u64) {
+        self.fs_base = base;
+    }
+
+    fn set_gs_base(&mut self, _: u64) {}
+
+    fn reference_time(&mut self) -> u64 {
+        self.time += 1;
+        self.time
+    }
+
+    fn hardware_capabilities(&self) -> u64 {
+        0x0789_abcd
+    }
+
+    fn fail(&mut self, reason: &str) -> ! {
+        panic!("the shim gave up: {reason}");
+    }
+}

@@ -1,0 +1,72 @@
+//! Every call with wild arguments: an errno or the program's end, never a panic, and frames never run away.
+
+use alloc::string::String;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::machine::FOR_EVER;
+use super::*;
+use crate::random::Random;
+use crate::syscalls::table::SUPPORT;
+
+/// Numbers that arguments are made of.
+fn wild(random: &mut Random, scratch: u64) -> u64 {
+    let mut any = [0; 8];
+    random.fill(&mut any);
+    let any = u64::from_le_bytes(any);
+    match random.below(16) {
+        0 => 0,
+        1 => u64::MAX,
+        2 => random.below(8),
+        3 => random.below(0x1_0000),
+        4 => scratch + random.below(0x4_0000),
+        5 => (scratch + random.below(0x4_0000)) & !0xfff,
+        6 => 0x7fff_ffff_f000 - random.below(0x2000),
+        7 => 0xffff_ffff_8000_0000 + random.below(0x1_0000),
+        8 => 0xffff_8800_0000_0000 + random.below(0x1_0000),
+        9 => any & 0x7fff_ffff_ffff,
+        10 => 1 << random.below(64),
+        11 => (1_u64 << random.below(64)).wrapping_sub(1),
+        12 => i64::MAX.cast_unsigned(),
+        13 => i64::MIN.cast_unsigned(),
+        14 => random.below(4096),
+        _ => any,
+    }
+}
+
+#[test]
+fn wild_arguments_do_no_harm() {
+    let mut random = Random::new(&[42; 32]);
+    let mut sandbox = Sandbox::new();
+    for round in 0..60_000_u64 {
+        let row = &SUPPORT[usize::try_from(random.below(256)).expect("small") % SUPPORT.len()];
+        let mut args = [0; 6];
+        for arg in &mut args {
+            *arg = wild(&mut random, sandbox.scratch);
+        }
+        // A call may end the program, wait for ever, unmap the scratch area or close everything.
+        let call = AssertUnwindSafe(|| sandbox.enter(u64::from(row.number), args));
+        let fresh = match catch_unwind(call) {
+            Ok(flow) => flow == Flow::Ended || round % 500 == 0,
+            Err(panic) => {
+                let words = panic.downcast_ref::<String>().map_or("", String::as_str);
+                assert!(words.contains(FOR_EVER), "{}{args:x?}: {words}", row.name);
+                true
+            }
+        };
+        if fresh {
+            sandbox = Sandbox::new();
+        }
+    }
+}
+
+#[test]
+fn wild_faults_do_no_harm() {
+    let mut random = Random::new(&[43; 32]);
+    let mut sandbox = Sandbox::new();
+    for _ in 0..5_000 {
+        let address = wild(&mut random, sandbox.scratch);
+        if sandbox.fault(random.below(32), random.below(32), address) == Flow::Ended {
+            sandbox = Sandbox::new();
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What a sandbox may take of the root's free memory, divided beforehand: whatever the child does with its
+//! share, the root and the hypervisor keep theirs.
+use tlfs::addr::PAGE_SIZE;
+
+/// What stays for the root's heap beside files, and for the hypervisor's tables: a fixed part (less in a small machine)
+/// and a share that grows with the sandbox.
+const RESERVE: u64 = 16 << 20;
+const SMALL_MACHINE_SHARE: u64 = 4;
+const RESERVE_SHARE: u64 = 32;
+/// The least share of the rest that files get.
+const FILES_SHARE: u64 = 8;
+/// What an open file takes of the heap, and the share of the reserve that open files may take.
+const HANDLE_COST: u64 = 128;
+const HANDLE_SHARE: u64 = 8;
+const MAX_HANDLES: u64 = 1 << 16;
+
+/// The shares, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Guest physical memory of the child.
+    pub child: u64,
+    /// The files that it makes.
+    pub files: u64,
+    /// How many files it can have open.
+    pub handles: usize,
+}
+
+impl Budget {
+    /// Divides `free_pages` of the root's memory for a sandbox that is to have `wanted` bytes.
+    #[must_use]
+    pub fn divide(free_pages: u64, wanted: u64) -> Self {
+        let free = free_pages.saturating_mul(PAGE_SIZE);
+        let reserve = RESERVE.min(free / SMALL_MACHINE_SHARE) + free / RESERVE_SHARE;
+        let spare = free.saturating_sub(reserve);
+        let child = wanted.min(spare - spare / FILES_SHARE);
+        let handles = (reserve / HANDLE_SHARE / HANDLE_COST).min(MAX_HANDLES);
+        Self { child, files: wanted.min(spare - child), handles: usize::try_from(handles).unwrap_or(usize::MAX) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn what_is_wanted_is_given_if_it_is_there() {
+        let budget = Budget::divide(1024 * MIB / PAGE_SIZE, 256 * MIB);
+        assert_eq!((budget.child, budget.files), (256 * MIB, 256 * MIB));
+        assert!(budget.handles > 10_000);
+    }
+
+    #[test]
+    fn the_shares_never_add_up_to_all() {
+        for mib in [1, 8, 24, 64, 500, 4096, 1 << 20] {
+            for wanted in [0, 1, 64 * MIB, u64::MAX] {
+                let free = mib * MIB;
+                let budget = Budget::divide(free / PAGE_SIZE, wanted);
+                assert!(budget.child + budget.files <= free - free / RESERVE_SHARE, "{mib} MiB");
+                assert!(budget.child <= wanted && budget.files <= wanted);
+            }
+        }
+        assert_eq!(Budget::divide(0, 5), Budget { child: 0, files: 0, handles: 0 });
+    }
+}

@@ -1,0 +1,140 @@
+//! The child's exits other than system calls: requests of its shim, first touches of memory, and everything that no honest shim
+//! causes.
+use alloc::format;
+use alloc::string::String;
+
+use files::Timestamp;
+use hvclient::Transport;
+use proto::DOORBELL_PORT;
+use proto::op::{Exit, Wait};
+use services::Served;
+use tlfs::addr::Gpa;
+use tlfs::intercept::HvInterceptAccessType;
+use tlfs::message::{
+    HvMessageType, HvX64InterceptMessageHeader, HvX64IoPortInterceptMessage, HvX64MemoryInterceptMessage,
+    HvX64MsrInterceptMessage,
+};
+use tlfs::vp_page::RegisterPageDirty;
+
+use crate::create::FREE;
+use crate::layout::{self, BLOCK_PAGES};
+use crate::memory::RootMemory;
+use crate::run::{PAYLOAD, Sandbox, Step};
+use crate::{Failure, Outcome, World};
+
+/// Pages of a block.
+const BLOCK: usize = 16;
+const _: () = assert!(BLOCK as u64 == BLOCK_PAGES);
+
+impl<R: RootMemory> Sandbox<'_, R> {
+    /// The shim rings: a request to the services.
+    pub(crate) fn io_port<T: Transport>(&mut self, world: &mut World<'_, T, R>) -> Result<Step, Failure> {
+        let message: HvX64IoPortInterceptMessage = self.parts.message.read::<_, PAYLOAD>();
+        let header = &message.header;
+        let length = header.length_cr8.instruction_length();
+        let rings = message.port_number == DOORBELL_PORT
+            && header.intercept_access_type == HvInterceptAccessType::WRITE
+            && header.execution_state.cpl() == 0
+            && !message.access_info.string_op();
+        if !rings || length == 0 {
+            let port = message.port_number;
+            return Err(Failure::new(format!(
+                "the shim used port {port:#x} in a way that means nothing, at {:#x}",
+                header.rip
+            )));
+        }
+        self.parts.registers.set_rip(header.rip.wrapping_add(u64::from(length)));
+        self.parts.registers.set_dirty(RegisterPageDirty::IP);
+        let now = (world.now)();
+        self.take_results(now.saturating_sub(self.parts.created), world);
+        self.stats.service_requests += 1;
+        let realtime = Timestamp::from_ns(self.parts.realtime_base.saturating_add(now.saturating_mul(100)));
+        let mut view = self.memory.view(world.memory);
+        let served = self.services.serve(Gpa(layout::SERVICE), &mut view, world.console, world.entropy, realtime);
+        self.map_pending(world)?;
+        self.after_service(served, world)
+    }
+
+    fn after_service<T: Transport>(&mut self, served: Served, world: &World<'_, T, R>) -> Result<Step, Failure> {
+        match served {
+            Served::Replied => Ok(Step::Again),
+            Served::Started => {
+                self.stats.start_us = self.age_us(world);
+                Ok(Step::Again)
+            }
+            Served::Wait(Wait { deadline, events }) => {
+                Ok(Step::Waiting { deadline: self.parts.child_epoch.saturating_add(deadline), events })
+            }
+            Served::Exited(exit) => {
+                self.stats.program_bytes = exit.program_bytes;
+                Ok(Step::Ended(ended(&exit)))
+            }
+            Served::NotStarted { code, errno: _, reason } => Ok(Step::Ended(Outcome::NotStarted { code, reason })),
+            Served::ShimPanic { text } => Err(Failure::new(format!("the shim gave up: {text}"))),
+            Served::Malformed { reason } => Err(Failure::new(format!("the shim's request was malformed: {reason}"))),
+        }
+    }
+
+    /// First touch of free memory.
+    pub(crate) fn unmapped_gpa<T: Transport>(&mut self, world: &mut World<'_, T, R>) -> Result<Step, Failure> {
+        let message: HvX64MemoryInterceptMessage = self.parts.message.read::<_, PAYLOAD>();
+        let gpa = message.guest_physical_address;
+        match self.memory.block_of(gpa) {
+            Some(block) if !self.memory.is_backed(block) => {
+                self.memory.back(block, world.memory)?;
+                self.map_pending(world)?;
+                Ok(Step::Again)
+            }
+            _ => Err(Failure::new(format!(
+                "the child accessed guest physical address {gpa:#x}, where it has no memory, at {:#x}",
+                message.header.rip
+            ))),
+        }
+    }
+
+    /// Maps the blocks of free memory that were backed since the last time.
+    fn map_pending<T: Transport>(&mut self, world: &mut World<'_, T, R>) -> Result<(), Failure> {
+        while let Some((target, source)) = self.memory.take_pending(world.memory) {
+            let sources: [u64; BLOCK] = core::array::from_fn(|page| source + page as u64);
+            self.partition.map(world.client, world.memory, target, FREE, &sources)?;
+        }
+        Ok(())
+    }
+
+    /// A message that no honest shim, and no program at all, causes.
+    #[cold]
+    pub(crate) fn unexpected(&self, message_type: HvMessageType) -> Failure {
+        let header: HvX64InterceptMessageHeader = self.parts.message.read::<_, PAYLOAD>();
+        let (rip, cpl) = (header.rip, header.execution_state.cpl());
+        Failure::new(match message_type {
+            HvMessageType::GPA_INTERCEPT => {
+                let message: HvX64MemoryInterceptMessage = self.parts.message.read::<_, PAYLOAD>();
+                let gpa = message.guest_physical_address;
+                let kind = match header.intercept_access_type {
+                    HvInterceptAccessType::READ => "read",
+                    HvInterceptAccessType::WRITE => "write to",
+                    _ => "execution at",
+                };
+                format!("{kind} protected guest physical address {gpa:#x}, at {rip:#x} in ring {cpl}")
+            }
+            HvMessageType::X64_MSR_INTERCEPT => {
+                let message: HvX64MsrInterceptMessage = self.parts.message.read::<_, PAYLOAD>();
+                format!("the shim wrote MSR {:#x}, at {rip:#x}", message.msr_number)
+            }
+            HvMessageType::UNRECOVERABLE_EXCEPTION => format!("triple fault at {rip:#x} in ring {cpl}"),
+            other => format!("unexpected message {other} at {rip:#x} in ring {cpl}"),
+        })
+    }
+}
+
+/// How a program's own end is told to the user.
+fn ended(exit: &Exit) -> Outcome {
+    if exit.signal == 0 {
+        return Outcome::Exited { status: u8::try_from(exit.status).unwrap_or(u8::MAX) };
+    }
+    let detail = match (exit.address, exit.rip) {
+        (0, 0) => String::new(),
+        (address, rip) => format!("address {address:#x}, instruction {rip:#x}"),
+    };
+    Outcome::Signaled { signal: u8::try_from(exit.signal).unwrap_or(u8::MAX), detail }
+}

@@ -1,0 +1,121 @@
+//! The host's side of a run: it ends when it is told to, leaves nothing behind, and says what was asked for.
+use crate::{Bench, Case, Verdict};
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Tests of the host's side.
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        Case::new("SIGINT ends the machine and leaves nothing behind", |bench| stopped(bench, "INT", Some(130))),
+        Case::new("SIGTERM ends the machine and leaves nothing behind", |bench| stopped(bench, "TERM", Some(143))),
+        Case::new("SIGKILL ends the machine too", |bench| stopped(bench, "KILL", None)),
+        Case::new("a reader that goes away ends the program", |bench| {
+            let scratch = bench.fixture.scratch()?;
+            let mut run = start(bench, &["seq", "1", "100000000"], scratch.path(), Stdio::piped())?;
+            drop(run.stdout.take());
+            let status = end(&mut run)?;
+            if status == Some(141) { Ok(()) } else { Err(format!("wanted exit code 141; got {status:?}")) }
+        }),
+        Case::new("a trace goes to a file", |bench| {
+            let scratch = bench.fixture.scratch()?;
+            let file = scratch.path().join("trace");
+            let outcome = bench.busybox(&["true"]).options([format!("--trace={}", file.display())]).run()?;
+            let trace = fs::read_to_string(&file).map_err(|e| e.to_string())?;
+            outcome.exits(0)?.wants(trace.contains("exit_group(0)"), "exit_group in the file")?;
+            outcome.wants(outcome.stderr.is_empty(), "nothing on standard error")?.done()
+        }),
+        Case::new("a finished run leaves nothing behind", |bench| {
+            let scratch = bench.fixture.scratch()?;
+            let mut run = start(bench, &["true"], scratch.path(), Stdio::null())?;
+            let status = end(&mut run)?;
+            if status == Some(0) && is_empty(scratch.path()) {
+                Ok(())
+            } else {
+                Err(format!("exit code {status:?}, directory empty: {}", is_empty(scratch.path())))
+            }
+        }),
+        Case::new("--verbose shows QEMU's command line", |bench| {
+            bench.busybox(&["true"]).options(["--verbose"]).run()?.exits(0)?.says("-kernel")?.done()
+        }),
+    ]
+}
+
+/// Starts busybox in a sandbox, with `temporary` as the place for temporary files.
+fn start(bench: &Bench<'_>, arguments: &[&str], temporary: &Path, stdout: Stdio) -> Result<Child, String> {
+    Command::new(&bench.setup.xtask)
+        .args(["run", "--no-build", "--"])
+        .arg(&bench.setup.busybox)
+        .args(arguments)
+        .env("TMPDIR", temporary)
+        .stdin(Stdio::null())
+        .stdout(stdout)
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|e| e.to_string())
+}
+
+/// Waits for the end, for a limited time. `None`: a signal.
+fn end(run: &mut Child) -> Result<Option<i32>, String> {
+    let ended = eventually(|| matches!(run.try_wait(), Ok(Some(_)) | Err(_)));
+    if !ended {
+        run.kill().map_err(|e| e.to_string())?;
+    }
+    let status = run.wait().map_err(|e| e.to_string())?;
+    if ended { Ok(status.code()) } else { Err("it does not end".into()) }
+}
+
+/// Sends a signal to a run in its midst: it ends with this code, and QEMU with it.
+fn stopped(bench: &Bench<'_>, signal: &str, code: Option<i32>) -> Verdict {
+    let scratch = bench.fixture.scratch()?;
+    let mark = scratch.path().display().to_string();
+    let mut run = start(bench, &["sleep", "100"], scratch.path(), Stdio::null())?;
+    if !eventually(|| machine_runs(&mark)) {
+        end(&mut run)?;
+        return Err("the machine did not start".into());
+    }
+    let id = run.id().to_string();
+    Command::new("kill").args(["-s", signal, &id]).status().map_err(|e| e.to_string())?;
+    let status = end(&mut run)?;
+    if status != code {
+        return Err(format!("wanted exit code {code:?}; got {status:?}"));
+    }
+    if !eventually(|| !machine_runs(&mark)) {
+        return Err("QEMU still runs".into());
+    }
+    // Nobody can clean up after SIGKILL.
+    if code.is_some() && !is_empty(scratch.path()) {
+        return Err("temporary files are left".into());
+    }
+    Ok(())
+}
+
+/// Whether a QEMU runs whose command line holds `mark`.
+fn machine_runs(mark: &str) -> bool {
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return false;
+    };
+    processes.flatten().any(|process| {
+        let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line);
+        line.contains("-kernel") && line.contains(mark)
+    })
+}
+
+fn is_empty(directory: &Path) -> bool {
+    fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+/// Waits until something holds, for a limited time.
+fn eventually(mut holds: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < deadline {
+        if holds() {
+            return true;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    false
+}
