@@ -1,5 +1,6 @@
 //! `cargo xtask check`: what a reviewer should not have to look for. Formatting, lints, which crate may use which,
 //! where `unsafe` may stand, and that `Cargo.lock` is what the manifests say.
+use crate::compat;
 use crate::exit::Failure;
 use crate::workspace;
 use anyhow::{Context, Result, ensure};
@@ -109,6 +110,7 @@ pub(crate) fn check() -> Result<ExitCode, Failure> {
     let mut good = true;
     good &= verdict("formatting", cargo(&["fmt", "--all", "--", "--check", "-l"]));
     good &= verdict("Cargo.lock", lock_file());
+    good &= verdict("compatibility page", compat::is_fresh());
     good &= verdict("dependency rule", dependency_rule(&members));
     good &= verdict("unsafe rule", unsafe_rule(&members));
     good &= verdict("clippy on the host's crates", clippy(HOST));

@@ -19,6 +19,8 @@ pub(crate) enum Command {
     Kernel(KernelOptions),
     /// Check formatting, lints, the dependency rule, the unsafe rule and Cargo.lock
     Check,
+    /// Write COMPATIBILITY.md from the personality's table of system calls
+    Compat,
     Bench(BenchOptions),
 }
 

@@ -3,7 +3,7 @@
 //! * [`run`]: packs a program and its files, boots the machine and connects its streams.
 //! * [`testing`]: all tests, one line each; [`kernel`] boots one test kernel.
 //! * [`bench`]: what a system call costs.
-//! * [`check`]: what a reviewer should not have to look for.
+//! * [`check`]: what a reviewer should not have to look for; [`compat`]: the compatibility page.
 //! * [`images`]: builds the three freestanding images and flattens them.
 //! * [`pack`]: the read-only tree and the boot bundle.
 #![forbid(unsafe_code)]
@@ -12,6 +12,7 @@ mod apt;
 mod bench;
 mod check;
 mod cli;
+mod compat;
 mod exit;
 mod images;
 mod kernel;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         cli::Command::Test(options) => testing::test(&options),
         cli::Command::Kernel(options) => kernel::run(&options),
         cli::Command::Check => check::check(),
+        cli::Command::Compat => compat::compat(),
         cli::Command::Bench(options) => bench::bench(&options),
     };
     match outcome {

@@ -37,9 +37,9 @@ global_asm!(
     // The program's x87 and SSE state while the shim runs; at first, the state that a program starts with.
     ".pushsection .data.fpu, \"aw\"",
     ".balign 16",
-    "shim_fpu: .word 0x37f",
+    "shim_fpu: .word {fcw}",
     ".skip 22",
-    ".long 0x1f80",
+    ".long {mxcsr}",
     ".skip 484",
     ".popsection",
 
@@ -138,6 +138,8 @@ global_asm!(
     "mov rsp, rdi",
     "jmp shim_return",
     ".popsection",
+    fcw = const FCW,
+    mxcsr = const MXCSR,
     magic = const SHIM_MAGIC,
     version = const PROTO_VERSION,
     stack = const STACK,
@@ -150,6 +152,13 @@ global_asm!(
 );
 
 const _: () = assert!(core::mem::offset_of!(UserRegs, cs) == 144);
+/// x87 control word at a program's start: all exceptions masked, 64-bit precision.
+const FCW: u16 = 0x37f;
+/// MXCSR at a program's start: all exceptions masked.
+const MXCSR: u32 = 0x1f80;
+/// Bytes of the FXSAVE area, and where MXCSR is in it.
+const FPU_AREA: usize = 512;
+const MXCSR_AT: usize = 24;
 /// Distance of the stubs.
 const STUB: u64 = 16;
 
@@ -157,6 +166,7 @@ unsafe extern "C" {
     static shim_stubs: u8;
     static shim_guard: u8;
     static shim_stack_top: u8;
+    static mut shim_fpu: [u8; FPU_AREA];
     fn shim_enter(regs: *const UserRegs) -> !;
 }
 
@@ -174,6 +184,15 @@ pub(crate) fn stack_top() -> u64 {
 /// The page below the stack.
 pub(crate) fn stack_guard() -> u64 {
     (&raw const shim_guard).addr() as u64
+}
+
+/// Gives ring 3 the x87 and SSE state of a program's start, from its next entry on.
+pub(crate) fn reset_fpu() {
+    let mut area = [0; FPU_AREA];
+    area[..2].copy_from_slice(&FCW.to_le_bytes());
+    area[MXCSR_AT..MXCSR_AT + 4].copy_from_slice(&MXCSR.to_le_bytes());
+    // SAFETY: only the entry code uses the area, before and after what runs now.
+    unsafe { (&raw mut shim_fpu).write(area) };
 }
 
 /// The personality, for the only processor.

@@ -172,6 +172,10 @@ impl Platform for Machine {
         unsafe { write_msr(MSR_GS_BASE, base) };
     }
 
+    fn reset_fpu(&mut self) {
+        crate::entry::reset_fpu();
+    }
+
     fn reference_time(&mut self) -> u64 {
         // SAFETY: the page is mapped for good. The hypervisor may change it at any time: hence the sequence.
         let page = unsafe { direct::<ReferenceTscPage>(self.tsc_page).read_volatile() };

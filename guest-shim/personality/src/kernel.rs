@@ -91,6 +91,8 @@ pub struct Kernel<P: Platform> {
     pub(crate) flags: u32,
     pub(crate) realtime_offset_ns: u64,
     pub(crate) vdso: Vdso,
+    /// Registers that a call wants instead of the ones that it came with (a new program's).
+    pub(crate) new_regs: Option<UserRegs>,
     /// Sequence of the last grant that was used.
     sequence: u64,
 }
@@ -138,6 +140,7 @@ impl<P: Platform> Kernel<P> {
             flags: start.flags,
             realtime_offset_ns: start.realtime_offset_ns,
             vdso: start.vdso.clone(),
+            new_regs: None,
             sequence: 0,
         };
         kernel.open_console();
@@ -203,6 +206,9 @@ impl<P: Platform> Kernel<P> {
             Err(Stop::NotImplemented) => (-i64::from(Errno::ENOSYS.0), result_flags::NOT_IMPLEMENTED),
             Err(Stop::Block(_) | Stop::Ended) => return Flow::Ended,
         };
+        if let Some(new) = self.new_regs.take() {
+            *regs = new;
+        }
         regs.rax = value.cast_unsigned();
         if grant.flags & grant_flags::REPORT != 0 || flags != 0 {
             self.platform.report(CallResult { sequence: grant.sequence, value, flags });
@@ -313,8 +319,13 @@ impl<P: Platform> Kernel<P> {
 
     /// A path from the program's memory.
     pub(crate) fn path(&mut self, va: u64) -> Result<Vec<u8>, Errno> {
+        self.string(va, PATH_MAX, Errno::ENAMETOOLONG)
+    }
+
+    /// A string from the program's memory; `too_long` when there is no NUL in `max` bytes.
+    pub(crate) fn string(&mut self, va: u64, max: usize, too_long: Errno) -> Result<Vec<u8>, Errno> {
         let (space, mut source) = self.memory();
-        user::read_string(&mut space.borrow_mut(), &mut source, va, PATH_MAX, Errno::ENAMETOOLONG)
+        user::read_string(&mut space.borrow_mut(), &mut source, va, max, too_long)
     }
 
     /// The open file of a descriptor.

@@ -36,6 +36,8 @@ pub trait Platform {
     fn set_fs_base(&mut self, base: u64);
     /// Sets the GS base of ring 3.
     fn set_gs_base(&mut self, base: u64);
+    /// Gives ring 3 the x87 and SSE state that a program starts with.
+    fn reset_fpu(&mut self);
     /// Partition reference time, in 100 ns units.
     fn reference_time(&mut self) -> u64;
     /// CPUID leaf 1, EDX: what AT_HWCAP says on x86.

@@ -133,6 +133,12 @@ unsafe fn system_call(number: u64, first: u64, second: u64) -> i64 {
     result
 }
 
+/// What a function that returns `int` makes of a call's result: 0 or −errno.
+#[expect(clippy::cast_possible_truncation, reason = "the results of these calls fit an int")]
+const fn int(result: i64) -> i32 {
+    result as i32
+}
+
 /// clock_gettime.
 ///
 /// # Safety
@@ -146,7 +152,7 @@ pub unsafe extern "C" fn __vdso_clock_gettime(clock: i32, out: *mut Timespec) ->
     };
     let Some(now) = now else {
         // SAFETY: the caller's arguments, as the call takes them.
-        return unsafe { system_call(SYS_CLOCK_GETTIME, clock as u64, out.addr() as u64) as i32 };
+        return int(unsafe { system_call(SYS_CLOCK_GETTIME, clock as u64, out.addr() as u64) });
     };
     // SAFETY: the caller's promise.
     unsafe { out.write(Timespec { tv_sec: (now / SECOND_NS) as i64, tv_nsec: (now % SECOND_NS) as i64 }) };
@@ -163,7 +169,7 @@ pub unsafe extern "C" fn __vdso_clock_getres(clock: i32, out: *mut Timespec) -> 
         CLOCK_REALTIME | CLOCK_MONOTONIC | CLOCK_MONOTONIC_RAW | CLOCK_BOOTTIME | CLOCK_TAI => 1,
         CLOCK_REALTIME_COARSE | CLOCK_MONOTONIC_COARSE => COARSE_NS,
         // SAFETY: the caller's arguments, as the call takes them.
-        _ => return unsafe { system_call(SYS_CLOCK_GETRES, clock as u64, out.addr() as u64) as i32 },
+        _ => return int(unsafe { system_call(SYS_CLOCK_GETRES, clock as u64, out.addr() as u64) }),
     };
     if !out.is_null() {
         // SAFETY: the caller's promise.
@@ -180,7 +186,7 @@ pub unsafe extern "C" fn __vdso_clock_getres(clock: i32, out: *mut Timespec) -> 
 pub unsafe extern "C" fn __vdso_gettimeofday(out: *mut Timeval, zone: *mut [i32; 2]) -> i32 {
     let Some(now) = realtime_ns() else {
         // SAFETY: the caller's arguments, as the call takes them.
-        return unsafe { system_call(SYS_GETTIMEOFDAY, out.addr() as u64, zone.addr() as u64) as i32 };
+        return int(unsafe { system_call(SYS_GETTIMEOFDAY, out.addr() as u64, zone.addr() as u64) });
     };
     if !out.is_null() {
         let tv_usec = (now % SECOND_NS / 1000) as i64;

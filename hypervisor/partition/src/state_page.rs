@@ -116,11 +116,12 @@ impl<E: Engine, P: Platform> Hypervisor<'_, E, P> {
 
     /// Loads the segment registers that differ from what the page showed.
     fn load_segments(&mut self, slot: u16, page: Spa) -> Result<(), HvStatus> {
-        let mut segments = [HvX64SegmentRegister::default(); 6];
-        self.read_page(page, offset_of!(HvVpRegisterPage, segments), segments.as_mut_bytes())?;
+        let mut words = [[0u64; 2]; 6];
+        self.read_page(page, offset_of!(HvVpRegisterPage, segments), words.as_mut_bytes())?;
         let shown = self.vp_mut(slot)?.shown_segments.take();
-        for (index, (which, value)) in SEGMENTS.into_iter().zip(segments).enumerate() {
-            if shown.is_none_or(|shown| shown.get(index) != Some(&value)) {
+        for (index, which) in SEGMENTS.into_iter().enumerate() {
+            if shown.is_none_or(|shown| shown[index] != words[index]) {
+                let value: HvX64SegmentRegister = zerocopy::transmute!(words[index]);
                 let set = self.engine.set_segment(VpSlot(slot), which, value);
                 set.map_err(|_| HvStatus::INVALID_REGISTER_VALUE)?;
             }
@@ -132,7 +133,7 @@ impl<E: Engine, P: Platform> Hypervisor<'_, E, P> {
     pub(crate) fn store_register_page(&mut self, slot: u16) -> Result<(), HvStatus> {
         let Some(page) = self.vp(slot)?.register_page else { return Ok(()) };
         let content = self.register_page(slot);
-        self.vp_mut(slot)?.shown_segments = Some(content.segments);
+        self.vp_mut(slot)?.shown_segments = Some(zerocopy::transmute!(content.segments));
         let written = content.as_bytes().get(..WRITTEN).unwrap_or_default();
         self.engine.memory().write(page, written).map_err(|_| HvStatus::OPERATION_FAILED)
     }

@@ -1,7 +1,6 @@
 //! What the hypervisor keeps of a virtual processor beside what the engine does.
 
 use tlfs::addr::Spa;
-use tlfs::register::HvX64SegmentRegister;
 
 use crate::MAX_FRAMES_PER_VP;
 use crate::translate::FetchCache;
@@ -31,8 +30,8 @@ pub struct Vp {
     pub(crate) halted: bool,
     /// Interrupts asserted and not yet taken.
     pub(crate) interrupts: Interrupts,
-    /// The segment registers as the register page shows them, if they are so.
-    pub(crate) shown_segments: Option<[HvX64SegmentRegister; 6]>,
+    /// The segment registers as the register page shows them (two words each), if they are so.
+    pub(crate) shown_segments: Option<[[u64; 2]; 6]>,
     /// RIP and length of the last hypercall instruction.
     pub(crate) last_call: (u64, u64),
     /// The last instruction fetches.

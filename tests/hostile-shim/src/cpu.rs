@@ -13,6 +13,8 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use proto::PROTO_VERSION;
 use proto::layout::{KERNEL_CS, SHIM_MAGIC, TSS, USER_CS, USER_SS};
 
+/// #DB
+pub(crate) const DB: u64 = 1;
 /// #BP
 pub(crate) const BP: u64 = 3;
 /// #UD
@@ -24,6 +26,10 @@ pub(crate) const PF: u64 = 14;
 /// Not an exception: the root granted a system call and entered at the system-call entry.
 pub(crate) const GRANTED: u64 = 0x100;
 
+/// A port that nobody has.
+const ABSENT_PORT: u32 = 0x5ab0;
+/// RFLAGS: direction, nested task, alignment check, identification.
+pub(crate) const ODD_FLAGS: u64 = 1 << 10 | 1 << 14 | 1 << 18 | 1 << 21;
 /// Selector of a 32-bit code segment of ring 0.
 pub(crate) const CODE_32: u16 = 0x38;
 
@@ -140,6 +146,7 @@ global_asm!(
 
 unsafe extern "C" {
     static hostile_stubs: u8;
+    static hostile_behind_exit: u8;
 }
 
 /// Sets up the descriptor tables.
@@ -322,6 +329,25 @@ operations! {
     op_write_cr4 = "mov rax, [rdi]", "mov cr4, rax", "ret";
     op_read_cr0 = "mov rax, cr0", "mov [rdi], rax", "ret";
     op_read_cr4 = "mov rax, cr4", "mov [rdi], rax", "ret";
+    /// 0 DR0, 1 DR3, 2 DR7; reads them back. A debug exception is the way out if a breakpoint is hit.
+    op_breakpoints =
+        "mov rax, [rdi]", "mov dr0, rax", "mov rax, [rdi + 8]", "mov dr3, rax", "mov rax, [rdi + 16]", "mov dr7, rax",
+        "mov edx, {port}", "in al, dx",
+        ".globl hostile_behind_exit", "hostile_behind_exit:",
+        "mov rax, dr0", "mov [rdi], rax", "mov rax, dr3", "mov [rdi + 8], rax", "mov rax, dr7", "mov [rdi + 16], rax",
+        "ret", with port = ABSENT_PORT;
+    /// An exit with a direction flag, a task flag and an alignment flag; out: 0 the flags behind it.
+    op_flags =
+        "pushfq", "pushfq", "or qword ptr [rsp], {flags}", "popfq", "mov edx, {port}", "in al, dx",
+        "pushfq", "pop rax", "mov [rdi], rax", "popfq", "ret", with port = ABSENT_PORT, flags = ODD_FLAGS;
+    /// An exit with a pending x87 exception, every SSE exception unmasked and XMM15 full; 0 MXCSR, 2 and 3 XMM15; out: the same
+    /// behind it, and 4 the x87 status.
+    op_vectors =
+        "fninit", "push 0x340", "fldcw [rsp]", "pop rax", "fld1", "fldz", "fdivp",
+        "ldmxcsr [rdi]", "movups xmm15, [rdi + 16]", "mov edx, {port}", "in al, dx",
+        "mov dword ptr [rdi], 0", "stmxcsr [rdi]", "movups [rdi + 16], xmm15", "fnstsw ax", "movzx eax, ax",
+        "mov [rdi + 32], rax", "fnclex", "fninit", "push 0x1f80", "ldmxcsr [rsp]", "pop rax", "ret",
+        with port = ABSENT_PORT;
     op_hlt = "hlt", "ret";
     op_sti_hlt = "sti", "hlt", "ret";
     op_spin = "2:", "pause", "jmp 2b";
@@ -549,6 +575,35 @@ pub(crate) fn odd(instruction: Odd, argument: u64) -> Result<(), Trap> {
     let mut registers = [0; 16];
     registers[0] = argument;
     attempt(operation, &mut registers)
+}
+
+/// The first instruction behind the exit of [`breakpoints`].
+pub(crate) fn breakpoint_target() -> u64 {
+    (&raw const hostile_behind_exit).expose_provenance() as u64
+}
+
+/// Sets breakpoints (DR0, DR3, DR7), has an exit, and gives what the registers hold behind it. They are clear afterwards.
+pub(crate) fn breakpoints(values: [u64; 3]) -> Result<[u64; 3], Trap> {
+    let mut registers = [0; 16];
+    registers[..3].copy_from_slice(&values);
+    let result = attempt(op_breakpoints, &mut registers).map(|()| [registers[0], registers[1], registers[2]]);
+    let mut clear = [0; 16];
+    attempt(op_breakpoints, &mut clear)?;
+    result
+}
+
+/// RFLAGS behind an exit with [`ODD_FLAGS`].
+pub(crate) fn odd_flags() -> Result<u64, Trap> {
+    let mut registers = [0; 16];
+    attempt(op_flags, &mut registers).map(|()| registers[0])
+}
+
+/// MXCSR, XMM15 and the x87 status behind an exit with a pending exception and these values in the first two.
+pub(crate) fn vectors(mxcsr: u32, xmm: [u64; 2]) -> Result<(u64, [u64; 2], u64), Trap> {
+    let mut registers = [0; 16];
+    registers[0] = u64::from(mxcsr);
+    registers[2..4].copy_from_slice(&xmm);
+    attempt(op_vectors, &mut registers).map(|()| (registers[0], [registers[2], registers[3]], registers[4]))
 }
 
 /// Registers that ring 3 starts with.

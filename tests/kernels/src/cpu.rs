@@ -108,12 +108,21 @@ pub fn virtualization_instruction(which: u8) -> Result<(), Trap> {
     }
 }
 
-/// Executes XSETBV with this value for XCR0.
+/// Executes XSETBV with this value for XCR0, with CR4.OSXSAVE as it has to be for that.
 ///
 /// # Errors
 /// What it raised.
 pub fn set_xcr0(value: u32) -> Result<(), Trap> {
-    guarded!("xsetbv", in("ecx") 0, in("eax") value, in("edx") 0,)
+    guarded!(
+        "mov {cr4}, cr4
+         bts {cr4}, 18
+         mov cr4, {cr4}
+         xsetbv",
+        cr4 = inout(reg) 0u64 => _,
+        in("ecx") 0,
+        in("eax") value,
+        in("edx") 0,
+    )
 }
 
 /// The hypercall instruction itself, without the hypercall page.

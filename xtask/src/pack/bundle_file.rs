@@ -12,6 +12,9 @@ use std::io::{self, BufWriter, Read, Seek, Write};
 use std::path::Path;
 use zerocopy::IntoBytes;
 
+/// Largest payload: it is loaded below 2 GiB, together with all else that must lie there.
+const MAX_PAYLOAD: u64 = 1536 << 20;
+
 /// All that goes into a bundle.
 pub(crate) struct Contents<'a> {
     /// The root partition's image.
@@ -46,6 +49,13 @@ fn write_to(out: &mut (impl Write + Seek), contents: &Contents<'_>) -> Result<u6
     ];
     let data_len = files.last().map_or(0, |(offset, file)| offset + file.len());
     let (sections, payload_len) = lay_out(&parts, data_len);
+
+    ensure!(
+        payload_len <= MAX_PAYLOAD,
+        "the files have {} MiB, too many to be loaded: at most {} MiB",
+        payload_len >> 20,
+        MAX_PAYLOAD >> 20
+    );
 
     let root_offset = ALIGN;
     let payload_offset = align(root_offset + contents.root.bytes.len() as u64);

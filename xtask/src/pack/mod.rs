@@ -44,12 +44,19 @@ pub(crate) struct Packed {
 /// Trees of the host that are no files but windows into its kernel: arguments never pack from them.
 const KERNEL_TREES: [&str; 3] = ["/dev", "/proc", "/sys"];
 
+/// Files left out of a layer that are named one by one.
+const MAX_WARNINGS: usize = 5;
+
 /// Packs. Warnings go to standard error.
 pub(crate) fn pack(request: &Request<'_>) -> Result<Packed, Failure> {
     let mut tree = Tree::new();
     for layer in request.layers {
-        for path in tree.lay_over(layer)? {
+        let left_out = tree.lay_over(layer)?;
+        for path in left_out.iter().take(MAX_WARNINGS) {
             warn(&format!("{} is a device, socket or pipe: left out", path.display()));
+        }
+        if left_out.len() > MAX_WARNINGS {
+            warn(&format!("and so are {} more of {}", left_out.len() - MAX_WARNINGS, layer.display()));
         }
     }
     let library_path = request.library_path.map(|list| program::split_colons(list.as_bytes())).unwrap_or_default();

@@ -11,9 +11,10 @@ use crate::workspace;
 use anyhow::{Context, anyhow};
 use bundle::RunConfig;
 use rustix::termios;
+use session::Session;
 use std::ffi::{OsStr, OsString};
-use std::fs;
-use std::io::IsTerminal;
+use std::fs::File;
+use std::io::{IsTerminal, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -28,9 +29,6 @@ const DEFAULT_HOME: &str = "HOME=/tmp";
 /// Memory beside the sandbox's and the bundle's: hypervisor, root and what the firmware keeps.
 const OVERHEAD: u64 = 96 << 20;
 
-/// Largest bundle: it is loaded below 2 GiB, together with all that must lie there.
-const MAX_BUNDLE: u64 = 1536 << 20;
-
 /// Runs a program as the options say; the exit code is the program's or says what became of it.
 pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
     let policy = Policy::read(options.policy.as_deref())?;
@@ -44,6 +42,8 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
     }
     let config = configuration(options, &packed, &policy, &cwd)?;
     let directory = Directory::new(options.keep)?;
+    // From here on signals are ours to handle: the directory is removed whatever comes.
+    let session = Session::new(options, directory.path())?;
     let bundle_path = directory.path().join("bundle");
     let bundle_len = pack::write(&bundle_path, &contents(&images, &policy, &config, &packed))?;
     let machine = Machine {
@@ -51,7 +51,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
         kernel: &images.hypervisor,
         module: Some(&bundle_path),
         command_line: &options.append,
-        memory_mib: machine_memory(options.memory, bundle_len)?.div_ceil(1 << 20),
+        memory_mib: machine_memory(options.memory, bundle_len).div_ceil(1 << 20),
         directory: directory.path(),
         extra: &options.qemu_args,
     };
@@ -59,7 +59,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
     if options.verbose {
         eprintln!("cordon: bundle of {bundle_len} bytes; {command:?}");
     }
-    let ended = session::Session::new(options, directory.path())?.run(command)?;
+    let ended = session.run(command)?;
     Ok(report::report(&ended, options, accel, directory.path()))
 }
 
@@ -69,15 +69,8 @@ fn contents<'a>(images: &'a Images, policy: &'a Policy, run: &'a RunConfig, pack
 }
 
 /// Memory of the whole machine: the sandbox's, the bundle's, an index of whose files the root makes, and the rest.
-fn machine_memory(sandbox: u64, bundle: u64) -> Result<u64, Failure> {
-    if bundle > MAX_BUNDLE {
-        return Err(Failure::early(format!(
-            "the files make a bundle of {} MiB, which cannot be loaded: at most {} MiB",
-            bundle >> 20,
-            MAX_BUNDLE >> 20
-        )));
-    }
-    Ok(sandbox + bundle + bundle / 4 + OVERHEAD)
+const fn machine_memory(sandbox: u64, bundle: u64) -> u64 {
+    sandbox + bundle + bundle / 4 + OVERHEAD
 }
 
 /// A policy that has been found good.
@@ -93,8 +86,12 @@ impl Policy {
         let path = file.unwrap_or(&default);
         let name = file.unwrap_or(Path::new(DEFAULT_POLICY)).display();
         let name = name.to_string();
-        let bytes =
-            fs::read(path).map_err(|error| Failure::early(format!("cannot read the policy {name}: {error}")))?;
+        // One byte more than a policy may have: its reader says so.
+        let most = policy::limits::MAX_TEXT as u64 + 1;
+        let mut bytes = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(most).read_to_end(&mut bytes))
+            .map_err(|error| Failure::early(format!("cannot read the policy {name}: {error}")))?;
         policy::parse_bytes(&name, &bytes).map_err(|error| Failure::early(error.to_string()))?;
         let text = String::from_utf8(bytes).context("the policy is no text")?;
         Ok(Self { name, text })
@@ -187,11 +184,8 @@ fn window() -> [u16; 2] {
 
 /// Fresh random bytes.
 fn seed() -> Result<[u8; 32], Failure> {
-    use std::io::Read;
     let mut seed = [0; 32];
-    fs::File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut seed))
-        .context("cannot read /dev/urandom")?;
+    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut seed)).context("cannot read /dev/urandom")?;
     Ok(seed)
 }
 

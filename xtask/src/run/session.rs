@@ -76,6 +76,8 @@ pub(crate) struct Session {
     timeout: Option<Duration>,
     streams: Streams,
     qemu_log: PathBuf,
+    events: Sender<Event>,
+    inbox: Receiver<Event>,
 }
 
 /// What the program is connected to.
@@ -88,6 +90,7 @@ struct Streams {
 }
 
 /// What the threads tell the main one.
+#[derive(Debug)]
 enum Event {
     RootUp,
     Ended(End),
@@ -96,7 +99,7 @@ enum Event {
 }
 
 impl Session {
-    /// Opens the outputs.
+    /// Opens the outputs and begins to watch for signals: one that comes now ends the session as soon as it runs.
     pub(crate) fn new(options: &RunOptions, directory: &Path) -> Result<Self> {
         let trace = match &options.trace {
             Some(path) if path.as_os_str() != "-" => {
@@ -110,10 +113,14 @@ impl Session {
             stderr: duplicate(io::stderr().as_fd())?,
             trace,
         };
+        let (events, inbox) = mpsc::channel();
+        watch_signals(events.clone())?;
         Ok(Self {
             timeout: options.timeout.map(Duration::from_millis),
             streams,
             qemu_log: directory.join(qemu::QEMU_LOG),
+            events,
+            inbox,
         })
     }
 
@@ -135,11 +142,9 @@ impl Session {
         let mut machine = Running(child);
         let input = machine.0.stdin.take().context("QEMU has no input")?;
 
-        let (events, inbox) = mpsc::channel();
-        watch_signals(events.clone())?;
-        spawn_reader(output, input, credit, self.streams, events);
+        spawn_reader(output, input, credit, self.streams, self.events);
         let mut boot = None;
-        let end = wait_for_end(&inbox, start, self.timeout, &mut boot, &mut machine);
+        let end = wait_for_end(&self.inbox, start, self.timeout, &mut boot, &mut machine);
         drop(machine);
         Ok(Ended { end: end?, wall: start.elapsed(), boot })
     }
@@ -416,7 +421,10 @@ mod tests {
         fs::write(at("frames"), frames).unwrap();
         fs::write(at("in"), input).unwrap();
         let create = |name: &str| File::create(at(name)).unwrap();
+        let (events, inbox) = mpsc::channel();
         let session = Session {
+            events,
+            inbox,
             timeout: None,
             streams: Streams {
                 stdin: File::open(at("in")).unwrap(),

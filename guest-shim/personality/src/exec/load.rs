@@ -2,6 +2,7 @@
 //! change-over to it.
 
 use alloc::rc::Rc;
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::RefCell;
@@ -19,10 +20,10 @@ use crate::fs::dentry::{Node, Place};
 use crate::fs::file::{FileKind, OpenFile};
 use crate::fs::fuse::Fuse;
 use crate::fs::walk::{Target, may};
-use crate::kernel::Kernel;
-use crate::mm::space::{AddressSpace, Area, Backing, Lent, Prot};
+use crate::kernel::{Kernel, PATH_MAX};
+use crate::mm::space::{AddressSpace, Area, Backing, Lent, Prot, Source};
 use crate::num::{index, page_down, page_up};
-use crate::platform::{PAGE, Platform};
+use crate::platform::{PAGE, PAGE_SIZE, Platform};
 use crate::regs::UserRegs;
 use crate::signal::{SIG_DFL, SIG_IGN};
 use crate::vdso::Vdso;
@@ -30,8 +31,10 @@ use proto::layout::{USER_CS, USER_END_VA, USER_SS};
 
 /// FUSE open flag: opened to be executed (`__FMODE_EXEC`).
 const OPEN_EXEC: u32 = 0x20;
-/// Bytes of a file that say what it is (BINPRM_BUF_SIZE).
-const HEAD: usize = 256;
+/// Bytes of a file that are read first: they say what it is, and mostly hold all that is needed of it here.
+const HEAD: usize = PAGE_SIZE;
+/// Bytes of a `#!` line that count (BINPRM_BUF_SIZE).
+const SCRIPT_LINE: usize = 256;
 /// `#!` lines that may lead to one another.
 const MAX_SCRIPTS: u32 = 5;
 /// Where position-independent programs go, before randomization (Linux: two thirds of the address space).
@@ -47,11 +50,33 @@ const FIRST_STACK: u64 = 132 << 10;
 /// RFLAGS at the first instruction: interrupts on.
 const FIRST_RFLAGS: u64 = 0x202;
 
+/// A file that is opened to be run, with its first bytes.
+struct Candidate {
+    place: Place,
+    file: Rc<OpenFile>,
+    head: Vec<u8>,
+}
+
+impl Candidate {
+    /// Reads at `offset`: from the first bytes if they hold it all, else from the file. How many bytes there were.
+    fn read<P: Platform>(&self, source: &mut Source<'_, P>, offset: u64, out: &mut [u8]) -> Result<usize, Errno> {
+        let known = self.head.get(index(offset)..).and_then(|rest| rest.get(..out.len()));
+        match known {
+            Some(bytes) => {
+                out.copy_from_slice(bytes);
+                Ok(out.len())
+            }
+            None => self.file.read_bytes(source, offset, out),
+        }
+    }
+}
+
 /// A file that will be run.
 struct Image {
     place: Place,
     file: Rc<OpenFile>,
     elf: Elf,
+    interpreter: Option<Vec<u8>>,
 }
 
 /// What to run, after `#!` lines.
@@ -96,53 +121,33 @@ impl<P: Platform> Kernel<P> {
     /// Opens the program, following `#!` lines.
     fn find_program(&mut self, command: &mut Command) -> Result<Image, ExecError> {
         for _ in 0..MAX_SCRIPTS {
-            let (place, file) = self.open_executable(&command.path)?;
-            let failed = |errno| ExecError::new(errno, &command.path, "cannot be read");
-            let mut head = [0; HEAD];
-            let len = file.read_bytes(&mut self.source(), 0, &mut head).map_err(failed)?;
-            let head = head.get(..len).unwrap_or(&[]);
-            if let Some(line) = head.strip_prefix(b"#!") {
-                follow_script(line, command)?;
-                continue;
+            let candidate = self.open_executable(&command.path)?;
+            match candidate.head.strip_prefix(b"#!") {
+                Some(line) => follow_script(line, command)?,
+                None => return self.read_elf(candidate, &command.path),
             }
-            let elf = self.read_elf(&file, head, &command.path)?;
-            return Ok(Image { place, file, elf });
         }
         Err(ExecError::new(Errno::ELOOP, &command.path, "cannot execute: too many levels of #! lines"))
     }
 
     fn find_interpreter(&mut self, program: &Image, path: &[u8]) -> Result<Option<Image>, ExecError> {
-        let Some(header) = program.elf.find(PT_INTERP) else { return Ok(None) };
-        let bad = |errno| ExecError::new(errno, path, "cannot execute: its interpreter's name is unusable");
-        let len = index(header.file_len);
-        if !(2..=crate::kernel::PATH_MAX).contains(&len) {
-            return Err(bad(Errno::ENOEXEC));
-        }
-        let mut name = vec![0; len];
-        let read = program.file.read_bytes(&mut self.source(), header.offset, &mut name).map_err(bad)?;
-        if read < len || name.pop() != Some(0) {
-            return Err(bad(Errno::ENOEXEC));
-        }
-        let (place, file) = self.open_executable(&name).map_err(|mut error| {
+        let Some(name) = &program.interpreter else { return Ok(None) };
+        let candidate = self.open_executable(name).map_err(|mut error| {
             if error.errno == Errno::ENOENT {
                 error = ExecError::new(Errno::ENOENT, path, "cannot execute: required file not found: ");
-                error.reason.push_str(&alloc::string::String::from_utf8_lossy(&name));
+                error.reason.push_str(&String::from_utf8_lossy(name));
             }
             error
         })?;
-        let mut head = [0; HEAD];
-        let len = file
-            .read_bytes(&mut self.source(), 0, &mut head)
-            .map_err(|errno| ExecError::new(errno, &name, "cannot be read"))?;
-        let elf = self.read_elf(&file, head.get(..len).unwrap_or(&[]), &name).map_err(|mut error| {
+        let image = self.read_elf(candidate, name).map_err(|mut error| {
             error.errno = Errno::ELIBBAD;
             error
         })?;
-        Ok(Some(Image { place, file, elf }))
+        Ok(Some(image))
     }
 
     /// Finds, checks and opens a file to execute.
-    fn open_executable(&mut self, path: &[u8]) -> Result<(Place, Rc<OpenFile>), ExecError> {
+    fn open_executable(&mut self, path: &[u8]) -> Result<Candidate, ExecError> {
         let place = self.find_executable(path).map_err(|errno| {
             let reason = match errno {
                 Errno::ENOENT => "not found",
@@ -165,7 +170,12 @@ impl<P: Platform> Kernel<P> {
         let out = opened.map_err(|errno| ExecError::new(errno, path, "cannot be opened"))?;
         let kind = FileKind::Regular { inode: Rc::clone(inode), handle: out.fh };
         let file = OpenFile::new(kind, Some(Rc::clone(&place)), O_RDONLY, self.fuse.leftovers());
-        Ok((place, file))
+        let mut head = vec![0; HEAD];
+        let len = file
+            .read_bytes(&mut self.source(), 0, &mut head)
+            .map_err(|errno| ExecError::new(errno, path, "cannot be read"))?;
+        head.truncate(len);
+        Ok(Candidate { place, file, head })
     }
 
     fn find_executable(&mut self, path: &[u8]) -> Result<Place, Errno> {
@@ -183,21 +193,45 @@ impl<P: Platform> Kernel<P> {
         Ok(place)
     }
 
-    fn read_elf(&mut self, file: &Rc<OpenFile>, head: &[u8], path: &[u8]) -> Result<Elf, ExecError> {
+    fn read_elf(&mut self, candidate: Candidate, path: &[u8]) -> Result<Image, ExecError> {
         let bad = |reason| ExecError::new(Errno::ENOEXEC, path, reason);
         let failed = |errno| ExecError::new(errno, path, "cannot be read");
         let truncated = "cannot execute: the ELF file is truncated";
-        let header = elf::file_header(head).map_err(bad)?;
+        let header = elf::file_header(&candidate.head).map_err(bad)?;
         let mut headers = vec![ProgramHeader::new_zeroed(); usize::from(header.header_count)];
         let bytes = headers.as_mut_slice().as_mut_bytes();
         let wanted = bytes.len();
-        let read = file.read_bytes(&mut self.source(), header.headers_offset, bytes).map_err(failed)?;
+        let read = candidate.read(&mut self.source(), header.headers_offset, bytes).map_err(failed)?;
         if read < wanted {
             return Err(bad(truncated));
         }
-        let inode = file.inode().ok_or_else(|| bad(truncated))?;
+        let inode = candidate.file.inode().ok_or_else(|| bad(truncated))?;
         let size = self.file_attributes(inode).map_err(failed)?.size;
-        elf::check(&header, headers, size).map_err(bad)
+        let elf = elf::check(&header, headers, size).map_err(bad)?;
+        let interpreter = self.read_interpreter(&candidate, &elf, path)?;
+        let Candidate { place, file, .. } = candidate;
+        Ok(Image { place, file, elf, interpreter })
+    }
+
+    /// The path in PT_INTERP.
+    fn read_interpreter(
+        &mut self,
+        candidate: &Candidate,
+        elf: &Elf,
+        path: &[u8],
+    ) -> Result<Option<Vec<u8>>, ExecError> {
+        let Some(header) = elf.find(PT_INTERP) else { return Ok(None) };
+        let bad = |errno| ExecError::new(errno, path, "cannot execute: its interpreter's name is unusable");
+        let len = index(header.file_len);
+        if !(2..=PATH_MAX).contains(&len) {
+            return Err(bad(Errno::ENOEXEC));
+        }
+        let mut name = vec![0; len];
+        let read = candidate.read(&mut self.source(), header.offset, &mut name).map_err(bad)?;
+        if read < len || name.pop() != Some(0) {
+            return Err(bad(Errno::ENOEXEC));
+        }
+        Ok(Some(name))
     }
 
     /// Fills a new address space: program, interpreter, stack, heap, vDSO. The first registers.
@@ -312,6 +346,7 @@ impl<P: Platform> Kernel<P> {
     /// The new program takes over the task.
     fn change_over(&mut self, space: AddressSpace, program: &Image, command: &Command) {
         self.platform.activate(space.root());
+        self.platform.reset_fpu();
         let old = core::mem::replace(&mut self.task.space, Rc::new(RefCell::new(space)));
         if let Ok(old) = Rc::try_unwrap(old) {
             old.into_inner().destroy(&mut self.source());
@@ -362,6 +397,7 @@ impl<P: Platform> Kernel<P> {
 
 /// Turns `command` into what its `#!` line (without the mark) asks for.
 fn follow_script(line: &[u8], command: &mut Command) -> Result<(), ExecError> {
+    let line = line.get(..SCRIPT_LINE - 2).unwrap_or(line);
     let end = line.iter().position(|&byte| byte == b'\n').unwrap_or(line.len());
     let line = line.get(..end).unwrap_or(&[]).trim_ascii();
     let split = line.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(line.len());

@@ -249,14 +249,9 @@ impl AddressSpace {
 
     /// Adds an area to a free range.
     pub fn insert(&mut self, area: Area) {
-        let at = self.position(area.start);
-        if let Some(before) = at.checked_sub(1).and_then(|before| self.areas.get_mut(before))
-            && before.continues(&area)
-        {
-            before.end = area.end;
-            return;
-        }
+        let (at, end) = (self.position(area.start), area.end);
         self.areas.insert(at, area);
+        self.merge(at.saturating_sub(1), end);
     }
 
     /// Maps `frame`, which stays somebody else's, at `va`; the area for it must exist.

@@ -1,6 +1,7 @@
 //! The system calls. Each family has its file; [`table`] says which number is which function and how far it goes.
 
 mod dirs;
+mod exec;
 mod fd;
 mod futex;
 mod io;
@@ -10,11 +11,13 @@ mod open;
 mod poll;
 mod process;
 mod signal;
+mod socket;
 mod stat;
 mod system;
 pub mod table;
 mod time;
 mod tty;
+mod xattr;
 
 use crate::kernel::int;
 use crate::num::low32;

@@ -162,8 +162,8 @@ pub(super) fn prctl<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome
     match option {
         pr::PR_SET_NAME => {
             let mut name = [0; 16];
-            for (slot, at) in name.iter_mut().take(15).zip(argument..) {
-                kernel.copy_in(at, core::slice::from_mut(slot))?;
+            for (slot, at) in name.iter_mut().take(15).zip(0..) {
+                kernel.copy_in(argument.wrapping_add(at), core::slice::from_mut(slot))?;
                 if *slot == 0 {
                     break;
                 }

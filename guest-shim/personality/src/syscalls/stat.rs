@@ -17,6 +17,7 @@ use crate::fs::walk::Target;
 use crate::kernel::Kernel;
 use crate::num::low32;
 use crate::platform::Platform;
+use crate::time::SECOND_NS;
 
 /// Device number of the root's file system.
 pub(super) const FILE_DEVICE: u64 = 0x15;
@@ -42,7 +43,8 @@ struct Facts {
 
 impl Facts {
     fn made_up(device: u64, inode: u64, mode: u32) -> Self {
-        let attr = fuse_attr { ino: inode, mode, nlink: 1, blksize: 4096, ..Default::default() };
+        let nlink = if mode & mode::S_IFMT == mode::S_IFDIR { 2 } else { 1 };
+        let attr = fuse_attr { ino: inode, mode, nlink, blksize: 4096, ..Default::default() };
         Self { attr, device, special: 0 }
     }
 
@@ -143,22 +145,29 @@ fn facts_at<P: Platform>(kernel: &mut Kernel<P>, directory: i32, path: u64, flag
     if path.is_empty() && flags & raw::AT_EMPTY_PATH != 0 {
         if directory == raw::AT_FDCWD {
             let current = kernel.task.directories.borrow().current.clone();
-            return place_facts(kernel, &current);
+            return place_facts(kernel, &current, true);
         }
         let file = kernel.file(directory)?;
         return file_facts(kernel, &file);
     }
     let start = kernel.start_of(directory, &path)?;
-    let place = kernel.resolve(start, &path, flags & raw::AT_SYMLINK_NOFOLLOW == 0)?.existing()?;
-    place_facts(kernel, &place)
+    let follow = flags & raw::AT_SYMLINK_NOFOLLOW == 0;
+    let place = kernel.resolve(start, &path, follow)?.existing()?;
+    place_facts(kernel, &place, follow)
 }
 
-fn place_facts<P: Platform>(kernel: &mut Kernel<P>, place: &Place) -> Result<Facts, Errno> {
+/// The facts of a place. `follow`: a link to something that has no place, such as a pipe, is what it leads to.
+fn place_facts<P: Platform>(kernel: &mut Kernel<P>, place: &Place, follow: bool) -> Result<Facts, Errno> {
     Ok(match &place.node {
         Node::File(inode) => Facts { attr: kernel.file_attributes(inode)?, device: FILE_DEVICE, special: 0 },
-        Node::Device(device) => device_facts(*device),
+        Node::Device(device) => {
+            let mut facts = device_facts(*device);
+            date(kernel, &mut facts);
+            facts
+        }
         Node::Proc(node) => {
             if let crate::fs::proc::ProcNode::Descriptor(number) = node
+                && follow
                 && let Ok(file) = kernel.descriptor_file(*number)
                 && file.place.is_none()
             {
@@ -187,10 +196,16 @@ fn device_facts(device: Device) -> Facts {
     facts
 }
 
-/// The program's user owns it.
+/// The program's user owns it, and it is as old as the sandbox.
 fn own<P: Platform>(kernel: &Kernel<P>, facts: &mut Facts) {
     let process = kernel.task.process.borrow();
     (facts.attr.uid, facts.attr.gid) = (process.uid[1], process.gid[1]);
+    date(kernel, facts);
+}
+
+fn date<P: Platform>(kernel: &Kernel<P>, facts: &mut Facts) {
+    let made = kernel.realtime_offset_ns / SECOND_NS;
+    (facts.attr.atime, facts.attr.mtime, facts.attr.ctime) = (made, made, made);
 }
 
 fn file_facts<P: Platform>(kernel: &mut Kernel<P>, file: &Rc<OpenFile>) -> Result<Facts, Errno> {
@@ -206,7 +221,7 @@ fn file_facts<P: Platform>(kernel: &mut Kernel<P>, file: &Rc<OpenFile>) -> Resul
         FileKind::Console(stream) => Facts::made_up(PIPE_DEVICE, 2 + u64::from(*stream), mode::S_IFIFO | 0o600),
         FileKind::Pipe { .. } => Facts::made_up(PIPE_DEVICE, 1, mode::S_IFIFO | 0o600),
         _ => match &file.place {
-            Some(place) => return place_facts(kernel, &Rc::clone(place)),
+            Some(place) => return place_facts(kernel, &Rc::clone(place), true),
             None => return Err(Errno::EBADF),
         },
     };

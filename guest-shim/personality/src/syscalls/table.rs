@@ -1,7 +1,9 @@
 //! The table of system calls: number · name · function · support level · note. What is not in it is not carried out yet:
 //! −ENOSYS, and the trace says so.
 
-use super::{Args, dirs, fd, futex, io, memory, names, open, poll, process, signal, stat, system, time, tty};
+use super::{
+    Args, dirs, exec, fd, futex, io, memory, names, open, poll, process, signal, socket, stat, system, time, tty, xattr,
+};
 use crate::errno::{Outcome, Stop};
 use crate::kernel::Kernel;
 use crate::platform::Platform;
@@ -88,7 +90,22 @@ mod rows {
         35 nanosleep time::nanosleep, Full, "";
         39 getpid process::getpid, Full, "";
         40 sendfile io::sendfile, Full, "";
+        42 connect socket::on_socket, Partial, "there are no sockets yet: ENOTSOCK";
+        43 accept socket::on_socket, Partial, "there are no sockets yet: ENOTSOCK";
+        44 sendto socket::on_socket, Partial, "there are no sockets yet: ENOTSOCK";
+        45 recvfrom socket::on_socket, Partial, "there are no sockets yet: ENOTSOCK";
+        46 sendmsg socket::on_socket, Partial, "there are no sockets yet: ENOTSOCK";
+        47 recvmsg socket::on_socket, Partial, "there are no sockets yet: ENOTSOCK";
+        48 shutdown socket::on_socket, Partial, "there are no sockets yet: ENOTSOCK";
+        49 bind socket::on_socket, Partial, "there are no sockets yet: ENOTSOCK";
+        50 listen socket::on_socket, Partial, "there are no sockets yet: ENOTSOCK";
+        51 getsockname socket::on_socket, Partial, "there are no sockets yet: ENOTSOCK";
+        52 getpeername socket::on_socket, Partial, "there are no sockets yet: ENOTSOCK";
+        54 setsockopt socket::on_socket, Partial, "there are no sockets yet: ENOTSOCK";
+        55 getsockopt socket::on_socket, Partial, "there are no sockets yet: ENOTSOCK";
+        59 execve exec::execve, Full, "";
         60 exit process::exit, Full, "";
+        61 wait4 exec::wait, Partial, "there are no children yet: ECHILD";
         62 kill signal::kill, Partial, "to the process itself; not with a handler";
         63 uname system::uname, Full, "";
         72 fcntl fd::fcntl, Partial, "no leases, owners, signals or open-file-description locks";
@@ -141,6 +158,18 @@ mod rows {
         160 setrlimit process::setrlimit, Full, "";
         162 sync fd::sync, Full, "";
         186 gettid process::gettid, Full, "";
+        188 setxattr xattr::of_path, Full, "no file system here has extended attributes: EOPNOTSUPP";
+        189 lsetxattr xattr::of_link, Full, "no file system here has extended attributes: EOPNOTSUPP";
+        190 fsetxattr xattr::of_file, Full, "no file system here has extended attributes: EOPNOTSUPP";
+        191 getxattr xattr::of_path, Full, "no file system here has extended attributes: EOPNOTSUPP";
+        192 lgetxattr xattr::of_link, Full, "no file system here has extended attributes: EOPNOTSUPP";
+        193 fgetxattr xattr::of_file, Full, "no file system here has extended attributes: EOPNOTSUPP";
+        194 listxattr xattr::list_path, Full, "";
+        195 llistxattr xattr::list_link, Full, "";
+        196 flistxattr xattr::list_file, Full, "";
+        197 removexattr xattr::of_path, Full, "no file system here has extended attributes: EOPNOTSUPP";
+        198 lremovexattr xattr::of_link, Full, "no file system here has extended attributes: EOPNOTSUPP";
+        199 fremovexattr xattr::of_file, Full, "no file system here has extended attributes: EOPNOTSUPP";
         200 tkill signal::tkill, Partial, "to the thread itself; not with a handler";
         201 time time::time, Full, "";
         202 futex futex::futex, Partial, "WAIT, WAKE and their bitset forms";
@@ -155,6 +184,7 @@ mod rows {
         231 exit_group process::exit, Full, "";
         234 tgkill signal::tgkill, Partial, "to the thread itself; not with a handler";
         235 utimes names::utimes, Full, "";
+        247 waitid exec::wait, Partial, "there are no children yet: ECHILD";
         257 openat open::openat, Full, "";
         258 mkdirat names::mkdirat, Full, "";
         259 mknodat names::mknodat, Partial, "regular files, fifos, sockets";
@@ -172,6 +202,7 @@ mod rows {
         273 set_robust_list process::set_robust_list, Full, "";
         280 utimensat names::utimensat, Full, "";
         285 fallocate fd::fallocate, Full, "";
+        288 accept4 socket::on_socket, Partial, "there are no sockets yet: ENOTSOCK";
         292 dup3 fd::dup3, Full, "";
         293 pipe2 fd::pipe2, Full, "";
         295 preadv io::preadv, Full, "";

@@ -266,3 +266,35 @@ fn without_a_terminal_there_is_none() {
     assert_eq!(sandbox.bytes(at, 4), [24, 0, 80, 0]);
     assert_eq!(sandbox.call(16, [0, 0x5401, at, 0, 0, 0]), error(Errno::ENOTTY));
 }
+
+#[test]
+fn a_program_replaces_itself() {
+    let mut sandbox = Sandbox::new();
+    let path = sandbox.string(0, b"/bin/tiny");
+    let (first, key) = (sandbox.string(1, b"other name"), sandbox.string(2, b"A=1"));
+    let lists = sandbox.scratch + 0x3000;
+    sandbox.kernel.copy_out(lists, [first, 0, key, 0].as_bytes()).expect("scratch memory");
+    sandbox.regs.rbx = 77;
+    let at = sandbox.scratch;
+    sandbox.call(292, [1, 9, u64::from(raw::O_CLOEXEC), 0, 0, 0]);
+    assert_eq!(sandbox.call(59, [path, lists, lists + 16, 0, 0, 0]), 0);
+    assert_eq!((sandbox.regs.rip, sandbox.regs.rbx), (0x40_0100, 0));
+    let arguments = u64::from_le_bytes(sandbox.bytes(sandbox.regs.rsp + 8, 8).try_into().expect("eight bytes"));
+    assert_eq!(sandbox.bytes(arguments, 11), b"other name\0");
+    assert!(sandbox.kernel.copy_out(at, &[0]).is_err());
+    assert_eq!(sandbox.call(3, [9, 0, 0, 0, 0, 0]), error(Errno::EBADF));
+    assert_eq!(sandbox.call(59, [0, 0, 0, 0, 0, 0]), error(Errno::EFAULT));
+}
+
+#[test]
+fn what_there_is_none_of() {
+    let mut sandbox = Sandbox::new();
+    assert_eq!(sandbox.call(61, [u64::MAX, 0, 0, 0, 0, 0]), error(Errno::ECHILD));
+    assert_eq!(sandbox.call(52, [0; 6]), error(Errno::ENOTSOCK));
+    assert_eq!(sandbox.call(52, [99, 0, 0, 0, 0, 0]), error(Errno::EBADF));
+    assert_eq!(sandbox.call(41, [2, 1, 0, 0, 0, 0]), error(Errno::ENOSYS));
+    let name = sandbox.string(1, b"user.x");
+    assert_eq!(sandbox.path_call(191, b"/etc/text", [name, 0]), error(Errno::EOPNOTSUPP));
+    assert_eq!(sandbox.path_call(191, b"/etc/none", [name, 0]), error(Errno::ENOENT));
+    assert_eq!(sandbox.path_call(194, b"/etc/text", [0, 0]), 0);
+}

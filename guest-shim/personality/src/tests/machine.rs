@@ -171,8 +171,7 @@ impl Platform for Machine {
         for segment in segments {
             assert!(segment.len > 0 && segment.gpa % PAGE + u64::from(segment.len) <= PAGE, "a bad segment");
         }
-        let (header, body) =
-            fuse_abi::linux::fuse_in_header::read_from_prefix(&message).expect("a FUSE header");
+        let (header, body) = fuse_abi::linux::fuse_in_header::read_from_prefix(&message).expect("a FUSE header");
         assert_eq!(header.len, request.message_len);
         self.requests.push(header.opcode);
         let reply = if header.opcode >= op::FIRST {
@@ -206,7 +205,7 @@ impl Platform for Machine {
     }
 
     fn kernel_entry(&self, index: usize) -> u64 {
-        0x1000 * index as u64 | 3
+        (0x1000 * index as u64) | 3
     }
 
     fn activate(&mut self, root: u64) {
@@ -226,6 +225,8 @@ impl Platform for Machine {
     }
 
     fn set_gs_base(&mut self, _: u64) {}
+
+    fn reset_fpu(&mut self) {}
 
     fn reference_time(&mut self) -> u64 {
         self.time += 1;

@@ -8,6 +8,9 @@ use super::*;
 use crate::random::Random;
 use crate::syscalls::table::SUPPORT;
 
+/// Calls that are made.
+const ROUNDS: u64 = 10_000;
+
 /// Numbers that arguments are made of.
 fn wild(random: &mut Random, scratch: u64) -> u64 {
     let mut any = [0; 8];
@@ -37,7 +40,7 @@ fn wild(random: &mut Random, scratch: u64) -> u64 {
 fn wild_arguments_do_no_harm() {
     let mut random = Random::new(&[42; 32]);
     let mut sandbox = Sandbox::new();
-    for round in 0..60_000_u64 {
+    for round in 0..ROUNDS {
         let row = &SUPPORT[usize::try_from(random.below(256)).expect("small") % SUPPORT.len()];
         let mut args = [0; 6];
         for arg in &mut args {

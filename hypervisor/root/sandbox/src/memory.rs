@@ -389,7 +389,7 @@ pub(crate) mod tests {
     fn free_memory_is_backed_by_writes_and_not_by_reads() {
         let mut root = FakeRoot::new(40);
         let mut child = ChildMemory::new(FREE_START, FREE_END);
-        let mut view = child.view(&mut root);
+        let view = child.view(&mut root);
         let mut buf = [1; 2];
         view.read(Gpa(FREE_START + BLOCK_SIZE - 1), &mut buf).unwrap();
         assert_eq!(buf, [0, 0]);

@@ -5,9 +5,11 @@ use fuse_abi::linux::fuse_opcode;
 use proto::layout::{DIRECT_MAP_VA, SHIM_BASE_GPA};
 use proto::op::{self, Exit, NotStarted, Wait};
 use proto::{DOORBELL_PORT, MESSAGE_LEN, Segment};
+use tlfs::hypercall::{CallCode, HypercallInput};
 use zerocopy::IntoBytes;
 
 use super::memory::{SPARE_VA, space_with};
+use super::overlay;
 use crate::Shim;
 use crate::cpu::{self, Control, Odd, Trap, User, Width};
 use crate::memory::{self, PAGE, gpa_of_image};
@@ -30,6 +32,8 @@ pub(super) fn run(shim: &mut Shim, variant: &str) {
     let end = frame(shim, variant)
         .or_else(|| memory_access(shim, variant))
         .or_else(|| processor(shim, variant))
+        .or_else(|| instruction(variant))
+        .or_else(|| numbered(shim, variant))
         .or_else(|| word(shim, variant));
     assert!(end.is_some(), "no ending {variant:?}");
     shim.expect(variant, end, None);
@@ -128,8 +132,12 @@ fn processor(shim: &mut Shim, variant: &str) -> End {
         "halt-interruptible" => cpu::odd(Odd::StiHlt, 0),
         "spin" => cpu::odd(Odd::Spin, 0),
         "illegal-instruction" => cpu::odd(Odd::Ud2, 0),
-        "xsetbv" => cpu::odd(Odd::Xsetbv, 0),
-        "vmcall" => cpu::odd(Odd::Vmcall, 0),
+        "overlay-written" => {
+            let page = shim.free.take_page();
+            overlay::show(page).and_then(|()| cpu::store(DIRECT_MAP_VA + page, 0))
+        }
+        "overlay-beyond" => overlay::show(1 << 52),
+        "overlay-far" => overlay::far_tour(),
         "triple-fault" => cpu::odd(Odd::TripleFault, 0),
         "syscall-in-ring-0" => cpu::odd(Odd::Syscall, 0),
         "non-canonical" => load(1 << 63),
@@ -144,6 +152,56 @@ fn processor(shim: &mut Shim, variant: &str) -> End {
         _ => return None,
     };
     Some(result)
+}
+
+/// Instructions of a hypervisor, and some that a child does not have.
+fn instruction(variant: &str) -> End {
+    const NAMES: [(&str, Odd); 14] = [
+        ("vmcall", Odd::Vmcall),
+        ("vmrun", Odd::Vmrun),
+        ("vmload", Odd::Vmload),
+        ("vmsave", Odd::Vmsave),
+        ("stgi", Odd::Stgi),
+        ("clgi", Odd::Clgi),
+        ("skinit", Odd::Skinit),
+        ("invlpga", Odd::Invlpga),
+        ("invd", Odd::Invd),
+        ("wbinvd", Odd::Wbinvd),
+        ("rdpmc", Odd::Rdpmc),
+        ("monitor", Odd::Monitor),
+        ("mwait", Odd::Mwait),
+        ("xsetbv", Odd::Xsetbv),
+    ];
+    let (_, instruction) = NAMES.into_iter().find(|(name, _)| *name == variant)?;
+    Some(cpu::odd(instruction, PAGE))
+}
+
+/// Names that end in a number, in hexadecimal: an MSR, a port, a call code.
+fn numbered(shim: &mut Shim, variant: &str) -> End {
+    let (name, number) = variant.rsplit_once('-')?;
+    let number = u32::from_str_radix(number, 16).ok()?;
+    let page = shim.free.take_page();
+    Some(match name {
+        "read-msr" => cpu::read_msr(number).map(|_| ()),
+        "write-msr" => cpu::write_msr(number, page | 1),
+        "string-out" => cpu::port_string(u16::try_from(number).ok()?, true, DIRECT_MAP_VA + page, 4),
+        "string-in" => cpu::port_string(u16::try_from(number).ok()?, false, DIRECT_MAP_VA + page, 4),
+        _ => hypercall(shim, name, CallCode(u16::try_from(number).ok()?), page)?,
+    })
+}
+
+/// A call in one of its forms. The input may be taken for the caller's own partition.
+fn hypercall(shim: &mut Shim, form: &str, code: CallCode, input: u64) -> End {
+    let plain = HypercallInput::new(code);
+    let control = match form {
+        "hypercall" => plain,
+        "fast-hypercall" => plain.fast(),
+        "rep-hypercall" => plain.with_reps(1, 0),
+        _ => return None,
+    };
+    memory::write_word(input, u64::MAX);
+    let output = shim.free.take_page();
+    Some(cpu::hypercall(control.0, if plain == control { input } else { u64::MAX }, output, u64::MAX).map(|_| ()))
 }
 
 /// Leaves long mode and paging by 32-bit code in the child's memory, which rings and then faults.

@@ -20,6 +20,7 @@ type Flood = fn(&mut Shim);
 
 /// Bytes of a request with all the segments there are.
 const ALL: u32 = 256 << 10;
+const _: () = assert!(ALL as usize == MAX_SEGMENTS * 4096);
 
 /// Runs the flood of this name, or all.
 pub(super) fn run(shim: &mut Shim, variant: &str) {

@@ -7,69 +7,28 @@ use core::mem::offset_of;
 
 use proto::{CallResult, GatePage, Grant};
 
-use super::memory::space_with;
+use super::ring3::{CODE_VA, INT3, Space, USER, user};
 use crate::Shim;
-use crate::cpu::{self, Control, GRANTED, Trap, User};
+use crate::cpu::{self, GRANTED};
 use crate::memory::{self, PAGE};
 use crate::report::Tally;
 use crate::rng::Rng;
 
-/// Ring 3's pages: code, and a stack below the address.
-const CODE_VA: u64 = super::memory::SPARE_VA;
 /// The last page below the non-canonical hole.
 const LAST_VA: u64 = 0x7fff_ffff_f000;
 const SYSCALL: [u8; 2] = [0x0f, 0x05];
-const INT3: u8 = 0xcc;
 const GETPID: u64 = 39;
 const OPENAT: u64 = 257;
 const WRITEV: u64 = 20;
-/// Present, writable, ring 3's.
-const USER: u64 = 7;
-
-/// Ring 3's page tables.
-struct Space {
-    top: u64,
-    code: u64,
-    /// The lowest table: its entries are for the pages from [`CODE_VA`] on.
-    table: u64,
-}
-
-impl Space {
-    fn new(shim: &mut Shim) -> Self {
-        let [third, second, table, code] = [(); 4].map(|()| shim.free.take_page());
-        memory::write_word(third, second | USER);
-        memory::write_word(second, table | USER);
-        memory::write_word(table, code | USER);
-        Self { top: space_with(shim, third | USER), code, table }
-    }
-
-    /// Sets the entry of the page `index` behind the code's.
-    fn map(&self, index: u64, entry: u64) {
-        memory::write_word(self.table + index * 8, entry);
-    }
-
-    /// Makes these the instructions at `offset`, with `int3` behind.
-    fn put(&self, offset: u64, code: &[u8]) {
-        memory::write(self.code + offset, code);
-        memory::write(self.code + offset + code.len() as u64, &[INT3]);
-    }
-}
 
 pub(super) fn run(shim: &mut Shim) {
-    let space = Space::new(shim);
-    if let Err(trap) = cpu::write_control(Control::Cr3, space.top) {
-        panic!("{trap}");
-    }
+    let space = Space::enter(shim);
     grants(shim, &space);
     instructions(shim, &space);
     edges(shim, &space);
     pointers(shim, &space);
     every_number(shim, &space);
     results(shim, &space);
-}
-
-fn user(rip: u64, rax: u64, arguments: [u64; 6]) -> Trap {
-    cpu::run_user(&User { rip, rsp: CODE_VA, rflags: 2, rax, arguments })
 }
 
 fn grant(shim: &Shim) -> Grant {

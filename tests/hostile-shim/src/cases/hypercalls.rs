@@ -1,9 +1,10 @@
 //! Hypercalls. A child of the root has no privilege for the hypercall MSRs, so it cannot say who it is, and to a guest that
-//! has not, the hypercall instruction is an illegal one: whatever the code and whatever the input.
+//! has not, the hypercall instruction is an illegal one: whatever the code and whatever the input. In ring 0 the first one
+//! ends the sandbox ([`super::endings`]); a shim that lets ring 3 try gets #UD each time.
 
 use tlfs::hypercall::{CallCode, HypercallInput};
-use tlfs::msr::{HV_X64_MSR_GUEST_OS_ID, HV_X64_MSR_HYPERCALL};
 
+use super::ring3::{CODE_VA, Space, user};
 use crate::memory::{self, PAGE, gpa_of_image};
 use crate::report::Tally;
 use crate::rng::Rng;
@@ -13,13 +14,16 @@ use crate::{Shim, cpu};
 const CODES: [core::ops::RangeInclusive<u16>; 3] = [0..=0x150, 0x8000..=0x8010, 0xfff0..=0xffff];
 /// Input that may be taken for a partition (`HV_PARTITION_ID_SELF`, the root, a first child) or for anything.
 const INPUTS: [u64; 4] = [u64::MAX, 1, 0x1_0001, 0x0123_4567_89ab_cdef];
+/// `mov rcx, rdi; vmmcall`
+const CALL: [u8; 6] = [0x48, 0x89, 0xf9, 0x0f, 0x01, 0xd9];
 const CANARY: u64 = 0x5ca1_ab1e_5ca1_ab1e;
 
 pub(super) fn run(shim: &mut Shim) {
     let before = memory::image_sum();
     let (input, output) = (shim.free.take_page(), shim.free.take_page());
     fill(output, CANARY);
-    identify(shim, output);
+    let space = Space::enter(shim);
+    space.put(0, &CALL);
     every_call(shim, input, output);
     random_words(shim, input, output);
     let mut tally = Tally::new();
@@ -28,22 +32,6 @@ pub(super) fn run(shim: &mut Shim) {
     }
     shim.report("hypercalls write nothing", &tally);
     shim.expect("hypercalls change no code", memory::image_sum(), before);
-}
-
-/// What a guest does first: refused, and nothing has changed.
-fn identify(shim: &mut Shim, page: u64) {
-    let mut tally = Tally::new();
-    let gp = |result: Result<(), cpu::Trap>| result.map_err(|trap| (trap.vector, trap.error));
-    for value in [0, 1, 0x8100_0000_0000_0000, u64::MAX] {
-        tally.expect(gp(cpu::write_msr(HV_X64_MSR_GUEST_OS_ID, value)), Err((cpu::GP, 0)), "GUEST_OS_ID");
-    }
-    for value in [page | 1, page | 3, 0, u64::MAX] {
-        tally.expect(gp(cpu::write_msr(HV_X64_MSR_HYPERCALL, value)), Err((cpu::GP, 0)), "HYPERCALL");
-    }
-    for msr in [HV_X64_MSR_GUEST_OS_ID, HV_X64_MSR_HYPERCALL] {
-        tally.expect(gp(cpu::read_msr(msr).map(|_| ())), Err((cpu::GP, 0)), "reading");
-    }
-    shim.report("hypercall MSRs", &tally);
 }
 
 fn every_call(shim: &mut Shim, input: u64, output: u64) {
@@ -64,11 +52,11 @@ fn every_call(shim: &mut Shim, input: u64, output: u64) {
     for code in CODES.into_iter().flatten().map(CallCode) {
         for (control, value) in forms(code).into_iter().zip(INPUTS.iter().cycle()) {
             fill(input, *value);
-            refused(&mut tally, control.0, input, output, *value);
+            refused(&mut tally, control.0, input, output);
         }
         for (input, output) in places {
-            refused(&mut tally, HypercallInput::new(code).0, input, output, 0);
-            refused(&mut tally, HypercallInput::new(code).with_reps(1, 0).0, input, output, 0);
+            refused(&mut tally, HypercallInput::new(code).0, input, output);
+            refused(&mut tally, HypercallInput::new(code).with_reps(1, 0).0, input, output);
         }
     }
     shim.report("every hypercall", &tally);
@@ -98,14 +86,15 @@ fn random_words(shim: &mut Shim, input: u64, output: u64) {
     for _ in 0..4000 {
         let control = rng.next();
         let places = [input + rng.below(PAGE), output, rng.next(), rng.next() & 0xffff_f000];
-        refused(&mut tally, control, rng.pick(&places), rng.pick(&places), rng.next());
+        refused(&mut tally, control, rng.pick(&places), rng.pick(&places));
     }
     shim.report("random hypercalls", &tally);
 }
 
-fn refused(tally: &mut Tally, control: u64, input: u64, output: u64, xmm: u64) {
-    let result = cpu::hypercall(control, input, output, xmm).map_err(|trap| trap.vector);
-    tally.expect(result, Err(cpu::UD), format_args!("{control:#x} {input:#x} {output:#x}"));
+fn refused(tally: &mut Tally, control: u64, input: u64, output: u64) {
+    let trap = user(CODE_VA, 0, [control, 0, input, 0, output, 0]);
+    let call = format_args!("{control:#x} {input:#x} {output:#x}");
+    tally.check(trap.vector == cpu::UD, format_args!("{call}: {trap}"));
 }
 
 fn fill(gpa: u64, value: u64) {

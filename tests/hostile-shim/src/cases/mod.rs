@@ -10,6 +10,7 @@ mod memory;
 mod overlay;
 mod processor;
 mod requests;
+mod ring3;
 
 use crate::Shim;
 

@@ -143,7 +143,11 @@ fn ring_3(_: &mut Kernel, parent: &mut Parent, child: &mut Child) -> Outcome {
 
 fn write_msr(parent: &mut Parent, child: &mut Child, msr: u32, value: u64) -> Outcome {
     child.reset(parent, wrmsr())?;
-    set(parent, child, &[(Name::X64_RCX, msr.into()), (Name::X64_RAX, value & 0xffff_ffff), (Name::X64_RDX, value >> 32)])?;
+    set(
+        parent,
+        child,
+        &[(Name::X64_RCX, msr.into()), (Name::X64_RAX, value & 0xffff_ffff), (Name::X64_RDX, value >> 32)],
+    )?;
     child.run_to_halt(parent)
 }
 
@@ -200,7 +204,10 @@ fn own_time(_: &mut Kernel, parent: &mut Parent, child: &mut Child) -> Outcome {
     let by_page = hvclient::clock::reference_time(&page, child.gpr(RBX)).unwrap_or(0);
     let by_counter = child.gpr(RDX) << 32 | child.gpr(RAX);
     // The counter was read a little later, in an exit.
-    ensure!(by_page <= by_counter + 1 && by_counter - by_page < 100_000, "{by_page} by the page, {by_counter} by the counter");
+    ensure!(
+        by_page <= by_counter + 1 && by_counter - by_page < 100_000,
+        "{by_page} by the page, {by_counter} by the counter"
+    );
     // A child's time starts with it.
     ensure!(by_counter < 600_000_000, "a child of {by_counter} ticks");
     write_msr(parent, child, HV_X64_MSR_REFERENCE_TSC, 0)?;
@@ -211,7 +218,8 @@ fn own_time(_: &mut Kernel, parent: &mut Parent, child: &mut Child) -> Outcome {
 fn msrs(_: &mut Kernel, parent: &mut Parent, child: &mut Child) -> Outcome {
     ensure_eq!(read_msr(parent, child, HV_X64_MSR_VP_INDEX)?, 0, "VP index");
     ensure!(read_msr(parent, child, HV_X64_MSR_TSC_FREQUENCY)? > 1_000_000, "no TSC frequency");
-    let unserved = [HV_X64_MSR_RESET, HV_X64_MSR_VP_RUNTIME, HV_X64_MSR_SCONTROL, HV_X64_MSR_VP_ASSIST_PAGE, 0x4000_0fff];
+    let unserved =
+        [HV_X64_MSR_RESET, HV_X64_MSR_VP_RUNTIME, HV_X64_MSR_SCONTROL, HV_X64_MSR_VP_ASSIST_PAGE, 0x4000_0fff];
     for msr in unserved {
         child.reset(parent, rdmsr())?;
         child.set_gate(parent, 13, CODE + 0x400)?;

@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use hvclient::DispatchEnd;
-use kernels::child::{CODE, Child, case, RAX, RBX, RCX, RDX, STACK, VP};
+use kernels::child::{CODE, Child, RAX, RBX, RCX, RDX, STACK, VP, case};
 use kernels::parent::Parent;
 use kernels::{Kernel, Outcome, code, ensure, ensure_eq};
 use tlfs::addr::VpIndex;

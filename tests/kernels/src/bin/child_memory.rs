@@ -211,12 +211,12 @@ fn translation(kernel: &mut Kernel, parent: &mut Parent, child: &mut Child) -> O
     child.memory.write_u64(TABLES + 0x1000 + 8, directory << 12 | 7);
     child.memory.write_u64(directory << 12, table << 12 | 7);
     let entries = [
-        (0, DATA | 7),                  // all
-        (1, DATA | 5),                  // user, read-only
-        (2, DATA | 3),                  // supervisor
-        (3, DATA | 7 | 1 << 63),        // no execute
-        (4, 0),                         // not present
-        (5, FREE << 12 | 7),            // no memory behind it
+        (0, DATA | 7),           // all
+        (1, DATA | 5),           // user, read-only
+        (2, DATA | 3),           // supervisor
+        (3, DATA | 7 | 1 << 63), // no execute
+        (4, 0),                  // not present
+        (5, FREE << 12 | 7),     // no memory behind it
     ];
     for (index, entry) in entries {
         child.memory.write_u64((table << 12) + index * 8, entry);

@@ -235,7 +235,10 @@ impl Fuzzer {
             let index = usize::try_from(self.below(self.alive.len() as u64)).unwrap_or(0);
             let id = self.alive[index];
             let _ = client.finalize_partition(id);
-            if client.delete_partition(id).map_or_else(|error| error.status == HvStatus::INVALID_PARTITION_ID, |()| true) {
+            if client
+                .delete_partition(id)
+                .map_or_else(|error| error.status == HvStatus::INVALID_PARTITION_ID, |()| true)
+            {
                 self.alive.swap_remove(index);
             }
         }

@@ -212,12 +212,8 @@ fn xmm_input(kernel: &mut Kernel, parent: &mut Parent) -> Outcome {
 
 fn partial_reps(parent: &Parent) -> Outcome {
     let raw = &parent.raw;
-    let header = VpRegistersHeader {
-        partition_id: PartitionId::SELF,
-        vp_index: VpIndex::SELF,
-        target_vtl: 0,
-        reserved: [0; 3],
-    };
+    let header =
+        VpRegistersHeader { partition_id: PartitionId::SELF, vp_index: VpIndex::SELF, target_vtl: 0, reserved: [0; 3] };
     let names = [
         HvRegisterName::VP_INDEX,
         HvRegisterName::GUEST_OS_ID,

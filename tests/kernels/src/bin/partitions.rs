@@ -55,20 +55,21 @@ fn paid_for(kernel: &mut Kernel, parent: &mut Parent) -> Outcome {
     ensure_eq!(status(parent.client.initialize_partition(id)), HvStatus::INSUFFICIENT_MEMORY, "initialize for nothing");
     // One page after the other, until each step succeeds.
     let mut paid = 0;
-    let mut pay = |kernel: &mut Kernel, parent: &mut Parent, what: &str, step: &mut dyn FnMut(&mut Parent) -> HvStatus| {
-        let before = paid;
-        loop {
-            match step(parent) {
-                HvStatus::SUCCESS if paid > before || what == "map" => return Ok(()),
-                HvStatus::SUCCESS => return Err(Failure(kernels::alloc::format!("{what} was for nothing"))),
-                HvStatus::INSUFFICIENT_MEMORY if paid < before + 16 => {
-                    deposit(kernel, parent, id, 1)?;
-                    paid += 1;
+    let mut pay =
+        |kernel: &mut Kernel, parent: &mut Parent, what: &str, step: &mut dyn FnMut(&mut Parent) -> HvStatus| {
+            let before = paid;
+            loop {
+                match step(parent) {
+                    HvStatus::SUCCESS if paid > before || what == "map" => return Ok(()),
+                    HvStatus::SUCCESS => return Err(Failure(kernels::alloc::format!("{what} was for nothing"))),
+                    HvStatus::INSUFFICIENT_MEMORY if paid < before + 16 => {
+                        deposit(kernel, parent, id, 1)?;
+                        paid += 1;
+                    }
+                    other => return Err(Failure(kernels::alloc::format!("{what}: {other}"))),
                 }
-                other => return Err(Failure(kernels::alloc::format!("{what}: {other}"))),
             }
-        }
-    };
+        };
     pay(kernel, parent, "initialize", &mut |parent| status(parent.client.initialize_partition(id)))?;
     pay(kernel, parent, "create VP", &mut |parent| status(parent.client.create_vp(id, VP)))?;
     let own = kernel.memory.take(1).number();
@@ -243,7 +244,11 @@ fn ids(kernel: &mut Kernel, parent: &mut Parent) -> Outcome {
         ensure!(!seen.contains(&id), "{id:?} was given out twice");
         seen.push(id);
         parent.client.delete_partition(id)?;
-        ensure_eq!(status(parent.client.memory_balance(id)), HvStatus::INVALID_PARTITION_ID, "the balance of a dead one");
+        ensure_eq!(
+            status(parent.client.memory_balance(id)),
+            HvStatus::INVALID_PARTITION_ID,
+            "the balance of a dead one"
+        );
     }
     Ok(())
 }

@@ -92,7 +92,8 @@ fn no_message_page(parent: &mut Parent, child: &mut Child) -> Outcome {
 
 fn page_of(parent: &mut Parent, child: &Child, vp: VpIndex, kind: PageType) -> Outcome<u64> {
     use tlfs::calls::UnmapVpStatePageInput;
-    let input = UnmapVpStatePageInput { partition_id: child.id, vp_index: vp, page_type: kind, input_vtl: 0, reserved: 0 };
+    let input =
+        UnmapVpStatePageInput { partition_id: child.id, vp_index: vp, page_type: kind, input_vtl: 0, reserved: 0 };
     parent.raw.input.write(0, input.as_bytes());
     let returned = parent.raw.memory(HypercallInput::new(CallCode::MAP_VP_STATE_PAGE)).map_err(|_| "it faulted")?;
     ensure_eq!(returned.status(), HvStatus::SUCCESS, "status of MapVpStatePage");

@@ -240,7 +240,11 @@ fn apart(parent: &mut Parent, child: &mut Child) -> Outcome {
     ensure_eq!((child.gpr(RAX), child.gpr(RBX)), (0x7777, 0x7777), "the child's XMM6 and XMM15");
     ensure_eq!(child.memory.read_u64(DATA + 0x100) & 0xffff, 0x1fa0, "the child's MXCSR");
     ensure_eq!(child.memory.read_u64(DATA + 0x108) & 0xffff, 0x27f, "the child's x87 control word");
-    ensure_eq!(child.memory.read_u64(DATA + 0x110), core::f64::consts::PI.to_bits(), "the top of the child's x87 stack");
+    ensure_eq!(
+        child.memory.read_u64(DATA + 0x110),
+        core::f64::consts::PI.to_bits(),
+        "the top of the child's x87 stack"
+    );
     Fpu::restore();
     Ok(())
 }

@@ -1,0 +1,53 @@
+//! execve, and what waits for processes that it cannot make yet.
+
+use alloc::vec::Vec;
+
+use super::Args;
+use crate::errno::{Errno, Outcome};
+use crate::kernel::Kernel;
+use crate::num::index;
+use crate::platform::{PAGE, Platform};
+
+/// Bytes of all arguments and environment strings together (a quarter of the largest stack that counts).
+const MAX_STRINGS: usize = 6 << 20;
+/// Longest single string, with its NUL.
+const MAX_STRING: u64 = 32 * PAGE;
+
+pub(super) fn execve<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let path = kernel.path(args.get(0))?;
+    if path.is_empty() {
+        return Err(Errno::ENOENT.into());
+    }
+    let mut room = MAX_STRINGS;
+    let mut arguments = strings(kernel, args.get(1), &mut room)?;
+    let environment = strings(kernel, args.get(2), &mut room)?;
+    if arguments.is_empty() {
+        arguments.push(Vec::new());
+    }
+    let regs = kernel.exec(&path, &arguments, &environment).map_err(|error| error.errno)?;
+    kernel.new_regs = Some(regs);
+    Ok(0)
+}
+
+/// The strings of a list of pointers that ends with a null pointer. A null list is an empty one.
+fn strings<P: Platform>(kernel: &mut Kernel<P>, list: u64, room: &mut usize) -> Result<Vec<Vec<u8>>, Errno> {
+    let mut found = Vec::new();
+    if list == 0 {
+        return Ok(found);
+    }
+    for at in (0..).step_by(8) {
+        let string: u64 = kernel.get(list.wrapping_add(at))?;
+        if string == 0 {
+            break;
+        }
+        let string = kernel.string(string, index(MAX_STRING), Errno::E2BIG)?;
+        *room = room.checked_sub(string.len() + 1 + size_of::<u64>()).ok_or(Errno::E2BIG)?;
+        found.push(string);
+    }
+    Ok(found)
+}
+
+/// wait4 and waitid: there are no children.
+pub(super) fn wait<P: Platform>(_: &mut Kernel<P>, _: &Args) -> Outcome {
+    Err(Errno::ECHILD.into())
+}
