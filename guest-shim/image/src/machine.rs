@@ -6,12 +6,13 @@ use core::ptr;
 
 use personality::Platform;
 use personality::num::{index, low32};
-use personality::platform::{PAGE, PAGE_SIZE};
+use personality::platform::{PAGE, PAGE_SIZE, SpareHeap};
 use proto::layout::DIRECT_MAP_VA;
 use proto::{CallResult, DOORBELL_PORT, GatePage, Grant, RESULT_SLOTS, SERVICE_PAGES};
 use tlfs::msr::{HV_X64_MSR_REFERENCE_TSC, HV_X64_MSR_TIME_REF_COUNT};
 use tlfs::time::ReferenceTscPage;
 
+use crate::heap;
 use crate::panic::fail;
 
 const MSR_FS_BASE: u32 = 0xc000_0100;
@@ -191,6 +192,10 @@ impl Platform for Machine {
 
     fn hardware_capabilities(&self) -> u64 {
         u64::from(__cpuid(1).edx)
+    }
+
+    fn spare_heap(&self) -> SpareHeap {
+        heap::spare()
     }
 
     fn fail(&mut self, reason: &str) -> ! {

@@ -200,6 +200,11 @@ impl<P: Platform> Kernel<P> {
         };
         self.task.wait_until = None;
         self.fuse.settle(&mut self.platform);
+        let heap = self.platform.spare_heap();
+        if heap.left < heap.total / HEAP_RESERVE && outcome != Err(Stop::Ended) {
+            // What the program has made the shim remember is more than its share: as good as out of memory.
+            return self.die(Signal::KILL, 0, regs.rip);
+        }
         let (value, flags) = match outcome {
             Ok(value) => (value.cast_signed(), 0),
             Err(Stop::Error(errno)) => (-i64::from(errno.0), 0),
@@ -357,6 +362,9 @@ mod page_fault {
     pub(super) const USER: u64 = 1 << 2;
     pub(super) const FETCH: u64 = 1 << 4;
 }
+
+/// The part of its own memory (one in so many) that a single call never uses up.
+const HEAP_RESERVE: usize = 8;
 
 /// Longest path, with its NUL.
 pub const PATH_MAX: usize = 4096;

@@ -9,6 +9,15 @@ pub const PAGE: u64 = 4096;
 /// The same as an index type.
 pub const PAGE_SIZE: usize = 4096;
 
+/// Memory for the personality's own data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpareHeap {
+    /// Bytes that are left.
+    pub left: usize,
+    /// Bytes in all.
+    pub total: usize,
+}
+
 /// The machine beneath the personality.
 pub trait Platform {
     /// The frame at `gpa`, which came from [`Start`](crate::Start)'s frame range. Anything else is a bug of the
@@ -42,6 +51,8 @@ pub trait Platform {
     fn reference_time(&mut self) -> u64;
     /// CPUID leaf 1, EDX: what AT_HWCAP says on x86.
     fn hardware_capabilities(&self) -> u64;
+    /// Bytes that the personality's own data can still take: `total` at first.
+    fn spare_heap(&self) -> SpareHeap;
     /// The shim cannot go on.
     fn fail(&mut self, reason: &str) -> !;
 }

@@ -57,6 +57,9 @@ pub struct Process {
 /// Number of RLIMIT_* kinds.
 pub const LIMITS: usize = 16;
 
+/// Most descriptors of a process.
+pub const MAX_FILES: u64 = 1 << 16;
+
 /// The limits that a process starts with: those of a Debian login.
 #[must_use]
 pub fn default_limits() -> [Rlimit; LIMITS] {
@@ -64,7 +67,7 @@ pub fn default_limits() -> [Rlimit; LIMITS] {
     for (kind, now, max) in [
         (raw::RLIMIT_STACK, 8 << 20, u64::MAX),
         (raw::RLIMIT_CORE, 0, u64::MAX),
-        (raw::RLIMIT_NOFILE, 1024, 1 << 20),
+        (raw::RLIMIT_NOFILE, 1024, MAX_FILES),
         (raw::RLIMIT_MEMLOCK, 8 << 20, 8 << 20),
         (raw::RLIMIT_MSGQUEUE, 819_200, 819_200),
         (raw::RLIMIT_NICE, 0, 0),

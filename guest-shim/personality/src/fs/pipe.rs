@@ -47,16 +47,19 @@ impl Pipe {
     /// Room for a write of `len` bytes: how many of them can go in now.
     ///
     /// # Errors
-    /// EPIPE without a reader; EAGAIN when it has to wait.
+    /// EPIPE without a reader; EAGAIN when it has to wait; ENOMEM.
     pub fn room(&self, len: usize) -> Result<usize, Errno> {
         if self.readers.get() == 0 {
             return Err(Errno::EPIPE);
         }
-        let room = CAPACITY - self.bytes.borrow().len();
+        let mut bytes = self.bytes.borrow_mut();
+        let room = CAPACITY - bytes.len();
         if room == 0 || (len <= ATOMIC && room < len) {
             return Err(Errno::EAGAIN);
         }
-        Ok(room.min(len))
+        let room = room.min(len);
+        bytes.try_reserve(room).map_err(|_| Errno::ENOMEM)?;
+        Ok(room)
     }
 
     /// Appends bytes for which [`Pipe::room`] was asked.

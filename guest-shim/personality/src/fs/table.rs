@@ -44,7 +44,7 @@ impl FdTable {
     /// Puts a descriptor at the lowest free number from `from` on, below `limit` (RLIMIT_NOFILE).
     ///
     /// # Errors
-    /// EMFILE.
+    /// EMFILE; ENFILE without memory for it.
     pub fn add(&mut self, descriptor: Descriptor, from: u64, limit: u64) -> Result<u64, Errno> {
         let from = index(from);
         let free = self.slots.iter().skip(from).position(Option::is_none);
@@ -52,30 +52,32 @@ impl FdTable {
         if slot as u64 >= limit {
             return Err(Errno::EMFILE);
         }
-        self.put(slot, Some(descriptor));
+        self.put(slot, descriptor)?;
         Ok(slot as u64)
     }
 
     /// Puts a descriptor at this number; what was there goes.
     ///
     /// # Errors
-    /// EBADF when the number is not below `limit`.
+    /// EBADF when the number is not below `limit`; ENFILE without memory for it.
     pub fn replace(&mut self, fd: i32, descriptor: Descriptor, limit: u64) -> Result<(), Errno> {
         let slot = usize::try_from(fd).map_err(|_| Errno::EBADF)?;
         if slot as u64 >= limit {
             return Err(Errno::EBADF);
         }
-        self.put(slot, Some(descriptor));
-        Ok(())
+        self.put(slot, descriptor)
     }
 
-    fn put(&mut self, slot: usize, descriptor: Option<Descriptor>) {
+    fn put(&mut self, slot: usize, descriptor: Descriptor) -> Result<(), Errno> {
         if slot >= self.slots.len() {
+            let more = slot + 1 - self.slots.len();
+            self.slots.try_reserve(more).map_err(|_| Errno::ENFILE)?;
             self.slots.resize(slot + 1, None);
         }
         if let Some(place) = self.slots.get_mut(slot) {
-            *place = descriptor;
+            *place = Some(descriptor);
         }
+        Ok(())
     }
 
     /// Takes a descriptor out.

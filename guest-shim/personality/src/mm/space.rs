@@ -148,6 +148,10 @@ pub struct Source<'a, P: Platform> {
 
 /// Pages around a touched file page that are read with it, in one request.
 const FILE_AROUND: usize = 16;
+/// Most areas of a space (vm.max_map_count).
+const MAX_AREAS: usize = 65530;
+/// Areas that one call may add: two cuts and a new one.
+const AREAS_A_CALL: usize = 3;
 /// Addresses kept free below a stack.
 const STACK_GAP: u64 = 256 * PAGE;
 /// Lowest address that a program may map (vm.mmap_min_addr).
@@ -245,6 +249,17 @@ impl AddressSpace {
             top = top.min(bottom);
         }
         top.checked_sub(len).filter(|&start| start >= MIN_ADDRESS)
+    }
+
+    /// Makes sure that one call can change the areas as it wants (it adds at most three).
+    ///
+    /// # Errors
+    /// ENOMEM when there are too many.
+    pub fn reserve_areas(&mut self) -> Result<(), Errno> {
+        if self.areas.len() + AREAS_A_CALL > MAX_AREAS {
+            return Err(Errno::ENOMEM);
+        }
+        self.areas.try_reserve(AREAS_A_CALL).map_err(|_| Errno::ENOMEM)
     }
 
     /// Adds an area to a free range.

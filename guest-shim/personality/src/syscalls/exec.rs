@@ -18,7 +18,8 @@ pub(super) fn execve<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcom
     if path.is_empty() {
         return Err(Errno::ENOENT.into());
     }
-    let mut room = MAX_STRINGS;
+    // The strings are held twice while the new stack is made.
+    let mut room = MAX_STRINGS.min(kernel.platform.spare_heap().left / 4);
     let mut arguments = strings(kernel, args.get(1), &mut room)?;
     let environment = strings(kernel, args.get(2), &mut room)?;
     if arguments.is_empty() {

@@ -29,6 +29,9 @@ pub(super) fn brk<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     if wanted < space.brk_start || new_end > USER_END_VA {
         return Ok(now);
     }
+    if space.reserve_areas().is_err() {
+        return Ok(now);
+    }
     let old_end = page_up(now).unwrap_or(now);
     if new_end > old_end {
         if new_end - old_end > available || !space.is_free(old_end, new_end.saturating_add(PAGE)) {
@@ -77,6 +80,7 @@ pub(super) fn mmap<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome 
     let start = place(kernel, hint, len, flags, fixed)?;
     let (space, mut source) = kernel.memory();
     let mut space = space.borrow_mut();
+    space.reserve_areas()?;
     let end = start + len;
     if fixed {
         space.unmap(&mut source, start, end);
@@ -141,7 +145,9 @@ pub(super) fn munmap<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcom
     }
     let (start, end) = range(address, len).map_err(|_| Errno::EINVAL)?;
     let (space, mut source) = kernel.memory();
-    space.borrow_mut().unmap(&mut source, start, end);
+    let mut space = space.borrow_mut();
+    space.reserve_areas()?;
+    space.unmap(&mut source, start, end);
     Ok(0)
 }
 
@@ -156,6 +162,7 @@ pub(super) fn mprotect<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outc
     }
     let (space, mut source) = kernel.memory();
     let mut space = space.borrow_mut();
+    space.reserve_areas()?;
     if !space.is_mapped(start, end) {
         return Err(Errno::ENOMEM.into());
     }
@@ -185,6 +192,7 @@ pub(super) fn mremap<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcom
     let available = kernel.frames.total();
     let (space, mut source) = kernel.memory();
     let mut space = space.borrow_mut();
+    space.reserve_areas()?;
     let inside = space.area(start).is_some_and(|area| area.end >= end);
     if !inside {
         return Err(Errno::EFAULT.into());

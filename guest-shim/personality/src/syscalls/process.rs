@@ -1,6 +1,5 @@
 //! The process itself: its end, its ids, limits, use of resources, prctl.
 
-use linux_raw_sys::general as raw;
 use linux_raw_sys::prctl as pr;
 use proto::layout::USER_END_VA;
 use proto::op;
@@ -235,8 +234,7 @@ fn change_limit<P: Platform>(kernel: &mut Kernel<P>, kind: u32, new: Rlimit) -> 
     if new.rlim_cur > new.rlim_max {
         return Err(Errno::EINVAL.into());
     }
-    let table = kind == raw::RLIMIT_NOFILE && new.rlim_max > 1 << 20;
-    if new.rlim_max > old.rlim_max || table {
+    if new.rlim_max > old.rlim_max {
         return Err(Errno::EPERM.into());
     }
     if let Some(limit) = kernel.task.process.borrow_mut().limits.get_mut(index(u64::from(kind))) {

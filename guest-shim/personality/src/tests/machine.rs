@@ -10,7 +10,7 @@ use proto::{CallResult, Grant, MESSAGE_OFFSET, SERVICE_PAGES, Segment, ServiceRe
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::server::{Reply, Server};
-use crate::platform::{PAGE, PAGE_SIZE, Platform};
+use crate::platform::{PAGE, PAGE_SIZE, Platform, SpareHeap};
 
 /// The panic of a wait that nothing can end.
 pub(super) const FOR_EVER: &str = "the program waits for ever";
@@ -46,6 +46,8 @@ pub(super) struct Machine {
     pub(super) flushes: u64,
     /// FS base.
     pub(super) fs_base: u64,
+    /// What the personality is told of its heap.
+    pub(super) heap_left: usize,
 }
 
 impl Machine {
@@ -68,6 +70,7 @@ impl Machine {
             waits: Vec::new(),
             flushes: 0,
             fs_base: 0,
+            heap_left: 1 << 20,
         }
     }
 
@@ -235,6 +238,10 @@ impl Platform for Machine {
 
     fn hardware_capabilities(&self) -> u64 {
         0x0789_abcd
+    }
+
+    fn spare_heap(&self) -> SpareHeap {
+        SpareHeap { left: self.heap_left, total: 1 << 20 }
     }
 
     fn fail(&mut self, reason: &str) -> ! {

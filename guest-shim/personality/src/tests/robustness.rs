@@ -73,3 +73,27 @@ fn wild_faults_do_no_harm() {
         }
     }
 }
+
+#[test]
+fn a_program_that_fills_the_shim_is_killed() {
+    let mut sandbox = Sandbox::new();
+    sandbox.kernel.platform.heap_left = 1000;
+    assert_eq!(sandbox.enter(39, [0; 6]), Flow::Ended);
+    assert_eq!(sandbox.kernel.platform.exit.map(|exit| exit.signal), Some(9));
+}
+
+#[test]
+fn areas_are_bounded() {
+    let mut sandbox = Sandbox::new();
+    let flags = u64::from(raw::MAP_PRIVATE | raw::MAP_ANONYMOUS);
+    let at = sandbox.call(9, [0, 1 << 30, 1, flags | u64::from(raw::MAP_NORESERVE), u64::MAX, 0]).cast_unsigned();
+    let mut refused = 0;
+    for page in (0..(1 << 18)).step_by(2) {
+        refused = sandbox.call(10, [at + page * 0x1000, 0x1000, 3, 0, 0, 0]);
+        if refused < 0 {
+            break;
+        }
+    }
+    assert_eq!(refused, error(crate::errno::Errno::ENOMEM));
+    assert_eq!(sandbox.call(11, [at, 1 << 30, 0, 0, 0, 0]), error(crate::errno::Errno::ENOMEM));
+}

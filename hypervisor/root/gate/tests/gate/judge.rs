@@ -185,6 +185,13 @@ fn calls_of_the_i386_table() {
     let reason = "i386:syscall_0x4(0x1, 0, 0, 0, 0, 0): default".to_string();
     assert_eq!(strict.fault(&int80), Action::Kill { reason });
 
+    // QEMU 7.2 shifts the vector in the error code by one bit too far.
+    let emulated = CallSite { error_code: 0x802, ..int80 };
+    assert!(matches!(strict.fault(&emulated), Action::Kill { .. }));
+    // Without the bit that names the IDT it was not the gate that refused.
+    let other = CallSite { error_code: 0x800, ..int80 };
+    assert_eq!(strict.fault(&other), Action::Reflect { vector: 13, error_code: Some(0x800) });
+
     // Another interrupt number is an ordinary fault.
     let int81 = CallSite { vector: GENERAL_PROTECTION, error_code: 0x40a, gprs, ..site(&[0xcd, 0x81]) };
     assert_eq!(child.fault(&int81), Action::Reflect { vector: 13, error_code: Some(0x40a) });
