@@ -106,6 +106,8 @@ pub(crate) unsafe fn load(stack: u64) {
         asm!("lgdt [{}]", in(reg) &raw const gdt, options(readonly, nostack, preserves_flags));
         asm!("lidt [{}]", in(reg) &raw const idt, options(readonly, nostack, preserves_flags));
         asm!("ltr {:x}", in(reg) TSS, options(nostack, preserves_flags));
+        // No local descriptor table: whatever address the register held, the program may map memory there.
+        asm!("lldt {:x}", in(reg) 0_u16, options(nostack, preserves_flags));
     }
 }
 

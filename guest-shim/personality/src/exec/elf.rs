@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use crate::mm::space::MIN_ADDRESS;
 use crate::num::{page_down, page_up};
 use proto::layout::USER_END_VA;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -91,12 +92,17 @@ pub(super) fn file_header(start: &[u8]) -> Result<FileHeader, &'static str> {
 
 /// Checks the program headers against a file of `file_len` bytes.
 pub(super) fn check(header: &FileHeader, headers: Vec<ProgramHeader>, file_len: u64) -> Result<Elf, &'static str> {
-    let mut end = 0;
+    // Position-dependent code keeps off the lowest pages, as mmap does; the rest is placed by the loader.
+    let lowest = if header.kind == ET_EXEC { MIN_ADDRESS } else { 0 };
+    let mut end = lowest;
     let mut loads = 0;
     for segment in headers.iter().filter(|segment| segment.kind == PT_LOAD) {
         let last = segment.address.checked_add(segment.memory_len).and_then(page_up).unwrap_or(u64::MAX);
         if last > USER_END_VA || segment.file_len > segment.memory_len {
             return Err("cannot execute: a segment of the ELF file does not fit the address space");
+        }
+        if page_down(segment.address) < lowest {
+            return Err("cannot execute: a segment of the ELF file lies below the lowest address");
         }
         if page_down(segment.address) < end || segment.offset % 4096 != segment.address % 4096 {
             return Err("cannot execute: the segments of the ELF file overlap or are not aligned");
@@ -109,6 +115,10 @@ pub(super) fn check(header: &FileHeader, headers: Vec<ProgramHeader>, file_len: 
     }
     if loads == 0 {
         return Err("cannot execute: the ELF file has nothing to load");
+    }
+    // An entry that is not canonical would fault in ring 0, on the way out.
+    if header.entry >= end {
+        return Err("cannot execute: the ELF file's entry point lies outside of its segments");
     }
     Ok(Elf { entry: header.entry, movable: header.kind == ET_DYN, headers_offset: header.headers_offset, headers })
 }

@@ -354,6 +354,12 @@ impl AddressSpace {
     }
 
     /// Moves the area part [`from`, `from + len`), which must lie in one area, to the free range at `to`.
+    ///
+    /// # Errors
+    /// EFAULT without such an area; ENOMEM, and then nothing has moved.
+    ///
+    /// # Errors
+    /// ENOMEM, EFAULT: nothing has moved.
     pub fn relocate<P: Platform>(
         &mut self,
         source: &mut Source<'_, P>,
@@ -366,10 +372,22 @@ impl AddressSpace {
         self.split_at(from + len);
         let at = self.position(from);
         let mut area = self.areas.get(at).filter(|area| area.start == from).cloned().ok_or(Errno::EFAULT)?;
-        for page in (0..len.min(new_len)).step_by(index(PAGE)) {
+        // All tables first: failing half-way through the move would leave frames mapped at both places, and those at `to`
+        // beyond the reach of any area.
+        let pages = || (0..len.min(new_len)).step_by(index(PAGE));
+        for page in pages() {
+            if self.table.entry(source.platform, from + page) != 0 {
+                self.table.prepare(source.platform, source.frames, to + page)?;
+            }
+        }
+        for page in pages() {
             let entry = self.table.entry(source.platform, from + page);
-            if entry != 0 {
-                self.table.set(source.platform, source.frames, to + page, entry)?;
+            if entry != 0
+                && let Err(error) = self.table.set(source.platform, source.frames, to + page, entry)
+            {
+                // A frame has one place: those that moved already are where they were.
+                self.table.update(source.platform, to, to + page, |_, _, _| 0);
+                return Err(error);
             }
         }
         self.table.update(source.platform, from, from + len.min(new_len), |_, _, _| 0);

@@ -84,6 +84,9 @@ impl PageTable {
     }
 
     /// Sets the leaf entry of `va`, with the tables above it. The caller flushes if it was present before.
+    ///
+    /// # Errors
+    /// ENOMEM; never after [`PageTable::prepare`] for the same address.
     pub fn set<P: Platform>(
         &mut self,
         platform: &mut P,
@@ -91,6 +94,16 @@ impl PageTable {
         va: u64,
         entry: u64,
     ) -> Result<(), Errno> {
+        let table = self.prepare(platform, frames, va)?;
+        write_word(platform.frame_mut(table), slot(va, 1), entry);
+        Ok(())
+    }
+
+    /// Makes the tables above the leaf entry of `va`, and gives the one that holds it.
+    ///
+    /// # Errors
+    /// ENOMEM; the tables made so far stay, empty.
+    pub fn prepare<P: Platform>(&mut self, platform: &mut P, frames: &mut Frames, va: u64) -> Result<u64, Errno> {
         let mut table = self.root;
         for level in [4, 3, 2] {
             let at = slot(va, level);
@@ -102,8 +115,7 @@ impl PageTable {
             }
             table = next & FRAME;
         }
-        write_word(platform.frame_mut(table), slot(va, 1), entry);
-        Ok(())
+        Ok(table)
     }
 
     /// Calls `change` with each leaf entry in [`start`, `end`) that is not zero; what it returns replaces the entry.

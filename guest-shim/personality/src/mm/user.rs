@@ -193,7 +193,8 @@ impl Default for Segments {
 
 /// Memory of the program for one transfer: one range, or the ranges of a `struct iovec` list.
 pub struct Ranges {
-    ranges: Vec<Iovec>,
+    first: Iovec,
+    rest: Vec<Iovec>,
     /// Bytes in all.
     pub total: u64,
 }
@@ -207,13 +208,14 @@ impl Ranges {
     /// One range. It may be bad: that shows when it is used.
     #[must_use]
     pub fn one(base: u64, len: u64) -> Self {
-        let mut ranges = Vec::with_capacity(1);
         let len = len.min(MAX_TRANSFER);
-        ranges.push(Iovec { base, len });
-        Self { ranges, total: len }
+        Self { first: Iovec { base, len }, rest: Vec::new(), total: len }
     }
 
     /// The list of `count` iovecs at `va`.
+    ///
+    /// # Errors
+    /// EINVAL when there are too many or one is too long; EFAULT.
     pub fn list<P: Platform>(
         space: &mut AddressSpace,
         source: &mut Source<'_, P>,
@@ -223,22 +225,25 @@ impl Ranges {
         if count > MAX_IOVECS {
             return Err(Errno::EINVAL);
         }
-        let mut ranges = Vec::with_capacity(index(count));
-        let mut total: u64 = 0;
+        let mut ranges = Self::one(0, 0);
+        ranges.rest.reserve(index(count));
         for entry in 0..count {
             let mut iovec: Iovec = read_value(space, source, va.wrapping_add(entry * 16))?;
             if i64::try_from(iovec.len).is_err() {
                 return Err(Errno::EINVAL);
             }
-            iovec.len = iovec.len.min(MAX_TRANSFER - total);
-            total += iovec.len;
-            ranges.push(iovec);
+            iovec.len = iovec.len.min(MAX_TRANSFER - ranges.total);
+            ranges.total += iovec.len;
+            ranges.rest.push(iovec);
         }
-        Ok(Self { ranges, total })
+        Ok(ranges)
     }
 
     /// The pages that hold the bytes from `skip` on, brought in for `access`, as many as fit one request. The list is
-    /// shorter when a later page is bad; when the first one is, that is the error.
+    /// shorter when a later page is bad.
+    ///
+    /// # Errors
+    /// EFAULT or ENOMEM when the first page is bad.
     pub fn segments<P: Platform>(
         &self,
         space: &mut AddressSpace,
@@ -248,7 +253,7 @@ impl Ranges {
     ) -> Result<Segments, Errno> {
         let mut segments = Segments::new();
         let mut skip = skip;
-        for range in &self.ranges {
+        for range in core::iter::once(&self.first).chain(&self.rest) {
             if skip >= range.len {
                 skip -= range.len;
                 continue;

@@ -8,7 +8,7 @@ use super::Args;
 use crate::errno::{Errno, Outcome, Stop};
 use crate::fs::file::{FileKind, OpenFile};
 use crate::kernel::Kernel;
-use crate::mm::space::{Access, Area, Backing, MIN_ADDRESS, Prot};
+use crate::mm::space::{Access, AddressSpace, Area, Backing, MIN_ADDRESS, Prot, Source};
 use crate::num::{page_down, page_up};
 use crate::platform::{PAGE, Platform};
 use proto::layout::USER_END_VA;
@@ -188,45 +188,62 @@ pub(super) fn mremap<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcom
     }
     let (start, end) = range(address, old_len).map_err(|_| Errno::EINVAL)?;
     let new_len = page_up(new_len).filter(|&len| len <= USER_END_VA).ok_or(Errno::ENOMEM)?;
-    let old_len = end - start;
-    let available = kernel.frames.total();
+    let most = kernel.frames.total();
     let (space, mut source) = kernel.memory();
     let mut space = space.borrow_mut();
     space.reserve_areas()?;
-    let inside = space.area(start).is_some_and(|area| area.end >= end);
-    if !inside {
+    if space.area(start).is_none_or(|area| area.end < end) {
         return Err(Errno::EFAULT.into());
     }
-    if new_len > old_len && new_len - old_len > available {
+    if new_len.saturating_sub(end - start) > most {
         return Err(Errno::ENOMEM.into());
     }
     if fixed {
-        let target_end = target.checked_add(new_len).filter(|&end| end <= USER_END_VA).ok_or(Errno::EINVAL)?;
-        if !target.is_multiple_of(PAGE) || target < MIN_ADDRESS || (target < end && start < target_end) {
-            return Err(Errno::EINVAL.into());
-        }
-        space.unmap(&mut source, target, target_end);
-        space.relocate(&mut source, start, old_len, target, new_len)?;
-        return Ok(target);
-    }
-    if new_len <= old_len {
-        if new_len < old_len {
-            space.unmap(&mut source, start + new_len, end);
-        }
+        make_way(&mut space, &mut source, (start, end), target, new_len)?;
+    } else if resize(&mut space, &mut source, (start, end), new_len) {
         return Ok(start);
-    }
-    let new_end = start.saturating_add(new_len);
-    let at_area_end = space.area(start).is_some_and(|area| area.end == end);
-    if at_area_end && new_end <= USER_END_VA && space.is_free(end, new_end) {
-        space.extend(end, new_end);
-        return Ok(start);
-    }
-    if !may_move {
+    } else if !may_move {
         return Err(Errno::ENOMEM.into());
     }
-    let target = space.find_free(new_len).ok_or(Errno::ENOMEM)?;
-    space.relocate(&mut source, start, old_len, target, new_len)?;
+    let target = if fixed { target } else { space.find_free(new_len).ok_or(Errno::ENOMEM)? };
+    space.relocate(&mut source, start, end - start, target, new_len)?;
     Ok(target)
+}
+
+/// Frees [`target`, `target + len`) for the mapping that is at `from` now.
+fn make_way<P: Platform>(
+    space: &mut AddressSpace,
+    source: &mut Source<'_, P>,
+    from: (u64, u64),
+    target: u64,
+    len: u64,
+) -> Result<(), Errno> {
+    let end = target.checked_add(len).filter(|&end| end <= USER_END_VA).ok_or(Errno::EINVAL)?;
+    if !target.is_multiple_of(PAGE) || target < MIN_ADDRESS || (target < from.1 && from.0 < end) {
+        return Err(Errno::EINVAL);
+    }
+    space.unmap(source, target, end);
+    Ok(())
+}
+
+/// Makes the mapping shorter, or longer where it is; `false` when there is no room for that.
+fn resize<P: Platform>(
+    space: &mut AddressSpace,
+    source: &mut Source<'_, P>,
+    (start, end): (u64, u64),
+    new_len: u64,
+) -> bool {
+    let new_end = start.saturating_add(new_len);
+    if new_end <= end {
+        space.unmap(source, new_end, end);
+        return true;
+    }
+    let last = space.area(start).is_some_and(|area| area.end == end);
+    let room = last && new_end <= USER_END_VA && space.is_free(end, new_end);
+    if room {
+        space.extend(end, new_end);
+    }
+    room
 }
 
 pub(super) fn madvise<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {

@@ -64,7 +64,7 @@ const ERROR_CODE_TABLE: u32 = 0b11;
 
 /// Calls under way whose lines wait for their results. A shim that never reports makes the oldest be
 /// written as unfinished.
-const MAX_OPEN: usize = 4096;
+const MAX_OPEN: usize = 256;
 
 /// A fault that a child's VP stopped at, as the exception intercept tells it.
 #[derive(Clone, Copy, Debug)]

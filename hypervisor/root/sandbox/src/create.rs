@@ -297,6 +297,8 @@ impl<R: RootMemory> Builder<'_, '_, R> {
             (HvRegisterName::X64_FS, segment(kernel_stack())),
             (HvRegisterName::X64_GS, segment(kernel_stack())),
             (HvRegisterName::X64_TR, segment(task_state())),
+            // No local descriptor table: the one of the reset state would lie in the program's lowest 64 KiB.
+            (HvRegisterName::X64_LDTR, segment(HvX64SegmentRegister::default())),
             (HvRegisterName::X64_CR0, value(CR0)),
             (HvRegisterName::X64_CR3, value(self.layout.tables)),
             (HvRegisterName::X64_CR4, value(cr4)),
