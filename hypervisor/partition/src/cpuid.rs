@@ -41,12 +41,12 @@ const HIDDEN: &[(u32, usize, u32, u32)] = &[
         1 << 5 | 1 << 14 | 1 << 16 | 1 << 17 | 1 << 21 | 1 << 26 | 1 << 27 | 1 << 28 | 1 << 30 | 1 << 31,
         1 << 1 | 1 << 2 | 1 << 4 | 1 << 11 | 1 << 12 | 1 << 15 | 1 << 25,
     ),
-    // AVX-512, PKU, WAITPKG, CET, VAES, VPCLMUL, LA57; child: SGX LC, ENQCMD, PKS, RDPID (TSC_AUX).
+    // AVX-512, PKU, WAITPKG, CET, VAES, VPCLMUL, LA57; child: SGX LC, ENQCMD, PKS, RDPID (see RDTSCP).
     (
         7,
         ECX,
         1 << 1 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12 | 1 << 14 | 1 << 16,
-        1 << 29 | 1 << 30 | 1 << 31,
+        1 << 22 | 1 << 29 | 1 << 30 | 1 << 31,
     ),
     // AVX-512, UINTR, AMX, CET-IBT; child: PCONFIG, LBR, SPEC_CTRL and its kin.
     (
@@ -62,8 +62,8 @@ const HIDDEN: &[(u32, usize, u32, u32)] = &[
         1 << 2 | 1 << 11 | 1 << 12 | 1 << 15 | 1 << 16 | 1 << 29,
         1 << 3 | 1 << 10 | 1 << 13 | 1 << 22 | 1 << 23 | 1 << 24 | 1 << 26 | 1 << 27 | 1 << 28,
     ),
-    // Child: MCE, APIC, MTRR, MCA.
-    (0x8000_0001, EDX, 0, 1 << 7 | 1 << 9 | 1 << 12 | 1 << 14),
+    // Child: MCE, APIC, MTRR, MCA, RDTSCP. TSC_AUX, which RDTSCP and RDPID read, is not switched: it is the root's.
+    (0x8000_0001, EDX, 0, 1 << 7 | 1 << 9 | 1 << 12 | 1 << 14 | 1 << 27),
     // XSAVEERPTR; child: everything but CLZERO, and the number of cores.
     (0x8000_0008, EBX, 1 << 2, !1),
     (0x8000_0008, ECX, 0, u32::MAX),

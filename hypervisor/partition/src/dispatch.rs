@@ -17,6 +17,7 @@ use tlfs::status::HvStatus;
 use zerocopy::{Immutable, IntoBytes};
 
 use crate::caller::Obstacle;
+use crate::fault::protection_on_top_of;
 use crate::hypervisor::Hypervisor;
 use crate::instruction::Instruction;
 use crate::message::{intercept_header, message_header};
@@ -133,17 +134,19 @@ impl<E: Engine, P: Platform> Hypervisor<'_, E, P> {
             }
             VpExit::Interrupt => Next::Yield,
             VpExit::Forbidden => self.raise(slot, partition, Fault::UD),
-            VpExit::Shutdown => {
-                // What was being delivered ended with the VP: a VP that is set up anew does not get it.
-                self.engine.cancel_fault(VpSlot(slot));
-                self.bare_message(slot, HvMessageType::UNRECOVERABLE_EXCEPTION)
-            }
+            VpExit::Shutdown => self.shutdown(slot),
             VpExit::InvalidState => self.bare_message(slot, HvMessageType::INVALID_VP_REGISTER_VALUE),
             VpExit::Unknown(code) => {
                 self.platform.log(format_args!("cordon-hv: a child took exit code {code:#x}, which nobody knows"));
                 self.bare_message(slot, HvMessageType::UNSUPPORTED_FEATURE)
             }
         }
+    }
+
+    fn shutdown(&mut self, slot: u16) -> Next {
+        // What was being delivered ended with the VP: a VP that is set up anew does not get it.
+        self.engine.cancel_fault(VpSlot(slot));
+        self.bare_message(slot, HvMessageType::UNRECOVERABLE_EXCEPTION)
     }
 
     /// Puts a message into the VP's page and holds the VP until the root has seen to it.
@@ -258,7 +261,10 @@ impl<E: Engine, P: Platform> Hypervisor<'_, E, P> {
         let overlay = self.partition_mut(partition).is_ok_and(|object| object.overlay_at(gpa).is_some());
         if overlay {
             // "Attempts to write to the hypercall page will result in a protection (#GP) exception."
-            return self.raise(slot, partition, Fault::GP);
+            return match protection_on_top_of(self.engine.pending_fault(VpSlot(slot))) {
+                Some(fault) => self.raise(slot, partition, fault),
+                None => self.shutdown(slot),
+            };
         }
         self.memory_message(slot, partition, gpa, gva, access, during_walk)
     }

@@ -12,7 +12,7 @@ use tlfs::status::HvStatus;
 
 use crate::frames::FrameTable;
 use crate::hypervisor::Hypervisor;
-use crate::object::{OverlayKind, ROOT};
+use crate::object::{OVERLAY_ENABLED, OverlayKind, ROOT};
 
 /// What a failed change of a table means to the caller of a hypercall.
 pub(crate) fn status_of(error: MapError) -> HvStatus {
@@ -202,10 +202,12 @@ impl<E: Engine, P: Platform> Hypervisor<'_, E, P> {
         }
     }
 
-    /// Lifts an overlay: what it covered is there again, and a child's frame goes back to its deposit.
+    /// Lifts an overlay: what it covered is there again, and a child's frame goes back to its deposit. Its MSR says so
+    /// from here on, also where another place for it turns out to be impossible.
     pub(crate) fn hide_overlay(&mut self, partition: u16, kind: OverlayKind) -> Result<(), HvStatus> {
         let overlay = self.partition_mut(partition)?.overlay(kind);
         let Some(gpa) = overlay.at.take() else { return Ok(()) };
+        overlay.msr &= !OVERLAY_ENABLED;
         let under = overlay.under.take();
         let frame = if partition == ROOT { None } else { overlay.frame.take() };
         // Both find the small entry that the overlay is in, so neither needs a frame nor can fail.

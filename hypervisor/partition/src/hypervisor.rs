@@ -12,7 +12,7 @@ use crate::setup::{MachineMemory, SetupError, Storage};
 use crate::time::TimeScale;
 use crate::translate::{Space, fetch, paging_of};
 use crate::vp::{NO_PARTITION, Vp};
-use crate::{END_PORTS, LOG_PORTS, MAX_FRAMES_PER_VP, MAX_PARTITIONS, stop_code};
+use crate::{A20_PORTS, END_PORTS, LOG_PORTS, MAX_FRAMES_PER_VP, MAX_PARTITIONS, stop_code};
 
 /// How the machine ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +61,9 @@ impl<'a, E: Engine, P: Platform> Hypervisor<'a, E, P> {
         let frames = FrameTable::new(frames);
         let mut hypervisor = Self { engine, platform, frames, partitions, vps, time, sequence: 1, physical_bits };
         hypervisor.make_root(memory)?;
-        hypervisor.engine.reserve_root_ports(LOG_PORTS);
-        hypervisor.engine.reserve_root_ports(END_PORTS);
+        for ports in [LOG_PORTS, END_PORTS].into_iter().chain(A20_PORTS) {
+            hypervisor.engine.reserve_root_ports(ports);
+        }
         Ok(hypervisor)
     }
 

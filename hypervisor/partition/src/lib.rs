@@ -34,6 +34,7 @@ mod calls;
 mod cpuid;
 pub mod deposit;
 pub mod dispatch;
+mod fault;
 pub mod frames;
 mod gpa;
 mod hypervisor;
@@ -73,3 +74,7 @@ pub mod stop_code {
 pub const LOG_PORTS: core::ops::RangeInclusive<u16> = 0x3f8..=0x3ff;
 /// The ports that end the machine with the code written, reserved from the root.
 pub const END_PORTS: core::ops::RangeInclusive<u16> = 0xf4..=0xf7;
+/// The ports that can switch A20 off: the keyboard controller's two, and the fast gates of PS/2 and its kin. Reserved
+/// from the root: the gate masks addresses behind the nested tables, so that those of the hypervisor's odd megabytes
+/// would lead to the root's even ones. No other of their functions is served; an absent controller reads as all ones.
+pub const A20_PORTS: [core::ops::RangeInclusive<u16>; 4] = [0x60..=0x60, 0x64..=0x64, 0x92..=0x92, 0xee..=0xee];

@@ -119,7 +119,6 @@ impl<E: Engine, P: Platform> Hypervisor<'_, E, P> {
         let object = self.partition_mut(partition).map_err(|_| Refused)?;
         object.guest_os_id = value;
         if value == 0 {
-            object.hypercall.msr &= !HypercallMsr(0).with_enabled(true).0;
             self.hide_overlay(partition, OverlayKind::Hypercall).map_err(|_| Refused)?;
         }
         Ok(())

@@ -3,6 +3,7 @@
 use paging::format::Npt;
 use paging::table::{Flush, Mapping, NestedTable};
 use tlfs::addr::{Gpa, PartitionId, Spa};
+use tlfs::msr::{HypercallMsr, ReferenceTscMsr};
 use tlfs::partition::PrivilegeMask;
 
 use crate::MAX_VPS_PER_PARTITION;
@@ -31,6 +32,10 @@ pub(crate) enum PartitionState {
     /// Nothing left but its deposit.
     Finalized,
 }
+
+/// The bit of [`Overlay::msr`] that says that the page is there: the same in both MSRs.
+pub(crate) const OVERLAY_ENABLED: u64 = 1;
+const _: () = assert!(HypercallMsr(OVERLAY_ENABLED).enabled() && ReferenceTscMsr(OVERLAY_ENABLED).enabled());
 
 /// A page that the hypervisor lays over a partition's address space, and the MSR that places it.
 #[derive(Clone, Copy, Debug)]

@@ -1,4 +1,4 @@
-//! The ports that the root does not have: the hypervisor's log and the machine's end.
+//! The ports that the root does not have: the hypervisor's log, the machine's end and the A20 gate.
 
 use engine::{Engine, Platform, RAX, VpKind};
 

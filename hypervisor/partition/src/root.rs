@@ -1,12 +1,13 @@
 //! The root partition: made from the machine, and its exits.
 
-use engine::{Access, Engine, Fault, Platform, VpExit, VpKind};
+use engine::{Access, Engine, Fault, Platform, VpExit, VpKind, VpSlot};
 use paging::format::Rights;
 use paging::table::{MapError, Mapping, NestedTable, PageSize};
 use tlfs::addr::{Gpa, PAGE_SIZE, Spa};
 use tlfs::partition::PrivilegeMask;
 
 use crate::deposit::{Deposit, Purse};
+use crate::fault::protection_on_top_of;
 use crate::frames::FrameState;
 use crate::hypervisor::{End, Hypervisor, ROOT_VP, id_of};
 use crate::instruction::Instruction;
@@ -155,8 +156,13 @@ impl<E: Engine, P: Platform> Hypervisor<'_, E, P> {
         }
         let rip = self.core(ROOT_VP).rip;
         self.platform.log(format_args!("cordon-hv: the root has no memory at {gpa} ({access:?}, rip {rip:#x})"));
-        self.inject(ROOT_VP, Fault::GP);
-        None
+        match protection_on_top_of(self.engine.pending_fault(VpSlot(ROOT_VP))) {
+            Some(fault) => {
+                self.inject(ROOT_VP, fault);
+                None
+            }
+            None => self.root_lost("the root partition has no memory to take a double fault in"),
+        }
     }
 
     fn map_high_device_memory(&mut self, gpa: Gpa) -> bool {

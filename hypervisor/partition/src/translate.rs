@@ -49,7 +49,8 @@ pub(crate) fn paging_of(control: &ControlRegs) -> GuestPaging {
 struct FetchEntry {
     /// Page address; odd where there is none.
     page: u64,
-    cr3: u64,
+    /// With the mode: the same CR3 means another walk in it.
+    paging: GuestPaging,
     generation: u64,
     /// A walk of fewer steps repeats its first one.
     steps: [(Spa, u64); STEPS],
@@ -72,7 +73,7 @@ pub(crate) struct FetchCache {
 
 impl FetchCache {
     pub(crate) const EMPTY: Self = Self {
-        entries: [FetchEntry { page: 1, cr3: 0, generation: 0, steps: [(Spa(0), 0); STEPS], frame: Spa(0) }; ENTRIES],
+        entries: [FetchEntry { page: 1, paging: GuestPaging::long_mode(0), generation: 0, steps: [(Spa(0), 0); STEPS], frame: Spa(0) }; ENTRIES],
     };
 
     /// The frame that holds the page of `linear`, for a fetch that the processor has already made.
@@ -88,7 +89,7 @@ impl FetchCache {
         let index = (linear.page_number() as usize) & (ENTRIES - 1);
         let entry = self.entries.get_mut(index)?;
         let page = linear.page_base().0;
-        let same = entry.page == page && entry.cr3 == paging.cr3 && entry.generation == generation;
+        let same = entry.page == page && entry.paging == *paging && entry.generation == generation;
         if same && entry.holds(mem) {
             return Some(entry.frame);
         }
@@ -127,7 +128,7 @@ impl FetchEntry {
         // Without a step there is nothing to check, with too many not enough.
         if let Some(first) = steps[0].filter(|_| count <= STEPS) {
             let steps = steps.map(|step| step.unwrap_or(first));
-            *self = Self { page, cr3: paging.cr3, generation, steps, frame };
+            *self = Self { page, paging: *paging, generation, steps, frame };
         }
         Some(frame)
     }

@@ -80,20 +80,29 @@ impl Interrupts {
         self.any
     }
 
-    pub(crate) fn assert(&mut self, vector: u8) {
+    /// Makes a vector pending. What was taken since the last run is learnt first: it may be the same vector, which is
+    /// then a second interrupt.
+    pub(crate) fn assert(&mut self, vector: u8, still_offered: Option<u8>) {
+        self.learn(still_offered);
         if let Some(word) = self.pending.get_mut(usize::from(vector / 64)) {
             *word |= 1 << (vector % 64);
             self.any = true;
         }
     }
 
-    /// Learns from what the engine still has whether the offer was taken, and says what to offer now.
-    pub(crate) fn settle(&mut self, still_offered: Option<u8>) -> Option<u8> {
-        if let (Some(vector), None) = (self.offered, still_offered)
+    /// Learns from what the engine still has whether the offer was taken.
+    fn learn(&mut self, still_offered: Option<u8>) {
+        if still_offered.is_none()
+            && let Some(vector) = self.offered.take()
             && let Some(word) = self.pending.get_mut(usize::from(vector / 64))
         {
             *word &= !(1 << (vector % 64));
         }
+    }
+
+    /// Learns what was taken, and says what to offer now.
+    pub(crate) fn settle(&mut self, still_offered: Option<u8>) -> Option<u8> {
+        self.learn(still_offered);
         self.offered = self.highest();
         self.any = self.offered.is_some();
         self.offered

@@ -53,6 +53,8 @@ pub mod code {
     pub const VMLOAD: u64 = 0x82;
     /// SKINIT
     pub const SKINIT: u64 = 0x86;
+    /// RDTSCP
+    pub const RDTSCP: u64 = 0x87;
     /// WBINVD
     pub const WBINVD: u64 = 0x89;
     /// MONITOR
@@ -96,14 +98,14 @@ pub fn decode(raw: RawExit) -> VpExit {
         code::NESTED_PAGE_FAULT => memory(raw),
         code::EXCEPTION_FIRST..=code::EXCEPTION_LAST => exception(raw),
         code::HLT => VpExit::Halt,
-        code::INTR | code::NMI => VpExit::Interrupt,
+        code::INTR | code::NMI | code::SMI => VpExit::Interrupt,
         code::SHUTDOWN | code::INIT | code::TASK_SWITCH | code::FERR_FREEZE => VpExit::Shutdown,
         code::RDPMC
         | code::RSM
         | code::INVD
         | code::INVLPGA
         | code::VMRUN
-        | code::VMLOAD..=code::SKINIT
+        | code::VMLOAD..=code::RDTSCP
         | code::WBINVD
         | code::MONITOR..=code::RDPRU => VpExit::Forbidden,
         code::INVALID | code::INVALID_32 => VpExit::InvalidState,
@@ -173,7 +175,7 @@ mod tests {
         assert_eq!(exit(0x7c, 0, 0), VpExit::MsrRead);
         assert_eq!(exit(0x7c, 1, 0), VpExit::MsrWrite);
         assert_eq!(exit(0x78, 0, 0), VpExit::Halt);
-        for code in [0x6f, 0x73, 0x76, 0x7a, 0x80, 0x82, 0x83, 0x84, 0x85, 0x86, 0x89, 0x8a, 0x8b, 0x8c, 0x8d, 0x8e] {
+        for code in [0x6f, 0x73, 0x76, 0x7a, 0x80, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x89, 0x8a, 0x8b, 0x8c, 0x8d, 0x8e] {
             assert_eq!(exit(code, 0, 0), VpExit::Forbidden, "{code:#x}");
         }
     }
@@ -182,6 +184,7 @@ mod tests {
     fn events() {
         assert_eq!(exit(0x60, 0, 0), VpExit::Interrupt);
         assert_eq!(exit(0x61, 0, 0), VpExit::Interrupt);
+        assert_eq!(exit(0x62, 0, 0), VpExit::Interrupt, "an SMI: any program can cause one, and it is the machine's");
         assert_eq!(exit(0x7f, 0, 0), VpExit::Shutdown);
         assert_eq!(exit(u64::MAX, 0, 0), VpExit::InvalidState);
         assert_eq!(exit(0xffff_ffff, 0, 0), VpExit::InvalidState);

@@ -8,7 +8,8 @@ pub const IO_MAP_SIZE: usize = 3 * 4096;
 /// Size of an MSR permission map.
 pub const MSR_MAP_SIZE: usize = 2 * 4096;
 
-/// One bit a port; set: the access exits.
+/// One bit a port; set: the access exits. The processor looks at the bits of all bytes that an access covers, also of
+/// INS and OUTS, with and without REP: one of them is enough.
 #[repr(C, align(4096))]
 #[derive(Debug)]
 pub struct IoMap([u8; IO_MAP_SIZE]);
@@ -31,10 +32,11 @@ impl IoMap {
         }
     }
 
-    /// Whether an access to this one port exits.
+    /// Whether an access of `size` bytes that begins at this port exits. Behind the last port comes the third page.
     #[must_use]
-    pub fn denies(&self, port: u16) -> bool {
-        self.0[usize::from(port) / 8] & 1 << (port % 8) != 0
+    pub fn denies(&self, port: u16, size: u8) -> bool {
+        let first = usize::from(port);
+        (first..first + usize::from(size)).any(|bit| self.0[bit / 8] & 1 << (bit % 8) != 0)
     }
 }
 
@@ -64,14 +66,15 @@ pub const SWITCHED_MSRS: [(RangeInclusive<u32>, Passed); 4] = [
 /// Reads that tell nothing but the time. Writes of the TSC would move the reference clock of all partitions.
 pub const TIME_MSRS: [(RangeInclusive<u32>, Passed); 1] = [(0x10..=0x10, Passed::Read)];
 
-/// What only the root has: the interrupt controller (in its x2APIC form), its own TSC_AUX, and a view of the memory types.
+/// What only the root has: the interrupt controller (in its x2APIC form), and a view of the memory types. TSC_AUX is
+/// always 0: it is not switched, and RDPID, which no intercept stops, would show a child what the root keeps there.
 pub const ROOT_MSRS: [(RangeInclusive<u32>, Passed); 6] = [
-    (0x1b..=0x1b, Passed::Read),                    // APIC_BASE
-    (0xfe..=0xfe, Passed::Read),                    // MTRRcap
-    (0x200..=0x20f, Passed::Read),                  // variable MTRRs
-    (0x2ff..=0x2ff, Passed::Read),                  // MTRRdefType
-    (0x800..=0x8ff, Passed::ReadWrite),             // x2APIC
-    (0xc000_0103..=0xc000_0103, Passed::ReadWrite), // TSC_AUX
+    (0x1b..=0x1b, Passed::Read),               // APIC_BASE
+    (0xfe..=0xfe, Passed::Read),               // MTRRcap
+    (0x200..=0x20f, Passed::Read),             // variable MTRRs
+    (0x2ff..=0x2ff, Passed::Read),             // MTRRdefType
+    (0x800..=0x8ff, Passed::ReadWrite),        // x2APIC
+    (0xc000_0103..=0xc000_0103, Passed::Read), // TSC_AUX
 ];
 
 impl MsrMap {
@@ -128,10 +131,29 @@ mod tests {
         map.deny(0x3f8..=0x3ff);
         map.deny(0xf4..=0xf7);
         for port in 0..=u16::MAX {
-            assert_eq!(map.denies(port), matches!(port, 0x3f8..=0x3ff | 0xf4..=0xf7), "{port:#x}");
+            assert_eq!(map.denies(port, 1), matches!(port, 0x3f8..=0x3ff | 0xf4..=0xf7), "{port:#x}");
         }
         map.deny_all();
-        assert!(map.denies(0) && map.denies(0xffff));
+        assert!(map.denies(0, 1) && map.denies(0xffff, 1) && map.denies(0xffff, 4));
+    }
+
+    #[test]
+    fn an_access_that_covers_a_denied_port_exits() {
+        let mut map = Box::new(IoMap([0; IO_MAP_SIZE]));
+        map.deny(0x92..=0x92);
+        map.deny(0x60..=0x60);
+        for (port, size, exits) in [
+            (0x91, 1, false),
+            (0x91, 2, true),
+            (0x8f, 4, true),
+            (0x8e, 4, false),
+            (0x93, 4, false),
+            (0x5f, 2, true),
+            (0x5d, 4, true),
+            (0x61, 1, false),
+        ] {
+            assert_eq!(map.denies(port, size), exits, "{port:#x}, {size} bytes");
+        }
     }
 
     #[test]
@@ -158,6 +180,6 @@ mod tests {
         for msr in [0xc000_0080, 0xc001_0010, 0xc001_0016, 0xc001_001a, 0xc001_0114, 0xc001_0116, 0xc001_0117] {
             assert!(map.denies(msr, false) && map.denies(msr, true), "{msr:#x}");
         }
-        assert!(map.denies(0x1b, true) && map.denies(0x200, true));
+        assert!(map.denies(0x1b, true) && map.denies(0x200, true) && map.denies(0xc000_0103, true));
     }
 }

@@ -229,6 +229,8 @@ pub mod intercept4 {
     pub const CLGI: u32 = 1 << 5;
     /// SKINIT
     pub const SKINIT: u32 = 1 << 6;
+    /// RDTSCP
+    pub const RDTSCP: u32 = 1 << 7;
     /// WBINVD
     pub const WBINVD: u32 = 1 << 9;
     /// MONITOR

@@ -82,6 +82,8 @@ pub struct VpState {
     pub asid: Held,
     /// What has to be delivered first when it runs next, as EVENTINJ has it; 0: nothing.
     pub pending: u64,
+    /// Exits in a row that interrupted the delivery of an event, also over several runs.
+    pub unfinished: u8,
     /// The exception vectors that the partition model asked for.
     pub wanted_exceptions: u32,
 }
@@ -133,14 +135,21 @@ const CHILD3: u32 = intercept3::INTR
     | intercept3::TASK_SWITCH
     | intercept3::FERR_FREEZE;
 /// See [`CHILD3`].
-const CHILD4: u32 =
-    intercept4::WBINVD | intercept4::MONITOR | intercept4::MWAIT | intercept4::MWAIT_ARMED | intercept4::RDPRU;
+const CHILD4: u32 = intercept4::RDTSCP
+    | intercept4::WBINVD
+    | intercept4::MONITOR
+    | intercept4::MWAIT
+    | intercept4::MWAIT_ARMED
+    | intercept4::RDPRU;
 
 /// #MC: the machine's, never a guest's.
 const MACHINE_CHECK: u32 = 1 << 18;
 /// #DB and #AC of a child always exit. A guest can arrange that delivering them raises them again, for ever, with
-/// interrupts shut out; going through the hypervisor each time lets a physical interrupt in.
+/// interrupts shut out. The engine delivers them again, and every [`MAX_UNFINISHED`] times lets the root run.
 pub const REFLECTED_EXCEPTIONS: u32 = 1 << 1 | 1 << 17;
+/// How many times in a row delivering an event may come to nothing before the root gets its turn: a physical interrupt
+/// that is pending ends a run only between two instructions, which a VP that delivers for ever never reaches.
+pub const MAX_UNFINISHED: u8 = 8;
 /// All reads and writes of debug registers.
 const ALL_DEBUG_REGISTERS: u32 = u32::MAX;
 
@@ -165,6 +174,7 @@ impl VpState {
             kind,
             asid: Held::default(),
             pending: 0,
+            unfinished: 0,
             wanted_exceptions: 0,
         }
     }
@@ -257,6 +267,8 @@ impl Vp {
         let interrupted = self.vmcb.control.exit_int_info;
         if interrupted & event::VALID != 0 {
             self.deliver_again(interrupted);
+        } else {
+            self.state.unfinished = 0;
         }
     }
 
@@ -265,6 +277,18 @@ impl Vp {
     fn deliver_again(&mut self, interrupted: u64) {
         let event = Event::interrupted(interrupted).filter(|_| self.vmcb.control.exit_code != code::SHUTDOWN);
         self.state.pending = event.map_or(0, Event::encode);
+        self.state.unfinished = if event.is_some() { self.state.unfinished.saturating_add(1) } else { 0 };
+    }
+
+    /// Whether it is time for the root to run although this exit is the VP's. Such an exit need not be dealt with:
+    /// the event is pending, and delivering it brings the exit about again.
+    #[inline]
+    pub fn is_stuck(&mut self) -> bool {
+        let stuck = self.state.unfinished >= MAX_UNFINISHED;
+        if stuck {
+            self.state.unfinished = 0;
+        }
+        stuck
     }
 
     /// ES to GS.
@@ -385,6 +409,29 @@ pub(crate) mod tests {
         child.vmcb.control.exit_code = code::SHUTDOWN;
         child.store();
         assert_eq!(child.state.pending, 0, "a triple fault ends it");
+    }
+
+    #[test]
+    fn deliveries_that_never_end_are_noticed() {
+        let mut child = vp(VpKind::Child);
+        let event = Event::Exception(Fault::GP).encode();
+        child.vmcb.control.exit_int_info = event;
+        for _ in 0..3 {
+            for round in 1..=MAX_UNFINISHED {
+                assert!(!child.is_stuck(), "round {round}");
+                child.store();
+            }
+            assert!(child.is_stuck());
+            assert_eq!(child.state.pending, event, "kept");
+        }
+        for _ in 1..MAX_UNFINISHED {
+            child.store();
+        }
+        child.vmcb.control.exit_int_info = 0;
+        child.store();
+        child.vmcb.control.exit_int_info = event;
+        child.store();
+        assert!(!child.is_stuck(), "one came through");
     }
 
     #[test]

@@ -49,7 +49,8 @@ impl<E: Engine, P: Platform> Call<'_, '_, E, P> {
         let child = self.hv.active_child(self.partition, input.target_partition)?;
         let index = u32::try_from(input.destination_address).map_err(|_| HvStatus::INVALID_VP_INDEX)?;
         let slot = self.hv.vp_of(child, VpIndex(index), self.vp)?;
-        self.hv.vp_mut(slot)?.interrupts.assert(vector);
+        let still_offered = self.hv.engine.offered_interrupt(VpSlot(slot));
+        self.hv.vp_mut(slot)?.interrupts.assert(vector, still_offered);
         Ok(())
     }
 }

@@ -6,8 +6,6 @@ use std::str::FromStr;
 const INSTRUCTIONS_A_CALL: u64 = 4500;
 /// Most memory that a sandbox takes beyond the program's own pages.
 const KIB_BEYOND: i64 = 512;
-/// Longest that a trivial program may take, with the boot.
-const START_TO_END_S: f64 = 2.0;
 
 /// Tests of figures.
 pub(crate) fn cases() -> Vec<Case> {
@@ -42,11 +40,6 @@ pub(crate) fn cases() -> Vec<Case> {
             let outcome = bench.busybox(&["true"]).options(["--stats"]).run()?;
             let beyond: i64 = number_before(&outcome, " KiB beyond")?;
             outcome.wants(beyond <= KIB_BEYOND, &format!("at most {KIB_BEYOND} KiB"))?.done()
-        }),
-        Case::new("from QEMU's start to its end", |bench| {
-            let outcome = bench.busybox(&["true"]).options(["--stats"]).run()?;
-            let seconds: f64 = number_before(&outcome, " s with the boot")?;
-            outcome.wants(seconds < START_TO_END_S, &format!("less than {START_TO_END_S} s"))?.done()
         }),
         Case::new("a plain run says nothing of its own", |bench| {
             bench.busybox(&["true"]).run()?.exits(0)?.says_nothing()?.done()

@@ -8,6 +8,7 @@ mod host_side;
 mod hostile;
 mod kernels;
 mod programs;
+mod refusals;
 mod streams;
 
 use crate::{Case, Setup};
@@ -23,6 +24,7 @@ pub(crate) fn all(setup: &Setup) -> Vec<Case> {
     all.extend(bad_input::cases());
     all.extend(faults::cases());
     all.extend(hostile::cases());
+    all.extend(refusals::cases());
     all.extend(figures::cases());
     all.extend(host_side::cases());
     all
