@@ -31,6 +31,11 @@ pub struct Hypervisor<'a, E, P> {
     pub(crate) frames: FrameTable<'a>,
     pub(crate) partitions: &'a mut [Partition],
     pub(crate) vps: &'a mut [Vp],
+    /// First of the free entries of `partitions`, each of which names the next: however many there are, finding one
+    /// takes the same time. The list ends with an index that the table does not have.
+    pub(crate) free_partitions: u16,
+    /// The same of `vps`.
+    pub(crate) free_vps: u16,
     pub(crate) time: TimeScale,
     /// Given to the next partition as part of its identifier.
     pub(crate) sequence: u64,
@@ -56,10 +61,24 @@ impl<'a, E: Engine, P: Platform> Hypervisor<'a, E, P> {
         }
         partitions.fill_with(|| Partition::EMPTY);
         vps.fill_with(|| Vp::EMPTY);
+        partitions.iter_mut().zip(1..).for_each(|(entry, next)| entry.next_free = next);
+        vps.iter_mut().zip(1..).for_each(|(entry, next)| entry.next_free = next);
         let time = TimeScale::new(platform.tsc_hz());
         let physical_bits = (platform.cpuid(0x8000_0008, 0)[0] & 0xff).clamp(36, 48);
         let frames = FrameTable::new(frames);
-        let mut hypervisor = Self { engine, platform, frames, partitions, vps, time, sequence: 1, physical_bits };
+        let mut hypervisor = Self {
+            engine,
+            platform,
+            frames,
+            partitions,
+            vps,
+            // The root does not come from the list.
+            free_partitions: ROOT + 1,
+            free_vps: 0,
+            time,
+            sequence: 1,
+            physical_bits,
+        };
         hypervisor.make_root(memory)?;
         for ports in [LOG_PORTS, END_PORTS].into_iter().chain(A20_PORTS) {
             hypervisor.engine.reserve_root_ports(ports);
@@ -266,8 +285,8 @@ impl<'a, E: Engine, P: Platform> Hypervisor<'a, E, P> {
 
     /// Makes a VP of a partition: frames from its deposit, a slot in the table and in the engine.
     pub(crate) fn add_vp(&mut self, partition: u16, index: u32, kind: VpKind) -> Result<u16, HvStatus> {
-        let slot = self.vps.iter().position(|vp| vp.partition == NO_PARTITION).ok_or(HvStatus::NO_RESOURCES)?;
-        let slot = u16::try_from(slot).map_err(|_| HvStatus::NO_RESOURCES)?;
+        let slot = self.free_vps;
+        let next_free = self.vps.get(usize::from(slot)).ok_or(HvStatus::NO_RESOURCES)?.next_free;
         let count = self.engine.frames_per_vp();
         let mut frames = [Spa(0); MAX_FRAMES_PER_VP];
         let mut taken = 0;
@@ -292,6 +311,7 @@ impl<'a, E: Engine, P: Platform> Hypervisor<'a, E, P> {
         }
         if let Some(vp) = self.vps.get_mut(usize::from(slot)) {
             *vp = Vp { partition, index, frames, frame_count: taken, ..Vp::EMPTY };
+            self.free_vps = next_free;
         }
         let object = self.partition_mut(partition)?;
         if let Some(entry) = usize::try_from(index).ok().and_then(|index| object.vps.get_mut(index)) {

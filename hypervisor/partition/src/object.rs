@@ -66,6 +66,8 @@ pub(crate) enum OverlayKind {
 pub struct Partition {
     pub(crate) id: PartitionId,
     pub(crate) state: PartitionState,
+    /// Of a free entry: the next one ([`Hypervisor::free_partitions`](crate::Hypervisor)).
+    pub(crate) next_free: u16,
     /// Table index of the parent; the root's own for the root.
     pub(crate) parent: u16,
     pub(crate) privileges: PrivilegeMask,
@@ -93,6 +95,7 @@ impl Partition {
     pub const EMPTY: Self = Self {
         id: PartitionId::INVALID,
         state: PartitionState::Free,
+        next_free: u16::MAX,
         parent: ROOT,
         privileges: PrivilegeMask::empty(),
         disabled_features: [0; 2],

@@ -13,6 +13,8 @@ pub(crate) const NO_PARTITION: u16 = u16::MAX;
 pub struct Vp {
     /// Table index of its partition; [`NO_PARTITION`]: the entry is free.
     pub(crate) partition: u16,
+    /// Of a free entry: the next one ([`Hypervisor::free_vps`](crate::Hypervisor)).
+    pub(crate) next_free: u16,
     /// Its index in the partition.
     pub(crate) index: u32,
     /// Frames that the engine has; the first `frame_count` count.
@@ -42,6 +44,7 @@ impl Vp {
     /// A free entry.
     pub const EMPTY: Self = Self {
         partition: NO_PARTITION,
+        next_free: u16::MAX,
         index: 0,
         frames: [Spa(0); MAX_FRAMES_PER_VP],
         frame_count: 0,

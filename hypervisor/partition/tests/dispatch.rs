@@ -251,6 +251,12 @@ fn cpuid_of_a_child() {
     });
     root.plays(&child, |vp, _| {
         assert_eq!(vp.core.gprs[RCX] & 1 << 2, 0, "SVM");
+        assert_eq!(vp.core.gprs[RDX] & 1 << 27, 0, "RDTSCP");
+        (vp.core.gprs[RAX], vp.core.gprs[RCX]) = (7, 0);
+        VpExit::Cpuid
+    });
+    root.plays(&child, |vp, _| {
+        assert_eq!(vp.core.gprs[RCX] & 1 << 22, 0, "RDPID");
         vp.core.gprs[RAX] = 0x4000_0003;
         VpExit::Cpuid
     });
@@ -428,6 +434,54 @@ fn a_fault_that_the_hypervisor_raises_is_the_parents_if_it_asked() {
 }
 
 #[test]
+fn a_child_whose_exception_stack_is_an_overlay_comes_to_an_end() {
+    let mut root = Root::new();
+    let child = root.runnable();
+    root.set(child.id, VpIndex(0), HvRegisterName::GUEST_OS_ID, 1).unwrap();
+    root.set(child.id, VpIndex(0), HvRegisterName::X64_HYPERCALL, 0x5001).unwrap();
+    let double_fault = Fault { vector: 8, error_code: Some(0) };
+    for interrupted in [Some(Fault::UD), Some(Fault::GP), Some(double_fault)] {
+        root.plays(&child, move |vp, _| {
+            vp.pending = interrupted;
+            VpExit::Memory { gpa: Gpa(0x5ff8), gva: None, access: Access::Write, during_walk: false, present: true }
+        });
+    }
+    let (header, _) = root.intercepted::<HvX64BareInterceptMessage>(&child);
+    assert_eq!(header.message_type, HvMessageType::UNRECOVERABLE_EXCEPTION);
+    assert_eq!(root.hv.engine().vp(child.slot).delivered, [Fault::GP, double_fault]);
+    // Set up anew, it is rid of all of them.
+    root.runs_on(&child);
+    assert_eq!(root.hv.engine().vp(child.slot).delivered, [Fault::GP, double_fault]);
+}
+
+#[test]
+fn a_vector_asserted_again_after_it_was_taken_comes_again() {
+    let mut root = Root::new();
+    let child = root.runnable();
+    root.intercept(child.id, HvInterceptType::X64_IO_PORT, Mask::WRITE, 0x99).unwrap();
+    let interrupt = AssertVirtualInterruptInput {
+        target_partition: child.id,
+        requested_vector: 0x31,
+        ..AssertVirtualInterruptInput::default()
+    };
+    root.hv.engine().core_mut(child.slot).rflags = 0x202;
+    root.act(CallCode::ASSERT_VIRTUAL_INTERRUPT, &interrupt).unwrap();
+    // Twice before it is taken is once.
+    root.act(CallCode::ASSERT_VIRTUAL_INTERRUPT, &interrupt).unwrap();
+    // Its handler writes to a port, and the parent asserts it again before it lets the child go on.
+    root.plays(&child, |vp, _| {
+        assert_eq!(vp.taken, [0x31]);
+        VpExit::IoPort { port: 0x99, size: 1, write: true, string: false, rep: false, next_rip: vp.core.rip + 2 }
+    });
+    let _ = root.intercepted::<HvX64IoPortInterceptMessage>(&child);
+    root.act(CallCode::ASSERT_VIRTUAL_INTERRUPT, &interrupt).unwrap();
+    root.runs_on(&child);
+    assert_eq!(root.hv.engine().vp(child.slot).taken, [0x31, 0x31]);
+    root.runs_on(&child);
+    assert_eq!(root.hv.engine().vp(child.slot).taken, [0x31, 0x31]);
+}
+
+#[test]
 fn a_pending_exception_can_be_called_back() {
     let mut root = Root::new();
     let child = root.runnable();
@@ -483,6 +537,28 @@ fn instruction_bytes_follow_a_changed_page_table() {
     root.plays(&child, ud);
     let (_, message) = root.intercepted::<HvX64ExceptionInterceptMessage>(&child);
     assert_eq!(message.instruction_byte_count, 6);
+}
+
+#[test]
+fn instruction_bytes_follow_a_changed_paging_mode() {
+    let mut root = Root::new();
+    let child = root.runnable();
+    root.intercept(child.id, HvInterceptType::EXCEPTION, Mask::EXECUTE, 6).unwrap();
+    let base = CHILD_MEMORY * PAGE_SIZE;
+    root.write(base + 0x8000, &[1; 16]);
+    root.write(base + 0x9000, &[2; 16]);
+    // The large page becomes a table in which 0x8000 leads to 0x9000.
+    root.write(base + 0x3000, &0x4007_u64.to_le_bytes());
+    root.write(base + 0x4000 + 8 * 8, &0x9007_u64.to_le_bytes());
+    // Paging on, off and on again, with the same CR3 and the same tables.
+    for (cr0, expected) in [(0x8005_0033, 2), (0x0005_0033, 1), (0x8005_0033, 2)] {
+        root.plays(&child, move |vp, _| {
+            (vp.control.cr0, vp.control.efer) = (cr0, if expected == 2 { 0xd00 } else { 0x900 });
+            VpExit::Exception { vector: 6, error_code: None, parameter: 0 }
+        });
+        let (_, message) = root.intercepted::<HvX64ExceptionInterceptMessage>(&child);
+        assert_eq!(message.instruction_bytes, [expected; 16], "CR0 {cr0:#x}");
+    }
 }
 
 #[test]

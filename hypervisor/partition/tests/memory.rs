@@ -263,6 +263,12 @@ fn overlays_cover_and_uncover() {
     assert_eq!(root.hv.engine().vp(child.slot).delivered, [engine::Fault::GP]);
     let taken = root.set(id, vp, HvRegisterName::REFERENCE_TSC, 0x5001);
     assert_eq!(taken, Err(HvStatus::INVALID_REGISTER_VALUE));
+    // Nor does one that could not be moved stay where it was, or say so.
+    root.set(id, vp, HvRegisterName::REFERENCE_TSC, 0x6001).unwrap();
+    let taken = root.set(id, vp, HvRegisterName::REFERENCE_TSC, 0x5001);
+    assert_eq!(taken, Err(HvStatus::INVALID_REGISTER_VALUE));
+    assert_eq!(root.get(id, vp, HvRegisterName::REFERENCE_TSC).unwrap().as_u64(), 0x6000);
+    assert_eq!(root.balance(id), (balance.0 - 1, balance.1 + 1));
     // Moved, and gone with the OS id.
     root.set(id, vp, HvRegisterName::X64_HYPERCALL, 0x6001).unwrap();
     assert_eq!(translate(&mut root, TranslateGvaFlags::VALIDATE_READ).1, 6);

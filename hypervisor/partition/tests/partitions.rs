@@ -101,6 +101,19 @@ fn there_is_an_end_of_partitions_and_of_vps() {
     let balance = root.balance(ids[0]);
     assert_eq!(root.create_vp(ids[0], 7), Err(HvStatus::NO_RESOURCES));
     assert_eq!(root.balance(ids[0]), balance);
+    // What is given back, in whatever order, is there again, and no more than that.
+    for index in [3, 0, 6] {
+        let input = DeleteVpInput { partition_id: ids[0], vp_index: VpIndex(index), ..DeleteVpInput::default() };
+        root.act(CallCode::DELETE_VP, &input).unwrap();
+    }
+    (7..10).for_each(|index| root.create_vp(ids[0], index).unwrap());
+    assert_eq!(root.create_vp(ids[0], 10), Err(HvStatus::NO_RESOURCES));
+    for id in [ids[5], ids[1]] {
+        root.on(CallCode::DELETE_PARTITION, id).unwrap();
+    }
+    (0..2).for_each(|_| assert!(!ids.contains(&root.create())));
+    let full = root.call::<_, CreatePartitionOutput>(CallCode::CREATE_PARTITION, &CreatePartitionInput::default());
+    assert_eq!(full, Err(HvStatus::NO_RESOURCES));
 }
 
 #[test]

@@ -109,7 +109,7 @@ fn other_msrs_are_the_vps_or_the_machines() {
 fn reserved_ports() {
     let mut root = Root::new();
     let reserved = root.hv.engine().reserved_ports.clone();
-    assert_eq!(reserved, [0x3f8..=0x3ff, 0xf4..=0xf7]);
+    assert_eq!(reserved, [0x3f8..=0x3ff, 0xf4..=0xf7, 0x60..=0x60, 0x64..=0x64, 0x92..=0x92, 0xee..=0xee]);
     let port = |port, write, string| {
         move |vp: &mut engine::fake::FakeVp, _: &mut VecMemory| {
             vp.core.gprs[RAX] = 0x1110;
@@ -122,6 +122,19 @@ fn reserved_ports() {
     assert_eq!(root.hv.engine().core(vp).gprs[RAX], 0x11ff);
     assert_eq!(root.step(port(0x3fd, false, true)), None);
     assert_eq!(root.hv.engine().core(vp).rip, 0xfff0 + 2 + 3);
+    assert!(root.hv.platform().written.is_empty());
+    // A20 stays as it is, by whichever of its ports, also when it is the second byte that meets one.
+    for port in [0x60, 0x64, 0x92, 0xee, 0x91] {
+        let size = if port == 0x91 { 2 } else { 1 };
+        for write in [true, false] {
+            let end = root.step(move |vp, _| {
+                (vp.core.gprs[RAX], vp.core.rip) = (0xdd, 0x8000);
+                VpExit::IoPort { port, size, write, string: false, rep: false, next_rip: 0x8001 }
+            });
+            assert_eq!((end, root.hv.engine().core(vp).rip), (None, 0x8001), "{port:#x}");
+        }
+        assert_eq!(root.hv.engine().core(vp).gprs[RAX], if size == 2 { 0xffff } else { 0xff }, "{port:#x}");
+    }
     assert!(root.hv.platform().written.is_empty());
     assert_eq!(root.step(port(0xf4, false, false)), None);
     assert_eq!(root.step(port(0xf4, true, false)), Some(End::Stop(0x10)));
@@ -157,6 +170,30 @@ fn memory_that_the_root_does_not_have() {
     // Beyond the processor's addresses (40 bits) there is none.
     root.step(access(1 << 40));
     assert_eq!(root.fault(), Some(13));
+}
+
+#[test]
+fn a_root_whose_exception_stack_is_not_its_memory_is_lost() {
+    let mut root = Root::new();
+    let end = |root: &mut Root, interrupted| {
+        root.step(move |vp, _| {
+            vp.pending = interrupted;
+            VpExit::Memory {
+                gpa: Gpa(0x10_0000),
+                gva: None,
+                access: Access::Write,
+                during_walk: false,
+                present: false,
+            }
+        })
+    };
+    // The access itself is #GP; that cannot be delivered, nor the double fault that comes of it.
+    assert_eq!(end(&mut root, None), None);
+    assert_eq!(end(&mut root, Some(Fault::GP)), None);
+    let vp = root.vp();
+    assert_eq!(root.hv.engine().vp(vp).pending, Some(Fault { vector: 8, error_code: Some(0) }));
+    assert_eq!(end(&mut root, Some(Fault { vector: 8, error_code: Some(0) })), Some(End::Stop(0x12)));
+    assert_eq!(root.hv.platform().lines.len(), 4, "one for each access, and the last");
 }
 
 #[test]

@@ -13,13 +13,14 @@ use tlfs::register::{HvRegisterName, HvRegisterValue, HvX64SegmentRegister};
 use crate::asid::Asids;
 use crate::event::Event;
 use crate::exit::{self, RawExit, code};
+use crate::leftovers::Leftovers;
 use crate::permission::{IoMap, MsrMap, ROOT_MSRS, SWITCHED_MSRS, TIME_MSRS};
 use crate::registers::{self, Limits};
 use crate::segment;
 use crate::support::Features;
 use crate::switch::world_switch;
 use crate::vmcb::{Vmcb, tlb_control};
-use crate::vp::{Maps, REFLECTED_EXCEPTIONS, Vp, VpState};
+use crate::vp::{MAX_UNFINISHED, Maps, REFLECTED_EXCEPTIONS, Vp, VpState};
 
 /// Frames that a VP costs: its control block and its [`VpState`].
 const FRAMES_PER_VP: usize = 2;
@@ -48,6 +49,7 @@ pub struct Svm<M> {
     vps: &'static mut [VpEntry],
     shared: &'static mut SharedPages,
     limits: Limits,
+    leftovers: Leftovers,
     asids: Asids,
     /// Whose values DR0 to DR3 hold.
     debug_owner: Option<VpSlot>,
@@ -81,6 +83,7 @@ impl<M: PhysMem> Svm<M> {
             vps,
             shared,
             limits: features.limits,
+            leftovers: features.leftovers,
             asids: Asids::new(features.asids),
             debug_owner: None,
             exits: [0; 2],
@@ -114,14 +117,19 @@ impl<M: PhysMem> Svm<M> {
             control.tlb_control = if assigned.flush_all { tlb_control::FLUSH_ALL } else { tlb_control::KEEP };
         }
         vp.load();
+        if vp.state.kind == VpKind::Child {
+            // SAFETY: `new` made these usable where they are needed; the x87 registers are loaded right behind.
+            unsafe { self.leftovers.clear() };
+        }
         // SAFETY: `new` turned SVM on and cleared GIF, which every exit clears again; control block and host area are
         // identity-mapped pages of ours; the caller of `new` answers for the address space; the FXSAVE area is
         // FXSAVE's or was checked when it was set.
         unsafe { world_switch(&raw mut *vp.state, physical(&raw const *vp.vmcb), host_area) };
         vp.store();
         self.exits[kind_index(vp.state.kind)] += 1;
+        let code = if vp.is_stuck() { code::INTR } else { vp.vmcb.control.exit_code };
         let control = &vp.vmcb.control;
-        RawExit { code: control.exit_code, info1: control.exit_info1, info2: control.exit_info2 }
+        RawExit { code, info1: control.exit_info1, info2: control.exit_info2 }
     }
 
     /// Whether this VP uses DR0 to DR3 and they are not in the processor.
@@ -212,7 +220,7 @@ impl<M: PhysMem> Engine for Svm<M> {
     }
 
     fn run(&mut self, slot: VpSlot, space: AddressSpace) -> VpExit {
-        loop {
+        for _ in 0..MAX_UNFINISHED {
             if self.lacks_debug(slot) {
                 self.claim_debug(slot);
             }
@@ -224,6 +232,9 @@ impl<M: PhysMem> Engine for Svm<M> {
                 return VpExit::Unknown(raw.code);
             }
         }
+        // The last exception is pending still. A VP that raises it again and again, by breakpoints on its own handler, must
+        // not keep the root from its interrupts.
+        VpExit::Interrupt
     }
 
     fn core(&self, slot: VpSlot) -> &CoreRegs {

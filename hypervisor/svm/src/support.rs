@@ -8,13 +8,19 @@ use x86_64::registers::control::{Cr4, Cr4Flags, Efer, EferFlags};
 use x86_64::registers::model_specific::Msr;
 use x86_64::registers::xcontrol::{XCr0, XCr0Flags};
 
+use crate::leftovers::Leftovers;
 use crate::registers::Limits;
 
-/// Bit 4: the firmware has locked SVM away.
+/// Every processor with SVM has it.
 const VM_CR: u32 = 0xc001_0114;
+/// The A20 mask has no effect.
+const VM_CR_A20_DISABLED: u64 = 1 << 2;
+/// The firmware has locked SVM away.
 const VM_CR_SVM_DISABLED: u64 = 1 << 4;
 /// Where VMRUN saves the host's state.
 const VM_HSAVE_PA: u32 = 0xc001_0117;
+/// What RDTSCP and RDPID tell.
+const TSC_AUX: u32 = 0xc000_0103;
 
 /// Why this processor cannot run guests. The text is what the user reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +53,8 @@ pub struct Features {
     pub asids: u32,
     /// What registers may hold.
     pub limits: Limits,
+    /// What has to be cleared between VPs.
+    pub leftovers: Leftovers,
 }
 
 /// Looks whether this processor can run guests. Changes nothing.
@@ -71,7 +79,21 @@ pub fn detect() -> Result<Features, Unsupported> {
     if asids < 2 {
         return Err(Unsupported::NoAsids);
     }
-    Ok(Features { asids, limits: limits(&cpuid) })
+    Ok(Features { asids, limits: limits(&cpuid), leftovers: leftovers(&cpuid) })
+}
+
+fn leftovers<R: raw_cpuid::CpuIdReader>(cpuid: &CpuId<R>) -> Leftovers {
+    let sizes = cpuid.get_processor_capacity_feature_info();
+    Leftovers {
+        protection_keys: cpuid.get_extended_feature_info().is_some_and(|info| info.has_pku()),
+        x87_pointers: !sizes.is_some_and(|sizes| sizes.has_restore_fp_error_ptrs()),
+    }
+}
+
+/// RDTSCP or RDPID: either comes with TSC_AUX.
+fn has_tsc_aux<R: raw_cpuid::CpuIdReader>(cpuid: &CpuId<R>) -> bool {
+    cpuid.get_extended_processor_and_feature_identifiers().is_some_and(|info| info.has_rdtscp())
+        || cpuid.get_extended_feature_info().is_some_and(|info| info.has_rdpid())
 }
 
 fn limits<R: raw_cpuid::CpuIdReader>(cpuid: &CpuId<R>) -> Limits {
@@ -117,19 +139,37 @@ fn guest_cr4<R: raw_cpuid::CpuIdReader>(cpuid: &CpuId<R>) -> u64 {
     bits.bits()
 }
 
-/// Turns SVM on, shuts interrupts out for as long as the hypervisor runs (GIF = 0, IF = 1), and fixes XCR0.
+/// Turns SVM on, shuts interrupts out for as long as the hypervisor runs (GIF = 0, IF = 1), and fixes what no guest may
+/// change: XCR0, TSC_AUX and the A20 mask.
+///
+/// The A20 mask clears bit 20 of every physical address, the hypervisor's and those that nested paging gives
+/// included. Whoever reaches its switch (port 0x92, the keyboard controller) could make the hypervisor run
+/// and believe the root's memory. Emulators do not know the bit that takes its effect away: there, that the switches are
+/// kept from the root is all.
 ///
 /// # Safety
 /// [`detect`] must have succeeded on this processor. `host_save` is the physical address of a page that is
 /// given to the processor for good. The interrupt descriptor table must be loaded.
 pub unsafe fn enable(host_save: u64) {
     // SAFETY: SVM is there, so EFER.SVME and VM_HSAVE_PA are, and the caller gives the page up. CLGI comes before
-    // STI, so no interrupt is taken here. XCR0 is only narrowed to what every processor with XSAVE has.
+    // STI, so no interrupt is taken here. XCR0 is only narrowed to what every processor with XSAVE has. PKRU is only about
+    // user pages, of which the hypervisor has none. A20 is on: the boot protocol says so.
     unsafe {
+        let vm_cr = Msr::new(VM_CR).read();
+        if vm_cr & VM_CR_A20_DISABLED == 0 {
+            Msr::new(VM_CR).write(vm_cr | VM_CR_A20_DISABLED);
+        }
         Efer::update(|flags| flags.insert(EferFlags::SECURE_VIRTUAL_MACHINE_ENABLE));
         Msr::new(VM_HSAVE_PA).write(host_save);
         asm!("clgi", "sti", options(nomem, nostack));
-        if has_xsave(&CpuId::new()) {
+        let cpuid = CpuId::new();
+        if has_tsc_aux(&cpuid) {
+            Msr::new(TSC_AUX).write(0);
+        }
+        if leftovers(&cpuid).protection_keys {
+            Cr4::update(|flags| flags.insert(Cr4Flags::PROTECTION_KEY_USER));
+        }
+        if has_xsave(&cpuid) {
             Cr4::update(|flags| flags.insert(Cr4Flags::OSXSAVE));
             XCr0::write(SSE_XCR0);
         }

@@ -1,5 +1,6 @@
 //! Free memory of the machine, page by page, as the start info tells it. Guest physical addresses are virtual ones here.
 
+use core::ops::Range;
 use core::ptr::with_exposed_provenance_mut;
 
 /// Bytes in a page.
@@ -8,6 +9,7 @@ pub const PAGE: u64 = 4096;
 /// First word of the PVH start info.
 pub const START_MAGIC: u32 = 0x336e_c578;
 const RAM: u32 = 1;
+const RESERVED: u32 = 2;
 
 /// Memory that no one uses: one range, from which pages are cut.
 #[derive(Debug)]
@@ -95,6 +97,41 @@ fn number<T: Copy>(address: u64) -> T {
     unsafe { pointer(address).cast::<T>().read_unaligned() }
 }
 
+/// An entry of the memory map.
+struct Entry {
+    range: Range<u64>,
+    kind: u32,
+}
+
+/// The memory map of the start info, ascending.
+fn map(info: u64) -> impl Iterator<Item = Entry> {
+    let (map, entries): (u64, u32) = (number(info + 40), number(info + 48));
+    (0..u64::from(entries)).map(move |index| {
+        let entry = map + index * 24;
+        let (start, size): (u64, u64) = (number(entry), number(entry + 8));
+        Entry { range: start..start + size, kind: number(entry + 16) }
+    })
+}
+
+/// What the hypervisor says is reserved and RAM ends at, or that begins at `image`: its image, and what it took from the
+/// end of RAM. (The firmware's own reserved ranges are either not next to RAM or, as its tables, small.)
+#[must_use]
+pub fn private_ranges(info: u64, image: u64) -> alloc::vec::Vec<Range<u64>> {
+    const SMALLEST: u64 = 2 << 20;
+    let mut ram_end = 0;
+    let mut found = alloc::vec::Vec::new();
+    for entry in map(info) {
+        let Range { start, end } = entry.range;
+        let behind_ram = start == ram_end && end - start >= SMALLEST;
+        if entry.kind == RESERVED && (behind_ram || start == image) {
+            found.push(start..end);
+        } else if entry.kind == RAM {
+            ram_end = end;
+        }
+    }
+    found
+}
+
 impl Memory {
     /// Takes the RAM behind the running image, up to the module if that comes next.
     pub(crate) fn from_start_info(info: u64) -> Self {
@@ -104,12 +141,8 @@ impl Memory {
             return none;
         }
         let module: u64 = if number::<u32>(info + 12) > 0 { number(number::<u64>(info + 16)) } else { u64::MAX };
-        let (map, entries): (u64, u32) = (number(info + 40), number(info + 48));
-        for index in 0..u64::from(entries) {
-            let entry = map + index * 24;
-            let (start, size): (u64, u64) = (number(entry), number(entry + 8));
-            let end = start + size;
-            if number::<u32>(entry + 16) != RAM || image_end < start || image_end >= end {
+        for Entry { range: Range { start, end }, kind } in map(info) {
+            if kind != RAM || image_end < start || image_end >= end {
                 continue;
             }
             let end = if module >= image_end { end.min(module) } else { end };

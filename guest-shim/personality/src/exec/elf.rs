@@ -221,5 +221,11 @@ mod tests {
         let mut high = load();
         high.address = !4095;
         assert!(check(&header(), vec![high], 0x2000).is_err_and(|text| text.contains("address space")));
+        let mut low = load();
+        low.address %= 4096;
+        assert!(check(&header(), vec![low], 0x2000).is_err_and(|text| text.contains("lowest address")));
+        let mut stray = header();
+        stray.entry = 1 << 47;
+        assert!(check(&stray, vec![load()], 0x2000).is_err_and(|text| text.contains("entry point")));
     }
 }

@@ -138,6 +138,24 @@ fn mappings_move_with_what_is_in_them() {
 }
 
 #[test]
+fn a_move_that_fails_half_way_leaves_nothing_at_the_target() {
+    const BORDER: u64 = 0x5000_0000_0000;
+    let mut sandbox = Sandbox::new();
+    let at = sandbox.map(0, 2 * PAGE, 3, PRIVATE).cast_unsigned();
+    assert!(sandbox.poke(at) && sandbox.poke(at + PAGE));
+    // The target's first page has a leaf table already, its second would need one.
+    assert_eq!(sandbox.map(BORDER - 2 * PAGE, PAGE, 3, PRIVATE | FIXED).cast_unsigned(), BORDER - 2 * PAGE);
+    assert!(sandbox.poke(BORDER - 2 * PAGE));
+    let hogs = [(); 2].map(|()| sandbox.map(0, 7 << 20, 3, PRIVATE).cast_unsigned());
+    let pages = hogs.iter().flat_map(|hog| (0..(7 << 20) / PAGE).map(move |page| hog + page * PAGE));
+    assert!(pages.into_iter().any(|page| !sandbox.poke(page)), "the frames are used up");
+    let (move_fixed, target) = (3, BORDER - PAGE);
+    assert_eq!(sandbox.call(25, [at, 2 * PAGE, 2 * PAGE, move_fixed, target, 0]), error(Errno::ENOMEM));
+    assert_eq!(sandbox.peek(target), None, "a frame that is still the source's");
+    assert_eq!((sandbox.peek(at), sandbox.peek(at + PAGE)), (Some(1), Some(1)));
+}
+
+#[test]
 fn discarded_pages_are_zero_again() {
     let mut sandbox = Sandbox::new();
     let at = sandbox.map(0, 2 * PAGE, 3, PRIVATE).cast_unsigned();

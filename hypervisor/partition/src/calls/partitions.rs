@@ -50,8 +50,8 @@ impl<E: Engine, P: Platform> Call<'_, '_, E, P> {
         }
         must_be_zero(u64::from(input.padding) | input.reserved)?;
         check_proximity(input.proximity_domain_info)?;
-        let free = self.hv.partitions.iter().position(|object| object.state == PartitionState::Free);
-        let index = free.and_then(|index| u16::try_from(index).ok()).ok_or(HvStatus::NO_RESOURCES)?;
+        let index = self.hv.free_partitions;
+        let next_free = self.hv.partitions.get(usize::from(index)).ok_or(HvStatus::NO_RESOURCES)?.next_free;
         let id = self.hv.next_id(index);
         let tsc_origin = self.hv.platform.tsc();
         let parent = self.partition;
@@ -68,6 +68,7 @@ impl<E: Engine, P: Platform> Call<'_, '_, E, P> {
                 generation: object.generation + 1,
                 ..Partition::EMPTY
             };
+            self.hv.free_partitions = next_free;
         }
         Ok(CreatePartitionOutput { partition_id: id })
     }
@@ -120,8 +121,10 @@ impl<E: Engine, P: Platform> Call<'_, '_, E, P> {
                 return Err(Refusal::Again);
             }
         }
+        let next_free = self.hv.free_partitions;
         let object = self.hv.partition_mut(index)?;
-        *object = Partition { generation: object.generation, ..Partition::EMPTY };
+        *object = Partition { generation: object.generation, next_free, ..Partition::EMPTY };
+        self.hv.free_partitions = index;
         Ok(())
     }
 
@@ -220,8 +223,9 @@ impl<E: Engine, P: Platform> Hypervisor<'_, E, P> {
             }
         }
         self.engine.delete_vp(VpSlot(slot));
-        let vp = self.vp_mut(slot)?;
-        let Vp { partition, index, frames, frame_count, .. } = core::mem::take(vp);
+        let free = Vp { next_free: self.free_vps, ..Vp::EMPTY };
+        let Vp { partition, index, frames, frame_count, .. } = core::mem::replace(self.vp_mut(slot)?, free);
+        self.free_vps = slot;
         for frame in frames.into_iter().take(frame_count) {
             self.give_frame(partition, frame);
         }

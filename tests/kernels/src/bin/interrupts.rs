@@ -9,7 +9,8 @@ use kernels::cpu::read_msr;
 use kernels::parent::Parent;
 use kernels::{Kernel, Outcome, code, ensure, ensure_eq, interrupts, timer};
 use tlfs::addr::PartitionId;
-use tlfs::message::{HvMessageType, HvX64ExceptionInterceptMessage};
+use tlfs::intercept::{HvInterceptAccessTypeMask as Mask, HvInterceptType};
+use tlfs::message::{HvMessageType, HvX64ExceptionInterceptMessage, HvX64IoPortInterceptMessage};
 use tlfs::msr::HV_X64_MSR_APIC_FREQUENCY;
 use tlfs::register::{HvRegisterName as Name, HvRegisterValue as Value, HvX64PendingInterruptionRegister as Pending};
 use tlfs::status::HvStatus;
@@ -29,6 +30,7 @@ code!(closed: "mov ecx, 1000", "2:", "dec ecx", "jnz 2b", "mov rax, [0xa000]", "
 code!(handler: "push rax", "mov rax, [0xa000]", "inc rax", "mov [0xa000], rax", "pop rax", "iretq");
 code!(first: "push rax", "mov rax, [0xa000]", "inc rax", "mov [0xa000], rax", "mov [0xa010], rax", "pop rax", "iretq");
 code!(second: "push rax", "mov rax, [0xa000]", "inc rax", "mov [0xa000], rax", "mov [0xa018], rax", "pop rax", "iretq");
+code!(telling: "push rax", "mov rax, [0xa000]", "inc rax", "mov [0xa000], rax", "out 0x99, al", "pop rax", "iretq");
 code!(error_handler: "pop rax", "mov [0xa020], rax", "hlt");
 code!(ud: "ud2");
 code!(halt: "hlt");
@@ -42,6 +44,7 @@ fn run(kernel: &mut Kernel) {
         with("an interrupt waits for STI", waits);
         with("the higher vector comes first", by_priority);
         with("an asserted vector is taken once", once);
+        with("a vector asserted while its handler runs is taken again", again);
         with("bad interrupts are refused", refused);
         with("an exception is injected", injected);
         with("a fault that the parent hands back is delivered", handed_back);
@@ -106,6 +109,24 @@ fn once(parent: &mut Parent, child: &mut Child) -> Outcome {
     }
     child.run_to_halt(parent)?;
     ensure_eq!(count(child), 1, "interrupts taken for one vector that was pending");
+    Ok(())
+}
+
+fn again(parent: &mut Parent, child: &mut Child) -> Outcome {
+    const TOLD: u64 = 0x99;
+    prepare(parent, child, wait(), &[(VECTOR.into(), telling())])?;
+    parent.client.install_intercept(child.id, HvInterceptType::X64_IO_PORT, Mask::WRITE, TOLD)?;
+    parent.client.assert_interrupt(child.id, 0, VECTOR)?;
+    for round in 1..=3 {
+        let message: HvX64IoPortInterceptMessage = child.run_to(parent, HvMessageType::X64_IO_PORT_INTERCEPT)?;
+        ensure_eq!(message.rax & 0xff, round, "interrupts taken");
+        child.set_rip(child.rip() + u64::from(message.header.length_cr8.instruction_length()));
+        if round < 3 {
+            parent.client.assert_interrupt(child.id, 0, VECTOR)?;
+        }
+    }
+    child.run_to_halt(parent)?;
+    ensure_eq!(count(child), 3, "interrupts taken in all");
     Ok(())
 }
 

@@ -6,11 +6,12 @@
 use hvclient::DispatchEnd;
 use kernels::child::{CODE, Child, RAX, TABLES, VP, case};
 use kernels::cpu::{self, Trap, read_msr};
-use kernels::memory::PAGE;
+use kernels::memory::{PAGE, private_ranges};
 use kernels::parent::Parent;
 use kernels::{Kernel, Outcome, code, ensure, ensure_eq, timer};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
+use tlfs::message::{HvMessageType, HvX64BareInterceptMessage};
 use tlfs::msr::HV_X64_MSR_APIC_FREQUENCY;
 use tlfs::register::{HvRegisterName as Name, HvRegisterValue as Value};
 
@@ -20,8 +21,11 @@ kernels::kernel!(run);
 const GARBAGE_ROUNDS: usize = 400;
 /// First page of the hypervisor's image.
 const HYPERVISOR: u64 = 0x10_0000;
+/// Pages that are looked at in each of the hypervisor's ranges.
+const PROBES: u64 = 24;
 
 code!(halt: "mov eax, 0x600d", "hlt");
+code!(ud: "ud2");
 code!(svme: "mov ecx, 0xc0000080", "rdmsr", "bts eax, 12", "wrmsr", "mov eax, 0xbad", "hlt");
 code!(osxsave: "mov rax, cr4", "bts rax, 18", "mov cr4, rax", "vaddps ymm0, ymm1, ymm2", "mov eax, 0xbad", "hlt");
 code!(xcr0: "mov rax, cr4", "bts rax, 18", "mov cr4, rax", "xor ecx, ecx", "xor edx, edx", "mov eax, 7", "xsetbv", "hlt");
@@ -31,8 +35,9 @@ code!(bad_stack: "mov rsp, 0x8000000000000000", "push rax", "hlt");
 code!(bad_tables: "mov rax, 0xffffffff000", "mov cr3, rax", "hlt");
 
 fn run(kernel: &mut Kernel) {
-    kernel.case("the hypervisor's memory is not the root's", |_| hypervisor_memory());
+    kernel.case("the hypervisor's memory is not the root's", |kernel| hypervisor_memory(kernel));
     kernel.case("the hypervisor's ports are not the root's", |_| hypervisor_ports());
+    kernel.case("A20 is not the root's to switch", |_| a20());
     kernel.case("no wider state than x87 and SSE", |_| {
         // #GP already for CR4.OSXSAVE where the processor has no XSAVE at all.
         let result = cpu::set_xcr0(7);
@@ -48,19 +53,36 @@ fn run(kernel: &mut Kernel) {
         with("AVX is not a child's", |parent, child| faults(parent, child, osxsave(), &[6, 13]));
         with("a child's descriptor tables and debug registers are its own", own_tables);
         with("a stack that is no address", |parent, child| ends_badly(parent, child, bad_stack()));
+        with("an exception stack in the hypercall page", stack_in_overlay);
         with("tables that are no memory", |parent, child| ends_badly(parent, child, bad_tables()));
         with("registers that make no sense", nonsense);
         with("random code", garbage);
     });
 }
 
-fn hypervisor_memory() -> Outcome {
-    for address in [HYPERVISOR, HYPERVISOR + 0x5000] {
-        ensure_eq!(cpu::read_byte(address), Err(Trap::GP), "read of {address:#x}");
-        // SAFETY: if it worked, it would be the hypervisor's memory that changes, and the test that fails.
-        let result = unsafe { cpu::write_byte(address, 0) };
-        ensure_eq!(result, Err(Trap::GP), "write to {address:#x}");
+/// The image, and what was taken from the end of RAM: tables, control blocks, nested tables. Nothing of it is shown to the
+/// root yet: no hypercall page is enabled, no state page mapped.
+fn hypervisor_memory(kernel: &Kernel) -> Outcome {
+    let ranges = private_ranges(kernel.start_info, HYPERVISOR);
+    ensure_eq!(ranges.len(), 2, "ranges of the hypervisor in the memory map");
+    for range in ranges {
+        let pages = (range.end - range.start) / PAGE;
+        let stride = (pages / PROBES).max(1);
+        let last = range.end - PAGE;
+        for page in (0..pages).step_by(usize::try_from(stride).unwrap_or(1)) {
+            out_of_reach(range.start + page * PAGE)?;
+        }
+        out_of_reach(last)?;
+        out_of_reach(last + PAGE - 1)?;
     }
+    Ok(())
+}
+
+fn out_of_reach(address: u64) -> Outcome {
+    ensure_eq!(cpu::read_byte(address), Err(Trap::GP), "read of {address:#x}");
+    // SAFETY: if it worked, it would be the hypervisor's memory that changes, and the test that fails.
+    let result = unsafe { cpu::write_byte(address, 0) };
+    ensure_eq!(result, Err(Trap::GP), "write to {address:#x}");
     Ok(())
 }
 
@@ -75,6 +97,24 @@ fn hypervisor_ports() -> Outcome {
     // SAFETY: reading the port that ends the machine.
     ensure_eq!(unsafe { rt::port::read_u8(0xf4) }, 0xff, "port 0xf4");
     Ok(())
+}
+
+/// With A20 off, the hypervisor's image at 1 MiB would be at 0, and the next exit its last.
+fn a20() -> Outcome {
+    /// The keyboard controller's "A20 off", and "write the output port" with a value that has it off.
+    const COMMANDS: [(u16, u8); 3] = [(0x64, 0xdd), (0x64, 0xd1), (0x60, 0xdd)];
+    for (port, value) in COMMANDS.into_iter().chain([(0x92, 0), (0xee, 0)]) {
+        // SAFETY: nothing happens, or the hypervisor is gone and the test with it.
+        unsafe { rt::port::write_u8(port, value) };
+        // SAFETY: nothing is there to be read.
+        ensure_eq!(unsafe { rt::port::read_u8(port) }, 0xff, "port {port:#x}");
+    }
+    // SAFETY: the second byte is port 0x92's; otherwise as above.
+    unsafe { rt::port::write_u16(0x91, 0) };
+    // SAFETY: its low half is the first byte's port, to which nothing happens either; otherwise as above.
+    unsafe { rt::port::write_u32(0x61, 0xdddd_dddd) };
+    ensure_eq!(cpu::cpuid(0x4000_0001, 0)[0], 0x3123_7648, "the hypervisor's interface");
+    out_of_reach(HYPERVISOR)
 }
 
 /// Runs code that must come to one of these exceptions; the handler is a HLT.
@@ -113,6 +153,23 @@ fn ends_badly(parent: &mut Parent, child: &mut Child, code: &[u8]) -> Outcome {
     child.reset(parent, code)?;
     ensure_eq!(child.run(parent)?, DispatchEnd::Intercept, "the end of the dispatch");
     Ok(())
+}
+
+/// No exception can be delivered, neither the first nor those that come of it. That ends the child, not the machine.
+fn stack_in_overlay(parent: &mut Parent, child: &mut Child) -> Outcome {
+    const OVERLAY: u64 = 0x9000;
+    child.reset(parent, ud())?;
+    for vector in [6, 8, 13] {
+        child.set_gate(parent, vector, CODE + 0x400)?;
+    }
+    let registers = [
+        (Name::GUEST_OS_ID, Value::from_u64(1)),
+        (Name::X64_HYPERCALL, Value::from_u64(OVERLAY | 1)),
+        (Name::X64_RSP, Value::from_u64(OVERLAY + PAGE)),
+    ];
+    parent.client.set_registers(child.id, VP, &registers)?;
+    let _: HvX64BareInterceptMessage = child.run_to(parent, HvMessageType::UNRECOVERABLE_EXCEPTION)?;
+    healthy(parent, child)
 }
 
 fn nonsense(parent: &mut Parent, child: &mut Child) -> Outcome {
