@@ -191,7 +191,8 @@ pub enum VpExit {
     },
     /// HLT.
     Halt,
-    /// A physical interrupt or NMI is pending for the root; it stays pending.
+    /// A physical interrupt, NMI or SMI is pending for the root and stays pending, or the VP has been delivering events
+    /// for so long that it is time to let the root take what may be pending. The VP can go on.
     Interrupt,
     /// Triple fault, or a state from which the processor cannot go on.
     Shutdown,
@@ -296,7 +297,7 @@ pub trait Engine {
     fn set_exception_intercepts(&mut self, slot: VpSlot, vectors: u32);
     /// Whether reads, or writes, of this MSR by VPs of this kind exit. What does not is the VP's own, and switched with it.
     fn msr_exits(&self, kind: VpKind, msr: u32, write: bool) -> bool;
-    /// Ports that exit although the VP is the root's: the hypervisor's log and the machine's end.
+    /// Ports that exit although the VP is the root's: the hypervisor's log, the machine's end, the A20 gate.
     fn reserve_root_ports(&mut self, ports: core::ops::RangeInclusive<u16>);
 
     /// Exits taken so far by VPs of this kind: the truth behind every claim about world switches.

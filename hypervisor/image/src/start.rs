@@ -11,6 +11,7 @@ use platform::machine::Machine;
 use platform::memory::Ram;
 use platform::module::Bundle;
 use platform::plan::{Range, private_memory};
+use platform::processors;
 use rt::serial::{COM1, Uart};
 use svm::{SharedPages, Svm, VpEntry};
 use tlfs::addr::{PAGE_SIZE, Spa};
@@ -40,6 +41,9 @@ pub(crate) unsafe fn start(start_info: u64) -> ! {
     // SAFETY: the first and only call, with interrupts off.
     unsafe { rt::exceptions::install() };
     let features = svm::support::detect().unwrap_or_else(|why| refuse(&mut machine, &why));
+    if processors::in_package(|leaf, subleaf| machine.cpuid(leaf, subleaf)) > 1 {
+        refuse(&mut machine, &processors::Several);
+    }
     // SAFETY: passed on from the boot code; nothing has been overwritten.
     let info = unsafe { BootInfo::read(start_info) }.unwrap_or_else(|why| refuse(&mut machine, &why));
     // SAFETY: the first and only call. Nothing but the image's code is ever executed here, and what the loader left is copied.
@@ -54,6 +58,13 @@ pub(crate) unsafe fn start(start_info: u64) -> ! {
     let clocks = unsafe { clock::measure() };
     let clocks = clocks.unwrap_or_else(|| refuse(&mut machine, &"the interval timer does not count"));
     machine.set_clocks(clocks);
+    // SAFETY: nothing has been started on another processor, and the plan keeps the page free.
+    let another = unsafe { processors::another_answers(&mut ram, clocks.tsc_hz) };
+    match another {
+        Ok(false) => {}
+        Ok(true) => refuse(&mut machine, &processors::Several),
+        Err(_) => refuse(&mut machine, &"there is no low memory"),
+    }
     hand_over(&mut ram, &info, &bundle, &plan).unwrap_or_else(|why| refuse(&mut machine, &why));
     report(&mut machine, &ram, &plan);
     // SAFETY: planned to be free RAM, and kept out of every address space as private.

@@ -73,7 +73,13 @@ pub(crate) struct FetchCache {
 
 impl FetchCache {
     pub(crate) const EMPTY: Self = Self {
-        entries: [FetchEntry { page: 1, paging: GuestPaging::long_mode(0), generation: 0, steps: [(Spa(0), 0); STEPS], frame: Spa(0) }; ENTRIES],
+        entries: [FetchEntry {
+            page: 1,
+            paging: GuestPaging::long_mode(0),
+            generation: 0,
+            steps: [(Spa(0), 0); STEPS],
+            frame: Spa(0),
+        }; ENTRIES],
     };
 
     /// The frame that holds the page of `linear`, for a fetch that the processor has already made.

@@ -178,13 +178,7 @@ fn a_root_whose_exception_stack_is_not_its_memory_is_lost() {
     let end = |root: &mut Root, interrupted| {
         root.step(move |vp, _| {
             vp.pending = interrupted;
-            VpExit::Memory {
-                gpa: Gpa(0x10_0000),
-                gva: None,
-                access: Access::Write,
-                during_walk: false,
-                present: false,
-            }
+            VpExit::Memory { gpa: Gpa(0x10_0000), gva: None, access: Access::Write, during_walk: false, present: false }
         })
     };
     // The access itself is #GP; that cannot be delivered, nor the double fault that comes of it.

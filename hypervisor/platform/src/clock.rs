@@ -3,10 +3,9 @@
 //! No interrupt is involved. The channel counts down freely while its count is read together with the other two; a
 //! sample that took long (an emulator can lose the processor in the middle) is taken again.
 
-use core::ptr;
-
 use rt::port;
-use x86_64::registers::model_specific::Msr;
+
+use crate::apic::{Apic, CURRENT_COUNT, INITIAL_COUNT};
 
 /// Counts a second of the interval timer.
 const PIT_HZ: u64 = 1_193_182;
@@ -26,17 +25,6 @@ const PIT_LATCH: u8 = 0b1000_0000;
 /// Bit 0: gate of channel 2. Bit 1: speaker.
 const SYSTEM_CONTROL: u16 = 0x61;
 
-const APIC_BASE: u32 = 0x1b;
-const APIC_BASE_X2APIC: u64 = 1 << 10;
-const APIC_BASE_ENABLED: u64 = 1 << 11;
-const APIC_BASE_ADDRESS: u64 = 0xf_ffff_f000;
-const APIC_LVT_TIMER: u32 = 0x320;
-const APIC_INITIAL_COUNT: u32 = 0x380;
-const APIC_CURRENT_COUNT: u32 = 0x390;
-const APIC_DIVIDE: u32 = 0x3e0;
-const APIC_LVT_MASKED: u32 = 1 << 16;
-const APIC_DIVIDE_BY_1: u32 = 0b1011;
-
 /// Ticks a second of the machine's clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clocks {
@@ -49,60 +37,6 @@ pub struct Clocks {
 impl Clocks {
     /// Not measured yet.
     pub const UNKNOWN: Self = Self { tsc_hz: 0, apic_hz: 0 };
-}
-
-/// The local APIC, in whichever of its two forms it is on.
-#[derive(Clone, Copy)]
-enum Apic {
-    None,
-    Mapped(u64),
-    X2,
-}
-
-impl Apic {
-    fn find() -> Self {
-        // SAFETY: APIC_BASE exists on every 64-bit processor; reading it changes nothing.
-        let base = unsafe { Msr::new(APIC_BASE).read() };
-        match (base & APIC_BASE_ENABLED, base & APIC_BASE_X2APIC) {
-            (0, _) => Self::None,
-            (_, 0) => Self::Mapped(base & APIC_BASE_ADDRESS),
-            _ => Self::X2,
-        }
-    }
-
-    fn read(self, register: u32) -> u32 {
-        match self {
-            Self::None => 0,
-            // SAFETY: the registers of the enabled local APIC, identity-mapped below 4 GiB; those named here have no
-            // effect when read.
-            Self::Mapped(base) => unsafe { register_pointer(base, register).read_volatile() },
-            #[allow(clippy::cast_possible_truncation, reason = "APIC registers have 32 bits")]
-            // SAFETY: x2APIC is on, so the registers are MSRs.
-            Self::X2 => unsafe { Msr::new(0x800 + register / 16).read() as u32 },
-        }
-    }
-
-    fn write(self, register: u32, value: u32) {
-        match self {
-            Self::None => {}
-            // SAFETY: as in `read`; the timer is nobody's yet, and its interrupt is kept masked.
-            Self::Mapped(base) => unsafe { register_pointer(base, register).write_volatile(value) },
-            // SAFETY: as above.
-            Self::X2 => unsafe { Msr::new(0x800 + register / 16).write(u64::from(value)) },
-        }
-    }
-
-    /// Lets the timer count down from its largest value, silently.
-    fn start_timer(self) {
-        self.write(APIC_LVT_TIMER, APIC_LVT_MASKED);
-        self.write(APIC_DIVIDE, APIC_DIVIDE_BY_1);
-        self.write(APIC_INITIAL_COUNT, u32::MAX);
-    }
-}
-
-fn register_pointer(base: u64, register: u32) -> *mut u32 {
-    #[allow(clippy::cast_possible_truncation, reason = "addresses have 64 bits here")]
-    ptr::with_exposed_provenance_mut((base + u64::from(register)) as usize)
 }
 
 /// The three counters at one moment.
@@ -130,7 +64,7 @@ fn sample_once(apic: Apic) -> Sample {
         let low = port::read_u8(PIT_CHANNEL_2);
         u64::from(u16::from_le_bytes([low, port::read_u8(PIT_CHANNEL_2)]))
     };
-    let count = u64::from(apic.read(APIC_CURRENT_COUNT));
+    let count = u64::from(apic.read(CURRENT_COUNT));
     let after = tsc();
     let spread = after.wrapping_sub(before);
     Sample { pit, tsc: before.wrapping_add(spread / 2), apic: count, spread }
@@ -170,7 +104,7 @@ pub unsafe fn measure() -> Option<Clocks> {
         let now = sample_once(apic);
         if start.pit.saturating_sub(now.pit) >= MEASURED {
             let end = sample(apic);
-            apic.write(APIC_INITIAL_COUNT, 0);
+            apic.write(INITIAL_COUNT, 0);
             return Some(rates(&start, &end));
         }
     }

@@ -6,6 +6,7 @@
 //! - [`module`] finds the root image in the bundle, and puts it in its place.
 //! - [`memory`] is RAM as an [`engine::PhysMem`].
 //! - [`clock`] measures the TSC and the local APIC's timer.
+//! - [`processors`] finds out whether there is only one.
 //! - [`machine`] is the [`engine::Platform`].
 #![no_std]
 #![allow(unsafe_code)]
@@ -13,6 +14,7 @@
 #[cfg(test)]
 extern crate std;
 
+mod apic;
 pub mod boot;
 pub mod clock;
 pub mod handover;
@@ -20,3 +22,4 @@ pub mod machine;
 pub mod memory;
 pub mod module;
 pub mod plan;
+pub mod processors;

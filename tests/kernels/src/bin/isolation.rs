@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use hvclient::DispatchEnd;
-use kernels::child::{CODE, Child, RAX, TABLES, VP, case};
+use kernels::child::{CODE, Child, RAX, RBX, RCX, RDI, RSI, TABLES, VP, case};
 use kernels::cpu::{self, Trap, read_msr};
 use kernels::memory::{PAGE, private_ranges};
 use kernels::parent::Parent;
@@ -34,6 +34,12 @@ code!(descriptors: "lidt [0xa000]", "lgdt [0xa000]", "xor eax, eax", "mov cr2, r
 code!(bad_stack: "mov rsp, 0x8000000000000000", "push rax", "hlt");
 code!(bad_tables: "mov rax, 0xffffffff000", "mov cr3, rax", "hlt");
 
+// PKRU as it was, as it is after a write, and after an exit (CPUID).
+code!(keys: "mov rax, cr4", "bts rax, 22", "mov cr4, rax", "xor ecx, ecx", "rdpkru", "mov esi, eax", "xor edx, edx",
+    "mov eax, 0xc", "wrpkru", "rdpkru", "mov edi, eax", "xor eax, eax", "cpuid", "xor ecx, ecx", "rdpkru",
+    "mov ebx, eax", "hlt");
+code!(tsc_aux: "mov ecx, 0x55", "rdtscp", "hlt");
+
 fn run(kernel: &mut Kernel) {
     kernel.case("the hypervisor's memory is not the root's", |kernel| hypervisor_memory(kernel));
     kernel.case("the hypervisor's ports are not the root's", |_| hypervisor_ports());
@@ -51,6 +57,8 @@ fn run(kernel: &mut Kernel) {
         with("EFER.SVME is #GP in a child", |parent, child| faults(parent, child, svme(), &[13]));
         with("XSETBV is not a child's", |parent, child| faults(parent, child, xcr0(), &[6, 13]));
         with("AVX is not a child's", |parent, child| faults(parent, child, osxsave(), &[6, 13]));
+        with("protection keys do not outlive a run of the child", protection_keys);
+        with("TSC_AUX tells a child nothing", aux);
         with("a child's descriptor tables and debug registers are its own", own_tables);
         with("a stack that is no address", |parent, child| ends_badly(parent, child, bad_stack()));
         with("an exception stack in the hypercall page", stack_in_overlay);
@@ -136,6 +144,29 @@ fn healthy(parent: &mut Parent, child: &mut Child) -> Outcome {
     child.run_to_halt(parent)?;
     ensure_eq!(child.gpr(RAX), 0x600d, "RAX of a child that is well");
     Ok(())
+}
+
+fn protection_keys(parent: &mut Parent, child: &mut Child) -> Outcome {
+    child.reset(parent, keys())?;
+    child.set_gate(parent, 13, CODE + 0x400)?;
+    child.run_to_halt(parent)?;
+    // #GP for CR4.PKE: a processor without them.
+    if child.rip() != CODE + 0x401 {
+        let seen = (child.gpr(RSI), child.gpr(RDI), child.gpr(RBX));
+        ensure_eq!(seen, (0, 0xc, 0), "PKRU at first, written, and after an exit");
+    }
+    healthy(parent, child)
+}
+
+fn aux(parent: &mut Parent, child: &mut Child) -> Outcome {
+    child.reset(parent, tsc_aux())?;
+    child.set_gate(parent, 6, CODE + 0x400)?;
+    child.run_to_halt(parent)?;
+    // Not all emulators let RDTSCP exit.
+    if child.rip() != CODE + 0x401 {
+        ensure_eq!(child.gpr(RCX), 0, "what RDTSCP tells beside the time");
+    }
+    healthy(parent, child)
 }
 
 fn own_tables(parent: &mut Parent, child: &mut Child) -> Outcome {
