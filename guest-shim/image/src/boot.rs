@@ -6,20 +6,13 @@ use core::ptr;
 use personality::platform::{PAGE, PAGE_SIZE};
 use personality::vdso::Vdso;
 use personality::{Kernel, Platform, Start, UserRegs};
-use proto::layout::DIRECT_MAP_VA;
+use proto::layout::{DIRECT_MAP_VA, heap_len};
 use proto::{BOOT_MAGIC, BootInfo, PROTO_VERSION, ProgramParams};
 use zerocopy::FromBytes;
 
 use crate::machine::{Machine, address, unmap_page};
 use crate::panic::{fail, set_service};
 use crate::{entry, heap, tables};
-
-/// The heap may take this part of the memory …
-const HEAP_SHARE: u64 = 8;
-/// … and at most this much. It costs nothing until it is used.
-const HEAP_MAX: u64 = 256 << 20;
-/// Alignment of the heap's end: what the root backs at once.
-const HEAP_ALIGN: u64 = 64 << 10;
 
 /// Entered by the root, on the stack of the header, with the virtual address of `BootInfo`.
 pub(crate) extern "C" fn boot(info: *const BootInfo) -> ! {
@@ -34,9 +27,7 @@ pub(crate) extern "C" fn boot(info: *const BootInfo) -> ! {
         tables::load(entry::stack_top());
         unmap_page(info.boot_cr3, entry::stack_guard());
     }
-    let size = info.free_end.saturating_sub(info.free_start);
-    let heap_len = (size / HEAP_SHARE).min(HEAP_MAX) / HEAP_ALIGN * HEAP_ALIGN;
-    let frames_start = info.free_start + heap_len;
+    let frames_start = info.free_start + heap_len(info.free_end.saturating_sub(info.free_start));
     // SAFETY: free memory, by the root's contract; the frames begin behind it.
     unsafe { heap::init(address(DIRECT_MAP_VA + info.free_start), address(DIRECT_MAP_VA + frames_start)) };
     // SAFETY: once; the addresses are the root's, and the heap ends before the frames.

@@ -59,3 +59,19 @@ pub const SHIM_MAGIC: u64 = u64::from_le_bytes(*b"CDNSHIM1");
 
 /// RFLAGS bits that the gate clears on a system call, as SFMASK does on Linux: TF, IF, DF, IOPL, NT, RF, AC.
 pub const SYSCALL_FLAGS_MASK: u64 = 0x0005_7700;
+
+/// Part of the free memory that the shim keeps for its heap …
+const HEAP_SHARE: u64 = 8;
+/// … and the most that it keeps. It costs nothing until it is used.
+const HEAP_MAX: u64 = 256 << 20;
+/// Alignment of the heap's end: what the root backs at once.
+const HEAP_ALIGN: u64 = 128 << 10;
+
+/// Length in bytes of the shim's heap, at the start of `free` bytes of free memory. The frames follow it. The root may
+/// know from it which memory is needed first; it relies on nothing of it.
+#[must_use]
+pub const fn heap_len(free: u64) -> u64 {
+    let share = free / HEAP_SHARE;
+    let len = if share < HEAP_MAX { share } else { HEAP_MAX };
+    len - len % HEAP_ALIGN
+}

@@ -10,7 +10,7 @@ use gate::Gate;
 use guestmem::{GuestMemory, NotMapped};
 use hvclient::{Client, Transport};
 use policy::Policy;
-use proto::layout::{DIRECT_MAP_VA, KERNEL_CS, KERNEL_SS, SHIM_BASE_GPA, TSS};
+use proto::layout::{DIRECT_MAP_VA, KERNEL_CS, KERNEL_SS, SHIM_BASE_GPA, TSS, heap_len};
 use proto::{BOOT_MAGIC, BootInfo, DOORBELL_PORT, GatePage, PROTO_VERSION, SERVICE_PAGES, boot_flags};
 use services::Services;
 use tlfs::addr::{Gpa, PAGE_SIZE};
@@ -23,7 +23,7 @@ use tlfs::vp_page::HvVpStatePageType;
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::budget::Budget;
-use crate::layout::{self, Layout};
+use crate::layout::{self, BLOCK_PAGES, Layout};
 use crate::memory::{ChildMemory, PlaceError, RootMemory};
 use crate::partition::{Partition, VP};
 use crate::registers::Registers;
@@ -85,7 +85,10 @@ const CONSTANTS: MapGpaFlags = MapGpaFlags::READABLE;
 const CODE: MapGpaFlags = MapGpaFlags::READABLE.union(EXECUTABLE);
 const EXECUTABLE: MapGpaFlags = MapGpaFlags::KERNEL_EXECUTABLE.union(MapGpaFlags::USER_EXECUTABLE);
 /// Programs run from free memory.
-pub(crate) const FREE: MapGpaFlags = DATA.union(EXECUTABLE);
+const FREE: MapGpaFlags = DATA.union(EXECUTABLE);
+/// [`BLOCK_PAGES`] for lengths.
+const BLOCK: usize = 32;
+const _: () = assert!(BLOCK as u64 == BLOCK_PAGES);
 
 impl From<PlaceError> for Failure {
     fn from(e: PlaceError) -> Self {
@@ -111,12 +114,12 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
     /// # Errors
     /// [`CreateError`].
     pub fn create<T: Transport>(setup: Setup<'t>, world: &mut World<'_, T, R>) -> Result<Self, CreateError> {
-        let created = (world.now)();
         let params = params::encode(&setup.run).map_err(|e| CreateError(e.into()))?;
         let params_len = u64::try_from(params.len()).unwrap_or(u64::MAX);
         let layout = Layout::plan(setup.budget.child, setup.shim.memory_len(), params_len);
         let layout = layout.map_err(|e| CreateError(e.into()))?;
         let flags = PartitionCreationFlags::INTERCEPT_MESSAGE_PAGE_ENABLED;
+        let created = (world.now)();
         let mut partition = Partition::create(world.client, world.memory, flags, |client, id| {
             client.set_partition_property(id, HvPartitionPropertyCode::PRIVILEGE_FLAGS, CHILD_PRIVILEGES.bits())
         })
@@ -159,6 +162,7 @@ impl<R: RootMemory> Builder<'_, '_, R> {
     ) -> Result<Parts, Failure> {
         self.place_structures(params, world)?;
         self.place_shim(world)?;
+        self.back_first_blocks(world)?;
         let id = self.partition.id();
         self.partition.paying(world.client, world.memory, |client| client.create_vp(id, VP))?;
         let mut state_page = |page_type| {
@@ -185,6 +189,17 @@ impl<R: RootMemory> Builder<'_, '_, R> {
         self.place(layout::SERVICE, len(SERVICE_PAGES), world)?;
         self.place(self.layout.params, len(params.len()).div_ceil(PAGE_SIZE), world)?;
         self.place(self.layout.tables, self.layout.table_count, world)
+    }
+
+    /// The blocks that every start touches, so that no touch of the child's has to be served for them: where the shim's heap
+    /// and its frames begin.
+    fn back_first_blocks<T: Transport>(&mut self, world: &mut World<'_, T, R>) -> Result<(), Failure> {
+        let Layout { free_start, free_end, .. } = *self.layout;
+        for gpa in [free_start, free_start + heap_len(free_end - free_start)] {
+            let block = self.memory.block_of(gpa).ok_or(PlaceError::BadAddress)?;
+            self.memory.back(block, world.memory)?;
+        }
+        map_blocks(self.partition, self.memory, world)
     }
 
     /// Private pages, mapped.
@@ -316,6 +331,19 @@ impl<R: RootMemory> Builder<'_, '_, R> {
             Failure::new(format!("{} at {}", partial.error, name.unwrap_or_default()))
         })
     }
+}
+
+/// Maps the blocks of free memory that were backed since the last time.
+pub(crate) fn map_blocks<T: Transport, R: RootMemory>(
+    partition: &mut Partition,
+    memory: &mut ChildMemory<R>,
+    world: &mut World<'_, T, R>,
+) -> Result<(), Failure> {
+    while let Some((target, source)) = memory.take_pending(world.memory) {
+        let sources: [u64; BLOCK] = core::array::from_fn(|page| source + page as u64);
+        partition.map(world.client, world.memory, target, FREE, &sources)?;
+    }
+    Ok(())
 }
 
 /// The root's reference time at which the child's began: its partition has its own clock.

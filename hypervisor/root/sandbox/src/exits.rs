@@ -16,15 +16,11 @@ use tlfs::message::{
 };
 use tlfs::vp_page::RegisterPageDirty;
 
-use crate::create::FREE;
-use crate::layout::{self, BLOCK_PAGES};
+use crate::create::map_blocks;
+use crate::layout;
 use crate::memory::RootMemory;
 use crate::run::{PAYLOAD, Sandbox, Step};
 use crate::{Failure, Outcome, World};
-
-/// Pages of a block.
-const BLOCK: usize = 16;
-const _: () = assert!(BLOCK as u64 == BLOCK_PAGES);
 
 impl<R: RootMemory> Sandbox<'_, R> {
     /// The shim rings: a request to the services.
@@ -94,11 +90,7 @@ impl<R: RootMemory> Sandbox<'_, R> {
 
     /// Maps the blocks of free memory that were backed since the last time.
     fn map_pending<T: Transport>(&mut self, world: &mut World<'_, T, R>) -> Result<(), Failure> {
-        while let Some((target, source)) = self.memory.take_pending(world.memory) {
-            let sources: [u64; BLOCK] = core::array::from_fn(|page| source + page as u64);
-            self.partition.map(world.client, world.memory, target, FREE, &sources)?;
-        }
-        Ok(())
+        map_blocks(&mut self.partition, &mut self.memory, world)
     }
 
     /// A message that no honest shim, and no program at all, causes.

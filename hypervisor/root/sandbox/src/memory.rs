@@ -347,7 +347,7 @@ pub(crate) mod tests {
     }
 
     const FREE_START: u64 = 0x1_0000;
-    const FREE_END: u64 = 0x5_0000;
+    const FREE_END: u64 = 0x9_0000;
 
     #[test]
     fn reads_and_writes_go_where_the_pages_are() {
@@ -387,7 +387,7 @@ pub(crate) mod tests {
 
     #[test]
     fn free_memory_is_backed_by_writes_and_not_by_reads() {
-        let mut root = FakeRoot::new(40);
+        let mut root = FakeRoot::new(72);
         let mut child = ChildMemory::new(FREE_START, FREE_END);
         let view = child.view(&mut root);
         let mut buf = [1; 2];
@@ -397,7 +397,7 @@ pub(crate) mod tests {
         let mut view = child.view(&mut root);
         view.write(Gpa(FREE_START + BLOCK_SIZE - 1), b"xy").unwrap();
         assert_eq!(child.private_pages(), 2 * BLOCK_PAGES);
-        assert_eq!(child.take_pending(&root), Some((0x20, 1016)));
+        assert_eq!(child.take_pending(&root), Some((0x30, 1032)));
         assert_eq!(child.take_pending(&root), Some((0x10, 1000)));
         assert_eq!(child.take_pending(&root), None);
         // No third block: eight pages are left.
@@ -405,7 +405,7 @@ pub(crate) mod tests {
         assert_eq!(child.back(3, &mut root), Err(PlaceError::OutOfMemory));
         assert_eq!(child.back(4, &mut root), Err(PlaceError::BadAddress));
         child.release(&mut root);
-        assert_eq!(root.free, 40);
+        assert_eq!(root.free, 72);
     }
 
     #[test]

@@ -240,7 +240,9 @@ fn a_child_starts_with_what_the_shim_is_promised() {
     assert!(code.contains(MapGpaFlags::KERNEL_EXECUTABLE) && !code.contains(MapGpaFlags::WRITABLE));
     assert_eq!(flags(SHIM_BASE_GPA + 0x2000), Some(MapGpaFlags::READABLE));
     assert_eq!(flags(SHIM_BASE_GPA + 0x4000), Some(MapGpaFlags::READABLE | MapGpaFlags::WRITABLE));
-    assert_eq!(flags(info.free_start), None);
+    let free = info.free_end - info.free_start;
+    assert!(flags(info.free_start + proto::layout::heap_len(free)).unwrap().contains(MapGpaFlags::WRITABLE));
+    assert_eq!(flags(info.free_end - 4096), None);
     let register = |name| double.registers.iter().find(|(n, _)| *n == name).unwrap().1.as_u64();
     assert_eq!(register(HvRegisterName::X64_EFER), 0xd00);
     assert_eq!(register(HvRegisterName::X64_CR3), info.boot_cr3);

@@ -34,6 +34,9 @@ code!(telling: "push rax", "mov rax, [0xa000]", "inc rax", "mov [0xa000], rax", 
 code!(error_handler: "pop rax", "mov [0xa020], rax", "hlt");
 code!(ud: "ud2");
 code!(halt: "hlt");
+// #DB behind each instruction that begins with TF set: NOPs, PUSHFQ, BTR and POPFQ.
+code!(steps: "pushfq", "bts qword ptr [rsp], 8", "popfq", ".rept 20", "nop", ".endr", "pushfq", "btr qword ptr [rsp], 8",
+    "popfq", "hlt");
 
 fn run(kernel: &mut Kernel) {
     Parent::with(kernel, |kernel, parent| {
@@ -48,6 +51,7 @@ fn run(kernel: &mut Kernel) {
         with("bad interrupts are refused", refused);
         with("an exception is injected", injected);
         with("a fault that the parent hands back is delivered", handed_back);
+        with("exceptions without end give the parent its turn, and none is lost", storm);
         with("a physical interrupt ends the run of a child that spins", ends_spin);
         with("also when the child has its interrupts off", ends_closed_spin);
         with("a pending physical interrupt does not starve the child for good", progress);
@@ -159,6 +163,20 @@ fn handed_back(parent: &mut Parent, child: &mut Child) -> Outcome {
     child.run_to_halt(parent)?;
     // #UD has no error code: RIP is what the handler finds first.
     ensure_eq!(child.memory.read_u64(DATA + 0x20), CODE, "RIP on the child's stack");
+    Ok(())
+}
+
+/// The engine delivers #DB itself: a child must not be able to keep it at that.
+fn storm(parent: &mut Parent, child: &mut Child) -> Outcome {
+    const STEPS: u64 = 23;
+    prepare(parent, child, steps(), &[(1, handler())])?;
+    let mut turns = 0;
+    while turns < STEPS && child.run(parent)? == DispatchEnd::Ready {
+        turns += 1;
+    }
+    child.run_to_halt(parent)?;
+    ensure_eq!(count(child), STEPS, "exceptions taken");
+    ensure!(turns > 0, "the parent had no turn");
     Ok(())
 }
 
