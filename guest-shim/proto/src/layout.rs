@@ -65,7 +65,7 @@ const HEAP_SHARE: u64 = 8;
 /// … and the most that it keeps. It costs nothing until it is used.
 const HEAP_MAX: u64 = 256 << 20;
 /// Alignment of the heap's end: what the root backs at once.
-const HEAP_ALIGN: u64 = 128 << 10;
+const HEAP_ALIGN: u64 = 64 << 10;
 
 /// Length in bytes of the shim's heap, at the start of `free` bytes of free memory. The frames follow it. The root may
 /// know from it which memory is needed first; it relies on nothing of it.

@@ -147,7 +147,7 @@ pub struct Source<'a, P: Platform> {
 }
 
 /// Pages around a touched file page that are read with it, in one request.
-const FILE_AROUND: usize = 32;
+const FILE_AROUND: usize = 16;
 /// Most areas of a space (vm.max_map_count).
 const MAX_AREAS: usize = 65530;
 /// Areas that one call may add: two cuts and a new one.

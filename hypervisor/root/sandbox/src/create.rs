@@ -23,7 +23,7 @@ use tlfs::vp_page::HvVpStatePageType;
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::budget::Budget;
-use crate::layout::{self, BLOCK_PAGES, Layout};
+use crate::layout::{self, Layout};
 use crate::memory::{ChildMemory, PlaceError, RootMemory};
 use crate::partition::{Partition, VP};
 use crate::registers::Registers;
@@ -86,9 +86,6 @@ const CODE: MapGpaFlags = MapGpaFlags::READABLE.union(EXECUTABLE);
 const EXECUTABLE: MapGpaFlags = MapGpaFlags::KERNEL_EXECUTABLE.union(MapGpaFlags::USER_EXECUTABLE);
 /// Programs run from free memory.
 const FREE: MapGpaFlags = DATA.union(EXECUTABLE);
-/// [`BLOCK_PAGES`] for lengths.
-const BLOCK: usize = 32;
-const _: () = assert!(BLOCK as u64 == BLOCK_PAGES);
 
 impl From<PlaceError> for Failure {
     fn from(e: PlaceError) -> Self {
@@ -339,8 +336,7 @@ pub(crate) fn map_blocks<T: Transport, R: RootMemory>(
     memory: &mut ChildMemory<R>,
     world: &mut World<'_, T, R>,
 ) -> Result<(), Failure> {
-    while let Some((target, source)) = memory.take_pending(world.memory) {
-        let sources: [u64; BLOCK] = core::array::from_fn(|page| source + page as u64);
+    while let Some((target, sources)) = memory.take_pending(world.memory) {
         partition.map(world.client, world.memory, target, FREE, &sources)?;
     }
     Ok(())

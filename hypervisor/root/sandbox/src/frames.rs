@@ -8,11 +8,6 @@ use core::ops::Range;
 
 /// Frames a word of the map.
 const WORD: usize = 64;
-/// Bits of a run within a word.
-const RUN_BITS: usize = 32;
-const RUN_MASK: u64 = (1 << RUN_BITS) - 1;
-
-const _: () = assert!(RUN_BITS as u64 == Frames::RUN && WORD.is_multiple_of(RUN_BITS));
 
 /// A free-list by bit map over one span of frame numbers.
 #[derive(Debug)]
@@ -36,7 +31,7 @@ pub struct NotAllocated;
 
 impl Frames {
     /// Length of the runs that [`Frames::allocate_run`] gives, in frames; they are aligned to it.
-    pub const RUN: u64 = 32;
+    pub const RUN: u64 = 16;
 
     /// Nothing free yet, over the frames of `span`.
     #[must_use]
@@ -107,12 +102,11 @@ impl Frames {
     pub fn allocate_run(&mut self) -> Option<u64> {
         let start = self.run_hint.min(self.used.len());
         for word in start..self.used.len() {
-            let used = self.used[word];
-            if let Some(shift) = (0..64_u64).step_by(RUN_BITS).find(|shift| (used >> shift) & RUN_MASK == 0) {
+            if let Some(lane) = (0..4_u64).find(|lane| (self.used[word] >> (lane * 16)) & 0xffff == 0) {
                 self.run_hint = word;
-                self.used[word] |= RUN_MASK << shift;
-                self.free -= RUN_BITS;
-                return Some(self.frame_of(word, shift));
+                self.used[word] |= 0xffff << (lane * 16);
+                self.free -= 16;
+                return Some(self.frame_of(word, lane * 16));
             }
         }
         self.run_hint = self.used.len();
@@ -217,11 +211,11 @@ mod tests {
                 assert!(!core::mem::replace(&mut seen[usize::try_from(frame).unwrap()], true));
             }
         };
-        for _ in 0..5 {
+        for _ in 0..10 {
             take(frames.allocate().unwrap(), 1);
             let run = frames.allocate_run().unwrap();
-            assert_eq!(run % 32, 0);
-            take(run, 32);
+            assert_eq!(run % 16, 0);
+            take(run, 16);
         }
         take(frames.allocate_contiguous(37).unwrap(), 37);
         while let Some(frame) = frames.allocate() {
@@ -236,7 +230,7 @@ mod tests {
         let mut frames = frames();
         while frames.allocate_run().is_some() {}
         while frames.allocate().is_some() {}
-        frames.free(160, 32).unwrap();
+        frames.free(160, 16).unwrap();
         assert_eq!(frames.allocate_run(), Some(160));
         assert_eq!(frames.allocate_run(), None);
         frames.free(161, 1).unwrap();

@@ -5,7 +5,7 @@
 //! 0x00_3000    service pages       0x00_8000   reference TSC page (the hypervisor's, once the shim asks)
 //! 0x10_0000    shim: header (not mapped), code and constants (shared), data (its own)
 //! then         program parameters, boot page tables
-//! free_start   memory in blocks of 128 KiB, on demand, up to free_end
+//! free_start   memory in blocks of 64 KiB, on demand, up to free_end
 //! ```
 //! Page 0 stays unmapped, and so does everything that is not named here.
 use core::fmt;

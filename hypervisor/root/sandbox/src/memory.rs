@@ -168,12 +168,18 @@ impl<R: RootMemory> ChildMemory<R> {
         !self.pending.is_empty()
     }
 
-    /// A block that has to be mapped: its first GPA page number and its first page number in the root.
-    pub fn take_pending(&mut self, root: &R) -> Option<(u64, u64)> {
-        let block = self.pending.pop()?;
-        let run = self.blocks.get(block)?.as_ref()?;
-        let gpa_page = self.free_start / PAGE_SIZE + u64::try_from(block).ok()? * BLOCK_PAGES;
-        Some((gpa_page, root.page_number(run)))
+    /// Blocks that have to be mapped and follow each other: their first GPA page number, and the numbers of their pages in
+    /// the root.
+    pub fn take_pending(&mut self, root: &R) -> Option<(u64, Vec<u64>)> {
+        self.pending.sort_unstable();
+        let first = *self.pending.first()?;
+        let count = self.pending.iter().zip(first..).take_while(|(block, next)| **block == *next).count();
+        let mut sources = Vec::new();
+        for block in self.pending.drain(..count) {
+            let page = root.page_number(self.blocks.get(block)?.as_ref()?);
+            sources.extend(page..page + BLOCK_PAGES);
+        }
+        Some((self.free_start / PAGE_SIZE + u64::try_from(first).ok()? * BLOCK_PAGES, sources))
     }
 
     /// Gives everything back to the root. The partition must be gone, or have nothing of it mapped any more.
@@ -347,7 +353,7 @@ pub(crate) mod tests {
     }
 
     const FREE_START: u64 = 0x1_0000;
-    const FREE_END: u64 = 0x9_0000;
+    const FREE_END: u64 = 0x5_0000;
 
     #[test]
     fn reads_and_writes_go_where_the_pages_are() {
@@ -387,7 +393,7 @@ pub(crate) mod tests {
 
     #[test]
     fn free_memory_is_backed_by_writes_and_not_by_reads() {
-        let mut root = FakeRoot::new(72);
+        let mut root = FakeRoot::new(40);
         let mut child = ChildMemory::new(FREE_START, FREE_END);
         let view = child.view(&mut root);
         let mut buf = [1; 2];
@@ -397,15 +403,15 @@ pub(crate) mod tests {
         let mut view = child.view(&mut root);
         view.write(Gpa(FREE_START + BLOCK_SIZE - 1), b"xy").unwrap();
         assert_eq!(child.private_pages(), 2 * BLOCK_PAGES);
-        assert_eq!(child.take_pending(&root), Some((0x30, 1032)));
-        assert_eq!(child.take_pending(&root), Some((0x10, 1000)));
+        // Blocks that follow each other are mapped together.
+        assert_eq!(child.take_pending(&root), Some((0x10, (1000..1032).collect())));
         assert_eq!(child.take_pending(&root), None);
         // No third block: eight pages are left.
         assert_eq!(child.back(2, &mut root), Err(PlaceError::OutOfMemory));
         assert_eq!(child.back(3, &mut root), Err(PlaceError::OutOfMemory));
         assert_eq!(child.back(4, &mut root), Err(PlaceError::BadAddress));
         child.release(&mut root);
-        assert_eq!(root.free, 72);
+        assert_eq!(root.free, 40);
     }
 
     #[test]

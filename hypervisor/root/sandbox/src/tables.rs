@@ -160,7 +160,7 @@ mod tests {
     fn the_plan_has_just_enough_tables() {
         let image = image(&header());
         let shim = Shim::parse(&image).unwrap();
-        for memory_len in [8 << 20, 1 << 30, (1 << 30) + (128 << 10), 5 << 30] {
+        for memory_len in [8 << 20, 1 << 30, (1 << 30) + (64 << 10), 5 << 30] {
             let layout = Layout::plan(memory_len, shim.memory_len(), 0).unwrap();
             let mut memory = VecMemory::new(usize::try_from(layout.free_start).unwrap());
             write_boot_tables(&mut memory, &layout, &shim).unwrap();
