@@ -26,21 +26,27 @@ pub(crate) struct Machine {
     pub(crate) link: HostLink,
 }
 
+impl Machine {
+    /// Does `work` with what a sandbox is lent meanwhile.
+    fn lend<T>(&mut self, entropy: &mut Generator, work: impl FnOnce(&mut World<'_, HypercallPage, Pages>) -> T) -> T {
+        let clock = self.clock;
+        work(&mut World {
+            client: &mut self.client,
+            memory: &mut Pages,
+            console: &mut self.link,
+            entropy,
+            now: &move || clock.now(),
+        })
+    }
+}
+
 /// Runs what `payload` says, from beginning to end.
 pub(crate) fn run(machine: &mut Machine, payload: Payload<'static>) -> ExitReport {
     machine.link.set_window(payload.run.window);
     let mut entropy = Generator::new(payload.run.seed);
     let timeout = payload.run.timeout_ms;
-    let clock = machine.clock;
-    let now = move || clock.now();
-    let mut world = World {
-        client: &mut machine.client,
-        memory: &mut Pages,
-        console: &mut machine.link,
-        entropy: &mut entropy,
-        now: &now,
-    };
-    let created = setup(payload).and_then(|setup| Sandbox::create(setup, &mut world).map_err(Failure::from));
+    let created = setup(payload)
+        .and_then(|setup| machine.lend(&mut entropy, |world| Sandbox::create(setup, world).map_err(Failure::from)));
     let mut sandbox = match created {
         Ok(sandbox) => sandbox,
         Err(Failure { reason }) => {
@@ -52,14 +58,7 @@ pub(crate) fn run(machine: &mut Machine, payload: Payload<'static>) -> ExitRepor
         ms => sandbox.created().saturating_add(ms.saturating_mul(REFERENCE_TICKS_PER_SECOND / 1000)),
     };
     let outcome = Runner { machine, entropy: &mut entropy, deadline, ticks: apic::ticks() }.run_to_end(&mut sandbox);
-    let mut world = World {
-        client: &mut machine.client,
-        memory: &mut Pages,
-        console: &mut machine.link,
-        entropy: &mut entropy,
-        now: &now,
-    };
-    let (stats, destroyed) = sandbox.destroy(&mut world);
+    let (stats, destroyed) = machine.lend(&mut entropy, |world| sandbox.destroy(world));
     if let Err(failure) = destroyed {
         log::line(format_args!("taking the sandbox down: {}", failure.reason));
         machine.link.log(format_args!("taking the sandbox down: {}", failure.reason));
@@ -117,27 +116,11 @@ impl Runner<'_> {
     }
 
     fn step(&mut self, sandbox: &mut Sandbox<'_, Pages>) -> Step {
-        let clock = self.machine.clock;
-        let mut world = World {
-            client: &mut self.machine.client,
-            memory: &mut Pages,
-            console: &mut self.machine.link,
-            entropy: self.entropy,
-            now: &move || clock.now(),
-        };
-        sandbox.step(&mut world)
+        self.machine.lend(self.entropy, |world| sandbox.step(world))
     }
 
     fn wake(&mut self, sandbox: &mut Sandbox<'_, Pages>, events: u64) {
-        let clock = self.machine.clock;
-        let mut world = World {
-            client: &mut self.machine.client,
-            memory: &mut Pages,
-            console: &mut self.machine.link,
-            entropy: self.entropy,
-            now: &move || clock.now(),
-        };
-        sandbox.wake(events, &mut world);
+        self.machine.lend(self.entropy, |world| sandbox.wake(events, world));
     }
 
     /// Once a tick, and for as long as too much output waits. False: the time is over.
