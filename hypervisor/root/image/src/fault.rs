@@ -3,7 +3,7 @@ use core::panic::PanicInfo;
 
 use rt::exceptions::TrapFrame;
 
-use crate::{apic, exit, log};
+use crate::{apic, exit, uart_log};
 
 /// Every exception and interrupt comes here (see [`rt::exceptions`]).
 #[unsafe(no_mangle)]
@@ -15,7 +15,7 @@ extern "C" fn trap(frame: &mut TrapFrame) {
     let cr2: u64;
     // SAFETY: reads a register.
     unsafe { core::arch::asm!("mov {}, cr2", out(reg) cr2, options(nomem, nostack, preserves_flags)) };
-    log::last_words(format_args!(
+    uart_log::last_words(format_args!(
         "exception {} (error {:#x}) at {:#x}, cr2 {cr2:#x}\r\n{frame:#x?}",
         frame.vector, frame.error_code, frame.rip
     ));
@@ -24,6 +24,6 @@ extern "C" fn trap(frame: &mut TrapFrame) {
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    log::last_words(format_args!("{info}"));
+    uart_log::last_words(format_args!("{info}"));
     rt::stop(exit::PANIC)
 }

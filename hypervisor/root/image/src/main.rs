@@ -1,7 +1,7 @@
 //! The root partition: owns the machine's devices and memory, the policy, and the sandboxes.
 //!
 //! It is entered by the PVH boot protocol, by the hypervisor or, to say what is missing, by any loader. In order:
-//! [`log`] on COM2, the search for the hypervisor, [`memory`] and [`heap`], interrupts ([`apic`], [`fault`]), the way to the
+//! [`uart_log`] on COM2, the search for the hypervisor, [`memory`] and [`heap`], interrupts ([`apic`], [`fault`]), the way to the
 //! host ([`console`] on [`pci`]), and then [`run`]. It ends the machine with a value of [`exit`].
 //!
 //! This crate is the wiring: what a sandbox is stands in the crate `sandbox`.
@@ -16,12 +16,12 @@ mod console;
 mod exit;
 mod fault;
 mod heap;
-mod log;
 mod memory;
 mod pause;
 mod pci;
 mod random;
 mod run;
+mod uart_log;
 
 use alloc::string::ToString;
 use core::fmt::Display;
@@ -42,7 +42,7 @@ const FAREWELL_TICKS: u64 = 10 * TICKS_PER_SECOND;
 /// Entered in 64-bit mode on the boot stack (see [`rt`]).
 #[unsafe(no_mangle)]
 extern "C" fn boot_main(start_info: u64) -> ! {
-    log::init();
+    uart_log::init();
     let hypervisor = match hvclient::discovery::discover(&ThisCpu) {
         Ok(found) => found,
         Err(e) => refuse(&e),
@@ -55,7 +55,7 @@ extern "C" fn boot_main(start_info: u64) -> ! {
         Err(e) => refuse(&e),
     };
     let (major, minor) = hypervisor.version;
-    log::line(format_args!("root of \"{}\" {major}.{minor} build {}", hypervisor.vendor, hypervisor.build));
+    log::info!("root of \"{}\" {major}.{minor} build {}", hypervisor.vendor, hypervisor.build);
     // SAFETY: in the root partition that `discover` found, once; everything is identity-mapped.
     let (calls, clock) = match unsafe { (HypercallPage::enable(), Clock::enable()) } {
         (Ok(calls), Ok(clock)) => (calls, clock),
@@ -79,7 +79,7 @@ fn end(machine: &mut Machine, payload: &'static [u8]) -> ! {
     };
     let code = match &report.outcome {
         Outcome::SandboxFailed { reason } => {
-            log::line(format_args!("sandbox failed: {reason}"));
+            log::error!("sandbox failed: {reason}");
             exit::FAILED
         }
         _ => exit::DONE,
@@ -92,6 +92,6 @@ fn end(machine: &mut Machine, payload: &'static [u8]) -> ! {
 
 /// Says what is missing, wherever someone may read it, and ends the machine.
 fn refuse(why: &dyn Display) -> ! {
-    log::complain(format_args!("{why}"));
+    uart_log::complain(format_args!("{why}"));
     rt::stop(exit::FAILED)
 }

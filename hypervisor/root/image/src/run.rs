@@ -13,11 +13,11 @@ use sandbox::shim::Shim;
 use sandbox::{Failure, RootMemory, Sandbox, Setup, Step, World};
 use tlfs::time::REFERENCE_TICKS_PER_SECOND;
 
+use crate::apic;
 use crate::console::HostLink;
 use crate::memory::Pages;
 use crate::pause::Pause;
 use crate::random::Generator;
-use crate::{apic, log};
 
 /// Everything that a run needs of the machine.
 pub(crate) struct Machine {
@@ -60,7 +60,7 @@ pub(crate) fn run(machine: &mut Machine, payload: Payload<'static>) -> ExitRepor
     let outcome = Runner { machine, entropy: &mut entropy, deadline, ticks: apic::ticks() }.run_to_end(&mut sandbox);
     let (stats, destroyed) = machine.lend(&mut entropy, |world| sandbox.destroy(world));
     if let Err(failure) = destroyed {
-        log::line(format_args!("taking the sandbox down: {}", failure.reason));
+        log::error!("taking the sandbox down: {}", failure.reason);
         machine.link.log(format_args!("taking the sandbox down: {}", failure.reason));
     }
     ExitReport { outcome, stats }
