@@ -117,6 +117,13 @@ impl Platform for Machine {
         unsafe { &mut *direct(gpa) }
     }
 
+    fn copy_frame(&mut self, from: u64, to: u64) {
+        self.check(from);
+        self.check(to);
+        // SAFETY: as in `frame`: both are frames, and copying one onto itself changes nothing.
+        unsafe { ptr::copy::<[u8; PAGE_SIZE]>(direct(from), direct(to), 1) };
+    }
+
     fn service(&mut self) -> &mut [u8] {
         // SAFETY: the service pages are reached only here, through the borrow of `self`.
         unsafe { core::slice::from_raw_parts_mut(direct(self.service), SERVICE_PAGES * PAGE_SIZE) }

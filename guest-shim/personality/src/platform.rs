@@ -25,6 +25,11 @@ pub trait Platform {
     fn frame(&self, gpa: u64) -> &[u8; PAGE_SIZE];
     /// The same, to change it.
     fn frame_mut(&mut self, gpa: u64) -> &mut [u8; PAGE_SIZE];
+    /// Copies a whole frame to another.
+    fn copy_frame(&mut self, from: u64, to: u64) {
+        let copy = *self.frame(from);
+        *self.frame_mut(to) = copy;
+    }
     /// The service pages (`proto::SERVICE_PAGES` pages).
     fn service(&mut self) -> &mut [u8];
     /// Hands the request in the service pages to the root; the reply is there on return.

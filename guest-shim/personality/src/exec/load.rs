@@ -296,14 +296,8 @@ impl<P: Platform> Kernel<P> {
         let executable = program.elf.find(PT_GNU_STACK).is_none_or(|header| header.flags & 1 != 0);
         let rights = Prot::READ | Prot::WRITE | if executable { Prot::EXEC } else { 0 };
         space.stack_limit = page_down(top.saturating_sub(limit));
-        space.insert(Area {
-            start: top - FIRST_STACK,
-            end: top,
-            prot: Prot(rights),
-            shared: false,
-            grows_down: true,
-            backing: Backing::Anonymous,
-        });
+        let area = Area::new(top - FIRST_STACK, top, Prot(rights), Backing::Anonymous);
+        space.insert(Area { grows_down: true, ..area });
         let gap = limit.max(MIN_STACK_GAP).saturating_add(256 * PAGE);
         space.mmap_top = page_down(top.saturating_sub(gap)) - self.random.below(RANDOM_PAGES) * PAGE;
     }
@@ -332,7 +326,7 @@ impl<P: Platform> Kernel<P> {
         let (code, end) = (at + data_len, at + data_len + image_len);
         let (read, execute) = (Prot(Prot::READ), Prot(Prot::READ | Prot::EXEC));
         for (start, end, prot) in [(at, code, read), (code, end, execute)] {
-            space.insert(Area { start, end, prot, shared: false, grows_down: false, backing: Backing::Fixed });
+            space.insert(Area::new(start, end, prot, Backing::Fixed));
         }
         let mut source = self.source();
         space.place_frame(&mut source, at, time, read, Lent::NoFrame)?;
@@ -432,12 +426,11 @@ fn map_segments(space: &mut AddressSpace, image: &Image, displacement: u64) -> R
             let offset = segment.offset - head;
             let limit = segment.offset + segment.file_len;
             let backing = Backing::File { file: Rc::clone(&image.file), offset, limit };
-            space.insert(Area { start, end: file_end, prot, shared: false, grows_down: false, backing });
+            space.insert(Area::new(start, file_end, prot, backing));
             anonymous = file_end;
         }
         if anonymous < end {
-            let backing = Backing::Anonymous;
-            space.insert(Area { start: anonymous, end, prot, shared: false, grows_down: false, backing });
+            space.insert(Area::new(anonymous, end, prot, Backing::Anonymous));
         }
     }
     Ok(())

@@ -1,6 +1,12 @@
 //! The frame allocator: a rising mark over memory that has never been touched, and a list of what came back.
 //!
 //! Memory beyond the mark costs nothing: the root backs it, zeroed, when it is first touched.
+//!
+//! A frame may have several owners (spaces after a fork, a memory object and its mappings). Only owners beyond the first
+//! are counted, in chunks that exist once a frame of theirs has had two: whoever never forks pays nothing for it.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 use crate::errno::Errno;
 use crate::num::index;
@@ -13,7 +19,12 @@ pub struct Frames {
     end: u64,
     free: u64,
     free_count: u64,
+    /// Owners beyond the first, by frame number from `start`.
+    shares: Vec<Option<Box<[u32]>>>,
 }
+
+/// Frames whose owners are counted by one chunk.
+const CHUNK: u64 = 1024;
 
 /// End of the list of free frames.
 const NONE: u64 = 0;
@@ -22,7 +33,7 @@ impl Frames {
     /// All frames in [`start`, `end`), both page aligned; frame 0 is never one of them.
     #[must_use]
     pub fn new(start: u64, end: u64) -> Self {
-        Self { start, next: start, end, free: NONE, free_count: 0 }
+        Self { start, next: start, end, free: NONE, free_count: 0, shares: Vec::new() }
     }
 
     /// A zeroed frame; ENOMEM when the sandbox' memory is used up.
@@ -30,12 +41,22 @@ impl Frames {
         if self.free == NONE {
             return self.take_untouched();
         }
-        let gpa = self.free;
-        let frame = platform.frame_mut(gpa);
-        self.free = first_word(frame);
-        self.free_count -= 1;
-        frame.fill(0);
+        let gpa = self.take_used(platform);
+        platform.frame_mut(gpa).fill(0);
         Ok(gpa)
+    }
+
+    /// A frame with anything in it, for who overwrites all of it; ENOMEM as [`Frames::take`].
+    pub fn take_dirty<P: Platform>(&mut self, platform: &mut P) -> Result<u64, Errno> {
+        if self.free == NONE { self.take_untouched() } else { Ok(self.take_used(platform)) }
+    }
+
+    /// The first frame of the list, which is not empty.
+    fn take_used<P: Platform>(&mut self, platform: &P) -> u64 {
+        let gpa = self.free;
+        self.free = first_word(platform.frame(gpa));
+        self.free_count -= 1;
+        gpa
     }
 
     fn take_untouched(&mut self) -> Result<u64, Errno> {
@@ -47,8 +68,68 @@ impl Frames {
         Ok(gpa)
     }
 
-    /// Takes a frame back.
+    /// One owner more for a frame that is in use.
+    ///
+    /// # Errors
+    /// ENOMEM when the count cannot be kept.
+    pub fn share(&mut self, gpa: u64) -> Result<(), Errno> {
+        let count = self.make_count(gpa).ok_or(Errno::ENOMEM)?;
+        *count = count.checked_add(1).ok_or(Errno::ENOMEM)?;
+        Ok(())
+    }
+
+    /// Has the frame more than one owner?
+    #[must_use]
+    pub fn is_shared(&self, gpa: u64) -> bool {
+        let (chunk, at) = self.place(gpa);
+        self.shares.get(chunk).and_then(Option::as_ref).and_then(|chunk| chunk.get(at)).is_some_and(|&count| count > 0)
+    }
+
+    /// Chunk of the count of `gpa`, and where it is there.
+    fn place(&self, gpa: u64) -> (usize, usize) {
+        let number = gpa.wrapping_sub(self.start) / PAGE;
+        (index(number / CHUNK), index(number % CHUNK))
+    }
+
+    /// The count of `gpa`, which need not exist yet.
+    fn make_count(&mut self, gpa: u64) -> Option<&mut u32> {
+        if gpa < self.start || gpa >= self.end {
+            return None;
+        }
+        let (chunk, at) = self.place(gpa);
+        if self.shares.len() <= chunk {
+            let more = chunk + 1 - self.shares.len();
+            self.shares.try_reserve(more).ok()?;
+            self.shares.resize_with(chunk + 1, || None);
+        }
+        let slot = self.shares.get_mut(chunk)?;
+        if slot.is_none() {
+            let mut counts = Vec::new();
+            counts.try_reserve_exact(index(CHUNK)).ok()?;
+            counts.resize(index(CHUNK), 0);
+            *slot = Some(counts.into_boxed_slice());
+        }
+        slot.as_mut()?.get_mut(at)
+    }
+
+    /// Takes one owner from a shared frame; `false`: there is only one.
+    fn unshare(&mut self, gpa: u64) -> bool {
+        let (chunk, at) = self.place(gpa);
+        let count = self.shares.get_mut(chunk).and_then(Option::as_mut).and_then(|chunk| chunk.get_mut(at));
+        match count {
+            Some(count) if *count > 0 => {
+                *count -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// One owner of a frame gives it up; the last one's is free again.
     pub fn give<P: Platform>(&mut self, platform: &mut P, gpa: u64) {
+        if self.unshare(gpa) {
+            return;
+        }
         let frame = platform.frame_mut(gpa);
         frame[..8].copy_from_slice(&self.free.to_le_bytes());
         self.free = gpa;

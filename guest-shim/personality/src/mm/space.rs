@@ -100,6 +100,25 @@ pub enum Backing {
     Fixed,
 }
 
+/// What a program has asked of an area beside its rights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AreaFlags(pub u32);
+
+impl AreaFlags {
+    /// MADV_DONTFORK: a fork leaves it out.
+    pub const DONT_FORK: u32 = 1 << 0;
+    /// MADV_WIPEONFORK: zeros in the child.
+    pub const WIPE_ON_FORK: u32 = 1 << 1;
+    /// MADV_DONTDUMP.
+    pub const DONT_DUMP: u32 = 1 << 2;
+    /// mlock, MAP_LOCKED.
+    pub const LOCKED: u32 = 1 << 3;
+
+    fn has(self, flag: u32) -> bool {
+        self.0 & flag != 0
+    }
+}
+
 /// One area: addresses with the same rights and the same backing.
 #[derive(Clone)]
 pub struct Area {
@@ -113,11 +132,32 @@ pub struct Area {
     pub shared: bool,
     /// Grows downwards when touched just below (the stack).
     pub grows_down: bool,
+    /// What else was asked of it.
+    pub flags: AreaFlags,
     /// Where its pages come from.
     pub backing: Backing,
 }
 
 impl Area {
+    /// A private area.
+    #[must_use]
+    pub fn new(start: u64, end: u64, prot: Prot, backing: Backing) -> Self {
+        Self { start, end, prot, shared: false, grows_down: false, flags: AreaFlags::default(), backing }
+    }
+
+    /// The leaf entry for the frame in `entry`. What has other owners cannot be written through a private area: they
+    /// would see it.
+    fn entry_for(&self, entry: u64, frames: &Frames) -> u64 {
+        let entry = entry & (FRAME | BORROWED | NO_FRAME);
+        let bits = entry | self.prot.entry_bits();
+        if self.shared || self.owns(entry, frames) { bits } else { bits & !WRITE }
+    }
+
+    /// Is the frame in `entry` this area's alone?
+    fn owns(&self, entry: u64, frames: &Frames) -> bool {
+        entry & BORROWED == 0 && !frames.is_shared(entry & FRAME)
+    }
+
     /// The area without its first `by` bytes.
     fn shift_start(&mut self, by: u64) {
         self.start += by;
@@ -131,6 +171,7 @@ impl Area {
             && self.prot == next.prot
             && self.shared == next.shared
             && self.grows_down == next.grows_down
+            && self.flags == next.flags
             && matches!((&self.backing, &next.backing), (Backing::Anonymous, Backing::Anonymous))
             && !self.shared
     }
@@ -327,11 +368,11 @@ impl AddressSpace {
         self.split_at(start);
         self.split_at(end);
         let first = self.position(start);
+        let frames = &*source.frames;
         for area in self.areas.iter_mut().skip(first).take_while(|area| area.start < end) {
             area.prot = prot;
+            self.table.update(source.platform, area.start, area.end, |_, _, entry| area.entry_for(entry, frames));
         }
-        let kept = FRAME | BORROWED | NO_FRAME;
-        self.table.update(source.platform, start, end, |_, _, entry| (entry & kept) | prot.entry_bits());
         self.merge(first.saturating_sub(1), end);
     }
 
@@ -421,10 +462,15 @@ impl AddressSpace {
         }
         let va = page_down(va);
         if entry != 0 {
-            let entry = (entry & (FRAME | BORROWED)) | area.prot.entry_bits();
-            self.put(source, va, entry)?;
-            source.platform.flush_page(va);
-            return Ok(entry & FRAME);
+            let new = area.entry_for(entry, source.frames);
+            return if usable(new, access) {
+                self.put(source, va, new)?;
+                source.platform.flush_page(va);
+                Ok(new & FRAME)
+            } else {
+                let prot = area.prot;
+                self.copy_page(source, va, entry, prot)
+            };
         }
         match area.backing {
             Backing::Anonymous => self.bring_zeros(source, va, area.prot),
@@ -456,6 +502,84 @@ impl AddressSpace {
     fn count_page(&mut self) {
         self.resident += 1;
         self.peak = self.peak.max(self.resident);
+    }
+
+    /// Gives a private area its own copy of the page at `va`, which others have as well.
+    fn copy_page<P: Platform>(
+        &mut self,
+        source: &mut Source<'_, P>,
+        va: u64,
+        entry: u64,
+        prot: Prot,
+    ) -> Result<u64, BadTouch> {
+        let copy = source.frames.take_dirty(source.platform).map_err(|_| BadTouch::NoMemory)?;
+        source.platform.copy_frame(entry & FRAME, copy);
+        if let Err(error) = self.put(source, va, copy | prot.entry_bits()) {
+            source.frames.give(source.platform, copy);
+            return Err(error);
+        }
+        source.platform.flush_page(va);
+        if entry & BORROWED == 0 {
+            source.frames.give(source.platform, entry & FRAME);
+        } else {
+            self.count_page();
+        }
+        Ok(copy)
+    }
+
+    /// A copy for a new process. Private pages become common to both until one of them writes to them; shared areas stay
+    /// the same memory. This space must be the active one.
+    ///
+    /// # Errors
+    /// ENOMEM; then nothing has changed that either side could see.
+    pub fn fork<P: Platform>(&mut self, source: &mut Source<'_, P>) -> Result<Self, Errno> {
+        let mut child = Self::new(source.platform, source.frames)?;
+        let result = self.fork_into(source, &mut child);
+        // Pages that both have now cannot be written through any more.
+        source.platform.flush_all();
+        match result {
+            Ok(()) => Ok(child),
+            Err(error) => {
+                child.destroy(source);
+                Err(error)
+            }
+        }
+    }
+
+    fn fork_into<P: Platform>(&mut self, source: &mut Source<'_, P>, child: &mut Self) -> Result<(), Errno> {
+        child.brk_start = self.brk_start;
+        child.brk = self.brk;
+        child.mmap_top = self.mmap_top;
+        child.stack_limit = self.stack_limit;
+        child.areas.try_reserve_exact(self.areas.len()).map_err(|_| Errno::ENOMEM)?;
+        for area in self.areas.iter().filter(|area| !area.flags.has(AreaFlags::DONT_FORK)) {
+            let mut copy = area.clone();
+            // Locks are not inherited.
+            copy.flags.0 &= !AreaFlags::LOCKED;
+            child.areas.push(copy);
+            if area.flags.has(AreaFlags::WIPE_ON_FORK) {
+                continue;
+            }
+            let mut pages = 0;
+            let kept = if area.shared { u64::MAX } else { !WRITE };
+            let copied = self.table.copy_to(
+                &mut child.table,
+                source.platform,
+                source.frames,
+                (area.start, area.end),
+                |frames, entry| {
+                    if entry & BORROWED == 0 {
+                        frames.share(entry & FRAME)?;
+                        pages += 1;
+                    }
+                    Ok((entry & kept, entry & kept))
+                },
+            );
+            child.resident += pages;
+            copied?;
+        }
+        child.peak = child.resident;
+        Ok(())
     }
 
     fn bring_zeros<P: Platform>(&mut self, source: &mut Source<'_, P>, va: u64, prot: Prot) -> Result<u64, BadTouch> {
@@ -544,7 +668,7 @@ impl AddressSpace {
 
     /// Unmaps everything and frees the tables. The space must not be active.
     pub fn destroy<P: Platform>(mut self, source: &mut Source<'_, P>) {
-        self.unmap(source, 0, USER_END_VA);
+        self.areas.clear();
         self.table.destroy(source.platform, source.frames);
     }
 

@@ -4,7 +4,8 @@
 
 use super::frames::{Frames, read_word, write_word};
 use crate::errno::Errno;
-use crate::platform::{PAGE, Platform};
+use crate::num::index;
+use crate::platform::{PAGE, PAGE_SIZE, Platform};
 
 /// The entry can be used.
 pub const PRESENT: u64 = 1 << 0;
@@ -158,6 +159,45 @@ impl PageTable {
         }
     }
 
+    /// Copies the leaf entries of [`start`, `end`) to `child`, table by table. `each` says what becomes of one here and what
+    /// the child gets. Translations that are cached of this table are the caller's to drop.
+    ///
+    /// # Errors
+    /// ENOMEM; what has been copied so far stays.
+    pub fn copy_to<P: Platform>(
+        &mut self,
+        child: &mut Self,
+        platform: &mut P,
+        frames: &mut Frames,
+        (start, end): (u64, u64),
+        mut each: impl FnMut(&mut Frames, u64) -> Result<(u64, u64), Errno>,
+    ) -> Result<(), Errno> {
+        let mut va = start;
+        while va < end {
+            let table = match self.leaf_table(platform, va) {
+                Ok(table) => table,
+                Err(level) => {
+                    va = (va & !(reach(level) - 1)).saturating_add(reach(level));
+                    continue;
+                }
+            };
+            let stop = ((va & !(reach(2) - 1)).saturating_add(reach(2))).min(end);
+            let slots = slot(va, 1)..slot(va, 1) + (stop - va) / PAGE;
+            let entries = words(platform.frame(table));
+            let there = |at: &u64| entries.get(index(*at)).is_some_and(|&entry| entry != 0);
+            if let Some(first) = slots.clone().find(there) {
+                let target = child.prepare(platform, frames, va)?;
+                for at in (first..slots.end).filter(there) {
+                    let (mine, copy) = each(frames, entries.get(index(at)).copied().unwrap_or(0))?;
+                    write_word(platform.frame_mut(table), at, mine);
+                    write_word(platform.frame_mut(target), at, copy);
+                }
+            }
+            va = stop;
+        }
+        Ok(())
+    }
+
     /// Removes [`start`, `end`); frames that the mapping owned are free again.
     pub fn clear<P: Platform>(&mut self, platform: &mut P, frames: &mut Frames, start: u64, end: u64) -> u64 {
         let mut removed = 0;
@@ -171,18 +211,13 @@ impl PageTable {
         removed
     }
 
-    /// Frees the tables of the user half and the root. The tables must not be active, and `clear` must have been called.
+    /// Gives up all frames of the user half, its tables and the root. The tables must not be active: no translation is
+    /// dropped.
     pub fn destroy<P: Platform>(self, platform: &mut P, frames: &mut Frames) {
-        for top in 0..256 {
-            let Some(upper) = child(platform, self.root, top) else { continue };
-            for middle in 0..512 {
-                let Some(lower) = child(platform, upper, middle) else { continue };
-                for low in 0..512 {
-                    if let Some(leaf) = child(platform, lower, low) {
-                        frames.give(platform, leaf);
-                    }
-                }
-                frames.give(platform, lower);
+        let upper_tables = words(platform.frame(self.root));
+        for upper in upper_tables.into_iter().take(256).filter_map(child) {
+            for middle in words(platform.frame(upper)).into_iter().filter_map(child) {
+                destroy_lower(platform, frames, middle);
             }
             frames.give(platform, upper);
         }
@@ -190,7 +225,30 @@ impl PageTable {
     }
 }
 
-fn child<P: Platform>(platform: &P, table: u64, at: u64) -> Option<u64> {
-    let entry = read_word(platform.frame(table), at);
+/// Gives up a table of the second level with everything below it.
+fn destroy_lower<P: Platform>(platform: &mut P, frames: &mut Frames, middle: u64) {
+    for at in 0..512 {
+        let Some(leaf) = child(read_word(platform.frame(middle), at)) else { continue };
+        for entry in words(platform.frame(leaf)) {
+            if entry != 0 && entry & BORROWED == 0 {
+                frames.give(platform, entry & FRAME);
+            }
+        }
+        frames.give(platform, leaf);
+    }
+    frames.give(platform, middle);
+}
+
+/// All entries of a table.
+fn words(frame: &[u8; PAGE_SIZE]) -> [u64; 512] {
+    let mut words = [0; 512];
+    for (word, bytes) in words.iter_mut().zip(frame.as_chunks::<8>().0) {
+        *word = u64::from_le_bytes(*bytes);
+    }
+    words
+}
+
+/// The table that an entry leads to.
+fn child(entry: u64) -> Option<u64> {
     (entry & PRESENT != 0).then_some(entry & FRAME)
 }

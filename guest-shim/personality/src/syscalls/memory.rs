@@ -37,14 +37,7 @@ pub(super) fn brk<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
         if new_end - old_end > available || !space.is_free(old_end, new_end.saturating_add(PAGE)) {
             return Ok(now);
         }
-        space.insert(Area {
-            start: old_end,
-            end: new_end,
-            prot: Prot(Prot::READ | Prot::WRITE),
-            shared: false,
-            grows_down: false,
-            backing: Backing::Anonymous,
-        });
+        space.insert(Area::new(old_end, new_end, Prot(Prot::READ | Prot::WRITE), Backing::Anonymous));
     } else if new_end < old_end {
         space.unmap(&mut source, new_end, old_end);
     }
@@ -85,7 +78,7 @@ pub(super) fn mmap<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome 
     if fixed {
         space.unmap(&mut source, start, end);
     }
-    space.insert(Area { start, end, prot, shared, grows_down: false, backing });
+    space.insert(Area { shared, ..Area::new(start, end, prot, backing) });
     if flags & raw::MAP_POPULATE != 0 {
         for page in (start..end).step_by(crate::platform::PAGE_SIZE) {
             if space.touch(&mut source, page, Access::Read).is_err() {

@@ -2,6 +2,7 @@
 
 mod calls;
 mod files;
+mod fork;
 mod machine;
 mod memory;
 mod robustness;
@@ -15,6 +16,7 @@ use linux_raw_sys::general as raw;
 use proto::{Grant, grant_flags};
 
 use crate::kernel::{Fault, Flow};
+use crate::platform::Platform;
 use crate::regs::SYSCALL_VECTOR;
 use crate::vdso::Vdso;
 use crate::{Kernel, Start, UserRegs};
