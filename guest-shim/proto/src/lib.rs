@@ -22,6 +22,14 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// intercept on it; ring 3 has no I/O privilege and gets #GP.
 pub const DOORBELL_PORT: u16 = 0xc0d0;
 
+/// The interrupt that the root asserts when [`GatePage::alarm`] has come. It is held while the child has its interrupts off.
+/// The shim has to look at its clock: the root may be a little early or late, and an alarm that was moved meanwhile may still be
+/// on its way.
+pub const ALARM_VECTOR: u8 = 0x20;
+
+/// [`GatePage::alarm`]: never.
+pub const NO_ALARM: u64 = u64::MAX;
+
 /// [`BootInfo::magic`].
 pub const BOOT_MAGIC: u64 = u64::from_le_bytes(*b"CORDONSH");
 /// Version of everything in this crate; shim and root of one build agree.
@@ -99,8 +107,15 @@ pub struct GatePage {
     pub grant: Grant,
     /// Results that the shim has written so far (monotonic; entry `n` is at `results[n % RESULT_SLOTS]`).
     pub result_count: u64,
+    /// Written by the shim: the child's reference time, in 100 ns, at which the program is to be interrupted by [`ALARM_VECTOR`].
+    /// [`NO_ALARM`] (what the root puts there at the start) and 0: never. Each value interrupts once.
+    pub alarm: u64,
+    /// Written by the shim: the thread id of the running task. For the trace only.
+    pub thread: u32,
     /// Zero.
-    pub reserved: [u64; 5],
+    pub reserved0: u32,
+    /// Zero.
+    pub reserved: [u64; 3],
     /// Results, for the trace only: the shim is not trusted, and so neither are these.
     pub results: [CallResult; RESULT_SLOTS],
 }

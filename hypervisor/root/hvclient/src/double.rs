@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 
 use tlfs::addr::PartitionId;
 use tlfs::calls::{
-    CreatePartitionOutput, DepositMemoryHeader, DispatchEvent, DispatchState, DispatchVpOutput, InstallInterceptInput,
-    MapGpaFlags, MapGpaPagesHeader, MapVpStatePageInput, MapVpStatePageOutput, SetVpRegistersElement,
-    VpRegistersHeader,
+    AssertVirtualInterruptInput, CreatePartitionOutput, DepositMemoryHeader, DispatchEvent, DispatchState,
+    DispatchVpOutput, InstallInterceptInput, MapGpaFlags, MapGpaPagesHeader, MapVpStatePageInput, MapVpStatePageOutput,
+    SetVpRegistersElement, VpRegistersHeader,
 };
 use tlfs::hypercall::{CallCode, HypercallInput, HypercallOutput};
 use tlfs::register::{HvRegisterName, HvRegisterValue};
@@ -44,6 +44,8 @@ pub struct Double {
     pub registers: Vec<(HvRegisterName, HvRegisterValue)>,
     /// Intercepts installed.
     pub intercepts: Vec<InstallInterceptInput>,
+    /// The interrupt asserted last.
+    pub asserted: Option<AssertVirtualInterruptInput>,
     /// What the next dispatches do.
     pub script: VecDeque<Run>,
     /// Every call of this kind fails like this.
@@ -82,6 +84,7 @@ impl Default for Double {
             mapped: BTreeMap::new(),
             registers: Vec::new(),
             intercepts: Vec::new(),
+            asserted: None,
             script: VecDeque::new(),
             refuses: None,
         }
@@ -164,6 +167,7 @@ impl Double {
                 let which = usize::from(input.page_type == HvVpStatePageType::INTERCEPT_MESSAGE);
                 self.give(&MapVpStatePageOutput { map_location: self.locations[which] });
             }
+            CallCode::ASSERT_VIRTUAL_INTERRUPT => self.asserted = Some(self.header()),
             CallCode::DISPATCH_VP => status = self.dispatch(),
             _ => {}
         }

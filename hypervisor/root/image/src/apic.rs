@@ -15,6 +15,7 @@ const SPURIOUS_VECTOR: usize = 0xf0;
 const LVT_TIMER: usize = 0x320;
 const LVT_LINT0: usize = 0x350;
 const TIMER_INITIAL: usize = 0x380;
+const TIMER_CURRENT: usize = 0x390;
 const TIMER_DIVIDE: usize = 0x3e0;
 
 const SOFTWARE_ENABLE: u32 = 1 << 8;
@@ -41,6 +42,11 @@ fn write(register: usize, value: u32) {
     unsafe { core::ptr::with_exposed_provenance_mut::<u32>(BASE + register).write_volatile(value) }
 }
 
+fn read(register: usize) -> u32 {
+    // SAFETY: as for `write`; of the registers that this module reads none changes by it.
+    unsafe { core::ptr::with_exposed_provenance::<u32>(BASE + register).read_volatile() }
+}
+
 /// Masks everything but the timer, and starts it: `ticks_per_second` interrupts, from a timer that counts `timer_hz`.
 pub(crate) fn start(timer_hz: u64, ticks_per_second: u64) {
     for port in PIC_DATA {
@@ -62,11 +68,15 @@ fn arm(count: u32) {
     write(TIMER_INITIAL, count);
 }
 
-/// Makes the next tick come early: after `share` of `whole` of a tick. Ticks go on as before after that.
+/// Makes the next tick come early: after `share` of `whole` of a tick, if it would not come before that anyway. Ticks go on as
+/// before after that.
 pub(crate) fn hasten(share: u64, whole: u64) {
     if share < whole {
         let count = u64::from(TICK_COUNT.load(Ordering::Relaxed)) * share / whole.max(1);
-        arm(u32::try_from(count).unwrap_or(u32::MAX).max(1));
+        let count = u32::try_from(count).unwrap_or(u32::MAX).max(1);
+        if read(TIMER_CURRENT) > count {
+            arm(count);
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use tlfs::time::REFERENCE_TICKS_PER_SECOND;
 use crate::{TICKS_PER_SECOND, apic};
 
 /// A tick, and the first rest, in 100 ns.
-const TICK: u64 = REFERENCE_TICKS_PER_SECOND / TICKS_PER_SECOND;
+pub(crate) const TICK: u64 = REFERENCE_TICKS_PER_SECOND / TICKS_PER_SECOND;
 const FIRST: u64 = TICK / 64;
 
 /// One wait.

@@ -16,7 +16,7 @@ use tlfs::time::REFERENCE_TICKS_PER_SECOND;
 use crate::apic;
 use crate::console::HostLink;
 use crate::memory::Pages;
-use crate::pause::Pause;
+use crate::pause::{Pause, TICK};
 use crate::random::Generator;
 
 /// Everything that a run needs of the machine.
@@ -57,7 +57,8 @@ pub(crate) fn run(machine: &mut Machine, payload: Payload<'static>) -> ExitRepor
         0 => u64::MAX,
         ms => sandbox.created().saturating_add(ms.saturating_mul(REFERENCE_TICKS_PER_SECOND / 1000)),
     };
-    let outcome = Runner { machine, entropy: &mut entropy, deadline, ticks: apic::ticks() }.run_to_end(&mut sandbox);
+    let outcome = Runner { machine, entropy: &mut entropy, deadline, ticks: apic::ticks(), interrupt_at: u64::MAX }
+        .run_to_end(&mut sandbox);
     let (stats, destroyed) = machine.lend(&mut entropy, |world| sandbox.destroy(world));
     if let Err(failure) = destroyed {
         log::error!("taking the sandbox down: {}", failure.reason);
@@ -95,6 +96,8 @@ struct Runner<'m> {
     deadline: u64,
     /// Ticks when the console was looked after last.
     ticks: u64,
+    /// The sandbox's wish for an interrupt that the timer was last set for.
+    interrupt_at: u64,
 }
 
 impl Runner<'_> {
@@ -112,7 +115,18 @@ impl Runner<'_> {
             if !self.look_after_console() {
                 return Outcome::TimedOut;
             }
+            if sandbox.interrupt_at() != self.interrupt_at {
+                self.set_timer(sandbox.interrupt_at());
+            }
         }
+    }
+
+    /// Sees to it that an interrupt comes by reference time `at`.
+    #[cold]
+    fn set_timer(&mut self, at: u64) {
+        self.interrupt_at = at;
+        let left = at.saturating_sub(self.machine.clock.now());
+        apic::hasten(left, TICK);
     }
 
     fn step(&mut self, sandbox: &mut Sandbox<'_, Pages>) -> Step {
@@ -131,6 +145,8 @@ impl Runner<'_> {
         let mut pause = Pause::new();
         loop {
             self.ticks = apic::ticks();
+            // A tick has set the timer for the next one.
+            self.interrupt_at = u64::MAX;
             self.machine.link.poll();
             if self.machine.clock.now() >= self.deadline {
                 return false;

@@ -11,7 +11,7 @@ use guestmem::{GuestMemory, NotMapped};
 use hvclient::{Client, Transport};
 use policy::Policy;
 use proto::layout::{DIRECT_MAP_VA, KERNEL_CS, KERNEL_SS, SHIM_BASE_GPA, TSS, heap_len};
-use proto::{BOOT_MAGIC, BootInfo, DOORBELL_PORT, GatePage, PROTO_VERSION, SERVICE_PAGES, boot_flags};
+use proto::{BOOT_MAGIC, BootInfo, DOORBELL_PORT, GatePage, NO_ALARM, PROTO_VERSION, SERVICE_PAGES, boot_flags};
 use services::Services;
 use tlfs::addr::{Gpa, PAGE_SIZE};
 use tlfs::calls::MapGpaFlags;
@@ -242,7 +242,8 @@ impl<R: RootMemory> Builder<'_, '_, R> {
         let info = self.boot_info(params, child_epoch, world);
         let mut view = self.memory.view(world.memory);
         view.write(Gpa(layout::BOOT_INFO), info.as_bytes())?;
-        view.write(Gpa(layout::GATE), GatePage::new_zeroed().as_bytes())?;
+        let gate = GatePage { alarm: NO_ALARM, ..GatePage::new_zeroed() };
+        view.write(Gpa(layout::GATE), gate.as_bytes())?;
         view.write(Gpa(self.layout.params), params)?;
         write_boot_tables(&mut view, self.layout, &self.setup.shim)?;
         Ok(())

@@ -42,7 +42,7 @@ impl<R: RootMemory> Sandbox<'_, R> {
         self.parts.registers.set_rip(header.rip.wrapping_add(u64::from(length)));
         self.parts.registers.set_dirty(RegisterPageDirty::IP);
         let now = (world.now)();
-        self.take_results(now.saturating_sub(self.parts.created), world);
+        self.look_at_gate(now, world)?;
         self.stats.service_requests += 1;
         let realtime = Timestamp::from_ns(self.parts.realtime_base.saturating_add(now.saturating_mul(100)));
         let mut view = self.memory.view(world.memory);

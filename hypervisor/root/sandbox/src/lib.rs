@@ -11,6 +11,7 @@
 //!   behind a child's addresses.
 //! * [`layout`], [`shim`], [`tables`], [`params`]: what a child finds in its memory when it starts.
 //! * [`partition`]: the partition and the memory that it costs.
+//! * `alarm`: when the child wants to be interrupted.
 //! * [`create`], [`run`]: the beginning and the rest of a sandbox's life; in `syscall` and `exits` what is done about an exit.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -19,6 +20,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod alarm;
 pub mod budget;
 pub mod create;
 mod exits;

@@ -11,6 +11,7 @@ use tlfs::calls::DispatchVpFlags;
 use tlfs::message::{HvMessageHeader, HvMessageType};
 use tlfs::vp_page::HvVpStatePageType;
 
+use crate::alarm::Alarm;
 use crate::layout;
 use crate::memory::{ChildMemory, RootMemory};
 use crate::partition::{Partition, VP};
@@ -19,6 +20,9 @@ use crate::{Failure, Outcome, RunStats, World};
 
 /// Offset of a message's payload in the message page.
 pub(crate) const PAYLOAD: usize = size_of::<HvMessageHeader>();
+
+/// The thread that trace lines name until the shim has named one.
+const FIRST_THREAD: u32 = 1;
 
 /// What a step came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +67,9 @@ pub struct Sandbox<'t, R: RootMemory> {
     flags: DispatchVpFlags,
     /// Results of calls that were taken from the gate page.
     pub(crate) results_taken: u64,
+    pub(crate) alarm: Alarm,
+    /// The thread that is running, as the shim says.
+    pub(crate) thread: u32,
     pub(crate) stats: RunStats,
 }
 
@@ -75,13 +82,32 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
         services: Services<'t>,
     ) -> Self {
         let flags = DispatchVpFlags::empty();
-        Self { parts, partition, memory, gate, services, flags, results_taken: 0, stats: RunStats::default() }
+        Self {
+            parts,
+            partition,
+            memory,
+            gate,
+            services,
+            flags,
+            results_taken: 0,
+            alarm: Alarm::NONE,
+            thread: FIRST_THREAD,
+            stats: RunStats::default(),
+        }
     }
 
     /// The root's reference time when the making of this sandbox began, in 100 ns.
     #[must_use]
     pub fn created(&self) -> u64 {
         self.parts.created
+    }
+
+    /// The root's reference time at which the next step has to end at the latest, by an interrupt: the child's alarm. `u64::MAX`:
+    /// whenever.
+    #[inline]
+    #[must_use]
+    pub fn interrupt_at(&self) -> u64 {
+        self.alarm.next()
     }
 
     /// Runs the child until it stops, and acts on why.
@@ -100,8 +126,8 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
 
     /// Takes the partition down and everything back, and gives the run's figures. The last lines of the trace are written.
     pub fn destroy<T: Transport>(mut self, world: &mut World<'_, T, R>) -> (RunStats, Result<(), Failure>) {
-        let now = (world.now)().saturating_sub(self.parts.created);
-        self.take_results(now, world);
+        // Nothing is left that an alarm could interrupt.
+        let _ = self.read_gate((world.now)(), world);
         let stats = self.final_stats(world);
         let console = &mut *world.console;
         self.gate.finish(&mut |line| console.trace(line));
@@ -150,8 +176,11 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
                 self.flags = DispatchVpFlags::CLEAR_INTERCEPT_SUSPEND;
                 self.intercept(world)
             }
-            DispatchEnd::Ready => Ok(Step::Interrupted),
-            // The root gives the child no interrupts.
+            DispatchEnd::Ready => {
+                self.look_at_gate((world.now)(), world)?;
+                Ok(Step::Interrupted)
+            }
+            // The shim asks to wait instead of halting: an alarm would not end a halt in time.
             DispatchEnd::Blocked => Err(Failure::new("the shim halted its processor, and nothing can wake it")),
             DispatchEnd::Suspended => Err(Failure::new("the virtual processor is suspended")),
             DispatchEnd::Unknown(state, event) => {

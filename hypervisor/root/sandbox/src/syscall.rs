@@ -7,7 +7,7 @@ use gate::{Action, CallSite};
 use guestmem::GuestMemory;
 use hvclient::Transport;
 use proto::layout::SYSCALL_FLAGS_MASK;
-use proto::{CallResult, GatePage, Grant, RESULT_SLOTS};
+use proto::{ALARM_VECTOR, CallResult, GatePage, Grant, RESULT_SLOTS};
 use tlfs::addr::Gpa;
 use tlfs::message::{HvX64ExceptionInfo, HvX64ExceptionInterceptMessage as Exception, HvX64VpExecutionState};
 use tlfs::register::{HvRegisterName, HvRegisterValue, HvX64PendingInterruptionRegister};
@@ -22,13 +22,28 @@ use crate::registers::{CS, R11, RAX, RCX, SS};
 use crate::run::{PAYLOAD, Sandbox, Step};
 use crate::{Failure, Outcome, World};
 
-/// The thread that trace lines name: the root sees one VP and not which of the shim's tasks is on it.
-const THREAD: u32 = 1;
+/// What the shim writes into the gate page, as far as it is read at each exit.
+#[repr(C)]
+#[derive(FromBytes)]
+struct Told {
+    result_count: u64,
+    alarm: u64,
+    thread: u32,
+    reserved: u32,
+}
+
+const _: () = {
+    const BASE: usize = offset_of!(GatePage, result_count);
+    assert!(offset_of!(GatePage, alarm) - BASE == offset_of!(Told, alarm));
+    assert!(offset_of!(GatePage, thread) - BASE == offset_of!(Told, thread));
+};
 
 impl<R: RootMemory> Sandbox<'_, R> {
     /// A fault that may be a system call.
     #[inline]
     pub(crate) fn exception<T: Transport>(&mut self, world: &mut World<'_, T, R>) -> Result<Step, Failure> {
+        let now = (world.now)();
+        self.look_at_gate(now, world)?;
         // Field by field: copying the message whole would cost more than the rest of this function.
         let page = &self.parts.message;
         let info: HvX64ExceptionInfo = page.read::<_, { PAYLOAD + offset_of!(Exception, exception_info) }>();
@@ -47,10 +62,9 @@ impl<R: RootMemory> Sandbox<'_, R> {
             rflags: page.read::<_, { PAYLOAD + offset_of!(Exception, header.rflags) }>(),
             cr3: self.parts.registers.cr3(),
             instruction: bytes.get(..usize::from(byte_count)).unwrap_or(&bytes),
-            thread: THREAD,
+            thread: self.thread,
         };
-        let now = (world.now)().saturating_sub(self.parts.created);
-        self.take_results(now, world);
+        let now = now.saturating_sub(self.parts.created);
         let console = &mut *world.console;
         let view = self.memory.view(world.memory);
         let action = self.gate.judge(&site, &view, now, &mut |line| console.trace(line));
@@ -117,19 +131,37 @@ impl<R: RootMemory> Sandbox<'_, R> {
         Ok(Step::Again)
     }
 
-    /// Hands the results that the shim has reported since the last time to the gate. A shim that reports more than there is
-    /// room for has lost the older ones.
+    /// Reads what the shim has written into the gate page, and asserts the alarm's interrupt if its time has come; `now` is the root's
+    /// reference time.
     #[inline]
-    pub(crate) fn take_results<T: Transport>(&mut self, now: u64, world: &mut World<'_, T, R>) {
-        let Some(gate) = self.memory.private_page(layout::GATE) else { return };
-        let mut reported = [0; 8];
-        world.memory.read(gate, offset_of!(GatePage, result_count), &mut reported);
-        let reported = u64::from_le_bytes(reported);
-        if reported != self.results_taken {
-            self.take_new_results(reported, now, world);
+    pub(crate) fn look_at_gate<T: Transport>(&mut self, now: u64, world: &mut World<'_, T, R>) -> Result<(), Failure> {
+        if self.read_gate(now, world) {
+            // On Microsoft's hypervisor the child's local APIC has to be enabled for this, which is the child's to do
+            // (spurious-interrupt vector register), as is the end of interrupt. Ours has no APIC: it holds the vector until
+            // RFLAGS.IF lets it in, and what was taken is finished.
+            world.client.assert_interrupt(self.partition.id(), u64::from(VP.0), ALARM_VECTOR)?;
         }
+        Ok(())
     }
 
+    /// Takes the results of calls, the running thread and the alarm from the gate page. True: the alarm's time has come.
+    #[inline]
+    pub(crate) fn read_gate<T: Transport>(&mut self, now: u64, world: &mut World<'_, T, R>) -> bool {
+        let Some(gate) = self.memory.private_page(layout::GATE) else { return false };
+        let mut bytes = [0; size_of::<Told>()];
+        world.memory.read(gate, offset_of!(GatePage, result_count), &mut bytes);
+        let Ok(told) = Told::read_from_bytes(&bytes) else { return false };
+        if told.result_count != self.results_taken {
+            self.take_new_results(told.result_count, now.saturating_sub(self.parts.created), world);
+        }
+        if told.thread != 0 {
+            self.thread = told.thread;
+        }
+        self.alarm.read(told.alarm, self.parts.child_epoch, now)
+    }
+
+    /// Hands the results that the shim has reported since the last time to the gate. A shim that reports more than there is
+    /// room for has lost the older ones.
     #[cold]
     fn take_new_results<T: Transport>(&mut self, reported: u64, now: u64, world: &mut World<'_, T, R>) {
         const RESULTS: u64 = layout::GATE + offset_of!(GatePage, results) as u64;

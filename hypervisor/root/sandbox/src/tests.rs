@@ -72,6 +72,8 @@ struct Fixture {
     root: FakeRoot,
     screen: Screen,
     sandbox: Option<Sandbox<'static, FakeRoot>>,
+    /// The root's reference time.
+    now: u64,
 }
 
 const ROOT_PAGES: u64 = 20_000;
@@ -108,18 +110,20 @@ impl Fixture {
             root: FakeRoot::new(ROOT_PAGES),
             screen: Screen::default(),
             sandbox: None,
+            now: 5_000,
         };
         fixture.sandbox = Some(fixture.world(|world| Sandbox::create(setup(), world)).unwrap());
         fixture
     }
 
     fn world<O>(&mut self, f: impl FnOnce(&mut World<'_, Double, FakeRoot>) -> O) -> O {
+        let now = self.now;
         f(&mut World {
             client: &mut self.client,
             memory: &mut self.root,
             console: &mut self.screen,
             entropy: &mut NoEntropy,
-            now: &|| 5_000,
+            now: &move || now,
         })
     }
 
@@ -284,6 +288,7 @@ fn a_failed_creation_leaves_nothing() {
             root: FakeRoot::new(ROOT_PAGES),
             screen: Screen::default(),
             sandbox: None,
+            now: 5_000,
         };
         let error = fixture.world(|world| Sandbox::create(setup(), world)).err().unwrap();
         assert!(error.to_string().contains(call.name().unwrap()), "{error}");
@@ -300,6 +305,7 @@ fn memory_without_end_is_not_paid() {
         root: FakeRoot::new(ROOT_PAGES),
         screen: Screen::default(),
         sandbox: None,
+        now: 5_000,
     };
     let error = fixture.world(|world| Sandbox::create(setup(), world)).err().unwrap();
     assert!(error.0.reason.contains("without end"), "{error}");
@@ -466,6 +472,79 @@ fn other_ends_of_a_dispatch() {
     assert!(reason(end(DispatchState::BLOCKED, DispatchEvent::INVALID)).contains("halted"));
     assert!(reason(end(DispatchState::BLOCKED, DispatchEvent::SUSPEND)).contains("suspended"));
     assert!(reason(end(DispatchState(7), DispatchEvent(8))).contains("dispatch"));
+}
+
+impl Fixture {
+    /// The shim's alarm, in the child's time, which began when the root's was 5000.
+    fn set_alarm(&mut self, alarm: u64) {
+        self.write(layout::GATE + offset_of!(proto::GatePage, alarm) as u64, &alarm.to_le_bytes());
+    }
+
+    /// An interrupt of the root's ends the dispatch at reference time `now`: the interrupts that were asserted in the child by then.
+    fn interrupted_at(&mut self, now: u64) -> usize {
+        self.now = now;
+        assert_eq!(self.run(|_, _| (DispatchState::READY, DispatchEvent::INVALID)), Step::Interrupted);
+        self.asserted()
+    }
+
+    fn asserted(&mut self) -> usize {
+        self.double().calls.iter().filter(|call| **call == CallCode::ASSERT_VIRTUAL_INTERRUPT).count()
+    }
+
+    fn interrupt_at(&self) -> u64 {
+        self.sandbox.as_ref().unwrap().interrupt_at()
+    }
+}
+
+#[test]
+fn without_an_alarm_nothing_interrupts() {
+    let mut fixture = Fixture::new();
+    assert_eq!(fixture.read::<proto::GatePage>(layout::GATE).alarm, proto::NO_ALARM);
+    assert_eq!(fixture.interrupted_at(1 << 60), 0);
+    fixture.set_alarm(0);
+    assert_eq!((fixture.interrupted_at(1 << 61), fixture.interrupt_at()), (0, u64::MAX));
+}
+
+#[test]
+fn an_alarm_interrupts_the_child_once_and_on_time() {
+    let mut fixture = Fixture::new();
+    fixture.set_alarm(7_000);
+    assert_eq!((fixture.interrupted_at(11_999), fixture.interrupt_at()), (0, 12_000));
+    assert_eq!(fixture.interrupted_at(12_000), 1);
+    let input = fixture.double().asserted.unwrap();
+    assert_eq!((input.requested_vector, input.destination_address), (u32::from(proto::ALARM_VECTOR), 0));
+    assert_eq!(fixture.interrupted_at(500_000), 1);
+    // Nobody need make an exit to set the next one: it is looked for.
+    assert_eq!(fixture.interrupt_at(), 510_000);
+    fixture.set_alarm(600_000);
+    assert_eq!((fixture.interrupted_at(510_000), fixture.interrupt_at()), (1, 520_000));
+    assert_eq!(fixture.interrupted_at(605_000), 2);
+    fixture.set_alarm(proto::NO_ALARM);
+    assert_eq!((fixture.interrupted_at(900_000), fixture.interrupt_at()), (2, u64::MAX));
+}
+
+#[test]
+fn an_alarm_is_looked_at_at_each_exit() {
+    let mut fixture = Fixture::new();
+    fixture.set_alarm(10);
+    fixture.now = 5_010;
+    // A call that the policy answers does not enter the shim: nobody else would tell it.
+    assert_eq!(fixture.call(GETUID), Step::Again);
+    assert_eq!(fixture.asserted(), 1);
+    fixture.set_alarm(11);
+    fixture.now = 5_011;
+    fixture.ring(op::WAIT, op::Wait { deadline: 70, events: 0 }.as_bytes());
+    assert_eq!(fixture.asserted(), 2);
+}
+
+#[test]
+fn the_trace_names_the_thread_that_the_shim_names() {
+    let mut fixture = Fixture::new();
+    fixture.call(GETUID);
+    fixture.write(layout::GATE + offset_of!(proto::GatePage, thread) as u64, &77_u32.to_le_bytes());
+    fixture.call(GETUID);
+    let lines: Vec<_> = fixture.screen.trace.lines().collect();
+    assert!(!lines[0].contains("77") && lines[1].contains("77"), "{lines:?}");
 }
 
 #[test]
