@@ -26,6 +26,10 @@ code!(wait: "sti", "2:", "hlt", "jmp 2b");
 code!(spin: "sti", "2:", "inc rbx", "jmp 2b");
 code!(spin_closed: "cli", "2:", "inc rbx", "jmp 2b");
 code!(closed: "mov ecx, 1000", "2:", "dec ecx", "jnz 2b", "mov rax, [0xa000]", "sti", "nop", "mov rbx, [0xa000]", "cli", "hlt");
+// Interrupts off, with exits in between, until IRETQ lets them in.
+code!(iret_opens: "out 0x99, al", "mov ecx, 1000", "2:", "dec ecx", "jnz 2b", "out 0x99, al", "mov rax, [0xa000]", "mov rdx, rsp",
+    "mov ecx, ss", "push rcx", "push rdx", "push 0x202", "mov ecx, cs", "push rcx", "lea rcx, [rip + 3f]", "push rcx", "iretq",
+    "3:", "nop", "mov rbx, [0xa000]", "cli", "hlt");
 // Counts at DATA, and puts the vector in order of arrival behind it.
 code!(handler: "push rax", "mov rax, [0xa000]", "inc rax", "mov [0xa000], rax", "pop rax", "iretq");
 code!(first: "push rax", "mov rax, [0xa000]", "inc rax", "mov [0xa000], rax", "mov [0xa010], rax", "pop rax", "iretq");
@@ -45,6 +49,7 @@ fn run(kernel: &mut Kernel) {
         };
         with("an interrupt wakes and is taken", wakes);
         with("an interrupt waits for STI", waits);
+        with("an interrupt is held over exits until IRET lets it in, and comes once", held_until_iret);
         with("the higher vector comes first", by_priority);
         with("an asserted vector is taken once", once);
         with("a vector asserted while its handler runs is taken again", again);
@@ -92,6 +97,20 @@ fn waits(parent: &mut Parent, child: &mut Child) -> Outcome {
     parent.client.assert_interrupt(child.id, 0, VECTOR)?;
     child.run_to_halt(parent)?;
     ensure_eq!((child.gpr(RAX), child.gpr(RBX)), (0, 1), "interrupts taken before STI and behind it");
+    Ok(())
+}
+
+fn held_until_iret(parent: &mut Parent, child: &mut Child) -> Outcome {
+    prepare(parent, child, iret_opens(), &[(VECTOR.into(), handler())])?;
+    parent.client.install_intercept(child.id, HvInterceptType::X64_IO_PORT, Mask::WRITE, 0x99)?;
+    for _ in 0..2 {
+        let message: HvX64IoPortInterceptMessage = child.run_to(parent, HvMessageType::X64_IO_PORT_INTERCEPT)?;
+        child.set_rip(child.rip() + u64::from(message.header.length_cr8.instruction_length()));
+        parent.client.assert_interrupt(child.id, 0, VECTOR)?;
+    }
+    child.run_to_halt(parent)?;
+    ensure_eq!((child.gpr(RAX), child.gpr(RBX)), (0, 1), "interrupts taken before IRETQ and behind it");
+    ensure_eq!(count(child), 1, "interrupts taken in all");
     Ok(())
 }
 
