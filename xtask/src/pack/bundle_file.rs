@@ -122,7 +122,8 @@ fn index(tree: &Tree) -> Result<(TreeIndex, Vec<(u64, &Content)>)> {
 struct Indexer<'t> {
     entries: Vec<TreeEntry>,
     files: Vec<(u64, &'t Content)>,
-    placed: BTreeMap<(u64, u64), u64>,
+    /// The entry that is the first name of each file of the host.
+    first_names: BTreeMap<(u64, u64), u32>,
     next_offset: u64,
 }
 
@@ -133,7 +134,8 @@ impl<'t> Indexer<'t> {
         let packed = match &node.kind {
             Kind::Directory(_) => TreeNode::Directory,
             Kind::Symlink(target) => TreeNode::Symlink { target: target.clone() },
-            Kind::File(file) => TreeNode::File { offset: self.place(file), len: file.len() },
+            Kind::File(file) => self.file(number, file),
+            Kind::Fifo => TreeNode::Fifo,
         };
         self.entries.push(TreeEntry {
             parent,
@@ -152,20 +154,18 @@ impl<'t> Indexer<'t> {
         Ok(())
     }
 
-    /// The offset of a file's bytes; a second name of the same file shares them.
-    fn place(&mut self, file: &'t Content) -> u64 {
-        let id = match file {
-            Content::Host(file) => Some(file.id),
-            Content::Made(_) => None,
-        };
-        if let Some(offset) = id.and_then(|id| self.placed.get(&id)) {
-            return *offset;
+    /// A file and where its bytes go, or one more name of a file that is there already.
+    fn file(&mut self, number: u32, file: &'t Content) -> TreeNode {
+        if let Content::Host(HostFile { id, .. }) = file {
+            let first = *self.first_names.entry(*id).or_insert(number);
+            if first != number {
+                return TreeNode::Link { first };
+            }
         }
         let offset = self.next_offset;
         self.next_offset = align(offset + file.len());
-        self.placed.extend(id.map(|id| (id, offset)));
         self.files.push((offset, file));
-        offset
+        TreeNode::File { offset, len: file.len() }
     }
 }
 
@@ -232,8 +232,11 @@ mod tests {
         std::fs::create_dir(dir.path().join("d")).unwrap();
         std::fs::write(dir.path().join("d/c"), b"hello").unwrap();
         std::os::unix::fs::symlink("d/c", dir.path().join("link")).unwrap();
+        let mode = rustix::fs::Mode::from_raw_mode(0o622);
+        rustix::fs::mknodat(rustix::fs::CWD, dir.path().join("pipe"), rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        drop(std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap());
         let mut tree = Tree::new();
-        assert!(tree.lay_over(dir.path()).unwrap().is_empty());
+        assert_eq!(tree.lay_over(dir.path()).unwrap(), [dir.path().join("socket")]);
 
         let (header, sections) = round_trip(&tree);
         assert_eq!(header.magic, BUNDLE_MAGIC);
@@ -242,7 +245,8 @@ mod tests {
         let index: TreeIndex = postcard::from_bytes(&sections[&section_kind::TREE_INDEX]).unwrap();
         let data = &sections[&section_kind::TREE_DATA];
         let names: Vec<&[u8]> = index.entries.iter().map(|e| e.name.as_slice()).collect();
-        let expected: [&[u8]; 10] = [b"", b"a", b"b", b"d", b"c", b"dev", b"etc", b"link", b"proc", b"tmp"];
+        let expected: [&[u8]; 13] =
+            [b"", b"a", b"b", b"d", b"c", b"dev", b"etc", b"link", b"pipe", b"proc", b"run", b"sys", b"tmp"];
         assert_eq!(names, expected);
         assert_eq!(index.entries[4].parent, 3);
         let file = |n: usize| match index.entries[n].node {
@@ -253,7 +257,8 @@ mod tests {
             _ => panic!("not a file"),
         };
         assert_eq!(file(1), vec![1; 4097]);
-        assert_eq!(index.entries[1].node, index.entries[2].node);
+        assert_eq!(index.entries[2].node, TreeNode::Link { first: 1 });
+        assert_eq!(index.entries[8].node, TreeNode::Fifo);
         assert_eq!(file(4), b"hello");
         // Two pages for a and b together, five bytes of the last file.
         assert_eq!(data.len(), 2 * 4096 + 5);

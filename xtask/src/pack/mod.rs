@@ -53,7 +53,7 @@ pub(crate) fn pack(request: &Request<'_>) -> Result<Packed, Failure> {
     for layer in request.layers {
         let left_out = tree.lay_over(layer)?;
         for path in left_out.iter().take(MAX_WARNINGS) {
-            warn(&format!("{} is a device, socket or pipe: left out", path.display()));
+            warn(&format!("{} is a device or socket: left out", path.display()));
         }
         if left_out.len() > MAX_WARNINGS {
             warn(&format!("and so are {} more of {}", left_out.len() - MAX_WARNINGS, layer.display()));

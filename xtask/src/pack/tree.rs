@@ -49,6 +49,8 @@ pub(crate) enum Kind {
     File(Content),
     /// A link and where it points.
     Symlink(Vec<u8>),
+    /// A named pipe.
+    Fifo,
 }
 
 /// A regular file of the host whose bytes are to be packed, or bytes of the packer's own.
@@ -104,7 +106,7 @@ pub(crate) enum Found {
         /// Its path in the tree, without links.
         path: PathBuf,
     },
-    /// A device, socket or pipe.
+    /// A device, socket or named pipe.
     Special,
     /// Nothing.
     Missing,
@@ -124,7 +126,9 @@ impl Tree {
     pub(crate) fn new() -> Self {
         let made_up = |mode| Node { meta: Meta::made_up(mode), kind: Kind::Directory(BTreeMap::new()) };
         let mut top = BTreeMap::new();
-        for (name, mode) in [("dev", 0o755), ("etc", 0o755), ("proc", 0o555), ("tmp", 0o1777)] {
+        let directories =
+            [("dev", 0o755), ("etc", 0o755), ("proc", 0o555), ("run", 0o755), ("sys", 0o555), ("tmp", 0o1777)];
+        for (name, mode) in directories {
             top.insert(name.as_bytes().to_vec(), made_up(mode));
         }
         Self { root: Node { meta: Meta::made_up(0o755), kind: Kind::Directory(top) } }
@@ -209,6 +213,8 @@ impl Tree {
                 }
                 // The packer's own files are found by nobody but the program.
                 Kind::File(_) => return Ok((Found::Missing, steps)),
+                Kind::Fifo if rest.is_empty() => return Ok((Found::Special, steps)),
+                Kind::Fifo => return Ok((Found::Missing, steps)),
             }
         }
         Ok((Found::Directory, steps))
@@ -244,7 +250,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Lays a directory of the host over the tree's root. Returns the files left out: devices, sockets and pipes.
+    /// Lays a directory of the host over the tree's root. Returns the files left out: devices and sockets.
     pub(crate) fn lay_over(&mut self, dir: &Path) -> Result<Vec<PathBuf>> {
         let metadata = fs::metadata(dir).with_context(|| format!("cannot read the layer {}", dir.display()))?;
         if !metadata.is_dir() {
@@ -357,7 +363,7 @@ fn names_reversed(path: &Path) -> Vec<Vec<u8>> {
 enum HostNode {
     /// A file that can be packed.
     Node(Node),
-    /// A device, socket or pipe.
+    /// A device or socket.
     Special,
     /// Nothing.
     Missing,
@@ -384,10 +390,10 @@ fn host_node(path: &Path) -> Result<HostNode> {
             len: metadata.len(),
             id: (metadata.dev(), metadata.ino()),
         }))
+    } else if file_type.is_fifo() {
+        Kind::Fifo
     } else {
-        debug_assert!(
-            file_type.is_socket() || file_type.is_fifo() || file_type.is_block_device() || file_type.is_char_device()
-        );
+        debug_assert!(file_type.is_socket() || file_type.is_block_device() || file_type.is_char_device());
         return Ok(HostNode::Special);
     };
     Ok(HostNode::Node(Node { meta: Meta::of(&metadata), kind }))

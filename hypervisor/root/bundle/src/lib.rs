@@ -125,7 +125,7 @@ pub struct RunConfig {
     pub gid: u32,
 }
 
-/// The read-only tree, one entry for each path; parents stand before children.
+/// The read-only tree, one entry for each name; parents stand before children.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TreeIndex {
     /// The entries. Entry 0 is the root directory, whose name is empty.
@@ -168,4 +168,11 @@ pub enum TreeNode {
         /// Where it points.
         target: Vec<u8>,
     },
+    /// One more name of a file or named pipe. Mode, owner and time are those of the first name.
+    Link {
+        /// Index of the entry that is its first name: before this one, and no link itself.
+        first: u32,
+    },
+    /// A named pipe.
+    Fifo,
 }

@@ -1,4 +1,5 @@
 //! The read-only layer: the tree from the boot bundle, checked once and then only read.
+use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
@@ -41,6 +42,8 @@ pub(crate) struct Lower<'t> {
     sorted: Vec<u32>,
     /// Each entry's children.
     children: Vec<Children>,
+    /// How many names the inodes have that have more than one.
+    links: BTreeMap<u32, u32>,
 }
 
 /// The children of one entry.
@@ -58,6 +61,8 @@ pub(crate) enum LowerBody<'a, 't> {
     Directory,
     File(&'t [u8]),
     Symlink(&'a [u8]),
+    /// A named pipe.
+    Fifo,
 }
 
 impl<'t> Lower<'t> {
@@ -68,7 +73,8 @@ impl<'t> Lower<'t> {
         let sorted = sort(&entries);
         check_duplicates(&entries, &sorted)?;
         let children = group(&entries, &sorted);
-        Ok(Self { entries, data, sorted, children })
+        let links = count_links(&entries);
+        Ok(Self { entries, data, sorted, children, links })
     }
 
     /// Number of entries.
@@ -76,15 +82,23 @@ impl<'t> Lower<'t> {
         self.entries.len()
     }
 
-    /// The inode number of an entry.
-    pub(crate) fn ino(index: Index) -> Ino {
-        Ino(index as u64 + Ino::ROOT.0)
+    /// The number of the inode that an entry names.
+    pub(crate) fn ino(&self, index: Index) -> Ino {
+        match self.entry(index).map(|entry| &entry.node) {
+            Some(TreeNode::Link { first }) => number(*first as usize),
+            _ => number(index),
+        }
     }
 
-    /// The entry with an inode number.
+    /// The entry that is an inode's first name.
     pub(crate) fn index(&self, ino: Ino) -> Option<Index> {
         let index = usize::try_from(ino.0.checked_sub(Ino::ROOT.0)?).ok()?;
-        (index < self.entries.len()).then_some(index)
+        self.entry(index).filter(|entry| !matches!(entry.node, TreeNode::Link { .. })).map(|_| index)
+    }
+
+    /// How many names the inode of this first name has in the tree.
+    pub(crate) fn names(&self, index: Index) -> u32 {
+        u32::try_from(index).ok().and_then(|index| self.links.get(&index)).copied().unwrap_or(1)
     }
 
     fn entry(&self, index: Index) -> Option<&TreeEntry> {
@@ -98,26 +112,30 @@ impl<'t> Lower<'t> {
 
     /// The directory that holds an entry.
     pub(crate) fn parent(&self, index: Index) -> Ino {
-        self.entry(index).map_or(Ino::ROOT, |entry| Self::ino(entry.parent as usize))
+        self.entry(index).map_or(Ino::ROOT, |entry| number(entry.parent as usize))
     }
 
-    /// What an entry holds.
+    /// What an entry holds that is a first name.
     pub(crate) fn body(&self, index: Index) -> Option<LowerBody<'_, 't>> {
         Some(match &self.entry(index)?.node {
             TreeNode::Directory => LowerBody::Directory,
             TreeNode::File { offset, len } => LowerBody::File(file_bytes(self.data, *offset, *len).unwrap_or(&[])),
             TreeNode::Symlink { target } => LowerBody::Symlink(target),
+            TreeNode::Fifo => LowerBody::Fifo,
+            TreeNode::Link { .. } => return None,
         })
     }
 
-    /// Attributes of an entry, as long as the upper layer has none of its own.
+    /// Attributes of an inode by its first name, as long as the upper layer has none of its own.
     pub(crate) fn meta(&self, index: Index, deleted: bool) -> Option<Meta> {
         let entry = self.entry(index)?;
         let time = Timestamp { seconds: entry.mtime, nanoseconds: 0 };
         let (kind, links) = match entry.node {
             TreeNode::Directory => (Kind::Directory, self.subdirectories(index).saturating_add(2)),
-            TreeNode::File { .. } => (Kind::File, 1),
+            TreeNode::File { .. } => (Kind::File, self.names(index)),
             TreeNode::Symlink { .. } => (Kind::Symlink, 1),
+            TreeNode::Fifo => (Kind::Fifo, self.names(index)),
+            TreeNode::Link { .. } => return None,
         };
         Some(Meta {
             kind,
@@ -149,6 +167,11 @@ impl<'t> Lower<'t> {
     fn subdirectories(&self, directory: Index) -> u32 {
         self.children.get(directory).map_or(0, |children| children.directories)
     }
+}
+
+/// Inode numbers follow the entries.
+fn number(index: Index) -> Ino {
+    Ino(index as u64 + Ino::ROOT.0)
 }
 
 fn check_entries(entries: &[TreeEntry], data: &[u8]) -> Result<(), InvalidTree> {
@@ -187,12 +210,31 @@ fn check_entry(index: Index, entry: &TreeEntry, entries: &[TreeEntry], data: &[u
             file_bytes(data, *offset, *len).map(drop).ok_or("the file lies outside of the data")
         }
         TreeNode::Symlink { target } => check_target(target).map_err(|_: Errno| "the link's target cannot be one"),
+        TreeNode::Link { first } => {
+            let first = entries.get(*first as usize).filter(|_| (*first as usize) < index);
+            match first.map(|first| &first.node) {
+                Some(TreeNode::File { .. } | TreeNode::Fifo) => Ok(()),
+                _ => Err("the first name is no file before it"),
+            }
+        }
+        TreeNode::Fifo => Ok(()),
     }
 }
 
 fn file_bytes(data: &[u8], offset: u64, len: u64) -> Option<&[u8]> {
     let end = usize::try_from(offset.checked_add(len)?).ok()?;
     data.get(usize::try_from(offset).ok()?..end)
+}
+
+/// The number of names of each inode that has more than one.
+fn count_links(entries: &[TreeEntry]) -> BTreeMap<u32, u32> {
+    let mut links = BTreeMap::new();
+    for entry in entries {
+        if let TreeNode::Link { first } = entry.node {
+            *links.entry(first).or_insert(1) += 1;
+        }
+    }
+    links
 }
 
 /// Every entry but the root, by parent and name.

@@ -123,7 +123,7 @@ impl<'t> Stack<'t> {
             return Some(ino);
         }
         let index = self.lower.child(lower?, name)?;
-        (!self.whiteouts.contains(index)).then(|| Lower::ino(index))
+        (!self.whiteouts.contains(index)).then(|| self.lower.ino(index))
     }
 
     /// What the two layers have of a directory.
@@ -155,7 +155,7 @@ impl<'t> Stack<'t> {
     fn promote(&mut self, ino: Ino) -> Result<&mut Node<'t>, Errno> {
         if !self.nodes.contains_key(&ino) {
             let node = self.copy_up(ino)?;
-            self.usage.charge_inode()?;
+            self.usage.charge_inodes(charged_names(&node.meta))?;
             if let Body::Symlink(target) = &node.body
                 && let Err(error) = self.usage.charge_bytes(target.len() as u64)
             {
@@ -171,8 +171,17 @@ impl<'t> Stack<'t> {
     fn promote_for_removal(&mut self, dir: Ino) -> Result<(), Errno> {
         if !self.nodes.contains_key(&dir) {
             let node = self.copy_up(dir)?;
-            self.usage.charge_inode_for_removal();
+            self.usage.charge_inodes_for_removal(charged_names(&node.meta));
             self.nodes.insert(dir, node);
+        }
+        Ok(())
+    }
+
+    /// Makes ready to take a name from an inode: one with several in the lower layer counts them in the upper one from then on.
+    fn prepare_removal(&mut self, dir: Ino, ino: Ino) -> Result<(), Errno> {
+        self.promote_for_removal(dir)?;
+        if self.lower.index(ino).is_some_and(|index| self.lower.names(index) > 1) {
+            self.promote_for_removal(ino)?;
         }
         Ok(())
     }
@@ -186,6 +195,7 @@ impl<'t> Stack<'t> {
             }
             LowerBody::File(bytes) => Body::File(Content::over(bytes)),
             LowerBody::Symlink(target) => Body::Symlink(Box::from(target)),
+            LowerBody::Fifo => Body::Special,
         };
         Ok(Node { meta, body })
     }
@@ -259,6 +269,14 @@ impl<'t> Stack<'t> {
             Body::Symlink(target) => self.usage.refund_bytes(target.len() as u64),
             Body::Directory(_) | Body::Special => {}
         }
+    }
+}
+
+/// How many inodes one counts as: a further name is one, too.
+fn charged_names(meta: &Meta) -> u64 {
+    match meta.kind {
+        Kind::Directory => 1,
+        _ => u64::from(meta.nlink.max(1)),
     }
 }
 

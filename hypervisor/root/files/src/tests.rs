@@ -68,6 +68,11 @@ impl Builder {
         self.add(parent, name, 0o777, TreeNode::Symlink { target: target.as_bytes().to_vec() })
     }
 
+    /// One more name of the file that entry `first` is.
+    fn hard_link(&mut self, parent: u32, name: &str, first: u32) -> u32 {
+        self.add(parent, name, 0, TreeNode::Link { first })
+    }
+
     fn stack(&self) -> Stack<'_> {
         self.stack_with(LIMITS)
     }

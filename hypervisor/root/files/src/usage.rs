@@ -63,17 +63,21 @@ impl Usage {
     }
 
     pub(crate) fn charge_inode(&mut self) -> Result<(), Errno> {
-        if self.inodes >= self.limits.inodes {
+        self.charge_inodes(1)
+    }
+
+    pub(crate) fn charge_inodes(&mut self, count: u64) -> Result<(), Errno> {
+        if count > self.limits.inodes.saturating_sub(self.inodes) {
             return Err(Errno::ENOSPC);
         }
-        self.inodes += 1;
+        self.inodes += count;
         Ok(())
     }
 
-    /// Counts an inode even beyond the limit: for what deleting needs, so that a full layer can be emptied.
-    /// There are no more of these than the lower layer has directories.
-    pub(crate) fn charge_inode_for_removal(&mut self) {
-        self.inodes = self.inodes.saturating_add(1);
+    /// Counts inodes even beyond the limit: for what deleting needs, so that a full layer can be emptied.
+    /// There are no more of these than the lower layer has directories and files with several names.
+    pub(crate) fn charge_inodes_for_removal(&mut self, count: u64) {
+        self.inodes = self.inodes.saturating_add(count);
     }
 
     pub(crate) fn refund_inode(&mut self) {

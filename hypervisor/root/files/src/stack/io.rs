@@ -151,7 +151,7 @@ impl<'t> Stack<'t> {
         match self.lower.index(ino).and_then(|index| self.lower.body(index)).ok_or(Errno::ESTALE)? {
             LowerBody::File(bytes) => ask(&Content::over(bytes)),
             LowerBody::Directory => Err(Errno::EISDIR),
-            LowerBody::Symlink(_) => Err(Errno::EINVAL),
+            LowerBody::Symlink(_) | LowerBody::Fifo => Err(Errno::EINVAL),
         }
     }
 }

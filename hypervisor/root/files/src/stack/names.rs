@@ -82,7 +82,7 @@ impl<'t> Stack<'t> {
     pub fn unlink(&mut self, ctx: &Context, dir: Ino, name: &[u8]) -> Result<(), Errno> {
         let name = Name::new(name)?;
         let ino = self.check_removal(ctx, dir, name, false)?;
-        self.promote_for_removal(dir)?;
+        self.prepare_removal(dir, ino)?;
         self.remove_entry(ctx, dir, name);
         self.remove_link(ctx, ino);
         Ok(())

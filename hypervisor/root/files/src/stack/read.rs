@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use super::Stack;
 use crate::access::{self, Access};
 use crate::attr::{Attr, Context, Ino, Statfs};
-use crate::lower::{Lower, LowerBody};
+use crate::lower::LowerBody;
 use crate::name::Name;
 use crate::node::{Body, Directory};
 use crate::{Errno, Kind};
@@ -51,7 +51,7 @@ impl Stack<'_> {
                     Some((bytes.len() as u64, (bytes.len() as u64).div_ceil(4096).saturating_mul(8)))
                 }
                 Some(LowerBody::Symlink(target)) => Some((target.len() as u64, 0)),
-                Some(LowerBody::Directory) | None => None,
+                Some(LowerBody::Directory | LowerBody::Fifo) | None => None,
             },
         };
         Ok(self.meta(ino)?.attr(ino, size))
@@ -126,7 +126,7 @@ impl Stack<'_> {
         let remaining = usize::try_from(position).ok().and_then(|start| children.get(start..)).unwrap_or(&[]);
         let visible = (position..).zip(remaining).find(|(_, child)| !self.whiteouts.contains(**child as usize));
         let (position, name, ino) = match visible {
-            Some((position, &child)) => (position, self.lower.name(child as usize), Lower::ino(child as usize)),
+            Some((position, &child)) => (position, self.lower.name(child as usize), self.lower.ino(child as usize)),
             None => match upper.and_then(|upper| upper.at_or_after(position.saturating_sub(count))) {
                 Some((sequence, name, ino)) => (sequence.saturating_add(count), name, ino),
                 None => return Ok(None),

@@ -164,6 +164,7 @@ impl Stack<'_> {
             self.promote(ino)?;
         }
         if let Some(target) = target {
+            self.prepare_removal(to.dir, target.ino)?;
             self.remove_entry(ctx, to.dir, to.name);
             if target.kind == Kind::Directory {
                 self.adjust_subdirectories(to.dir, -1);

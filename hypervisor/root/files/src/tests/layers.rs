@@ -1,6 +1,8 @@
 //! The two layers together: copy-up, whiteouts, opaque directories.
-use super::{LIMITS, at, attr, contents, list, root, sample, walk, write};
-use crate::{Errno, Ino, Kind, Limits, RenameMode, SetAttr};
+use bundle::TreeNode;
+
+use super::{Builder, LIMITS, at, attr, contents, list, root, sample, walk, write};
+use crate::{Access, Errno, Ino, Kind, Limits, RenameMode, SetAttr};
 
 #[test]
 fn reading_copies_nothing_up() {
@@ -135,4 +137,60 @@ fn a_copied_up_link_target_is_charged() {
     stack.unlink(&root(1), Ino::ROOT, b"l").unwrap();
     stack.symlink(&root(1), Ino::ROOT, b"new", b"123456").unwrap();
     assert_eq!(stack.symlink(&root(1), Ino::ROOT, b"more", b"1"), Err(Errno::ENOSPC));
+}
+
+#[test]
+fn several_names_of_a_lower_file_are_one_inode() {
+    let mut builder = Builder::new();
+    let dir = builder.dir(0, "dir");
+    let first = builder.file(0, "first", b"bytes");
+    builder.hard_link(dir, "second", first);
+    builder.hard_link(0, "third", first);
+    let mut stack = builder.stack();
+    let ctx = root(1);
+    let dir = stack.lookup(&ctx, Ino::ROOT, b"dir").unwrap();
+    let ino = stack.lookup(&ctx, Ino::ROOT, b"first").unwrap();
+    assert_eq!(stack.lookup(&ctx, dir, b"second"), Ok(ino));
+    assert_eq!(stack.lookup(&ctx, Ino::ROOT, b"third"), Ok(ino));
+    assert_eq!(stack.attr(ino).unwrap().nlink, 3);
+    let listed = stack.next_entry(dir, 2, u64::MAX).unwrap().unwrap();
+    assert_eq!((listed.name, listed.ino), (&b"second"[..], ino));
+    let free = stack.statfs().inodes_free;
+    // The first name goes: the others stay, with what is written through them.
+    stack.unlink(&ctx, Ino::ROOT, b"first").unwrap();
+    assert_eq!(stack.attr(ino).unwrap().nlink, 2);
+    write(&mut stack, &ctx, ino, 0, b"B").unwrap();
+    assert_eq!(contents(&stack, stack.lookup(&ctx, dir, b"second").unwrap()), b"Bytes");
+    stack.unlink(&ctx, dir, b"second").unwrap();
+    stack.unlink(&ctx, Ino::ROOT, b"third").unwrap();
+    assert_eq!(stack.lookup(&ctx, Ino::ROOT, b"third"), Err(Errno::ENOENT));
+    // The two directories that names were taken from are upper ones now; nothing else is left.
+    assert_eq!(stack.statfs().inodes_free, free - 2);
+}
+
+#[test]
+fn a_full_layer_lets_go_of_a_name_of_several() {
+    let mut builder = Builder::new();
+    let first = builder.file(0, "first", b"");
+    builder.hard_link(0, "second", first);
+    let mut stack = builder.stack_with(Limits { inodes: 0, ..LIMITS });
+    let ctx = root(1);
+    let ino = stack.lookup(&ctx, Ino::ROOT, b"first").unwrap();
+    stack.unlink(&ctx, Ino::ROOT, b"second").unwrap();
+    assert_eq!((stack.attr(ino).unwrap().nlink, stack.lookup(&ctx, Ino::ROOT, b"first")), (1, Ok(ino)));
+}
+
+#[test]
+fn a_lower_pipe_is_a_name() {
+    let mut builder = Builder::new();
+    builder.add(0, "pipe", 0o622, TreeNode::Fifo);
+    let mut stack = builder.stack();
+    let ctx = root(1);
+    let ino = stack.lookup(&ctx, Ino::ROOT, b"pipe").unwrap();
+    let attr = stack.attr(ino).unwrap();
+    assert_eq!((attr.kind, attr.mode, attr.size, attr.nlink), (Kind::Fifo, 0o622, 0, 1));
+    assert_eq!(stack.check_open(&ctx, ino, Access::READ, false), Err(Errno::ENXIO));
+    stack.setattr(&ctx, ino, &SetAttr { mode: Some(0o600), ..SetAttr::default() }, false).unwrap();
+    let attr = stack.attr(ino).unwrap();
+    assert_eq!((attr.kind, attr.mode), (Kind::Fifo, 0o600));
 }

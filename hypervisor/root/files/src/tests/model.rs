@@ -288,6 +288,7 @@ fn random_path(random: &mut Random) -> String {
 /// A random lower tree, made in both places.
 fn make_trees(random: &mut Random, builder: &mut Builder, host: &HostTree) {
     let mut dirs = vec![(0, String::new())];
+    let mut files: Vec<(u32, PathBuf)> = Vec::new();
     for _ in 0..40 {
         let (parent, parent_path) = dirs[random.below(dirs.len())].clone();
         let name = random.pick(&NAMES);
@@ -296,7 +297,12 @@ fn make_trees(random: &mut Random, builder: &mut Builder, host: &HostTree) {
         if std::fs::symlink_metadata(&host_path).is_ok() || path.len() > 5 {
             continue;
         }
-        match random.below(4) {
+        match random.below(5) {
+            4 if !files.is_empty() => {
+                let (first, existing) = &files[random.below(files.len())];
+                std::fs::hard_link(existing, &host_path).unwrap();
+                builder.hard_link(parent, name, *first);
+            }
             0 | 1 => {
                 std::fs::create_dir(&host_path).unwrap();
                 host::chmod(&host_path, Mode::from_raw_mode(0o755)).unwrap();
@@ -306,7 +312,7 @@ fn make_trees(random: &mut Random, builder: &mut Builder, host: &HostTree) {
                 let bytes = vec![b'l'; random.below(9000)];
                 std::fs::write(&host_path, &bytes).unwrap();
                 host::chmod(&host_path, Mode::from_raw_mode(0o644)).unwrap();
-                builder.file(parent, name, &bytes);
+                files.push((builder.file(parent, name, &bytes), host_path));
             }
             _ => {
                 host::symlink("/nowhere", &host_path).unwrap();

@@ -100,3 +100,17 @@ fn there_must_be_a_root() {
         assert_eq!(refusal(&builder).entry, 0);
     }
 }
+
+#[test]
+fn a_further_name_needs_a_file_before_it() {
+    let reason = "the first name is no file before it";
+    // The root, a directory, a link, itself, one that is not there.
+    for first in [0, 1, 3, 1000, u32::MAX] {
+        assert_eq!(refused(|tree| tree.hard_link(0, "bad", first)), reason, "{first}");
+    }
+    let mut builder = sample();
+    let file = builder.file(0, "file", b"");
+    let second = builder.hard_link(0, "second", file);
+    builder.hard_link(0, "bad", second);
+    assert_eq!(refusal(&builder).reason, reason);
+}
