@@ -2,6 +2,8 @@
 
 use linux_raw_sys::errno as raw;
 
+use crate::wait::Wait;
+
 /// A positive Linux error number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Errno(pub i32);
@@ -19,20 +21,14 @@ macro_rules! numbers {
 numbers! {
     EPERM ENOENT ESRCH EINTR EIO ENXIO E2BIG ENOEXEC EBADF ECHILD EAGAIN ENOMEM EACCES EFAULT EBUSY EEXIST EXDEV
     ENODEV ENOTDIR EISDIR EINVAL ENFILE EMFILE ENOTTY ETXTBSY EFBIG ENOSPC ESPIPE EROFS EMLINK EPIPE EDOM ERANGE
-    ENAMETOOLONG ENOSYS ENOTEMPTY ELOOP EOPNOTSUPP EOVERFLOW ETIMEDOUT ENOTSOCK ENODATA ELIBBAD
-}
-
-/// How long a call has to wait before it is tried again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wait {
-    /// Reference time at which to try again at the latest; `u64::MAX`: no limit.
-    pub deadline: u64,
-    /// Bits of `proto::op::wait_events`.
-    pub events: u64,
+    ENAMETOOLONG ENOSYS ENOTEMPTY ELOOP EOPNOTSUPP EOVERFLOW ETIMEDOUT ENOTSOCK ENODATA ELIBBAD EDEADLK ENOLCK
+    ENOTBLK EDESTADDRREQ EMSGSIZE EPROTOTYPE ENOPROTOOPT EPROTONOSUPPORT ESOCKTNOSUPPORT EAFNOSUPPORT EADDRINUSE
+    EADDRNOTAVAIL ENETUNREACH ECONNABORTED ECONNRESET ENOBUFS EISCONN ENOTCONN EHOSTUNREACH ECONNREFUSED EALREADY
+    EINPROGRESS ESTALE EDQUOT ECANCELED EOWNERDEAD ENOTRECOVERABLE EIDRM ENOMSG EPROTO EILSEQ EUSERS
 }
 
 /// How a system call ends without a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
     /// With an error number.
     Error(Errno),

@@ -7,6 +7,7 @@
 //! * [`fs`]: the file protocol's client, names, paths, open files.
 //! * [`exec`]: from a path to a program that is ready to run.
 //! * [`task`]: threads, processes, and what they share.
+//! * [`wait`]: what tasks wait for, and how they are woken.
 //! * [`platform`]: the small trait beneath all this. The shim image implements it on the partition, the tests over
 //!   a vector: the whole personality runs under `cargo test`.
 //!
@@ -37,6 +38,7 @@ pub mod syscalls;
 pub mod task;
 pub mod time;
 pub mod vdso;
+pub mod wait;
 
 #[cfg(test)]
 mod tests;
