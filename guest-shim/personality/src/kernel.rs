@@ -1,5 +1,6 @@
 //! The state of a sandbox, and the ways into it: start, system call, fault.
 
+use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
@@ -9,13 +10,14 @@ use proto::{CallResult, boot_flags, grant_flags, result_flags};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::abi::{AltStack, SigAction};
-use crate::errno::{Errno, Outcome, Stop, Wait};
+use crate::errno::{Errno, Outcome, Stop};
 use crate::exec::ExecError;
 use crate::fs::dentry::{Dentry, NameCache, Node, Place};
 use crate::fs::dev::Device;
 use crate::fs::file::{FileKind, OpenFile};
 use crate::fs::fuse::Fuse;
 use crate::fs::proc::ProcNode;
+use crate::fs::special::Caller;
 use crate::fs::table::{Descriptor, FdTable};
 use crate::mm::frames::Frames;
 use crate::mm::space::{Access, AddressSpace, BadTouch, Source};
@@ -28,6 +30,7 @@ use crate::signal::{self, Signal};
 use crate::syscalls;
 use crate::task::{Directories, Process, SIGNALS, Task, default_limits};
 use crate::vdso::Vdso;
+use crate::wait::{Hub, Wait};
 
 /// What the personality is started with.
 pub struct Start {
@@ -87,7 +90,11 @@ pub struct Kernel<P: Platform> {
     pub(crate) names: NameCache,
     pub(crate) mounts: [(&'static str, Place); 2],
     pub(crate) random: Random,
-    pub(crate) task: Task,
+    pub(crate) task: Box<Task>,
+    /// Where objects that tasks wait for get their channels.
+    pub(crate) hub: Hub,
+    /// The last inode number that was given to an object of the shim's own.
+    numbers: u64,
     pub(crate) flags: u32,
     pub(crate) realtime_offset_ns: u64,
     pub(crate) vdso: Vdso,
@@ -136,7 +143,9 @@ impl<P: Platform> Kernel<P> {
             names: NameCache::new(),
             mounts: [("dev", dev), ("proc", proc)],
             random: Random::new(&start.seed),
-            task,
+            task: Box::new(task),
+            hub: Hub::default(),
+            numbers: 0,
             flags: start.flags,
             realtime_offset_ns: start.realtime_offset_ns,
             vdso: start.vdso.clone(),
@@ -194,11 +203,12 @@ impl<P: Platform> Kernel<P> {
         let args = syscalls::Args(grant.args);
         let outcome = loop {
             match syscalls::dispatch(self, grant.number, &args) {
-                Err(Stop::Block(wait)) => self.block(wait),
+                Err(Stop::Block(wait)) => self.block(&wait),
                 other => break other,
             }
         };
         self.task.wait_until = None;
+        self.task.progress = 0;
         self.fuse.settle(&mut self.platform);
         let heap = self.platform.spare_heap();
         if heap.left < heap.total / HEAP_RESERVE && outcome != Err(Stop::Ended) {
@@ -222,7 +232,7 @@ impl<P: Platform> Kernel<P> {
     }
 
     /// Lets the time pass that a call has to wait. There is one task: nothing else could run meanwhile.
-    fn block(&mut self, wait: Wait) {
+    fn block(&mut self, wait: &Wait) {
         self.fuse.wait(&mut self.platform, wait.deadline, wait.events);
     }
 
@@ -349,6 +359,20 @@ impl<P: Platform> Kernel<P> {
         self.task.process.borrow().limits.get(index(u64::from(kind))).map_or(u64::MAX, |limit| limit.rlim_cur)
     }
 
+    /// An inode number for an object of the shim's own.
+    pub(crate) fn next_number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    /// Who makes the present call, on `file`.
+    pub(crate) fn caller(&mut self, file: &OpenFile) -> Caller {
+        let now = self.platform.reference_time();
+        let process = self.task.process.borrow();
+        let (pid, uid, gid) = (process.pid, process.uid[1], process.gid[1]);
+        Caller { now, pid, uid, gid, nonblocking: file.nonblocking() }
+    }
+
     /// Standard input has something to read, without waiting for it.
     pub(crate) fn console_ready(&mut self) -> bool {
         self.fuse.wait(&mut self.platform, 0, wait_events::CONSOLE_INPUT) & wait_events::CONSOLE_INPUT != 0
@@ -400,6 +424,7 @@ fn first_task(start: &Start, space: AddressSpace, root: Place, started: u64) -> 
         gs_base: 0,
         name: [0; 16],
         wait_until: None,
+        progress: 0,
     }
 }
 

@@ -112,4 +112,6 @@ pub struct Task {
     pub name: [u8; 16],
     /// Reference time at which the present call's wait ends, kept while the call is made again.
     pub wait_until: Option<u64>,
+    /// What the present call has done already, kept while it is made again.
+    pub progress: u64,
 }

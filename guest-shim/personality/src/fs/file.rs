@@ -13,7 +13,7 @@ use super::dentry::Place;
 use super::dev::Device;
 use super::fuse::{Fuse, Gone, Leftovers};
 use super::inode::Inode;
-use super::pipe::Pipe;
+use super::special::Special;
 use crate::errno::Errno;
 use crate::mm::space::Source;
 use crate::num::len32;
@@ -51,13 +51,8 @@ pub enum FileKind {
     Device(Device),
     /// A console stream (0 input, 1 output, 2 error).
     Console(u32),
-    /// An end of a pipe.
-    Pipe {
-        /// The pipe.
-        pipe: Rc<Pipe>,
-        /// The writing end.
-        writing: bool,
-    },
+    /// Something of the shim's own without positions: a pipe, a socket, an event descriptor.
+    Special(Rc<dyn Special>),
     /// A text of the shim's own, as it was when it was opened.
     Text(Box<[u8]>),
     /// Only a place (O_PATH).
@@ -79,9 +74,6 @@ impl OpenFile {
     /// An open file with `status` (O_* flags).
     #[must_use]
     pub fn new(kind: FileKind, place: Option<Place>, status: u32, leftovers: Leftovers) -> Rc<Self> {
-        if let FileKind::Pipe { pipe, writing } = &kind {
-            pipe.count(*writing, 1);
-        }
         Rc::new(Self { kind, place, status: Cell::new(status), offset: Cell::new(0), leftovers })
     }
 
@@ -219,10 +211,6 @@ impl Drop for OpenFile {
         let (inode, handle, directory) = match &self.kind {
             FileKind::Regular { inode, handle } => (inode, *handle, false),
             FileKind::Directory { inode, handle } => (inode, *handle, true),
-            FileKind::Pipe { pipe, writing } => {
-                pipe.count(*writing, -1);
-                return;
-            }
             _ => return,
         };
         let gone = Gone::Handle { node: inode.number(), handle, directory };

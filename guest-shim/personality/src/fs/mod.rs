@@ -8,5 +8,6 @@ pub mod fuse;
 pub mod inode;
 pub mod pipe;
 pub mod proc;
+pub mod special;
 pub mod table;
 pub mod walk;

@@ -275,7 +275,7 @@ impl<P: Platform> Kernel<P> {
                 let file = self.descriptor_file(number)?;
                 match (&file.place, &file.kind) {
                     (Some(place), _) => place.path(),
-                    (None, FileKind::Pipe { .. }) => Vec::from(b"pipe:[1]"),
+                    (None, FileKind::Special(special)) => special.link(),
                     (None, FileKind::Console(stream)) if self.is_terminal(*stream) => Vec::from(b"/dev/tty"),
                     (None, FileKind::Console(stream)) => alloc::format!("pipe:[{}]", 2 + stream).into_bytes(),
                     (None, _) => Vec::from(b"anon_inode:[unknown]"),

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use super::space::{Access, AddressSpace, BadTouch, Source};
 use crate::abi::Iovec;
 use crate::errno::Errno;
+use crate::fs::special::{Sink, Supply};
 use crate::num::{index, len32};
 use crate::platform::{PAGE, Platform};
 use proto::layout::USER_END_VA;
@@ -272,5 +273,144 @@ impl Ranges {
             }
         }
         Ok(segments)
+    }
+}
+
+/// The ranges of a transfer as runs of bytes, for files that take and give bytes directly.
+pub struct UserRuns<'a, 's, P: Platform> {
+    space: &'a mut AddressSpace,
+    source: &'a mut Source<'s, P>,
+    ranges: &'a Ranges,
+    done: u64,
+    access: Access,
+    bad: bool,
+}
+
+impl<'a, 's, P: Platform> UserRuns<'a, 's, P> {
+    /// From byte `done` on. `access` is what is done to the memory.
+    pub fn new(
+        space: &'a mut AddressSpace,
+        source: &'a mut Source<'s, P>,
+        ranges: &'a Ranges,
+        done: u64,
+        access: Access,
+    ) -> Self {
+        Self { space, source, ranges, done, access, bad: false }
+    }
+
+    /// Memory that should have been there was not.
+    #[must_use]
+    pub fn is_bad(&self) -> bool {
+        self.bad
+    }
+
+    /// Where the next byte is, and how many follow it in its range.
+    fn position(&self) -> Option<(u64, u64)> {
+        let mut skip = self.done;
+        for range in core::iter::once(&self.ranges.first).chain(&self.ranges.rest) {
+            if skip < range.len {
+                return Some((range.base.wrapping_add(skip), range.len - skip));
+            }
+            skip -= range.len;
+        }
+        None
+    }
+
+    /// The next run: its frame, where it starts there, its length. Its bytes are taken with that.
+    fn advance(&mut self, max: usize) -> Option<(u64, usize, usize)> {
+        let (va, left) = self.position()?;
+        let len = in_page(va, left.min(max as u64));
+        if len == 0 || self.bad {
+            return None;
+        }
+        let Some(frame) = checked_end(va, len).ok().and_then(|_| self.space.touch(self.source, va, self.access).ok())
+        else {
+            self.bad = true;
+            return None;
+        };
+        self.done += len;
+        Some((frame, index(va % PAGE), index(len)))
+    }
+}
+
+impl<P: Platform> Sink for UserRuns<'_, '_, P> {
+    fn room(&self) -> usize {
+        index(self.ranges.total.saturating_sub(self.done))
+    }
+
+    fn next(&mut self, max: usize) -> &mut [u8] {
+        match self.advance(max) {
+            Some((frame, at, len)) => self.source.platform.frame_mut(frame).get_mut(at..at + len).unwrap_or(&mut []),
+            None => &mut [],
+        }
+    }
+}
+
+impl<P: Platform> Supply for UserRuns<'_, '_, P> {
+    fn left(&self) -> usize {
+        index(self.ranges.total.saturating_sub(self.done))
+    }
+
+    fn next(&mut self, max: usize) -> &[u8] {
+        match self.advance(max) {
+            Some((frame, at, len)) => self.source.platform.frame(frame).get(at..at + len).unwrap_or(&[]),
+            None => &[],
+        }
+    }
+}
+
+/// Segments as runs of bytes.
+pub struct SegmentRuns<'a, P: Platform> {
+    platform: &'a mut P,
+    segments: &'a Segments,
+    done: u64,
+}
+
+impl<'a, P: Platform> SegmentRuns<'a, P> {
+    /// From the first byte on.
+    pub fn new(platform: &'a mut P, segments: &'a Segments) -> Self {
+        Self { platform, segments, done: 0 }
+    }
+
+    /// The next run: its frame, where it starts there, its length. Its bytes are taken with that.
+    fn advance(&mut self, max: usize) -> Option<(u64, usize, usize)> {
+        let mut skip = self.done;
+        for segment in self.segments.as_slice() {
+            let len = u64::from(segment.len);
+            if skip < len {
+                let gpa = segment.gpa + skip;
+                let len = in_page(gpa, (len - skip).min(max as u64));
+                self.done += len;
+                return Some((gpa / PAGE * PAGE, index(gpa % PAGE), index(len)));
+            }
+            skip -= len;
+        }
+        None
+    }
+}
+
+impl<P: Platform> Sink for SegmentRuns<'_, P> {
+    fn room(&self) -> usize {
+        index(self.segments.bytes().saturating_sub(self.done))
+    }
+
+    fn next(&mut self, max: usize) -> &mut [u8] {
+        match self.advance(max) {
+            Some((frame, at, len)) => self.platform.frame_mut(frame).get_mut(at..at + len).unwrap_or(&mut []),
+            None => &mut [],
+        }
+    }
+}
+
+impl<P: Platform> Supply for SegmentRuns<'_, P> {
+    fn left(&self) -> usize {
+        index(self.segments.bytes().saturating_sub(self.done))
+    }
+
+    fn next(&mut self, max: usize) -> &[u8] {
+        match self.advance(max) {
+            Some((frame, at, len)) => self.platform.frame(frame).get(at..at + len).unwrap_or(&[]),
+            None => &[],
+        }
     }
 }

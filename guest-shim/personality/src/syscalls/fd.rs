@@ -9,11 +9,15 @@ use super::Args;
 use crate::abi::Flock;
 use crate::errno::{Errno, Outcome, Stop};
 use crate::fs::file::{FileKind, OpenFile};
-use crate::fs::pipe::{CAPACITY, Pipe};
+use crate::fs::pipe::{Pipe, PipeEnd};
 use crate::fs::table::Descriptor;
 use crate::kernel::{Kernel, int};
+use crate::num::index;
 use crate::platform::Platform;
 
+/// Least and most bytes that a pipe can be made to hold (a page; fs.pipe-max-size).
+const MIN_PIPE: u32 = 4096;
+const MAX_PIPE: u32 = 1 << 20;
 /// The flags that F_SETFL changes.
 const SETTABLE: u32 = raw::O_APPEND | raw::O_NONBLOCK | raw::O_DIRECT | raw::O_NOATIME;
 
@@ -67,11 +71,12 @@ fn make_pipe<P: Platform>(kernel: &mut Kernel<P>, at: u64, flags: u32) -> Outcom
     if flags & raw::O_DIRECT != 0 {
         return Err(Stop::NotImplemented);
     }
-    let pipe = Rc::new(Pipe::new());
+    let number = kernel.next_number();
+    let pipe = Pipe::new(&kernel.hub, number);
     let status = flags & raw::O_NONBLOCK;
     let mut numbers = [0_i32; 2];
     for (number, (writing, rights)) in numbers.iter_mut().zip([(false, raw::O_RDONLY), (true, raw::O_WRONLY)]) {
-        let kind = FileKind::Pipe { pipe: Rc::clone(&pipe), writing };
+        let kind = FileKind::Special(Rc::new(pipe.open(!writing, writing)));
         let end = OpenFile::new(kind, None, rights | status, kernel.fuse.leftovers());
         match kernel.install(end, flags & raw::O_CLOEXEC != 0) {
             Ok(fd) => *number = int(fd),
@@ -135,9 +140,28 @@ pub(super) fn fcntl<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome
             check_lock(&file, &lock)?;
             Ok(0)
         }
-        raw::F_GETPIPE_SZ if matches!(file.kind, FileKind::Pipe { .. }) => Ok(CAPACITY as u64),
+        raw::F_GETPIPE_SZ => Ok(pipe_of(&file)?.pipe().capacity() as u64),
+        raw::F_SETPIPE_SZ => set_pipe_size(pipe_of(&file)?.pipe(), args.uint(2)),
         _ => Err(Stop::NotImplemented),
     }
+}
+
+/// The pipe end that a file is.
+fn pipe_of(file: &OpenFile) -> Result<&PipeEnd, Errno> {
+    match &file.kind {
+        FileKind::Special(special) => special.as_any().downcast_ref().ok_or(Errno::EBADF),
+        _ => Err(Errno::EBADF),
+    }
+}
+
+/// F_SETPIPE_SZ: a power of two of at least a page and at most fs.pipe-max-size.
+fn set_pipe_size(pipe: &Pipe, wanted: u32) -> Outcome {
+    if wanted > MAX_PIPE {
+        return Err(Errno::EPERM.into());
+    }
+    let capacity = wanted.max(MIN_PIPE).next_power_of_two();
+    pipe.set_capacity(index(u64::from(capacity)))?;
+    Ok(u64::from(capacity))
 }
 
 fn check_lock(file: &OpenFile, lock: &Flock) -> Result<(), Errno> {
@@ -164,7 +188,7 @@ pub(super) fn sync<P: Platform>(_: &mut Kernel<P>, _: &Args) -> Outcome {
 pub(super) fn fadvise64<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let file = kernel.file(args.int(0))?;
     match file.kind {
-        FileKind::Pipe { .. } | FileKind::Console(_) => Err(Errno::ESPIPE.into()),
+        FileKind::Special(_) | FileKind::Console(_) => Err(Errno::ESPIPE.into()),
         FileKind::Path => Err(Errno::EBADF.into()),
         _ if args.uint(3) > 5 || args.long(2) < 0 => Err(Errno::EINVAL.into()),
         _ => Ok(0),
@@ -183,8 +207,8 @@ pub(super) fn fallocate<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Out
         return Err(Errno::EINVAL.into());
     }
     let FileKind::Regular { inode, handle } = &file.kind else {
-        let pipe = matches!(file.kind, FileKind::Pipe { .. });
-        return Err(if pipe { Errno::ESPIPE } else { Errno::ENODEV }.into());
+        let special = matches!(file.kind, FileKind::Special(_));
+        return Err(if special { Errno::ESPIPE } else { Errno::ENODEV }.into());
     };
     let request = fuse_fallocate_in { fh: *handle, offset, length, mode, padding: 0 };
     inode.changed();

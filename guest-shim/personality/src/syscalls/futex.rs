@@ -4,10 +4,11 @@ use linux_raw_sys::general as raw;
 
 use super::Args;
 use crate::abi::Timespec;
-use crate::errno::{Errno, Outcome, Stop, Wait};
+use crate::errno::{Errno, Outcome, Stop};
 use crate::kernel::Kernel;
 use crate::platform::Platform;
 use crate::time::from_timespec;
+use crate::wait::Wait;
 
 pub(super) fn futex<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let (at, operation, value, timeout, bits) = (args.get(0), args.uint(1), args.uint(2), args.get(3), args.uint(5));
@@ -38,7 +39,7 @@ pub(super) fn futex<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome
             if kernel.is_over(deadline) {
                 return Err(Errno::ETIMEDOUT.into());
             }
-            Err(Stop::Block(Wait { deadline, events: 0 }))
+            Err(Stop::Block(Wait::until(deadline)))
         }
         raw::FUTEX_WAKE | raw::FUTEX_WAKE_BITSET => {
             let _: u32 = kernel.get(at)?;

@@ -11,18 +11,19 @@ use proto::op::{self, ConsoleIo, Count, wait_events};
 use proto::{MAX_SEGMENTS, Segment};
 
 use super::Args;
-use crate::errno::{Errno, Outcome, Stop, Wait};
+use crate::errno::{Errno, Outcome, Stop};
 use crate::fs::dev::Device;
 use crate::fs::file::{FileKind, OpenFile};
 use crate::fs::fuse::Fuse;
-use crate::fs::pipe::Pipe;
+use crate::fs::special::Special;
 use crate::kernel::Kernel;
 use crate::mm::space::Access;
-use crate::mm::user::{MAX_TRANSFER, Ranges, Segments};
+use crate::mm::user::{MAX_TRANSFER, Ranges, SegmentRuns, Segments, UserRuns};
 use crate::num::index;
 use crate::platform::{PAGE, Platform};
 use crate::random::Random;
 use crate::signal::Signal;
+use crate::wait::Wait;
 
 /// Frames that a copy from file to file passes through.
 const COPY_FRAMES: usize = 16;
@@ -84,13 +85,13 @@ fn iovecs<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Result<Ranges, Er
 fn seekable<P: Platform>(kernel: &Kernel<P>, fd: i32) -> Result<Rc<OpenFile>, Errno> {
     let file = kernel.file(fd)?;
     match file.kind {
-        FileKind::Pipe { .. } | FileKind::Console(_) => Err(Errno::ESPIPE),
+        FileKind::Special(_) | FileKind::Console(_) => Err(Errno::ESPIPE),
         _ => Ok(file),
     }
 }
 
 /// Reads into user memory, at `position` or at the file's own, which then moves.
-fn read_file<P: Platform>(
+pub(super) fn read_file<P: Platform>(
     kernel: &mut Kernel<P>,
     file: &Rc<OpenFile>,
     ranges: &Ranges,
@@ -99,11 +100,14 @@ fn read_file<P: Platform>(
     if !file.readable() {
         return Err(Errno::EBADF.into());
     }
-    transfer(kernel, file, ranges, position, Access::Write)
+    match &file.kind {
+        FileKind::Special(special) => read_special(kernel, file, special, ranges),
+        _ => transfer(kernel, file, ranges, position, Access::Write),
+    }
 }
 
 /// Writes from user memory, at `position` or at the file's own, which then moves.
-fn write_file<P: Platform>(
+pub(super) fn write_file<P: Platform>(
     kernel: &mut Kernel<P>,
     file: &Rc<OpenFile>,
     ranges: &Ranges,
@@ -112,7 +116,67 @@ fn write_file<P: Platform>(
     if !file.writable() {
         return Err(Errno::EBADF.into());
     }
-    transfer(kernel, file, ranges, position, Access::Read)
+    match &file.kind {
+        FileKind::Special(special) => write_special(kernel, file, special, ranges),
+        _ => transfer(kernel, file, ranges, position, Access::Read),
+    }
+}
+
+/// What a call on a special file waits for.
+pub(super) fn wait_for(special: &dyn Special) -> Wait {
+    let mut wait = Wait::until(special.deadline());
+    special.channels(&mut wait.channels);
+    wait
+}
+
+fn read_special<P: Platform>(
+    kernel: &mut Kernel<P>,
+    file: &OpenFile,
+    special: &Rc<dyn Special>,
+    ranges: &Ranges,
+) -> Outcome {
+    let caller = kernel.caller(file);
+    let (space, mut source) = kernel.memory();
+    let mut space = space.borrow_mut();
+    let mut runs = UserRuns::new(&mut space, &mut source, ranges, 0, Access::Write);
+    match special.read(&caller, &mut runs) {
+        Ok(0) if runs.is_bad() => Err(Errno::EFAULT.into()),
+        Ok(count) => Ok(count as u64),
+        Err(Errno::EAGAIN) if !file.nonblocking() => Err(Stop::Block(wait_for(&**special))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A write that has to wait half-way goes on where it was (`Task::progress`), and a signal ends it with what went before.
+fn write_special<P: Platform>(
+    kernel: &mut Kernel<P>,
+    file: &OpenFile,
+    special: &Rc<dyn Special>,
+    ranges: &Ranges,
+) -> Outcome {
+    let caller = kernel.caller(file);
+    loop {
+        let done = kernel.task.progress;
+        let (space, mut source) = kernel.memory();
+        let mut space = space.borrow_mut();
+        let mut runs = UserRuns::new(&mut space, &mut source, ranges, done, Access::Read);
+        let written = special.write(&caller, &mut runs);
+        let bad = runs.is_bad();
+        drop(space);
+        match written {
+            Ok(0) if bad && done == 0 => return Err(Errno::EFAULT.into()),
+            Ok(count) => {
+                let done = done + count as u64;
+                if count == 0 || bad || done >= ranges.total {
+                    return Ok(done);
+                }
+                kernel.task.progress = done;
+            }
+            Err(Errno::EAGAIN) if !file.nonblocking() => return Err(Stop::Block(wait_for(&**special))),
+            Err(_) if done > 0 => return Ok(done),
+            Err(error) => return Ok(check_pipe(kernel, Err(error))? as u64),
+        }
+    }
 }
 
 /// Moves bytes batch by batch. What went before an error or a wait is the result.
@@ -163,7 +227,7 @@ fn batch<P: Platform>(
     let at = start.checked_add(done).ok_or(Errno::EINVAL)?;
     let count = match access {
         Access::Write => take(kernel, file, &segments, at)?,
-        Access::Read | Access::Execute => put(kernel, file, &segments, at, ranges.total - done)?,
+        Access::Read | Access::Execute => put(kernel, file, &segments, at)?,
     };
     Ok((count, segments.bytes()))
 }
@@ -188,7 +252,10 @@ fn take<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile, segments: &Segment
         FileKind::Directory { .. } | FileKind::Listing(_) => Err(Errno::EISDIR.into()),
         FileKind::Device(device) => take_device(kernel, *device, segments),
         FileKind::Console(_) => take_console(kernel, file, segments),
-        FileKind::Pipe { pipe, .. } => take_pipe(kernel, file, pipe, segments),
+        FileKind::Special(special) => {
+            let caller = kernel.caller(file);
+            Ok(special.read(&caller, &mut SegmentRuns::new(&mut kernel.platform, segments))? as u64)
+        }
         FileKind::Text(text) => {
             let mut rest = text.get(index(at)..).unwrap_or(&[]);
             let mut count = 0;
@@ -234,40 +301,13 @@ fn take_console<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile, segments: 
     let read = kernel.fuse.own(&mut kernel.platform, op::CONSOLE_READ, &args, segments.as_slice());
     match read {
         Ok(Count { bytes }) => Ok(bytes.min(segments.bytes())),
-        Err(Errno::EAGAIN) if !file.nonblocking() => {
-            Err(Stop::Block(Wait { deadline: u64::MAX, events: wait_events::CONSOLE_INPUT }))
-        }
+        Err(Errno::EAGAIN) if !file.nonblocking() => Err(Stop::Block(Wait::event(wait_events::CONSOLE_INPUT))),
         Err(error) => Err(error.into()),
     }
 }
 
-fn take_pipe<P: Platform>(
-    kernel: &mut Kernel<P>,
-    file: &OpenFile,
-    pipe: &Pipe,
-    segments: &Segments,
-) -> Result<u64, Stop> {
-    let mut count = 0;
-    let mut empty = false;
-    each_run(&mut kernel.platform, segments, |bytes| match pipe.read(bytes) {
-        Some(len) => count += len as u64,
-        None => empty = true,
-    });
-    match (count, empty) {
-        (0, true) if file.nonblocking() => Err(Errno::EAGAIN.into()),
-        (0, true) => Err(Stop::Block(Wait { deadline: u64::MAX, events: 0 })),
-        _ => Ok(count),
-    }
-}
-
-/// Writes one batch from `segments` to the file; how many bytes. `whole` is what the call still wants to write in all.
-fn put<P: Platform>(
-    kernel: &mut Kernel<P>,
-    file: &OpenFile,
-    segments: &Segments,
-    at: u64,
-    whole: u64,
-) -> Result<u64, Stop> {
+/// Writes one batch from `segments` to the file; how many bytes.
+fn put<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile, segments: &Segments, at: u64) -> Result<u64, Stop> {
     match &file.kind {
         FileKind::Regular { .. } => {
             i64::try_from(at.saturating_add(segments.bytes())).map_err(|_| Errno::EFBIG)?;
@@ -281,45 +321,29 @@ fn put<P: Platform>(
                 kernel.fuse.own(&mut kernel.platform, op::CONSOLE_WRITE, &args, segments.as_slice())?;
             Ok(bytes.min(segments.bytes()))
         }
-        FileKind::Pipe { pipe, .. } => put_pipe(kernel, file, pipe, segments, whole),
+        FileKind::Special(special) => {
+            let caller = kernel.caller(file);
+            let written = special.write(&caller, &mut SegmentRuns::new(&mut kernel.platform, segments));
+            Ok(check_pipe(kernel, written)? as u64)
+        }
         FileKind::Directory { .. } | FileKind::Listing(_) | FileKind::Text(_) | FileKind::Path => {
             Err(Errno::EBADF.into())
         }
     }
 }
 
-fn put_pipe<P: Platform>(
-    kernel: &mut Kernel<P>,
-    file: &OpenFile,
-    pipe: &Pipe,
-    segments: &Segments,
-    whole: u64,
-) -> Result<u64, Stop> {
-    let mut room = match pipe.room(index(whole)) {
-        Ok(room) => room,
-        Err(Errno::EAGAIN) if !file.nonblocking() => {
-            return Err(Stop::Block(Wait { deadline: u64::MAX, events: 0 }));
-        }
-        Err(Errno::EPIPE) => {
-            super::signal::raise(kernel, Signal::PIPE)?;
-            return Err(Errno::EPIPE.into());
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let mut count = 0;
-    each_run(&mut kernel.platform, segments, |bytes| {
-        let len = bytes.len().min(room);
-        pipe.write(bytes.get(..len).unwrap_or(&[]));
-        room -= len;
-        count += len as u64;
-    });
-    Ok(count)
+/// A write that nobody will read ends with SIGPIPE too.
+fn check_pipe<P: Platform>(kernel: &mut Kernel<P>, written: Result<usize, Errno>) -> Result<usize, Stop> {
+    if written == Err(Errno::EPIPE) {
+        super::signal::raise(kernel, Signal::PIPE)?;
+    }
+    Ok(written?)
 }
 
 pub(super) fn lseek<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let (file, offset, whence) = (kernel.file(args.int(0))?, args.long(1), args.uint(2));
     let base = match &file.kind {
-        FileKind::Pipe { .. } | FileKind::Console(_) => return Err(Errno::ESPIPE.into()),
+        FileKind::Special(_) | FileKind::Console(_) => return Err(Errno::ESPIPE.into()),
         FileKind::Path => return Err(Errno::EBADF.into()),
         FileKind::Device(_) => return Ok(0),
         _ => match whence {
@@ -458,7 +482,7 @@ fn copy_through<P: Platform>(
             break;
         }
         let filled = first_bytes(&room, read);
-        let written = match put(kernel, output, &filled, to.saturating_add(done), read) {
+        let written = match put(kernel, output, &filled, to.saturating_add(done)) {
             Ok(written) => written,
             Err(_) if done > 0 => break,
             Err(stop) => return Err(stop),

@@ -9,69 +9,63 @@ use zerocopy::IntoBytes;
 
 use super::Args;
 use crate::abi::{PollFd, Timespec, Timeval};
-use crate::errno::{Errno, Outcome, Stop, Wait};
+use crate::errno::{Errno, Outcome, Stop};
 use crate::fs::file::{FileKind, OpenFile};
-use crate::fs::pipe::ATOMIC;
+use crate::fs::special::ready::{self, ERR, HUP, IN, OUT, PRI};
 use crate::kernel::Kernel;
 use crate::num::index;
 use crate::platform::Platform;
 use crate::time::{from_timespec, from_timeval, to_timespec, to_timeval};
+use crate::wait::Wait;
 
-// Events, as `poll.h` numbers them.
-/// POLLIN and POLLRDNORM.
-const IN: i16 = 0x41;
-/// POLLPRI: no file here ever has it.
-const PRI: i16 = 0x2;
-/// POLLOUT and POLLWRNORM.
-const OUT: i16 = 0x104;
-const ERR: i16 = 0x8;
-const HUP: i16 = 0x10;
-const NVAL: i16 = 0x20;
 /// Descriptors in one select call (FD_SETSIZE is the program's own limit, this ours).
 const MAX_SELECT: u32 = 1 << 16;
 
-/// What the file is ready for. `wanted` tells whether asking the root about the console is worth it.
-fn readiness<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile, wanted: i16) -> i16 {
-    match &file.kind {
-        FileKind::Console(_) => {
-            let mut ready = if file.writable() { OUT } else { 0 };
-            if file.readable() && wanted & IN != 0 && kernel.console_ready() {
-                ready |= IN;
+impl<P: Platform> Kernel<P> {
+    /// What the file is ready for (`fs::special::ready`). `wanted` tells whether asking the root about the console is worth it.
+    pub(crate) fn readiness(&mut self, file: &OpenFile, wanted: i16) -> i16 {
+        match &file.kind {
+            FileKind::Console(_) => {
+                let mut found = if file.writable() { ready::OUT } else { 0 };
+                if file.readable() && wanted & ready::IN != 0 && self.console_ready() {
+                    found |= ready::IN;
+                }
+                found
             }
-            ready
+            FileKind::Special(special) => special.poll(&self.caller(file)),
+            FileKind::Path => ready::NVAL,
+            _ => ready::IN | ready::OUT,
         }
-        FileKind::Pipe { pipe, writing: true } => {
-            let room = if pipe.room(ATOMIC).is_ok() { OUT } else { 0 };
-            if pipe.is_orphaned(true) { OUT | ERR } else { room }
+    }
+
+    /// Adds to `wait` what may change the readiness of the file.
+    pub(crate) fn watch(&mut self, file: &OpenFile, wanted: i16, wait: &mut Wait) {
+        match &file.kind {
+            FileKind::Console(_) if wanted & ready::IN != 0 => wait.events |= wait_events::CONSOLE_INPUT,
+            FileKind::Special(special) => {
+                special.channels(&mut wait.channels);
+                wait.deadline = wait.deadline.min(special.deadline());
+            }
+            _ => {}
         }
-        FileKind::Pipe { pipe, writing: false } => {
-            let bytes = if pipe.is_empty() { 0 } else { IN };
-            bytes | if pipe.is_orphaned(false) { HUP } else { 0 }
-        }
-        FileKind::Path => NVAL,
-        _ => IN | OUT,
     }
 }
 
-/// Fills `revents`; how many are not zero, and whether the console is among those asked for.
-fn scan<P: Platform>(kernel: &mut Kernel<P>, list: &mut [PollFd]) -> (u64, bool) {
+/// Fills `revents`; how many are not zero.
+fn scan<P: Platform>(kernel: &mut Kernel<P>, list: &mut [PollFd]) -> u64 {
     let mut count = 0;
-    let mut console = false;
     for entry in list {
         entry.revents = 0;
         if entry.fd < 0 {
             continue;
         }
         entry.revents = match kernel.file(entry.fd) {
-            Ok(file) => {
-                console |= matches!(file.kind, FileKind::Console(_)) && entry.events & IN != 0;
-                readiness(kernel, &file, entry.events) & (entry.events | ERR | HUP | NVAL)
-            }
-            Err(_) => NVAL,
+            Ok(file) => kernel.readiness(&file, entry.events) & (entry.events | ready::ERR | ready::HUP | ready::NVAL),
+            Err(_) => ready::NVAL,
         };
         count += u64::from(entry.revents != 0);
     }
-    (count, console)
+    count
 }
 
 /// Scans, and waits while nothing is ready and `timeout_ns` (`None`: no limit) is not over.
@@ -81,12 +75,16 @@ fn wait<P: Platform>(kernel: &mut Kernel<P>, list: &mut [PollFd], timeout_ns: Op
         Some(timeout) => kernel.deadline(timeout),
         None => u64::MAX,
     };
-    let (count, console) = scan(kernel, list);
+    let count = scan(kernel, list);
     if count > 0 || deadline == 0 || kernel.is_over(deadline) {
         return Ok(count);
     }
-    let events = if console { wait_events::CONSOLE_INPUT } else { 0 };
-    Err(Stop::Block(Wait { deadline, events }))
+    let mut wait = Wait::until(deadline).never_restarted();
+    for entry in list.iter().filter(|entry| entry.fd >= 0) {
+        let file = kernel.file(entry.fd)?;
+        kernel.watch(&file, entry.events, &mut wait);
+    }
+    Err(Stop::Block(wait))
 }
 
 pub(super) fn poll<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {

@@ -219,7 +219,7 @@ fn file_facts<P: Platform>(kernel: &mut Kernel<P>, file: &Rc<OpenFile>) -> Resul
             facts
         }
         FileKind::Console(stream) => Facts::made_up(PIPE_DEVICE, 2 + u64::from(*stream), mode::S_IFIFO | 0o600),
-        FileKind::Pipe { .. } => Facts::made_up(PIPE_DEVICE, 1, mode::S_IFIFO | 0o600),
+        FileKind::Special(special) => Facts::made_up(PIPE_DEVICE, special.inode(), special.mode()),
         _ => match &file.place {
             Some(place) => return place_facts(kernel, &Rc::clone(place), true),
             None => return Err(Errno::EBADF),

@@ -4,10 +4,11 @@ use linux_raw_sys::general as raw;
 
 use super::Args;
 use crate::abi::{Timespec, Timeval};
-use crate::errno::{Errno, Outcome, Stop, Wait};
+use crate::errno::{Errno, Outcome, Stop};
 use crate::kernel::Kernel;
 use crate::platform::Platform;
 use crate::time::{SECOND_NS, TICK_NS, from_timespec, to_timespec, to_timeval};
+use crate::wait::Wait;
 
 pub(super) fn clock_gettime<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let now = kernel.clock_ns(args.uint(0))?;
@@ -68,5 +69,5 @@ pub(super) fn clock_nanosleep<P: Platform>(kernel: &mut Kernel<P>, args: &Args) 
 
 fn sleep_for<P: Platform>(kernel: &mut Kernel<P>, ns: u64) -> Outcome {
     let deadline = kernel.deadline(ns.max(TICK_NS));
-    if kernel.is_over(deadline) { Ok(0) } else { Err(Stop::Block(Wait { deadline, events: 0 })) }
+    if kernel.is_over(deadline) { Ok(0) } else { Err(Stop::Block(Wait::until(deadline).never_restarted())) }
 }

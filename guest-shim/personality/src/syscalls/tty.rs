@@ -43,17 +43,17 @@ pub(super) fn ioctl<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome
             let size = kernel.file_attributes(inode)?.size;
             put_count(kernel, argument, size.saturating_sub(file.offset()))
         }
-        FileKind::Pipe { pipe, .. } if request == raw::FIONREAD => {
-            let len = pipe.len() as u64;
-            put_count(kernel, argument, len)
-        }
+        FileKind::Special(special) if request == raw::FIONREAD => match special.readable_bytes() {
+            Some(bytes) => put_count(kernel, argument, bytes as u64),
+            None => Err(Errno::ENOTTY.into()),
+        },
         _ => other(&file, request),
     }
 }
 
 /// What is no terminal answers a terminal's questions with ENOTTY.
 fn other(file: &OpenFile, request: u32) -> Outcome {
-    let console = matches!(file.kind, FileKind::Console(_) | FileKind::Pipe { .. });
+    let console = matches!(file.kind, FileKind::Console(_));
     if request == raw::FIONREAD && console { Err(Stop::NotImplemented) } else { Err(Errno::ENOTTY.into()) }
 }
 
