@@ -117,11 +117,15 @@ impl Platform for Machine {
         unsafe { &mut *direct(gpa) }
     }
 
-    fn copy_frame(&mut self, from: u64, to: u64) {
-        self.check(from);
-        self.check(to);
-        // SAFETY: as in `frame`: both are frames, and copying one onto itself changes nothing.
-        unsafe { ptr::copy::<[u8; PAGE_SIZE]>(direct(from), direct(to), 1) };
+    fn copy(&mut self, from: u64, to: u64, len: usize) {
+        for address in [from, to] {
+            self.check(address & !(PAGE - 1));
+            if index(address % PAGE) + len > PAGE_SIZE {
+                fail(format_args!("{len} bytes at {address:#x} are not in one frame"));
+            }
+        }
+        // SAFETY: as in `frame`: the bytes lie in frames; they may be the same.
+        unsafe { ptr::copy::<u8>(direct(from), direct(to), len) };
     }
 
     fn service(&mut self) -> &mut [u8] {

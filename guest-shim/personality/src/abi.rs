@@ -73,6 +73,15 @@ wire! {
     DirentHead: 24 { d_ino: u64, d_off: u64, d_reclen: u16, d_type: u8, name: [u8; 5] }
     /// `struct flock`.
     Flock: 32 { l_type: i16, l_whence: i16, pad: u32, l_start: i64, l_len: i64, l_pid: i32, pad2: u32 }
+    /// `struct ipc64_perm`.
+    IpcPermissions: 48 {
+        key: i32, uid: u32, gid: u32, cuid: u32, cgid: u32, mode: u32, sequence: u16, pad: u16, pad2: u32, unused: [u64; 2],
+    }
+    /// `struct shmid64_ds`.
+    SharedSegment: 112 {
+        perm: IpcPermissions, size: u64, attach_time: i64, detach_time: i64, change_time: i64, creator: i32, last: i32,
+        attached: u64, unused: [u64; 2],
+    }
 }
 
 /// `struct utsname`: six strings of 65 bytes.

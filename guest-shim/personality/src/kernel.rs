@@ -100,6 +100,7 @@ pub struct Kernel<P: Platform> {
     pub(crate) vdso: Vdso,
     /// Registers that a call wants instead of the ones that it came with (a new program's).
     pub(crate) new_regs: Option<UserRegs>,
+    pub(crate) shm: crate::syscalls::shm::Table,
     /// Sequence of the last grant that was used.
     sequence: u64,
 }
@@ -150,6 +151,7 @@ impl<P: Platform> Kernel<P> {
             realtime_offset_ns: start.realtime_offset_ns,
             vdso: start.vdso.clone(),
             new_regs: None,
+            shm: crate::syscalls::shm::Table::default(),
             sequence: 0,
         };
         kernel.open_console();
@@ -290,6 +292,11 @@ impl<P: Platform> Kernel<P> {
     pub(crate) fn memory(&mut self) -> (Rc<RefCell<AddressSpace>>, Source<'_, P>) {
         let source = Source { platform: &mut self.platform, frames: &mut self.frames, fuse: &mut self.fuse };
         (Rc::clone(&self.task.space), source)
+    }
+
+    /// All address spaces.
+    pub(crate) fn spaces(&self) -> Vec<Rc<RefCell<AddressSpace>>> {
+        Vec::from([Rc::clone(&self.task.space)])
     }
 
     /// What files need to read and write frames.

@@ -4,6 +4,8 @@
 
 use proto::{CallResult, Grant};
 
+use crate::num::index;
+
 /// Size of a page and of a frame, in bytes.
 pub const PAGE: u64 = 4096;
 /// The same as an index type.
@@ -25,10 +27,12 @@ pub trait Platform {
     fn frame(&self, gpa: u64) -> &[u8; PAGE_SIZE];
     /// The same, to change it.
     fn frame_mut(&mut self, gpa: u64) -> &mut [u8; PAGE_SIZE];
-    /// Copies a whole frame to another.
-    fn copy_frame(&mut self, from: u64, to: u64) {
-        let copy = *self.frame(from);
-        *self.frame_mut(to) = copy;
+    /// Copies `len` bytes from one guest physical address to another, each within one frame.
+    fn copy(&mut self, from: u64, to: u64, len: usize) {
+        let (page, at) = (from / PAGE * PAGE, index(from % PAGE));
+        let copy = *self.frame(page);
+        let (page, start) = (to / PAGE * PAGE, index(to % PAGE));
+        self.frame_mut(page)[start..start + len].copy_from_slice(&copy[at..at + len]);
     }
     /// The service pages (`proto::SERVICE_PAGES` pages).
     fn service(&mut self) -> &mut [u8];

@@ -295,7 +295,7 @@ impl<P: Platform> Kernel<P> {
         let limit = self.limit(linux_raw_sys::general::RLIMIT_STACK).min(USER_END_VA / 6 * 5);
         let executable = program.elf.find(PT_GNU_STACK).is_none_or(|header| header.flags & 1 != 0);
         let rights = Prot::READ | Prot::WRITE | if executable { Prot::EXEC } else { 0 };
-        space.stack_limit = page_down(top.saturating_sub(limit));
+        space.stack_limit = page_down(limit);
         let area = Area::new(top - FIRST_STACK, top, Prot(rights), Backing::Anonymous);
         space.insert(Area { grows_down: true, ..area });
         let gap = limit.max(MIN_STACK_GAP).saturating_add(256 * PAGE);

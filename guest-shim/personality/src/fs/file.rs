@@ -15,6 +15,7 @@ use super::fuse::{Fuse, Gone, Leftovers};
 use super::inode::Inode;
 use super::special::Special;
 use crate::errno::Errno;
+use crate::mm::object::Object;
 use crate::mm::space::Source;
 use crate::num::len32;
 use crate::platform::Platform;
@@ -27,6 +28,16 @@ pub struct ListedName {
     pub mode: u32,
     /// The name.
     pub name: Box<[u8]>,
+}
+
+/// A file in memory.
+pub struct MemoryFile {
+    /// Its inode number.
+    pub number: u64,
+    /// Permission bits.
+    pub mode: Cell<u32>,
+    /// Its pages.
+    pub object: Rc<Object>,
 }
 
 /// What is open.
@@ -53,6 +64,8 @@ pub enum FileKind {
     Console(u32),
     /// Something of the shim's own without positions: a pipe, a socket, an event descriptor.
     Special(Rc<dyn Special>),
+    /// A file in memory of the shim's own (memfd_create).
+    Memory(Rc<MemoryFile>),
     /// A text of the shim's own, as it was when it was opened.
     Text(Box<[u8]>),
     /// Only a place (O_PATH).
@@ -142,16 +155,34 @@ impl OpenFile {
         offset: u64,
         segments: &[Segment],
     ) -> Result<u64, Errno> {
+        if let Some(cache) = self.inode().and_then(|inode| inode.cache()) {
+            let range = offset..offset.saturating_add(bytes(segments));
+            cache.write_back(source.fuse, source.platform, &range)?;
+        }
+        self.request_read(source.fuse, source.platform, offset, segments)
+    }
+
+    /// The same, past the pages that are mapped shared.
+    ///
+    /// # Errors
+    /// As [`OpenFile::read_segments`].
+    pub fn request_read<P: Platform>(
+        &self,
+        fuse: &mut Fuse,
+        platform: &mut P,
+        offset: u64,
+        segments: &[Segment],
+    ) -> Result<u64, Errno> {
         let FileKind::Regular { inode, handle } = &self.kind else { return Err(Errno::EINVAL) };
-        let size = segments.iter().map(|segment| segment.len).sum();
+        let size = len32(crate::num::index(bytes(segments)));
         let args = fuse_read_in { fh: *handle, offset, size, flags: self.status(), ..Default::default() };
         let opcode = fuse_opcode::FUSE_READ as u32;
-        let len = source.fuse.request(source.platform, opcode, inode.number(), &args, &[], segments)?;
-        let out: fuse_write_out = Fuse::reply(source.platform, len)?;
+        let len = fuse.request(platform, opcode, inode.number(), &args, &[], segments)?;
+        let out: fuse_write_out = Fuse::reply(platform, len)?;
         Ok(u64::from(out.size.min(size)))
     }
 
-    /// Writes to a regular file at `offset` straight from frames; how many bytes were taken.
+    /// Writes to a regular file at `offset`, or its end if it appends, straight from frames; how many bytes were taken.
     ///
     /// # Errors
     /// EINVAL if it is no regular file; what the root says.
@@ -161,13 +192,47 @@ impl OpenFile {
         offset: u64,
         segments: &[Segment],
     ) -> Result<u64, Errno> {
+        let cache = self.inode().and_then(|inode| inode.cache());
+        let range = if self.appends() { 0..u64::MAX } else { offset..offset.saturating_add(bytes(segments)) };
+        if let Some(cache) = &cache {
+            cache.write_back(source.fuse, source.platform, &range)?;
+        }
+        let written = self.request(source.fuse, source.platform, offset, segments, self.status())?;
+        if let Some(cache) = &cache {
+            cache.read_again(source.fuse, source.platform, &range)?;
+        }
+        Ok(written)
+    }
+
+    /// Writes at `offset`, whether it appends or not, past the pages that are mapped shared.
+    ///
+    /// # Errors
+    /// As [`OpenFile::write_segments`].
+    pub fn request_write<P: Platform>(
+        &self,
+        fuse: &mut Fuse,
+        platform: &mut P,
+        offset: u64,
+        segments: &[Segment],
+    ) -> Result<u64, Errno> {
+        self.request(fuse, platform, offset, segments, self.status() & !O_APPEND)
+    }
+
+    fn request<P: Platform>(
+        &self,
+        fuse: &mut Fuse,
+        platform: &mut P,
+        offset: u64,
+        segments: &[Segment],
+        flags: u32,
+    ) -> Result<u64, Errno> {
         let FileKind::Regular { inode, handle } = &self.kind else { return Err(Errno::EINVAL) };
-        let size = segments.iter().map(|segment| segment.len).sum();
-        let args = fuse_write_in { fh: *handle, offset, size, flags: self.status(), ..Default::default() };
+        let size = len32(crate::num::index(bytes(segments)));
+        let args = fuse_write_in { fh: *handle, offset, size, flags, ..Default::default() };
         let opcode = fuse_opcode::FUSE_WRITE as u32;
         inode.changed();
-        let len = source.fuse.request(source.platform, opcode, inode.number(), &args, &[], segments)?;
-        let out: fuse_write_out = Fuse::reply(source.platform, len)?;
+        let len = fuse.request(platform, opcode, inode.number(), &args, &[], segments)?;
+        let out: fuse_write_out = Fuse::reply(platform, len)?;
         Ok(u64::from(out.size.min(size)))
     }
 
@@ -204,6 +269,11 @@ impl OpenFile {
         source.frames.give(source.platform, frame);
         result.map(|()| done)
     }
+}
+
+/// Bytes in all.
+fn bytes(segments: &[Segment]) -> u64 {
+    segments.iter().map(|segment| u64::from(segment.len)).sum()
 }
 
 impl Drop for OpenFile {

@@ -12,13 +12,15 @@ use fuse_abi::linux::{
 use proto::{MESSAGE_LEN, MESSAGE_OFFSET, Segment, ServiceRequest, op};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use super::file::OpenFile;
 use super::inode::{Inode, Inodes};
 use crate::errno::Errno;
+use crate::mm::frames::Bin;
+use crate::mm::object::{Pages, write_pages};
 use crate::num::{index, len32};
 use crate::platform::Platform;
 
 /// Something of the root's that nothing here refers to any more, to be told to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gone {
     /// An open file or directory.
     Handle {
@@ -35,6 +37,15 @@ pub enum Gone {
         node: u64,
         /// How often it was looked up.
         lookups: u64,
+    },
+    /// Pages of a file that may differ from it.
+    Dirty {
+        /// The file, open for writing.
+        file: Rc<OpenFile>,
+        /// The pages.
+        pages: Pages,
+        /// Where they go afterwards.
+        bin: Bin,
     },
 }
 
@@ -215,35 +226,46 @@ impl Fuse {
 
     /// Tells the root what nothing refers to any more: handles at once, nodes when there are enough of them.
     pub fn settle<P: Platform>(&mut self, platform: &mut P) {
-        if self.leftovers.borrow().is_empty() {
-            return;
+        // Written pages leave their file behind: a second round closes it.
+        for _ in 0..2 {
+            if !self.leftovers.borrow().is_empty() {
+                self.settle_once(platform);
+            }
         }
+    }
+
+    fn settle_once<P: Platform>(&mut self, platform: &mut P) {
         let gone: Vec<Gone> = {
             let mut leftovers = self.leftovers.borrow_mut();
             let all = leftovers.len() >= FORGET_BATCH;
-            let (now, later) = leftovers.drain(..).partition(|one| all || matches!(one, Gone::Handle { .. }));
+            let (now, later) = leftovers.drain(..).partition(|one| all || !matches!(one, Gone::Node { .. }));
             *leftovers = later;
             now
         };
         for one in gone {
-            // What cannot be given back is the root's to clean up when the sandbox ends.
-            let _ = self.tell(platform, one);
+            self.tell(platform, one);
         }
     }
 
-    fn tell<P: Platform>(&mut self, platform: &mut P, gone: Gone) -> Result<usize, Errno> {
-        match gone {
+    /// Settles one thing. What cannot be given back is the root's to clean up when the sandbox ends.
+    fn tell<P: Platform>(&mut self, platform: &mut P, gone: Gone) {
+        let _ = match gone {
             Gone::Handle { node, handle, directory } => {
                 let opcode = if directory { fuse_opcode::FUSE_RELEASEDIR } else { fuse_opcode::FUSE_RELEASE };
                 let args = fuse_release_in { fh: handle, ..Default::default() };
-                self.request(platform, opcode as u32, node, &args, &[], &[])
+                self.request(platform, opcode as u32, node, &args, &[], &[]).map(|_| ())
             }
             Gone::Node { node, lookups } => {
                 self.inodes.sweep(node);
                 let args = fuse_forget_in { nlookup: lookups };
-                self.request(platform, fuse_opcode::FUSE_FORGET as u32, node, &args, &[], &[])
+                self.request(platform, fuse_opcode::FUSE_FORGET as u32, node, &args, &[], &[]).map(|_| ())
             }
-        }
+            Gone::Dirty { file, pages, bin } => {
+                let written = write_pages(self, platform, &file, &pages, &(0..u64::MAX));
+                bin.borrow_mut().push(pages);
+                written
+            }
+        };
     }
 
     /// One of Cordon's own requests; its reply structure.

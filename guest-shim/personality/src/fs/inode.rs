@@ -9,6 +9,7 @@ use core::cell::{Cell, RefCell};
 use fuse_abi::linux::{FUSE_ROOT_ID, fuse_attr};
 
 use super::fuse::{Gone, Leftovers};
+use crate::mm::object::{Cache, Object};
 
 /// A node of the root's file system.
 pub struct Inode {
@@ -16,6 +17,7 @@ pub struct Inode {
     lookups: Cell<u64>,
     attributes: Cell<Option<fuse_attr>>,
     target: RefCell<Option<Rc<[u8]>>>,
+    cache: Cache,
     leftovers: Leftovers,
 }
 
@@ -40,6 +42,17 @@ impl Inode {
     /// Something was done that changes its attributes.
     pub fn changed(&self) {
         self.attributes.set(None);
+    }
+
+    /// The object of its pages, if it is mapped shared.
+    #[must_use]
+    pub fn cache(&self) -> Option<Rc<Object>> {
+        self.cache.borrow().upgrade()
+    }
+
+    /// This is the object of its pages.
+    pub fn set_cache(&self, cache: Weak<Object>) {
+        self.cache.replace(cache);
     }
 
     /// Where it points, if it is a symbolic link and that is known.
@@ -85,6 +98,7 @@ impl Inodes {
                 lookups: Cell::new(0),
                 attributes: Cell::new(None),
                 target: RefCell::new(None),
+                cache: Cache::default(),
                 leftovers: Rc::clone(&self.leftovers),
             });
             self.known.insert(number, Rc::downgrade(&inode));

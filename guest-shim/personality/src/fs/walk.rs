@@ -276,6 +276,7 @@ impl<P: Platform> Kernel<P> {
                 match (&file.place, &file.kind) {
                     (Some(place), _) => place.path(),
                     (None, FileKind::Special(special)) => special.link(),
+                    (None, FileKind::Memory(file)) => file.object.name(),
                     (None, FileKind::Console(stream)) if self.is_terminal(*stream) => Vec::from(b"/dev/tty"),
                     (None, FileKind::Console(stream)) => alloc::format!("pipe:[{}]", 2 + stream).into_bytes(),
                     (None, _) => Vec::from(b"anon_inode:[unknown]"),

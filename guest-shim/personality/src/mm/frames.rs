@@ -6,8 +6,11 @@
 //! are counted, in chunks that exist once a frame of theirs has had two: whoever never forks pays nothing for it.
 
 use alloc::boxed::Box;
+use alloc::rc::Rc;
 use alloc::vec::Vec;
+use core::cell::RefCell;
 
+use super::object::Pages;
 use crate::errno::Errno;
 use crate::num::index;
 use crate::platform::{PAGE, PAGE_SIZE, Platform};
@@ -21,7 +24,11 @@ pub struct Frames {
     free_count: u64,
     /// Owners beyond the first, by frame number from `start`.
     shares: Vec<Option<Box<[u32]>>>,
+    bin: Bin,
 }
+
+/// Where destructors leave pages, which [`Frames`] takes back when it needs them.
+pub type Bin = Rc<RefCell<Vec<Pages>>>;
 
 /// Frames whose owners are counted by one chunk.
 const CHUNK: u64 = 1024;
@@ -33,12 +40,12 @@ impl Frames {
     /// All frames in [`start`, `end`), both page aligned; frame 0 is never one of them.
     #[must_use]
     pub fn new(start: u64, end: u64) -> Self {
-        Self { start, next: start, end, free: NONE, free_count: 0, shares: Vec::new() }
+        Self { start, next: start, end, free: NONE, free_count: 0, shares: Vec::new(), bin: Bin::default() }
     }
 
     /// A zeroed frame; ENOMEM when the sandbox' memory is used up.
     pub fn take<P: Platform>(&mut self, platform: &mut P) -> Result<u64, Errno> {
-        if self.free == NONE {
+        if self.free == NONE && !self.empty_bin(platform) {
             return self.take_untouched();
         }
         let gpa = self.take_used(platform);
@@ -48,7 +55,28 @@ impl Frames {
 
     /// A frame with anything in it, for who overwrites all of it; ENOMEM as [`Frames::take`].
     pub fn take_dirty<P: Platform>(&mut self, platform: &mut P) -> Result<u64, Errno> {
-        if self.free == NONE { self.take_untouched() } else { Ok(self.take_used(platform)) }
+        if self.free == NONE && !self.empty_bin(platform) {
+            return self.take_untouched();
+        }
+        Ok(self.take_used(platform))
+    }
+
+    /// Where destructors leave pages.
+    #[must_use]
+    pub fn bin(&self) -> Bin {
+        Rc::clone(&self.bin)
+    }
+
+    /// Takes back what destructors have left; is a frame free now?
+    pub fn empty_bin<P: Platform>(&mut self, platform: &mut P) -> bool {
+        if !self.bin.borrow().is_empty() {
+            for pages in self.bin.take() {
+                for page in pages.into_values() {
+                    self.give(platform, page.frame);
+                }
+            }
+        }
+        self.free != NONE
     }
 
     /// The first frame of the list, which is not empty.
@@ -145,7 +173,8 @@ impl Frames {
     /// Bytes that can still be had.
     #[must_use]
     pub fn available(&self) -> u64 {
-        self.end - self.next + self.free_count * PAGE
+        let left: usize = self.bin.borrow().iter().map(Pages::len).sum();
+        self.end - self.next + (self.free_count + left as u64) * PAGE
     }
 
     /// Bytes in all.

@@ -4,6 +4,7 @@
 //! the program could have touched it, and reads or writes the frame through the direct map.
 
 pub mod frames;
+pub mod object;
 pub mod space;
 pub mod table;
 pub mod user;

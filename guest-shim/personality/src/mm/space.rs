@@ -3,13 +3,16 @@
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
+use core::ops::Range;
+
 use super::frames::Frames;
+use super::object::Object;
 use super::table::{BORROWED, FRAME, NO_EXECUTE, NO_FRAME, PRESENT, PageTable, USER, WRITE};
 use crate::errno::Errno;
 use crate::fs::file::OpenFile;
 use crate::fs::fuse::Fuse;
 use crate::num::{index, len32, page_down};
-use crate::platform::{PAGE, Platform};
+use crate::platform::{PAGE, PAGE_SIZE, Platform};
 use proto::layout::USER_END_VA;
 use proto::{MAX_SEGMENTS, Segment};
 
@@ -96,6 +99,15 @@ pub enum Backing {
         /// End of the file's bytes that show; zeros after it within the area. `u64::MAX`: the file's own end.
         limit: u64,
     },
+    /// Pages of an object.
+    Object {
+        /// The object.
+        object: Rc<Object>,
+        /// Offset of the area's start in it.
+        offset: u64,
+        /// Could rights to write be given to it?
+        writable: bool,
+    },
     /// Frames put there by the personality itself (vDSO).
     Fixed,
 }
@@ -114,7 +126,9 @@ impl AreaFlags {
     /// mlock, MAP_LOCKED.
     pub const LOCKED: u32 = 1 << 3;
 
-    fn has(self, flag: u32) -> bool {
+    /// Is it asked for?
+    #[must_use]
+    pub fn has(self, flag: u32) -> bool {
         self.0 & flag != 0
     }
 }
@@ -148,9 +162,14 @@ impl Area {
     /// The leaf entry for the frame in `entry`. What has other owners cannot be written through a private area: they
     /// would see it.
     fn entry_for(&self, entry: u64, frames: &Frames) -> u64 {
-        let entry = entry & (FRAME | BORROWED | NO_FRAME);
-        let bits = entry | self.prot.entry_bits();
-        if self.shared || self.owns(entry, frames) { bits } else { bits & !WRITE }
+        let kept = entry & (FRAME | BORROWED | NO_FRAME);
+        let bits = kept | self.prot.entry_bits();
+        let writable = match self.marked() {
+            // What can be written through is marked.
+            Some(_) => entry & WRITE != 0,
+            None => self.shared || self.owns(entry, frames),
+        };
+        if writable { bits } else { bits & !WRITE }
     }
 
     /// Is the frame in `entry` this area's alone?
@@ -161,7 +180,7 @@ impl Area {
     /// The area without its first `by` bytes.
     fn shift_start(&mut self, by: u64) {
         self.start += by;
-        if let Backing::File { offset, .. } = &mut self.backing {
+        if let Backing::File { offset, .. } | Backing::Object { offset, .. } = &mut self.backing {
             *offset += by;
         }
     }
@@ -172,8 +191,43 @@ impl Area {
             && self.shared == next.shared
             && self.grows_down == next.grows_down
             && self.flags == next.flags
-            && matches!((&self.backing, &next.backing), (Backing::Anonymous, Backing::Anonymous))
-            && !self.shared
+            && match (&self.backing, &next.backing) {
+                (Backing::Anonymous, Backing::Anonymous) => true,
+                (
+                    Backing::Object { object, offset, writable },
+                    Backing::Object { object: other, offset: next_offset, writable: next_writable },
+                ) => {
+                    Rc::ptr_eq(object, other)
+                        && writable == next_writable
+                        && offset.checked_add(self.end - self.start) == Some(*next_offset)
+                }
+                (
+                    Backing::File { file, offset, limit },
+                    Backing::File { file: other, offset: next_offset, limit: next_limit },
+                ) => {
+                    Rc::ptr_eq(file, other)
+                        && limit == next_limit
+                        && offset.checked_add(self.end - self.start) == Some(*next_offset)
+                }
+                _ => false,
+            }
+    }
+
+    /// Could rights to write be given to it?
+    #[must_use]
+    pub fn may_be_written(&self) -> bool {
+        match &self.backing {
+            Backing::Object { writable, .. } => *writable || !self.shared,
+            Backing::Anonymous | Backing::File { .. } | Backing::Fixed => true,
+        }
+    }
+
+    /// The object whose pages must be marked before they are written to: a file's, mapped shared.
+    fn marked(&self) -> Option<(&Object, u64)> {
+        match &self.backing {
+            Backing::Object { object, offset, .. } if self.shared && object.is_file() => Some((object, *offset)),
+            _ => None,
+        }
     }
 }
 
@@ -208,8 +262,12 @@ pub struct AddressSpace {
     pub brk: u64,
     /// Highest address at which mmap places what has no address of its own.
     pub mmap_top: u64,
-    /// Lowest address to which the stack may grow.
+    /// Length to which a stack may grow.
     pub stack_limit: u64,
+    /// MEMBARRIER_CMD_REGISTER_* bits.
+    pub membarrier: u32,
+    /// MCL_FUTURE: new areas are locked.
+    pub lock_future: bool,
     resident: u64,
     peak: u64,
 }
@@ -224,6 +282,8 @@ impl AddressSpace {
             brk: 0,
             mmap_top: USER_END_VA,
             stack_limit: 0,
+            membarrier: 0,
+            lock_future: false,
             resident: 0,
             peak: 0,
         })
@@ -250,6 +310,12 @@ impl AddressSpace {
     /// Index of the first area that ends above `va`.
     fn position(&self, va: u64) -> usize {
         self.areas.partition_point(|area| area.end <= va)
+    }
+
+    /// The first area that ends above `va`.
+    #[must_use]
+    pub fn first_area(&self, va: u64) -> Option<&Area> {
+        self.areas.get(self.position(va))
     }
 
     /// The area that holds `va`.
@@ -280,10 +346,16 @@ impl AddressSpace {
     /// The highest free range of `len` bytes below `mmap_top`.
     #[must_use]
     pub fn find_free(&self, len: u64) -> Option<u64> {
-        let mut top = self.mmap_top;
+        self.find_free_below(len, self.mmap_top)
+    }
+
+    /// The highest free range of `len` bytes below `top`.
+    #[must_use]
+    pub fn find_free_below(&self, len: u64, top: u64) -> Option<u64> {
+        let mut top = top;
         for area in self.areas.iter().rev() {
             let floor = area.end;
-            if floor <= top && top - floor >= len {
+            if floor <= top && top - floor >= len && top - len >= MIN_ADDRESS {
                 return Some(top - len);
             }
             let bottom = if area.grows_down { area.start.saturating_sub(STACK_GAP) } else { area.start };
@@ -376,6 +448,54 @@ impl AddressSpace {
         self.merge(first.saturating_sub(1), end);
     }
 
+    /// Changes what is asked of the areas in [`start`, `end`).
+    pub fn set_flags(&mut self, start: u64, end: u64, change: impl Fn(AreaFlags) -> AreaFlags) {
+        self.split_at(start);
+        self.split_at(end);
+        let first = self.position(start);
+        for area in self.areas.iter_mut().skip(first).take_while(|area| area.start < end) {
+            area.flags = change(area.flags);
+        }
+        self.merge(first.saturating_sub(1), end);
+    }
+
+    /// Bytes in all areas that `which` holds for.
+    pub fn sum(&self, which: impl Fn(&Area) -> bool) -> u64 {
+        self.areas.iter().filter(|area| which(area)).map(|area| area.end - area.start).sum()
+    }
+
+    /// Bytes in locked areas.
+    #[must_use]
+    pub fn locked(&self) -> u64 {
+        self.sum(|area| area.flags.has(AreaFlags::LOCKED))
+    }
+
+    /// The areas that hold [`start`, `end`) as far as there are any without a gap, each cut to the range.
+    pub fn parts(&self, start: u64, end: u64) -> impl Iterator<Item = (u64, u64, &Area)> {
+        let mut at = start;
+        self.areas.iter().skip(self.position(start)).map_while(move |area| {
+            (at < end && area.start <= at).then(|| {
+                let from = at;
+                at = area.end.min(end);
+                (from, at, area)
+            })
+        })
+    }
+
+    /// Is the page of `va` in memory?
+    #[must_use]
+    pub fn is_resident<P: Platform>(&self, platform: &P, va: u64) -> bool {
+        if self.table.entry(platform, va) != 0 {
+            return true;
+        }
+        match self.area(va) {
+            Some(Area { backing: Backing::Object { object, offset, .. }, start, .. }) => {
+                object.frame((offset + (va - start)) / PAGE).is_some()
+            }
+            _ => false,
+        }
+    }
+
     /// Joins neighbours that no longer differ, from area `at` up to `end`.
     fn merge(&mut self, mut at: usize, end: u64) {
         while let (Some(area), Some(next)) = (self.areas.get(at), self.areas.get(at + 1)) {
@@ -394,7 +514,8 @@ impl AddressSpace {
         }
     }
 
-    /// Moves the area part [`from`, `from + len`), which must lie in one area, to the free range at `to`.
+    /// Moves the area part [`from`, `from + len`), which must lie in one area, to the free range at `to`. `keep`: an area
+    /// without pages stays behind.
     ///
     /// # Errors
     /// EFAULT without such an area; ENOMEM. Then nothing has moved.
@@ -405,6 +526,7 @@ impl AddressSpace {
         len: u64,
         to: u64,
         new_len: u64,
+        keep: bool,
     ) -> Result<(), Errno> {
         self.split_at(from);
         self.split_at(from + len);
@@ -428,9 +550,28 @@ impl AddressSpace {
         if len > new_len {
             self.discard(source, from + new_len, from + len);
         }
-        self.areas.remove(at);
+        if keep {
+            if let Some(old) = self.areas.get_mut(at) {
+                old.flags.0 &= !AreaFlags::LOCKED;
+            }
+        } else {
+            self.areas.remove(at);
+        }
         area.start = to;
         area.end = to + new_len;
+        self.insert(area);
+        Ok(())
+    }
+
+    /// Maps what is shared at `from` once more, at the free range [`to`, `to + len`).
+    ///
+    /// # Errors
+    /// EFAULT without such an area.
+    pub fn duplicate(&mut self, from: u64, to: u64, len: u64) -> Result<(), Errno> {
+        let mut area = self.area(from).cloned().ok_or(Errno::EFAULT)?;
+        area.shift_start(from - area.start);
+        area.start = to;
+        area.end = to + len;
         self.insert(area);
         Ok(())
     }
@@ -462,7 +603,13 @@ impl AddressSpace {
         }
         let va = page_down(va);
         if entry != 0 {
-            let new = area.entry_for(entry, source.frames);
+            let mut new = area.entry_for(entry, source.frames);
+            if access == Access::Write
+                && let Some((object, offset)) = area.marked()
+            {
+                object.mark((offset + (va - area.start)) / PAGE);
+                new |= WRITE;
+            }
             return if usable(new, access) {
                 self.put(source, va, new)?;
                 source.platform.flush_page(va);
@@ -475,8 +622,61 @@ impl AddressSpace {
         match area.backing {
             Backing::Anonymous => self.bring_zeros(source, va, area.prot),
             Backing::File { .. } => self.bring_file(source, at, va),
+            Backing::Object { .. } => self.bring_object(source, at, va, access),
             Backing::Fixed => Err(BadTouch::NoData),
         }
+    }
+
+    /// Maps the object's page at `va`.
+    fn bring_object<P: Platform>(
+        &mut self,
+        source: &mut Source<'_, P>,
+        at: usize,
+        va: u64,
+        access: Access,
+    ) -> Result<u64, BadTouch> {
+        let area = self.areas.get(at).ok_or(BadTouch::Unmapped)?;
+        let Backing::Object { object, offset, .. } = &area.backing else { return Err(BadTouch::Unmapped) };
+        let number = (offset + (va - area.start)) / PAGE;
+        let frame = object.bring(source, number)?;
+        source.frames.share(frame).map_err(|_| BadTouch::NoMemory)?;
+        let mut entry = area.entry_for(frame, source.frames);
+        if access == Access::Write && area.marked().is_some() {
+            object.mark(number);
+            entry |= WRITE;
+        }
+        let prot = area.prot;
+        if let Err(error) = self.put(source, va, entry) {
+            source.frames.give(source.platform, frame);
+            return Err(error);
+        }
+        self.count_page();
+        if usable(entry, access) { Ok(frame) } else { self.copy_page(source, va, entry, prot) }
+    }
+
+    /// Removes the translations of the pages `numbers` of an object.
+    pub fn forget_pages<P: Platform>(&mut self, source: &mut Source<'_, P>, object: &Rc<Object>, numbers: Range<u64>) {
+        let mut removed = 0;
+        for area in &self.areas {
+            let Backing::Object { object: mapped, offset, .. } = &area.backing else { continue };
+            if !Rc::ptr_eq(mapped, object) {
+                continue;
+            }
+            let first = offset / PAGE;
+            let address = |number: u64| area.start.saturating_add(number.saturating_sub(first).saturating_mul(PAGE));
+            let (start, end) = (address(numbers.start).min(area.end), address(numbers.end).min(area.end));
+            removed += self.table.clear(source.platform, source.frames, start, end);
+        }
+        self.resident = self.resident.saturating_sub(removed);
+    }
+
+    /// Could the object be written to through a shared area of this space?
+    #[must_use]
+    pub fn can_write_to(&self, object: &Rc<Object>) -> bool {
+        self.areas.iter().any(|area| match &area.backing {
+            Backing::Object { object: mapped, writable, .. } => area.shared && *writable && Rc::ptr_eq(mapped, object),
+            _ => false,
+        })
     }
 
     /// Index of the area that holds `va`, after letting a stack grow down to it.
@@ -488,7 +688,7 @@ impl AddressSpace {
             return Some(at);
         }
         let start = page_down(va);
-        if area.grows_down && start >= self.stack_limit && start >= floor.saturating_add(STACK_GAP) {
+        if area.grows_down && area.end - start <= self.stack_limit && start >= floor.saturating_add(STACK_GAP) {
             area.start = start;
             return Some(at);
         }
@@ -513,7 +713,7 @@ impl AddressSpace {
         prot: Prot,
     ) -> Result<u64, BadTouch> {
         let copy = source.frames.take_dirty(source.platform).map_err(|_| BadTouch::NoMemory)?;
-        source.platform.copy_frame(entry & FRAME, copy);
+        source.platform.copy(entry & FRAME, copy, PAGE_SIZE);
         if let Err(error) = self.put(source, va, copy | prot.entry_bits()) {
             source.frames.give(source.platform, copy);
             return Err(error);
@@ -551,6 +751,7 @@ impl AddressSpace {
         child.brk = self.brk;
         child.mmap_top = self.mmap_top;
         child.stack_limit = self.stack_limit;
+        child.membarrier = self.membarrier;
         child.areas.try_reserve_exact(self.areas.len()).map_err(|_| Errno::ENOMEM)?;
         for area in self.areas.iter().filter(|area| !area.flags.has(AreaFlags::DONT_FORK)) {
             let mut copy = area.clone();

@@ -142,6 +142,7 @@ pub(super) fn fcntl<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome
         }
         raw::F_GETPIPE_SZ => Ok(pipe_of(&file)?.pipe().capacity() as u64),
         raw::F_SETPIPE_SZ => set_pipe_size(pipe_of(&file)?.pipe(), args.uint(2)),
+        raw::F_ADD_SEALS | raw::F_GET_SEALS => super::memfd::seals(kernel, &file, command, args.uint(2)),
         _ => Err(Stop::NotImplemented),
     }
 }
@@ -174,8 +175,13 @@ fn check_lock(file: &OpenFile, lock: &Flock) -> Result<(), Errno> {
 }
 
 pub(super) fn fsync<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    match kernel.file(args.int(0))?.kind {
-        FileKind::Regular { .. } | FileKind::Directory { .. } => Ok(0),
+    let file = kernel.file(args.int(0))?;
+    match file.kind {
+        FileKind::Regular { .. } => {
+            kernel.write_back(&file)?;
+            Ok(0)
+        }
+        FileKind::Directory { .. } | FileKind::Memory(_) => Ok(0),
         FileKind::Path => Err(Errno::EBADF.into()),
         _ => Err(Errno::EINVAL.into()),
     }
@@ -206,13 +212,19 @@ pub(super) fn fallocate<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Out
     if length == 0 {
         return Err(Errno::EINVAL.into());
     }
+    if let FileKind::Memory(memory) = &file.kind {
+        let end = offset.checked_add(length).ok_or(Errno::EFBIG)?;
+        return super::memfd::allocate(kernel, &memory.object, mode, offset..end);
+    }
     let FileKind::Regular { inode, handle } = &file.kind else {
         let special = matches!(file.kind, FileKind::Special(_));
         return Err(if special { Errno::ESPIPE } else { Errno::ENODEV }.into());
     };
     let request = fuse_fallocate_in { fh: *handle, offset, length, mode, padding: 0 };
+    kernel.write_back(&file)?;
     inode.changed();
     let opcode = fuse_opcode::FUSE_FALLOCATE as u32;
     kernel.fuse.request(&mut kernel.platform, opcode, inode.number(), &request, &[], &[])?;
+    kernel.file_changed(inode)?;
     Ok(0)
 }

@@ -237,6 +237,7 @@ fn moved_to<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile, end: u64, acce
     let appended = access != Access::Write && file.appends();
     let size = match file.inode() {
         Some(inode) if appended => kernel.file_attributes(inode).ok().map(|attr| attr.size),
+        None if appended => size(kernel, file).ok(),
         _ => None,
     };
     file.set_offset(size.unwrap_or(end));
@@ -267,6 +268,10 @@ fn take<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile, segments: &Segment
                 count += len as u64;
             });
             Ok(count)
+        }
+        FileKind::Memory(memory) => {
+            i64::try_from(at).map_err(|_| Errno::EINVAL)?;
+            Ok(memory.object.read(&mut kernel.platform, at, segments.as_slice()))
         }
         FileKind::Path => Err(Errno::EBADF.into()),
     }
@@ -312,6 +317,10 @@ fn put<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile, segments: &Segments
         FileKind::Regular { .. } => {
             i64::try_from(at.saturating_add(segments.bytes())).map_err(|_| Errno::EFBIG)?;
             Ok(file.write_segments(&mut kernel.source(), at, segments.as_slice())?)
+        }
+        FileKind::Memory(memory) => {
+            let at = if file.appends() { memory.object.size() } else { at };
+            Ok(memory.object.write(&mut kernel.source(), at, segments.as_slice())?)
         }
         FileKind::Device(Device::Full) => Err(Errno::ENOSPC.into()),
         FileKind::Device(_) => Ok(segments.bytes()),
@@ -363,12 +372,18 @@ pub(super) fn lseek<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome
 fn size<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile) -> Result<u64, Errno> {
     match (&file.kind, file.inode()) {
         (FileKind::Text(text), _) => Ok(text.len() as u64),
+        (FileKind::Memory(memory), _) => Ok(memory.object.size()),
         (_, Some(inode)) => Ok(kernel.file_attributes(inode)?.size),
         _ => Err(Errno::EINVAL),
     }
 }
 
 fn seek_hole<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile, offset: i64, whence: u32) -> Outcome {
+    if let FileKind::Memory(memory) = &file.kind {
+        let at = super::memfd::seek(&memory.object, offset, whence)?;
+        file.set_offset(at);
+        return Ok(at);
+    }
     let FileKind::Regular { inode, handle } = &file.kind else { return Err(Errno::EINVAL.into()) };
     let offset = u64::try_from(offset).map_err(|_| Errno::ENXIO)?;
     let args = fuse_lseek_in { fh: *handle, offset, whence, padding: 0 };
@@ -385,7 +400,7 @@ pub(super) fn sendfile<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outc
     if !input.readable() || !output.writable() {
         return Err(Errno::EBADF.into());
     }
-    if !matches!(input.kind, FileKind::Regular { .. } | FileKind::Text(_)) || output.appends() {
+    if !matches!(input.kind, FileKind::Regular { .. } | FileKind::Text(_) | FileKind::Memory(_)) || output.appends() {
         return Err(Errno::EINVAL.into());
     }
     let from = if offset_at == 0 { input.offset() } else { position(kernel, offset_at)? };

@@ -5,34 +5,102 @@ use alloc::rc::Rc;
 use linux_raw_sys::general as raw;
 
 use super::Args;
-use crate::errno::{Errno, Outcome, Stop};
+use crate::errno::{Errno, Outcome};
+use crate::fs::dev::Device;
 use crate::fs::file::{FileKind, OpenFile};
 use crate::kernel::Kernel;
-use crate::mm::space::{Access, AddressSpace, Area, Backing, MIN_ADDRESS, Prot, Source};
+use crate::mm::object::Object;
+use crate::mm::space::{Access, AddressSpace, Area, AreaFlags, Backing, MIN_ADDRESS, Prot, Source};
 use crate::num::{page_down, page_up};
-use crate::platform::{PAGE, Platform};
+use crate::platform::{PAGE, PAGE_SIZE, Platform};
 use proto::layout::USER_END_VA;
 
+/// Where MAP_32BIT mappings end.
+const LOW_TOP: u64 = 0x8000_0000;
+/// The rights that there are.
+const RIGHTS: u32 = Prot::READ | Prot::WRITE | Prot::EXEC;
+/// PROT_SEM: allowed, without effect on x86.
+const PROT_SEM: u32 = 8;
+/// Flags that MAP_SHARED_VALIDATE accepts.
+const VALIDATED: u32 = raw::MAP_SHARED_VALIDATE
+    | raw::MAP_FIXED
+    | raw::MAP_ANONYMOUS
+    | raw::MAP_DENYWRITE
+    | raw::MAP_EXECUTABLE
+    | raw::MAP_UNINITIALIZED
+    | raw::MAP_GROWSDOWN
+    | raw::MAP_LOCKED
+    | raw::MAP_NORESERVE
+    | raw::MAP_POPULATE
+    | raw::MAP_NONBLOCK
+    | raw::MAP_STACK
+    | raw::MAP_HUGETLB
+    | raw::MAP_32BIT
+    | raw::MAP_FIXED_NOREPLACE;
+
 /// A page range from an address and a length that a program gave.
-fn range(address: u64, len: u64) -> Result<(u64, u64), Errno> {
+pub(super) fn range(address: u64, len: u64) -> Result<(u64, u64), Errno> {
     let len = page_up(len).ok_or(Errno::ENOMEM)?;
     let end = address.checked_add(len).filter(|&end| end <= USER_END_VA).ok_or(Errno::ENOMEM)?;
     Ok((address, end))
 }
 
+impl<P: Platform> Kernel<P> {
+    /// May the process have `more` bytes of mappings, of which `data` are its own to write to?
+    fn may_map(&self, more: u64, data: bool) -> Result<(), Errno> {
+        let limit = self.limit(raw::RLIMIT_AS);
+        let space = self.task.space.borrow();
+        if limit != u64::MAX && space.sum(|_| true).saturating_add(more) > limit {
+            return Err(Errno::ENOMEM);
+        }
+        let limit = self.limit(raw::RLIMIT_DATA);
+        if data && limit != u64::MAX && space.sum(is_data).saturating_add(more) > limit {
+            return Err(Errno::ENOMEM);
+        }
+        Ok(())
+    }
+
+    /// May the process lock `more` bytes beside what it has locked?
+    ///
+    /// # Errors
+    /// EPERM when it may lock nothing, else `too_much`.
+    pub(super) fn may_lock(&self, more: u64, too_much: Errno) -> Result<(), Errno> {
+        if self.task.process.borrow().uid[1] == 0 {
+            return Ok(());
+        }
+        match self.limit(raw::RLIMIT_MEMLOCK) {
+            0 => Err(Errno::EPERM),
+            limit if self.task.space.borrow().locked().saturating_add(more) > limit => Err(too_much),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What RLIMIT_DATA counts: private memory that can be written to and is no stack.
+fn is_data(area: &Area) -> bool {
+    !area.shared && !area.grows_down && area.prot.0 & Prot::WRITE != 0
+}
+
 pub(super) fn brk<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let wanted = args.get(0);
     let available = kernel.frames.available();
-    let (space, mut source) = kernel.memory();
-    let mut space = space.borrow_mut();
-    let (now, Some(new_end)) = (space.brk, page_up(wanted)) else { return Ok(space.brk) };
-    if wanted < space.brk_start || new_end > USER_END_VA {
-        return Ok(now);
-    }
-    if space.reserve_areas().is_err() {
+    let (now, start) = {
+        let space = kernel.task.space.borrow();
+        (space.brk, space.brk_start)
+    };
+    let Some(new_end) = page_up(wanted) else { return Ok(now) };
+    if wanted < start || new_end > USER_END_VA {
         return Ok(now);
     }
     let old_end = page_up(now).unwrap_or(now);
+    if new_end > old_end && kernel.may_map(new_end - old_end, true).is_err() {
+        return Ok(now);
+    }
+    let (space, mut source) = kernel.memory();
+    let mut space = space.borrow_mut();
+    if space.reserve_areas().is_err() {
+        return Ok(now);
+    }
     if new_end > old_end {
         if new_end - old_end > available || !space.is_free(old_end, new_end.saturating_add(PAGE)) {
             return Ok(now);
@@ -48,56 +116,107 @@ pub(super) fn brk<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
 pub(super) fn mmap<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let (hint, len, prot, flags, fd, offset) =
         (args.get(0), args.get(1), args.uint(2), args.uint(3), args.int(4), args.get(5));
-    if len == 0 || !offset.is_multiple_of(PAGE) {
+    if !offset.is_multiple_of(PAGE) {
+        return Err(Errno::EINVAL.into());
+    }
+    let anonymous = flags & raw::MAP_ANONYMOUS != 0;
+    let file = if anonymous { None } else { Some(kernel.file(fd)?) };
+    if len == 0 {
         return Err(Errno::EINVAL.into());
     }
     let len = page_up(len).filter(|&len| len <= USER_END_VA).ok_or(Errno::ENOMEM)?;
-    let shared = match flags & raw::MAP_TYPE {
-        raw::MAP_PRIVATE => false,
-        raw::MAP_SHARED | raw::MAP_SHARED_VALIDATE => true,
-        _ => return Err(Errno::EINVAL.into()),
+    offset.checked_add(len).ok_or(Errno::EOVERFLOW)?;
+    if flags & raw::MAP_HUGETLB != 0 {
+        // There are no huge pages to make it of.
+        return Err(if anonymous { Errno::ENOMEM } else { Errno::EINVAL }.into());
+    }
+    let shared = is_shared(flags, file.is_some())?;
+    let prot = Prot(prot & RIGHTS);
+    let start = place(kernel, hint, len, flags)?;
+    let lock = flags & raw::MAP_LOCKED != 0 || kernel.task.space.borrow().lock_future;
+    if lock {
+        kernel.may_lock(len, Errno::EAGAIN)?;
+    }
+    let backing = match &file {
+        Some(file) => file_backing(kernel, file, prot, shared, offset, len)?,
+        None if shared => zeros(kernel, len),
+        None => Backing::Anonymous,
     };
-    let prot = Prot(prot & (Prot::READ | Prot::WRITE | Prot::EXEC));
-    let backing = if flags & raw::MAP_ANONYMOUS != 0 {
-        let reserve = flags & raw::MAP_NORESERVE == 0 && prot.0 & Prot::WRITE != 0;
-        if reserve && len > kernel.frames.total() {
-            return Err(Errno::ENOMEM.into());
-        }
-        Backing::Anonymous
-    } else {
-        offset.checked_add(len).ok_or(Errno::EOVERFLOW)?;
-        let file = kernel.file(fd)?;
-        file_backing(&file, prot, shared, offset)?
-    };
-    let fixed = flags & (raw::MAP_FIXED | raw::MAP_FIXED_NOREPLACE) != 0;
-    let start = place(kernel, hint, len, flags, fixed)?;
+    let grows_down = flags & raw::MAP_GROWSDOWN != 0;
+    if grows_down && (shared || file.is_some()) {
+        return Err(Errno::EINVAL.into());
+    }
+    let data = !shared && prot.0 & Prot::WRITE != 0;
+    let counted = file.is_none() && (data || shared) && flags & raw::MAP_NORESERVE == 0;
+    if counted && len > kernel.frames.total() {
+        return Err(Errno::ENOMEM.into());
+    }
+    kernel.may_map(len, data)?;
+    let mut area = Area { shared, grows_down, ..Area::new(start, start + len, prot, backing) };
+    area.flags.0 |= if lock { AreaFlags::LOCKED } else { 0 };
     let (space, mut source) = kernel.memory();
     let mut space = space.borrow_mut();
     space.reserve_areas()?;
-    let end = start + len;
-    if fixed {
-        space.unmap(&mut source, start, end);
+    if is_fixed(flags) {
+        space.unmap(&mut source, start, start + len);
     }
-    space.insert(Area { shared, ..Area::new(start, end, prot, backing) });
-    if flags & raw::MAP_POPULATE != 0 {
-        for page in (start..end).step_by(crate::platform::PAGE_SIZE) {
-            if space.touch(&mut source, page, Access::Read).is_err() {
-                break;
-            }
-        }
+    space.insert(area);
+    if lock || flags & (raw::MAP_POPULATE | raw::MAP_NONBLOCK) == raw::MAP_POPULATE {
+        // What cannot be had now is a matter for when it is touched.
+        let _ = populate(&mut space, &mut source, start, start + len);
     }
     Ok(start)
 }
 
+/// MAP_SHARED or MAP_PRIVATE?
+fn is_shared(flags: u32, of_file: bool) -> Result<bool, Errno> {
+    match flags & raw::MAP_TYPE {
+        raw::MAP_PRIVATE => Ok(false),
+        raw::MAP_SHARED => Ok(true),
+        raw::MAP_SHARED_VALIDATE if of_file && flags & !VALIDATED != 0 => Err(Errno::EOPNOTSUPP),
+        raw::MAP_SHARED_VALIDATE if of_file => Ok(true),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+fn is_fixed(flags: u32) -> bool {
+    flags & (raw::MAP_FIXED | raw::MAP_FIXED_NOREPLACE) != 0
+}
+
+/// Brings in all pages of [`start`, `end`), to be written if that is what they are for.
+///
+/// # Errors
+/// As the first touch that fails.
+pub(super) fn populate<P: Platform>(
+    space: &mut AddressSpace,
+    source: &mut Source<'_, P>,
+    start: u64,
+    end: u64,
+) -> Result<(), Errno> {
+    let mut at = start;
+    while at < end {
+        let area = space.area(at).ok_or(Errno::ENOMEM)?;
+        let stop = area.end.min(end);
+        let access = if !area.shared && area.prot.0 & Prot::WRITE != 0 { Access::Write } else { Access::Read };
+        if area.prot.0 != 0 {
+            for page in (at..stop).step_by(PAGE_SIZE) {
+                space.touch(source, page, access)?;
+            }
+        }
+        at = stop;
+    }
+    Ok(())
+}
+
 /// Where a mapping goes.
-fn place<P: Platform>(kernel: &Kernel<P>, hint: u64, len: u64, flags: u32, fixed: bool) -> Result<u64, Errno> {
+fn place<P: Platform>(kernel: &Kernel<P>, hint: u64, len: u64, flags: u32) -> Result<u64, Errno> {
     let space = kernel.task.space.borrow();
     let end = hint.checked_add(len).filter(|&end| end <= USER_END_VA);
-    if fixed {
+    if is_fixed(flags) {
+        let end = end.ok_or(Errno::ENOMEM)?;
         if !hint.is_multiple_of(PAGE) {
             return Err(Errno::EINVAL);
         }
-        let end = end.ok_or(Errno::ENOMEM)?;
         if hint < MIN_ADDRESS {
             return Err(Errno::EPERM);
         }
@@ -110,25 +229,48 @@ fn place<P: Platform>(kernel: &Kernel<P>, hint: u64, len: u64, flags: u32, fixed
     if hint >= MIN_ADDRESS && hint.checked_add(len).is_some_and(|end| end <= USER_END_VA && space.is_free(hint, end)) {
         return Ok(hint);
     }
-    space.find_free(len).ok_or(Errno::ENOMEM)
+    let found = if flags & raw::MAP_32BIT == 0 { space.find_free(len) } else { space.find_free_below(len, LOW_TOP) };
+    found.ok_or(Errno::ENOMEM)
 }
 
-fn file_backing(file: &Rc<OpenFile>, prot: Prot, shared: bool, offset: u64) -> Result<Backing, Stop> {
+/// Shared memory without a file.
+fn zeros<P: Platform>(kernel: &Kernel<P>, len: u64) -> Backing {
+    let object = Object::zeros(len, b"/dev/zero (deleted)", &kernel.frames);
+    Backing::Object { object, offset: 0, writable: true }
+}
+
+fn file_backing<P: Platform>(
+    kernel: &mut Kernel<P>,
+    file: &Rc<OpenFile>,
+    prot: Prot,
+    shared: bool,
+    offset: u64,
+    len: u64,
+) -> Result<Backing, Errno> {
+    if matches!(file.kind, FileKind::Path) {
+        return Err(Errno::EBADF);
+    }
+    if !file.readable() || (shared && prot.0 & Prot::WRITE != 0 && !file.writable()) {
+        return Err(Errno::EACCES);
+    }
     match &file.kind {
-        FileKind::Regular { .. } => {}
-        FileKind::Device(crate::fs::dev::Device::Zero) => return Ok(Backing::Anonymous),
-        FileKind::Path => return Err(Errno::EBADF.into()),
-        FileKind::Directory { .. } | FileKind::Listing(_) => return Err(Errno::EACCES.into()),
-        _ => return Err(Errno::ENODEV.into()),
+        FileKind::Regular { .. } if shared => {
+            let object = Object::of_file(file, &kernel.fuse, &kernel.frames).ok_or(Errno::ENODEV)?;
+            Ok(Backing::Object { object, offset, writable: file.writable() })
+        }
+        FileKind::Regular { .. } => Ok(Backing::File { file: Rc::clone(file), offset, limit: u64::MAX }),
+        FileKind::Memory(memory) => {
+            let sealed = memory.object.seals() & (raw::F_SEAL_WRITE | raw::F_SEAL_FUTURE_WRITE) != 0;
+            if sealed && shared && prot.0 & Prot::WRITE != 0 {
+                return Err(Errno::EPERM);
+            }
+            let writable = !shared || (file.writable() && !sealed);
+            Ok(Backing::Object { object: Rc::clone(&memory.object), offset, writable })
+        }
+        FileKind::Device(Device::Zero) if shared => Ok(zeros(kernel, len)),
+        FileKind::Device(Device::Zero) => Ok(Backing::Anonymous),
+        _ => Err(Errno::ENODEV),
     }
-    if !file.readable() {
-        return Err(Errno::EACCES.into());
-    }
-    if shared && prot.0 & Prot::WRITE != 0 {
-        // Pages of a file are copies here: what is written to them would not reach the file.
-        return Err(if file.writable() { Stop::NotImplemented } else { Errno::EACCES.into() });
-    }
-    Ok(Backing::File { file: Rc::clone(file), offset, limit: u64::MAX })
 }
 
 pub(super) fn munmap<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
@@ -146,60 +288,97 @@ pub(super) fn munmap<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcom
 
 pub(super) fn mprotect<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let (address, len, prot) = (args.get(0), args.get(1), args.uint(2));
-    if !address.is_multiple_of(PAGE) || prot & !(Prot::READ | Prot::WRITE | Prot::EXEC) != 0 {
+    let grows = prot & (raw::PROT_GROWSDOWN | raw::PROT_GROWSUP);
+    let prot = prot & !grows;
+    if grows.count_ones() == 2 || !address.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL.into());
     }
-    let (start, end) = range(address, len)?;
-    if start == end {
+    if len == 0 {
         return Ok(0);
     }
+    let (mut start, end) = range(address, len)?;
+    if prot & !(RIGHTS | PROT_SEM) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let prot = Prot(prot & RIGHTS);
     let (space, mut source) = kernel.memory();
     let mut space = space.borrow_mut();
     space.reserve_areas()?;
-    if !space.is_mapped(start, end) {
-        return Err(Errno::ENOMEM.into());
+    if grows != 0 {
+        let area = space.area(start).ok_or(Errno::ENOMEM)?;
+        if grows == raw::PROT_GROWSUP || !area.grows_down {
+            return Err(Errno::EINVAL.into());
+        }
+        start = area.start;
     }
-    let shared_file = |area: &&Area| {
-        area.shared && matches!(area.backing, Backing::File { .. }) && area.start < end && area.end > start
-    };
-    if prot & Prot::WRITE != 0 && space.areas().iter().any(|area| shared_file(&area)) {
-        return Err(Stop::NotImplemented);
+    // What comes before the first area that cannot have the rights gets them, as on Linux.
+    let mut reached = start;
+    let mut refused = None;
+    for (_, stop, area) in space.parts(start, end) {
+        if prot.0 & Prot::WRITE != 0 && !area.may_be_written() {
+            refused = Some(Errno::EACCES);
+            break;
+        }
+        reached = stop;
     }
-    space.protect(&mut source, start, end, Prot(prot));
-    Ok(0)
+    if reached > start {
+        space.protect(&mut source, start, reached, prot);
+    }
+    match refused {
+        Some(errno) => Err(errno.into()),
+        None if reached < end => Err(Errno::ENOMEM.into()),
+        None => Ok(0),
+    }
 }
 
 pub(super) fn mremap<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let (address, old_len, new_len, flags, target) = (args.get(0), args.get(1), args.get(2), args.uint(3), args.get(4));
-    if flags & raw::MREMAP_DONTUNMAP != 0 {
-        return Err(Stop::NotImplemented);
-    }
+    let known = raw::MREMAP_MAYMOVE | raw::MREMAP_FIXED | raw::MREMAP_DONTUNMAP;
     let may_move = flags & raw::MREMAP_MAYMOVE != 0;
     let fixed = flags & raw::MREMAP_FIXED != 0;
-    if !address.is_multiple_of(PAGE) || new_len == 0 || old_len == 0 || (fixed && !may_move) {
+    let keep = flags & raw::MREMAP_DONTUNMAP != 0;
+    if flags & !known != 0 || ((fixed || keep) && !may_move) || (keep && old_len != new_len) {
+        return Err(Errno::EINVAL.into());
+    }
+    if !address.is_multiple_of(PAGE) || new_len == 0 {
         return Err(Errno::EINVAL.into());
     }
     let (start, end) = range(address, old_len).map_err(|_| Errno::EINVAL)?;
     let new_len = page_up(new_len).filter(|&len| len <= USER_END_VA).ok_or(Errno::ENOMEM)?;
     let most = kernel.frames.total();
+    let old_len = end - start;
+    let data = {
+        let space = kernel.task.space.borrow();
+        let area = space.area(start).ok_or(Errno::EFAULT)?;
+        if old_len == 0 && !area.shared {
+            return Err(Errno::EINVAL.into());
+        }
+        if area.end < end || matches!(area.backing, Backing::Fixed) && new_len > old_len {
+            return Err(Errno::EFAULT.into());
+        }
+        is_data(area)
+    };
+    let more = if keep { new_len } else { new_len.saturating_sub(old_len) };
+    if data && more > most {
+        return Err(Errno::ENOMEM.into());
+    }
+    kernel.may_map(more, data)?;
     let (space, mut source) = kernel.memory();
     let mut space = space.borrow_mut();
     space.reserve_areas()?;
-    if space.area(start).is_none_or(|area| area.end < end) {
-        return Err(Errno::EFAULT.into());
-    }
-    if new_len.saturating_sub(end - start) > most {
-        return Err(Errno::ENOMEM.into());
-    }
     if fixed {
         make_way(&mut space, &mut source, (start, end), target, new_len)?;
-    } else if resize(&mut space, &mut source, (start, end), new_len) {
+    } else if old_len != 0 && !keep && resize(&mut space, &mut source, (start, end), new_len) {
         return Ok(start);
     } else if !may_move {
         return Err(Errno::ENOMEM.into());
     }
     let target = if fixed { target } else { space.find_free(new_len).ok_or(Errno::ENOMEM)? };
-    space.relocate(&mut source, start, end - start, target, new_len)?;
+    if old_len == 0 {
+        space.duplicate(start, target, new_len)?;
+    } else {
+        space.relocate(&mut source, start, old_len, target, new_len, keep)?;
+    }
     Ok(target)
 }
 
@@ -237,49 +416,4 @@ fn resize<P: Platform>(
         space.extend(end, new_end);
     }
     room
-}
-
-pub(super) fn madvise<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let (address, len, advice) = (args.get(0), args.get(1), args.uint(2));
-    if !address.is_multiple_of(PAGE) {
-        return Err(Errno::EINVAL.into());
-    }
-    let (start, end) = range(address, len).map_err(|_| Errno::EINVAL)?;
-    let (space, mut source) = kernel.memory();
-    let mut space = space.borrow_mut();
-    if !space.is_mapped(start, end) {
-        return Err(Errno::ENOMEM.into());
-    }
-    match advice {
-        raw::MADV_DONTNEED => {
-            space.discard(&mut source, start, end);
-            Ok(0)
-        }
-        raw::MADV_NORMAL
-        | raw::MADV_RANDOM
-        | raw::MADV_SEQUENTIAL
-        | raw::MADV_WILLNEED
-        | raw::MADV_FREE
-        | raw::MADV_MERGEABLE
-        | raw::MADV_UNMERGEABLE
-        | raw::MADV_HUGEPAGE
-        | raw::MADV_NOHUGEPAGE
-        | raw::MADV_DONTDUMP
-        | raw::MADV_DODUMP
-        | raw::MADV_COLD
-        | raw::MADV_PAGEOUT => Ok(0),
-        _ => Err(Errno::EINVAL.into()),
-    }
-}
-
-pub(super) fn msync<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let (address, len, flags) = (args.get(0), args.get(1), args.uint(2));
-    let known = raw::MS_ASYNC | raw::MS_SYNC | raw::MS_INVALIDATE;
-    let both = raw::MS_ASYNC | raw::MS_SYNC;
-    if !address.is_multiple_of(PAGE) || flags & !known != 0 || flags & both == both {
-        return Err(Errno::EINVAL.into());
-    }
-    let (start, end) = range(address, len)?;
-    let mapped = kernel.task.space.borrow().is_mapped(start, end);
-    if mapped { Ok(0) } else { Err(Errno::ENOMEM.into()) }
 }

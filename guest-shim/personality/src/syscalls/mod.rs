@@ -1,15 +1,18 @@
 //! The system calls. Each family has its file; [`table`] says which number is which function and how far it goes.
 
+mod advice;
 mod dirs;
 mod exec;
 mod fd;
 mod futex;
 mod io;
+mod memfd;
 mod memory;
 mod names;
 mod open;
 mod poll;
 mod process;
+pub(crate) mod shm;
 mod signal;
 mod socket;
 mod stat;

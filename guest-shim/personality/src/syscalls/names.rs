@@ -374,19 +374,25 @@ pub(super) fn truncate<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outc
         return Err(Errno::EISDIR.into());
     }
     kernel.check_access(&place, may::WRITE)?;
-    let Node::File(_) = &place.node else { return Err(Errno::EINVAL.into()) };
-    kernel.change(&place, &fuse_setattr_in { valid: FATTR_SIZE, size, ..Default::default() })
+    let Node::File(inode) = &place.node else { return Err(Errno::EINVAL.into()) };
+    kernel.change(&place, &fuse_setattr_in { valid: FATTR_SIZE, size, ..Default::default() })?;
+    kernel.file_resized(inode, size);
+    Ok(0)
 }
 
 pub(super) fn ftruncate<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let size = u64::try_from(args.long(1)).map_err(|_| Errno::EINVAL)?;
     let file = kernel.file(args.int(0))?;
-    let FileKind::Regular { inode, handle } = &file.kind else { return Err(Errno::EINVAL.into()) };
     if !file.writable() {
         return Err(Errno::EINVAL.into());
     }
+    if let FileKind::Memory(memory) = &file.kind {
+        return super::memfd::truncate(kernel, &memory.object, size);
+    }
+    let FileKind::Regular { inode, handle } = &file.kind else { return Err(Errno::EINVAL.into()) };
     let change = fuse_setattr_in { valid: FATTR_SIZE | FATTR_FH, fh: *handle, size, ..Default::default() };
     kernel.fuse.change(&mut kernel.platform, inode, &change)?;
+    kernel.file_resized(inode, size);
     Ok(0)
 }
 

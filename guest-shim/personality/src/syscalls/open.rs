@@ -168,6 +168,9 @@ fn open_inode<P: Platform>(kernel: &mut Kernel<P>, inode: &Rc<Inode>, flags: u32
     let args = fuse_open_in { flags: wanted, open_flags: 0 };
     let len = kernel.fuse.request(&mut kernel.platform, opcode as u32, inode.number(), &args, &[], &[])?;
     let opened: fuse_open_out = Fuse::reply(&mut kernel.platform, len)?;
+    if flags & raw::O_TRUNC != 0 {
+        kernel.file_resized(inode, 0);
+    }
     let (inode, handle) = (Rc::clone(inode), opened.fh);
     Ok(if kind == mode::S_IFDIR { FileKind::Directory { inode, handle } } else { FileKind::Regular { inode, handle } })
 }
@@ -246,6 +249,9 @@ fn maps<P: Platform>(kernel: &Kernel<P>) -> String {
             Backing::File { file, offset, .. } => {
                 let name = file.place.as_ref().map_or(Vec::new(), Dentry::path);
                 (*offset, String::from_utf8_lossy(&name).into_owned(), file.inode().map_or(0, |inode| inode.number()))
+            }
+            Backing::Object { object, offset, .. } => {
+                (*offset, String::from_utf8_lossy(&object.name()).into_owned(), object.inode_number())
             }
             Backing::Fixed if area.prot.0 & Prot::EXEC != 0 => (0, String::from("[vdso]"), 0),
             Backing::Fixed => (0, String::from("[vvar]"), 0),

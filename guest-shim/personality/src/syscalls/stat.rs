@@ -25,6 +25,8 @@ pub(super) const FILE_DEVICE: u64 = 0x15;
 const DEV_DEVICE: u64 = 0x5;
 /// Device number of `/proc`.
 const PROC_DEVICE: u64 = 0x14;
+/// Device number of files in memory.
+const MEMORY_DEVICE: u64 = 0x1;
 /// Device number of pipes.
 const PIPE_DEVICE: u64 = 0xc;
 /// Device number of the terminal (`/dev/console`).
@@ -220,6 +222,12 @@ fn file_facts<P: Platform>(kernel: &mut Kernel<P>, file: &Rc<OpenFile>) -> Resul
         }
         FileKind::Console(stream) => Facts::made_up(PIPE_DEVICE, 2 + u64::from(*stream), mode::S_IFIFO | 0o600),
         FileKind::Special(special) => Facts::made_up(PIPE_DEVICE, special.inode(), special.mode()),
+        FileKind::Memory(memory) => {
+            let mut facts = Facts::made_up(MEMORY_DEVICE, memory.number, mode::S_IFREG | memory.mode.get());
+            facts.attr.size = memory.object.size();
+            facts.attr.blocks = memory.object.resident() / 512;
+            facts
+        }
         _ => match &file.place {
             Some(place) => return place_facts(kernel, &Rc::clone(place), true),
             None => return Err(Errno::EBADF),

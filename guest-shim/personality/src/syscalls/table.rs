@@ -2,7 +2,8 @@
 //! −ENOSYS, and the trace says so.
 
 use super::{
-    Args, dirs, exec, fd, futex, io, memory, names, open, poll, process, signal, socket, stat, system, time, tty, xattr,
+    Args, advice, dirs, exec, fd, futex, io, memfd, memory, names, open, poll, process, shm, signal, socket, stat,
+    system, time, tty, xattr,
 };
 use crate::errno::{Outcome, Stop};
 use crate::kernel::Kernel;
@@ -67,7 +68,7 @@ mod rows {
         6 lstat stat::lstat, Full, "";
         7 poll poll::poll, Full, "";
         8 lseek io::lseek, Full, "";
-        9 mmap memory::mmap, Partial, "no shared writable file mappings, no huge pages";
+        9 mmap memory::mmap, Full, "there are no huge pages: ENOMEM";
         10 mprotect memory::mprotect, Full, "";
         11 munmap memory::munmap, Full, "";
         12 brk memory::brk, Full, "";
@@ -82,9 +83,13 @@ mod rows {
         22 pipe fd::pipe, Full, "";
         23 select poll::select, Full, "";
         24 sched_yield system::sched_yield, Full, "";
-        25 mremap memory::mremap, Partial, "no MREMAP_DONTUNMAP";
-        26 msync memory::msync, Full, "nothing is ever dirty: there are no shared writable file mappings";
-        28 madvise memory::madvise, Partial, "DONTNEED acts; other known advice is allowed to do nothing";
+        25 mremap memory::mremap, Full, "";
+        26 msync advice::msync, Full, "";
+        27 mincore advice::mincore, Full, "";
+        28 madvise advice::madvise, Partial, "no HWPOISON, SOFT_OFFLINE, COLLAPSE; FREE acts at once; REMOVE on memory only";
+        29 shmget shm::shmget, Full, "there are no huge pages: ENOMEM";
+        30 shmat shm::shmat, Full, "";
+        31 shmctl shm::shmctl, Partial, "no IPC_INFO, SHM_INFO, SHM_STAT";
         32 dup fd::dup, Full, "";
         33 dup2 fd::dup2, Full, "";
         35 nanosleep time::nanosleep, Full, "";
@@ -108,6 +113,7 @@ mod rows {
         61 wait4 exec::wait, Partial, "there are no children yet: ECHILD";
         62 kill signal::kill, Partial, "to the process itself; not with a handler";
         63 uname system::uname, Full, "";
+        67 shmdt shm::shmdt, Full, "";
         72 fcntl fd::fcntl, Partial, "no leases, owners, signals or open-file-description locks";
         74 fsync fd::fsync, Full, "";
         75 fdatasync fd::fsync, Full, "";
@@ -153,6 +159,10 @@ mod rows {
         132 utime names::utime, Full, "";
         137 statfs stat::statfs, Full, "";
         138 fstatfs stat::fstatfs, Full, "";
+        149 mlock advice::mlock, Full, "";
+        150 munlock advice::munlock, Full, "";
+        151 mlockall advice::mlockall, Full, "";
+        152 munlockall advice::munlockall, Full, "";
         157 prctl process::prctl, Partial, "NAME, DUMPABLE, PDEATHSIG, NO_NEW_PRIVS, KEEPCAPS, CAPBSET_READ, THP";
         158 arch_prctl process::arch_prctl, Partial, "FS and GS base";
         160 setrlimit process::setrlimit, Full, "";
@@ -175,6 +185,7 @@ mod rows {
         202 futex futex::futex, Partial, "WAIT, WAKE and their bitset forms";
         203 sched_setaffinity system::sched_setaffinity, Full, "";
         204 sched_getaffinity system::sched_getaffinity, Full, "";
+        216 remap_file_pages advice::remap_file_pages, Refused, "deprecated, and only emulated by Linux itself: EINVAL";
         217 getdents64 dirs::getdents64, Full, "";
         218 set_tid_address process::set_tid_address, Full, "";
         221 fadvise64 fd::fadvise64, Full, "advice changes nothing";
@@ -184,6 +195,9 @@ mod rows {
         231 exit_group process::exit, Full, "";
         234 tgkill signal::tgkill, Partial, "to the thread itself; not with a handler";
         235 utimes names::utimes, Full, "";
+        237 mbind advice::mbind, Full, "there is one node";
+        238 set_mempolicy advice::set_mempolicy, Full, "there is one node";
+        239 get_mempolicy advice::get_mempolicy, Full, "there is one node; the policy is always the default";
         247 waitid exec::wait, Partial, "there are no children yet: ECHILD";
         257 openat open::openat, Full, "";
         258 mkdirat names::mkdirat, Full, "";
@@ -211,7 +225,13 @@ mod rows {
         309 getcpu system::getcpu, Full, "";
         316 renameat2 names::renameat2, Partial, "no RENAME_WHITEOUT";
         318 getrandom system::getrandom, Full, "";
+        319 memfd_create memfd::memfd_create, Full, "there are no huge pages: ENOMEM";
+        324 membarrier advice::membarrier, Full, "without the commands for rseq";
+        325 mlock2 advice::mlock2, Full, "";
         326 copy_file_range io::copy_file_range, Full, "";
+        329 pkey_mprotect advice::pkey_mprotect, Full, "key -1 only: there are no keys";
+        330 pkey_alloc advice::pkey_alloc, Refused, "the processor has no protection keys: ENOSPC";
+        331 pkey_free advice::pkey_free, Refused, "there are no keys: EINVAL";
         332 statx stat::statx, Full, "";
         334 rseq process::rseq, Refused, "ENOSYS: programs go on without; there is one processor";
         439 faccessat2 names::faccessat2, Full, "";

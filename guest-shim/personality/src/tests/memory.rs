@@ -109,19 +109,6 @@ fn a_file_is_mapped_page_by_page() {
 }
 
 #[test]
-fn shared_file_mappings_cannot_be_written() {
-    let mut sandbox = Sandbox::new();
-    let fd = sandbox.open(b"/etc/text", raw::O_RDWR, 0).cast_unsigned();
-    let shared = u64::from(raw::MAP_SHARED);
-    assert_eq!(sandbox.call(9, [0, PAGE, 3, shared, fd, 0]), error(Errno::ENOSYS));
-    let at = sandbox.call(9, [0, PAGE, 1, shared, fd, 0]).cast_unsigned();
-    assert_eq!(sandbox.peek(at), Some(b's'));
-    assert_eq!(sandbox.call(10, [at, PAGE, 3, 0, 0, 0]), error(Errno::ENOSYS));
-    assert_eq!(sandbox.call(9, [0, PAGE, 1, shared, 77, 0]), error(Errno::EBADF));
-    assert_eq!(sandbox.call(9, [0, PAGE, 1, shared, fd, 5]), error(Errno::EINVAL));
-}
-
-#[test]
 fn mappings_move_with_what_is_in_them() {
     let mut sandbox = Sandbox::new();
     let at = sandbox.map(0, 4 * PAGE, 3, PRIVATE).cast_unsigned();

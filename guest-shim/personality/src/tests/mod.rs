@@ -1,5 +1,6 @@
 //! The whole personality over a scripted machine: memory in a vector, files in a small FUSE server.
 
+mod advice;
 mod calls;
 mod files;
 mod fork;
@@ -7,6 +8,7 @@ mod machine;
 mod memory;
 mod robustness;
 mod server;
+mod shared;
 mod start;
 
 use alloc::vec;
