@@ -28,7 +28,7 @@ pub(crate) enum Command {
 ///
 /// The program sees a tree of files made of: the program itself, its ELF interpreter and the libraries that
 /// it needs; every argument that names a regular file here (read-only, at the same path); the content of each
-/// --layer; and empty /dev, /etc, /proc and /tmp. What it writes stays in memory and is gone at the end.
+/// --layer; and empty /dev, /etc, /proc, /run, /sys and /tmp. What it writes stays in memory and is gone at the end.
 #[derive(Debug, Args)]
 #[command(after_help = exit::HELP)]
 pub(crate) struct RunOptions {
@@ -60,9 +60,11 @@ pub(crate) struct RunOptions {
     #[arg(long)]
     pub(crate) stats: bool,
 
-    /// Memory of the sandbox: a number of MiB, or with a suffix K, M or G
-    #[arg(long, value_name = "M", default_value = "256M", value_parser = parse_memory)]
-    pub(crate) memory: u64,
+    /// Memory that the program may use, its stack, heap and page tables included: a number of MiB, or with a suffix K, M or G. Files
+    /// that it writes may take half as much again. The machine takes from this one what is touched, and no more
+    /// [default: 1G, or half of this machine's memory if that is less]
+    #[arg(long, value_name = "M", value_parser = parse_memory)]
+    pub(crate) memory: Option<u64>,
 
     /// End the program after S seconds (fractions allowed)
     #[arg(long, value_name = "S", value_parser = parse_seconds)]
@@ -164,10 +166,32 @@ pub(crate) enum Accel {
     Whpx,
 }
 
+/// Memory of a sandbox for which none is asked, in bytes, where this machine has twice as much.
+const DEFAULT_MEMORY: u64 = 1 << 30;
 /// Smallest sandbox, in bytes.
 const MIN_MEMORY: u64 = 4 << 20;
 /// Largest sandbox, in bytes.
 const MAX_MEMORY: u64 = 256 << 30;
+
+impl RunOptions {
+    /// Memory of the sandbox in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        self.memory.unwrap_or_else(|| default_memory(host_memory()))
+    }
+}
+
+/// The default where this machine has `host` bytes of memory.
+fn default_memory(host: u64) -> u64 {
+    let half = host / 2;
+    DEFAULT_MEMORY.min(half - half % (1 << 20)).max(MIN_MEMORY)
+}
+
+/// Memory of this machine, in bytes.
+fn host_memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    let unit = u64::from(info.mem_unit.max(1));
+    info.totalram.saturating_mul(unit)
+}
 
 /// Reads a memory size: MiB, or bytes with a suffix.
 fn parse_memory(text: &str) -> Result<u64, String> {
@@ -212,6 +236,14 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_default_memory_is_no_more_than_half_of_what_there_is() {
+        assert_eq!(default_memory(64 << 30), 1 << 30);
+        assert_eq!(default_memory((1 << 30) + 4097), 512 << 20);
+        assert_eq!(default_memory(0), MIN_MEMORY);
+        assert!(host_memory() > MIN_MEMORY);
     }
 
     #[test]

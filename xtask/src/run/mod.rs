@@ -51,7 +51,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
         kernel: &images.hypervisor,
         module: Some(&bundle_path),
         command_line: &options.append,
-        memory_mib: machine_memory(options.memory, bundle_len).div_ceil(1 << 20),
+        memory_mib: machine_memory(options.memory(), bundle_len).div_ceil(1 << 20),
         directory: directory.path(),
         extra: &options.qemu_args,
     };
@@ -68,9 +68,10 @@ fn contents<'a>(images: &'a Images, policy: &'a Policy, run: &'a RunConfig, pack
     Contents { root: &images.root, shim: &images.shim, policy: &policy.text, run, tree: &packed.tree }
 }
 
-/// Memory of the whole machine: the sandbox's, the bundle's, an index of whose files the root makes, and the rest.
+/// Memory of the whole machine: the sandbox's with half as much for the files that it writes, the bundle's, an index of whose files
+/// the root makes, and the rest. QEMU takes what is touched only.
 const fn machine_memory(sandbox: u64, bundle: u64) -> u64 {
-    sandbox + bundle + bundle / 4 + OVERHEAD
+    sandbox + sandbox / 2 + bundle + bundle / 4 + OVERHEAD
 }
 
 /// A policy that has been found good.
@@ -139,7 +140,7 @@ fn configuration(options: &RunOptions, packed: &Packed, policy: &Policy, cwd: &P
         env: environment(&options.env, tty[0])?,
         cwd: cwd.as_os_str().as_bytes().to_vec(),
         policy_name: policy.name.clone(),
-        memory: options.memory,
+        memory: options.memory(),
         timeout_ms: options.timeout.unwrap_or(0),
         trace: options.trace.is_some(),
         tty,

@@ -37,6 +37,17 @@ pub(crate) fn cases() -> Vec<Case> {
                 .says("program ended by SIGKILL")?
                 .done()
         }),
+        Case::new("more memory and more files than there is room for, at once", |bench| {
+            let fill = "BEGIN { s = \"xxxxxxxx\"; for (i = 0; i < 13; i++) s = s s; \
+                        for (i = 0; i < 400; i++) printf \"%s\", s > \"/tmp/f\"; close(\"/tmp/f\"); \
+                        print \"written\" > \"/dev/stderr\"; while (1) s = s s }";
+            let ended = bench.busybox(&["awk", fill]).options(["--memory", "24M"]).run()?;
+            // The program's end, by its own memory: the root has kept its share.
+            ended
+                .complains("written")?
+                .wants(ended.code == 137 || ended.stderr.contains("out of memory"), "the program's end")?
+                .done()
+        }),
         Case::new("a missing layer", |bench| {
             bench
                 .busybox(&["true"])
