@@ -23,6 +23,12 @@ macro_rules! errnos {
 }
 
 errnos! {
+    /// The argument is too long.
+    E2BIG;
+    /// Out of range, or a buffer too short.
+    ERANGE;
+    /// No such extended attribute.
+    ENODATA;
     /// Not the owner, or never allowed.
     EPERM;
     /// No such file or directory.

@@ -20,7 +20,8 @@
 //! ([`Stack::remember`]), names (255 bytes) and link targets (4095). No call panics, loops or allocates by more than these,
 //! whatever the arguments.
 //!
-//! What is left out, on purpose: access times do not change by reading, and extended attributes do not exist.
+//! What is left out, on purpose: access times do not change by reading, and of extended attributes only `user.*` exist, which the
+//! lower layer has none of.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -40,6 +41,7 @@ mod stack;
 #[cfg(test)]
 mod tests;
 mod usage;
+mod xattr;
 
 pub use access::Access;
 pub use attr::{Attr, Context, Ino, Kind, SetAttr, SetTime, Statfs, Timestamp, mode};
@@ -48,3 +50,4 @@ pub use lower::InvalidTree;
 pub use name::{NAME_MAX, Name, TARGET_MAX};
 pub use stack::{DirEntry, RenameMode, Stack};
 pub use usage::Limits;
+pub use xattr::{SetXattr, XATTR_LIST_MAX, XATTR_NAME_MAX, XATTR_SIZE_MAX};

@@ -7,6 +7,7 @@ use crate::attr::{Ino, Timestamp};
 use crate::content::Content;
 use crate::lower::Index;
 use crate::usage::nominal_size;
+use crate::xattr::Xattrs;
 use crate::{Attr, Kind};
 
 /// Attributes that both layers have.
@@ -53,6 +54,15 @@ impl Meta {
 pub(crate) struct Node<'t> {
     pub(crate) meta: Meta,
     pub(crate) body: Body<'t>,
+    pub(crate) xattrs: Xattrs,
+    /// It never had a name, and may be given one.
+    pub(crate) linkable: bool,
+}
+
+impl<'t> Node<'t> {
+    pub(crate) fn new(meta: Meta, body: Body<'t>) -> Self {
+        Self { meta, body, xattrs: Xattrs::default(), linkable: false }
+    }
 }
 
 /// What an upper inode holds.

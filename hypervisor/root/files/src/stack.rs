@@ -24,6 +24,7 @@ mod io;
 mod names;
 mod read;
 mod rename;
+mod xattr;
 
 pub use read::DirEntry;
 pub use rename::RenameMode;
@@ -197,13 +198,13 @@ impl<'t> Stack<'t> {
             LowerBody::Symlink(target) => Body::Symlink(Box::from(target)),
             LowerBody::Fifo => Body::Special,
         };
-        Ok(Node { meta, body })
+        Ok(Node::new(meta, body))
     }
 
     /// A promoted directory. Whoever calls has promoted it.
     fn upper_directory(&mut self, dir: Ino) -> Option<(&mut Meta, &mut Directory)> {
         match self.nodes.get_mut(&dir) {
-            Some(Node { meta, body: Body::Directory(directory) }) => Some((meta, directory)),
+            Some(Node { meta, body: Body::Directory(directory), .. }) => Some((meta, directory)),
             _ => None,
         }
     }
@@ -264,6 +265,7 @@ impl<'t> Stack<'t> {
             return;
         };
         self.usage.refund_inode();
+        node.xattrs.release(&mut self.usage);
         match node.body {
             Body::File(mut content) => content.release(&mut self.usage),
             Body::Symlink(target) => self.usage.refund_bytes(target.len() as u64),

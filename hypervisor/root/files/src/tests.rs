@@ -11,6 +11,7 @@ mod model;
 mod names;
 mod rights;
 mod tree;
+mod xattrs;
 
 /// Ample limits.
 const LIMITS: Limits = Limits { bytes: 16 << 20, inodes: 4096, references: 4096 };

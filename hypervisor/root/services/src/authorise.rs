@@ -20,7 +20,7 @@ pub enum Right {
     SetAttributes,
     /// Give a file one more name.
     Link,
-    /// Make a name.
+    /// Make a name; for an inode: make a file without a name in this directory.
     Create,
     /// Take a name away.
     Remove,

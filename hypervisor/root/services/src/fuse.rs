@@ -1,5 +1,6 @@
 //! The file service: FUSE requests on the sandbox's files. [`wire`] decodes and encodes, [`handles`] keeps what is open; the
-//! requests are in [`tree`] (names and attributes), [`io`] (open files) and [`dirs`] (reading directories).
+//! requests are in [`tree`] (names and attributes), [`io`] (open files), [`dirs`] (reading directories) and
+//! [`xattr`] (extended attributes).
 use files::{Context, Errno, Ino, Stack, Timestamp};
 use fuse_abi::linux::fuse_in_header;
 use guestmem::GuestMemory;
@@ -12,6 +13,7 @@ mod handles;
 mod io;
 mod tree;
 mod wire;
+mod xattr;
 
 use handles::Handles;
 use wire::opcode;
@@ -82,12 +84,16 @@ impl<'t, A: Authority> FileService<'t, A> {
             opcode::OPEN => self.open(self.known(call)?),
             opcode::OPENDIR => self.opendir(self.known(call)?),
             opcode::CREATE => self.create(self.known(call)?),
+            opcode::TMPFILE => self.tmpfile(self.known(call)?),
+            opcode::SETXATTR => self.setxattr(self.known(call)?, segments, memory),
+            opcode::GETXATTR => self.getxattr(self.known(call)?, segments, memory),
+            opcode::LISTXATTR => self.listxattr(self.known(call)?, segments, memory),
+            opcode::REMOVEXATTR => self.removexattr(&self.known(call)?),
             // Without an object.
             opcode::INIT => wire::init(call),
             opcode::FORGET => self.forget(&call),
             opcode::BATCH_FORGET => self.batch_forget(call),
             opcode::STATFS => wire::statfs(&self.stack, call),
-            opcode::SETXATTR | opcode::GETXATTR | opcode::LISTXATTR | opcode::REMOVEXATTR => Err(Errno::EOPNOTSUPP),
             _ => Err(Errno::ENOSYS),
         }
     }

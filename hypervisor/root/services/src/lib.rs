@@ -30,7 +30,7 @@
 //! | MKDIR | `fuse_mkdir_in`, name | `fuse_entry_out` | counts one lookup |
 //! | UNLINK, RMDIR | name | nothing | |
 //! | RENAME | `fuse_rename_in`, old name, new name | nothing | |
-//! | RENAME2 | `fuse_rename2_in`, old name, new name | nothing | RENAME_NOREPLACE or RENAME_EXCHANGE |
+//! | RENAME2 | `fuse_rename2_in`, old name, new name | nothing | RENAME_NOREPLACE or RENAME_EXCHANGE; others (RENAME_WHITEOUT) are EINVAL |
 //! | LINK | `fuse_link_in`, name | `fuse_entry_out` | the header's node is the directory; counts one lookup |
 //! | OPEN | `fuse_open_in` | `fuse_open_out` | `flags`: access mode, O_TRUNC, O_DIRECTORY; bit 0x20 (`__FMODE_EXEC`): opened to be executed, which asks for X instead of R. Others, O_CREAT too, are ignored. A directory is EISDIR |
 //! | CREATE | `fuse_create_in`, name | `fuse_entry_out`, `fuse_open_out` | opens what exists unless O_EXCL; counts one lookup |
@@ -45,7 +45,11 @@
 //! | READDIRPLUS | `fuse_read_in` | `fuse_direntplus`, likewise | counts one lookup of each entry but `.` and `..` (which have node 0) |
 //! | ACCESS | `fuse_access_in` | nothing | |
 //! | STATFS | none | `fuse_statfs_out` | |
-//! | SETXATTR, GETXATTR, LISTXATTR, REMOVEXATTR | any | EOPNOTSUPP | |
+//! | TMPFILE | `fuse_create_in`, anything | `fuse_entry_out`, `fuse_open_out` | a regular file without a name in the header's directory; LINK gives it one, unless O_EXCL. EINVAL if not opened for writing. Counts one lookup |
+//! | SETXATTR | `fuse_setxattr_in` (16 bytes), name, value | nothing | the value stands behind the name, or in the segments if there are any. `user.*` only: EPERM for `trusted.*`, else EOPNOTSUPP |
+//! | GETXATTR | `fuse_getxattr_in`, name | the value; `fuse_getxattr_out` if `size` is 0 or there are segments | to segments if there are any. ERANGE if `size` is too small |
+//! | LISTXATTR | `fuse_getxattr_in` | the names, each with its NUL, likewise | likewise |
+//! | REMOVEXATTR | name | nothing | |
 //! | others | | ENOSYS | |
 //!
 //! Nodes: the root is 1, others must have been looked up and not forgotten, else ESTALE. `generation` is always 0: no number

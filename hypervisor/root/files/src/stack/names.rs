@@ -23,6 +23,22 @@ impl<'t> Stack<'t> {
         self.make(ctx, dir, new_name(name)?, (kind, mode), || body)
     }
 
+    /// Makes a regular file without a name (O_TMPFILE), as if it were in `dir`. It is gone when nobody refers to it any more, unless
+    /// [`Stack::link`] gave it a name, which it may if `linkable`.
+    ///
+    /// # Errors
+    /// EACCES, ENOTDIR, ENOENT if `dir` was deleted, ENOSPC.
+    pub fn tmpfile(&mut self, ctx: &Context, dir: Ino, mode: u32, linkable: bool) -> Result<Ino, Errno> {
+        let parent = self.directory_meta(ctx, dir, Access::WRITE.and(Access::EXECUTE))?;
+        if parent.nlink == 0 {
+            return Err(Errno::ENOENT);
+        }
+        self.usage.charge_inode()?;
+        let meta = Meta { nlink: 0, ..new_meta(ctx, &parent, Kind::File, mode) };
+        let node = Node { linkable, ..Node::new(meta, Body::File(Content::default())) };
+        Ok(self.add_node(node))
+    }
+
     /// Makes a directory.
     ///
     /// # Errors
@@ -62,13 +78,17 @@ impl<'t> Stack<'t> {
         if meta.kind == Kind::Directory {
             return Err(Errno::EPERM);
         }
-        if meta.nlink == 0 {
+        let first_name = self.nodes.get(&ino).is_some_and(|node| node.linkable);
+        if meta.nlink == 0 && !first_name {
             return Err(Errno::ENOENT);
         }
         self.promote(dir)?;
         self.promote(ino)?;
-        self.usage.charge_inode()?;
+        if !first_name {
+            self.usage.charge_inode()?;
+        }
         let node = self.promote(ino)?;
+        node.linkable = false;
         node.meta.nlink = node.meta.nlink.saturating_add(1);
         node.meta.ctime = ctx.now;
         self.insert_entry(ctx, dir, name, ino);
@@ -150,11 +170,16 @@ impl<'t> Stack<'t> {
         let parent = self.check_new(ctx, dir, name)?;
         self.promote(dir)?;
         self.usage.charge_inode()?;
-        let ino = Ino(self.next);
-        self.next += 1;
-        self.nodes.insert(ino, Node { meta: new_meta(ctx, &parent, kind, mode), body: body() });
+        let ino = self.add_node(Node::new(new_meta(ctx, &parent, kind, mode), body()));
         self.insert_entry(ctx, dir, name, ino);
         Ok(ino)
+    }
+
+    fn add_node(&mut self, node: Node<'t>) -> Ino {
+        let ino = Ino(self.next);
+        self.next += 1;
+        self.nodes.insert(ino, node);
+        ino
     }
 }
 

@@ -93,9 +93,29 @@ impl<A: Authority> FileService<'_, A> {
             }
             Err(error) => return Err(error),
         };
-        let entry_len = self.tell(ino, call.body)?;
-        let behind = call.body.get_mut(size_of::<fuse_entry_out>()..).ok_or(Errno::EINVAL)?;
-        Ok(entry_len + put(behind, &out)?)
+        self.tell_opened(ino, &out, call.body)
+    }
+
+    /// A file without a name. What stands behind the arguments in the name's place says nothing.
+    pub(super) fn tmpfile(&mut self, mut call: Call<'_>) -> Result<usize, Errno> {
+        let asked: fuse_create_in = call.arguments.take()?;
+        let flags = OpenFlags::new(asked.flags)?;
+        if !flags.write {
+            return Err(Errno::EINVAL);
+        }
+        self.check_room()?;
+        self.handles.check_room()?;
+        self.allow(Right::Create, Object::Inode(call.node))?;
+        let ino = self.stack.tmpfile(&call.ctx, call.node, asked.mode, !flags.exclusive)?;
+        let out = self.new_file_handle(ino, flags)?;
+        self.tell_opened(ino, &out, call.body)
+    }
+
+    /// Puts an entry and the handle of its file into `body`, and counts the lookup.
+    fn tell_opened(&mut self, ino: Ino, out: &fuse_open_out, body: &mut [u8]) -> Result<usize, Errno> {
+        let entry_len = self.tell(ino, body)?;
+        let behind = body.get_mut(size_of::<fuse_entry_out>()..).ok_or(Errno::EINVAL)?;
+        Ok(entry_len + put(behind, out)?)
     }
 
     fn open_existing(&mut self, ctx: &Context, ino: Ino, flags: OpenFlags) -> Result<fuse_open_out, Errno> {

@@ -57,6 +57,7 @@ pub(super) mod opcode {
         READDIRPLUS = FUSE_READDIRPLUS;
         RENAME2 = FUSE_RENAME2;
         LSEEK = FUSE_LSEEK;
+        TMPFILE = FUSE_TMPFILE;
     }
 }
 

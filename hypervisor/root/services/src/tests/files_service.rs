@@ -1,6 +1,7 @@
 //! FUSE requests, as a well-behaved shim makes them.
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
+use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 
@@ -316,14 +317,106 @@ fn what_needs_no_work_is_answered() {
         assert_eq!(shim.call(fuse_opcode::FUSE_ACCESS, node, &access), Ok(Vec::new()));
         let access = message!(fuse_access_in { mask: 1, padding: 0 });
         assert_eq!(shim.call(fuse_opcode::FUSE_ACCESS, node, &access), Err(code(e::EACCES)));
-        for opcode in [fuse_opcode::FUSE_GETXATTR, fuse_opcode::FUSE_SETXATTR, fuse_opcode::FUSE_LISTXATTR] {
-            assert_eq!(shim.call(opcode, node, b"anything"), Err(code(e::EOPNOTSUPP)));
-        }
         for opcode in [fuse_opcode::FUSE_IOCTL, fuse_opcode::FUSE_POLL, fuse_opcode::FUSE_GETLK] {
             assert_eq!(shim.call(opcode, node, &[]), Err(code(e::ENOSYS)));
         }
         let allocate = fuse_fallocate_in { fh, offset: 0, length: 1, mode: 0, padding: 0 };
         assert_eq!(shim.call(fuse_opcode::FUSE_FALLOCATE, node, &message!(allocate)), Err(code(e::EBADF)));
+    });
+}
+
+fn get(size: u32) -> fuse_getxattr_in {
+    fuse_getxattr_in { size, padding: 0 }
+}
+
+#[test]
+fn extended_attributes_in_the_message() {
+    use fuse_opcode::*;
+    with_shim(|shim| {
+        let node = shim.node("dir/file");
+        let set = |flags, value: &[u8]| {
+            let size = u32::try_from(value.len()).unwrap();
+            message!(fuse_setxattr_in { size, flags, ..Default::default() }, *b"user.a\0", *value)
+        };
+        assert_eq!(shim.call(FUSE_GETXATTR, node, &message!(get(9), *b"user.a\0")), Err(code(e::ENODATA)));
+        assert_eq!(shim.call(FUSE_SETXATTR, node, &set(linux::XATTR_REPLACE, b"v")), Err(code(e::ENODATA)));
+        assert_eq!(shim.call(FUSE_SETXATTR, node, &set(linux::XATTR_CREATE, b"value")), Ok(Vec::new()));
+        assert_eq!(shim.call(FUSE_SETXATTR, node, &set(linux::XATTR_CREATE, b"v")), Err(code(e::EEXIST)));
+        assert_eq!(shim.call(FUSE_SETXATTR, node, &set(4, b"v")), Err(code(e::EINVAL)));
+        assert_eq!(shim.call(FUSE_SETXATTR, node, &set(0, b"val")[..25]), Err(code(e::EINVAL)), "a byte is missing");
+        let long = message!(fuse_setxattr_in { size: 65_537, ..Default::default() }, *b"user.a\0");
+        assert_eq!(shim.call(FUSE_SETXATTR, node, &long), Err(code(e::E2BIG)));
+        let out: fuse_getxattr_out = shim.ask(FUSE_GETXATTR, node, &message!(get(0), *b"user.a\0")).unwrap();
+        assert_eq!(out.size, 5);
+        assert_eq!(shim.call(FUSE_GETXATTR, node, &message!(get(4), *b"user.a\0")), Err(code(e::ERANGE)));
+        assert_eq!(shim.call(FUSE_GETXATTR, node, &message!(get(5), *b"user.a\0")), Ok(b"value".to_vec()));
+        let other = message!(fuse_setxattr_in::default(), *b"user.0\0");
+        assert_eq!(shim.call(FUSE_SETXATTR, node, &other), Ok(Vec::new()));
+        assert_eq!(shim.call(FUSE_LISTXATTR, node, &message!(get(100))), Ok(b"user.0\0user.a\0".to_vec()));
+        assert_eq!(shim.call(FUSE_LISTXATTR, node, &message!(get(13))), Err(code(e::ERANGE)));
+        let out: fuse_getxattr_out = shim.ask(FUSE_LISTXATTR, node, &message!(get(0))).unwrap();
+        assert_eq!(out.size, 14);
+        assert_eq!(shim.call(FUSE_REMOVEXATTR, node, b"user.0\0"), Ok(Vec::new()));
+        assert_eq!(shim.call(FUSE_REMOVEXATTR, node, b"user.0\0"), Err(code(e::ENODATA)));
+        assert_eq!(shim.call(FUSE_REMOVEXATTR, 77, b"user.0\0"), Err(code(e::ESTALE)));
+    });
+}
+
+#[test]
+fn extended_attributes_by_segments() {
+    use fuse_opcode::*;
+    with_shim(|shim| {
+        let node = shim.node("dir/file");
+        shim.use_segments(&[4096; 16]);
+        shim.fill_page(15, &[b'z'; 4096]);
+        let set = |size| message!(fuse_setxattr_in { size, ..Default::default() }, *b"user.big\0");
+        assert_eq!(shim.call(FUSE_SETXATTR, node, &set(65_536)), Ok(Vec::new()));
+        shim.fill_page(15, &[0; 4096]);
+        let out: fuse_getxattr_out = shim.ask(FUSE_GETXATTR, node, &message!(get(65_536), *b"user.big\0")).unwrap();
+        assert_eq!((out.size, shim.page(15, 4096)), (65_536, vec![b'z'; 4096]));
+        shim.use_segments(&[10]);
+        assert_eq!(shim.call(FUSE_SETXATTR, node, &set(11)), Err(code(e::EINVAL)));
+        let ask = message!(get(65_536), *b"user.big\0");
+        assert_eq!(shim.call(FUSE_GETXATTR, node, &ask), Err(code(e::EINVAL)));
+        let out: fuse_getxattr_out = shim.ask(FUSE_LISTXATTR, node, &message!(get(10))).unwrap();
+        assert_eq!((out.size, shim.page(0, 9)), (9, b"user.big\0".to_vec()));
+        // No room for it in a message.
+        shim.segments.clear();
+        assert_eq!(shim.call(FUSE_GETXATTR, node, &ask), Err(code(e::ERANGE)));
+    });
+}
+
+#[test]
+fn files_without_a_name() {
+    use fuse_opcode::*;
+    with_shim(|shim| {
+        let tmp = shim.node("tmp");
+        let ask = |flags| message!(fuse_create_in { flags, mode: 0o100_600, ..Default::default() }, *b"/\0");
+        assert_eq!(shim.call(FUSE_TMPFILE, tmp, &ask(linux::O_RDONLY)), Err(code(e::EINVAL)));
+        assert_eq!(shim.call(FUSE_TMPFILE, shim.unique, &ask(linux::O_RDWR)), Err(code(e::ESTALE)));
+        let free = shim.services.stack().statfs().inodes_free;
+        let body = shim.call(FUSE_TMPFILE, tmp, &ask(linux::O_RDWR)).unwrap();
+        let (entry, open) = fuse_entry_out::read_from_prefix(&body).unwrap();
+        let open = fuse_open_out::read_from_bytes(open).unwrap();
+        assert_eq!((entry.attr.mode, entry.attr.nlink), (0o100_600, 0));
+        shim.use_segments(&[5]);
+        assert_eq!(shim.write(open.fh, 0, 5, 0), Ok(5));
+        let link = message!(fuse_link_in { oldnodeid: entry.nodeid }, *b"named\0");
+        let linked: fuse_entry_out = shim.ask(FUSE_LINK, tmp, &link).unwrap();
+        assert_eq!((linked.nodeid, linked.attr.nlink, linked.attr.size), (entry.nodeid, 1, 5));
+        assert_eq!(shim.node("tmp/named"), entry.nodeid);
+        // One that nobody may link is gone once it is closed and forgotten.
+        let body = shim.call(FUSE_TMPFILE, tmp, &ask(linux::O_RDWR | linux::O_EXCL)).unwrap();
+        let (entry, open) = fuse_entry_out::read_from_prefix(&body).unwrap();
+        let open = fuse_open_out::read_from_bytes(open).unwrap();
+        let link = message!(fuse_link_in { oldnodeid: entry.nodeid }, *b"never\0");
+        assert_eq!(shim.call(FUSE_LINK, tmp, &link), Err(code(e::ENOENT)));
+        let release = message!(fuse_release_in { fh: open.fh, ..Default::default() });
+        assert_eq!(shim.call(FUSE_RELEASE, entry.nodeid, &release), Ok(Vec::new()));
+        let forget = message!(fuse_forget_in { nlookup: 1 });
+        assert_eq!(shim.call(FUSE_FORGET, entry.nodeid, &forget), Ok(Vec::new()));
+        // The directory's copy, and the file that got its name.
+        assert_eq!(shim.services.stack().statfs().inodes_free, free - 2);
     });
 }
 

@@ -107,6 +107,9 @@ fn arguments_that_are_too_short_or_too_long() {
             FUSE_READDIR,
             FUSE_READDIRPLUS,
             FUSE_ACCESS,
+            FUSE_SETXATTR,
+            FUSE_GETXATTR,
+            FUSE_LISTXATTR,
         ] {
             assert_eq!(shim.call(opcode, node, &[]), Err(code(e::EINVAL)), "{opcode:?}");
             assert_eq!(shim.call(opcode, node, &[1; 5]), Err(code(e::EINVAL)), "{opcode:?}");
@@ -236,7 +239,8 @@ fn random_bytes_as_requests() {
 #[test]
 fn random_arguments() {
     let mut random = Random(11);
-    let names: [&[u8]; 9] = [b"a\0", b"b\0", b"dir\0", b"tmp\0", b"file\0", b"\0", b"..\0", b"a/b\0", b"noend"];
+    let names: [&[u8]; 11] =
+        [b"a\0", b"b\0", b"dir\0", b"tmp\0", b"file\0", b"\0", b"..\0", b"a/b\0", b"noend", b"user.a\0", b"user.b\0"];
     for _ in 0..20 {
         with_shim(|shim| {
             for _ in 0..2000 {
