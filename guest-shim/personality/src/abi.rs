@@ -46,6 +46,10 @@ wire! {
     Iovec: 16 { base: u64, len: u64 }
     /// `struct pollfd`.
     PollFd: 8 { fd: i32, events: i16, revents: i16 }
+    /// `struct epoll_event`, which is packed: its data is not aligned.
+    EpollEvent: 12 { events: u32, data: [u32; 2] }
+    /// `struct itimerspec`.
+    Itimerspec: 32 { it_interval: Timespec, it_value: Timespec }
     /// `struct rlimit64`.
     Rlimit: 16 { rlim_cur: u64, rlim_max: u64 }
     /// `struct tms`.

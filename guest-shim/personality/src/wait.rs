@@ -5,7 +5,7 @@
 //! each makes its call again. So a wake-up too many does no harm, and one too few is the only mistake to be made here.
 
 use alloc::collections::VecDeque;
-use alloc::rc::Rc;
+use alloc::rc::{Rc, Weak};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
@@ -26,6 +26,7 @@ impl Hub {
         Channel(Rc::new(Inner {
             waiting: RefCell::new(VecDeque::new()),
             generation: Cell::new(0),
+            observers: RefCell::new(Vec::new()),
             woken: Rc::clone(&self.woken),
         }))
     }
@@ -46,7 +47,14 @@ impl Hub {
 struct Inner {
     waiting: RefCell<VecDeque<u32>>,
     generation: Cell<u64>,
+    observers: RefCell<Vec<Weak<dyn Observer>>>,
     woken: Woken,
+}
+
+/// Who is told of each wake-up without waiting for it: an epoll entry.
+pub trait Observer {
+    /// Something has changed that concerns these events (`fs::special::ready`). It may wake other channels, and observes none.
+    fn notify(&self, events: i16);
 }
 
 /// A queue of threads that wait for one object. Clones are the same queue.
@@ -70,11 +78,34 @@ impl core::fmt::Debug for Channel {
 impl Channel {
     /// Wakes everybody who waits: the object has changed.
     pub fn wake(&self) {
+        self.wake_for(!0);
+    }
+
+    /// The same, for a change that concerns only these events (`fs::special::ready`): an edge-triggered epoll reports
+    /// no others.
+    pub fn wake_for(&self, events: i16) {
         self.0.generation.set(self.0.generation.get().wrapping_add(1));
         let mut waiting = self.0.waiting.borrow_mut();
         if !waiting.is_empty() {
             self.0.woken.borrow_mut().extend(waiting.drain(..));
         }
+        drop(waiting);
+        self.tell(events);
+    }
+
+    fn tell(&self, events: i16) {
+        for observer in &*self.0.observers.borrow() {
+            if let Some(observer) = observer.upgrade() {
+                observer.notify(events);
+            }
+        }
+    }
+
+    /// Tells `observer` of each wake-up from now on, as long as it lives.
+    pub fn observe(&self, observer: Weak<dyn Observer>) {
+        let mut observers = self.0.observers.borrow_mut();
+        observers.retain(|known| known.strong_count() > 0);
+        observers.push(observer);
     }
 
     /// Wakes the one who has waited longest; `None` when nobody waits.
@@ -82,6 +113,7 @@ impl Channel {
         self.0.generation.set(self.0.generation.get().wrapping_add(1));
         let thread = self.0.waiting.borrow_mut().pop_front()?;
         self.0.woken.borrow_mut().push(thread);
+        self.tell(!0);
         Some(thread)
     }
 

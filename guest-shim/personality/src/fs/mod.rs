@@ -3,6 +3,8 @@
 
 pub mod dentry;
 pub mod dev;
+pub mod epoll;
+pub mod event;
 pub mod file;
 pub mod fuse;
 pub mod inode;
@@ -10,4 +12,5 @@ pub mod pipe;
 pub mod proc;
 pub mod special;
 pub mod table;
+pub mod timer;
 pub mod walk;

@@ -108,7 +108,7 @@ impl Pipe {
         }
         bytes.drain(..done);
         if done > 0 {
-            self.channel.wake();
+            self.channel.wake_for(ready::OUT);
         }
         Ok(done)
     }
@@ -141,7 +141,7 @@ impl Pipe {
             done += run.len();
         }
         if done > 0 {
-            self.channel.wake();
+            self.channel.wake_for(ready::IN);
         }
         Ok(done)
     }

@@ -100,6 +100,11 @@ pub trait Special {
     /// EAGAIN: no room yet. EPIPE: nobody will read (the caller gets SIGPIPE).
     fn write(&self, caller: &Caller, data: &mut dyn Supply) -> Result<usize, Errno>;
 
+    /// A write is one message: what it does not take is not offered again.
+    fn writes_messages(&self) -> bool {
+        false
+    }
+
     /// What it is ready for now ([`ready`]).
     fn poll(&self, caller: &Caller) -> i16;
 

@@ -167,7 +167,7 @@ fn write_special<P: Platform>(
             Ok(0) if bad && done == 0 => return Err(Errno::EFAULT.into()),
             Ok(count) => {
                 let done = done + count as u64;
-                if count == 0 || bad || done >= ranges.total {
+                if count == 0 || bad || done >= ranges.total || special.writes_messages() {
                     return Ok(done);
                 }
                 kernel.task.progress = done;

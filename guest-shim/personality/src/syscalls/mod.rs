@@ -2,6 +2,7 @@
 
 mod advice;
 mod dirs;
+mod event;
 mod exec;
 mod fd;
 mod futex;

@@ -10,6 +10,7 @@ use zerocopy::IntoBytes;
 use super::Args;
 use crate::abi::{PollFd, Timespec, Timeval};
 use crate::errno::{Errno, Outcome, Stop};
+use crate::fs::epoll::{Changes, epoll_of};
 use crate::fs::file::{FileKind, OpenFile};
 use crate::fs::special::ready::{self, ERR, HUP, IN, OUT, PRI};
 use crate::kernel::Kernel;
@@ -32,23 +33,64 @@ impl<P: Platform> Kernel<P> {
                 }
                 found
             }
-            FileKind::Special(special) => special.poll(&self.caller(file)),
+            FileKind::Special(special) => match epoll_of(file) {
+                Some(epoll) if epoll.any_ready(|inner, wanted| self.look(inner, wanted)) => ready::IN,
+                Some(_) => 0,
+                None => special.poll(&self.caller(file)),
+            },
             FileKind::Path => ready::NVAL,
             _ => ready::IN | ready::OUT,
         }
     }
 
+    /// The same, and how it changes. An epoll in an epoll makes this recursive: `Epoll::add` has bounded its depth.
+    pub(crate) fn look(&mut self, file: &OpenFile, wanted: i16) -> (i16, Changes) {
+        let found = self.readiness(file, wanted);
+        let mut wait = Wait::forever();
+        self.watch_clock(file, wanted, &mut wait);
+        let changes = match (wait.events, wait.deadline) {
+            (0, u64::MAX) => Changes::Heard,
+            (0, _) => Changes::Timed,
+            _ => Changes::Unheard,
+        };
+        (found, changes)
+    }
+
     /// Adds to `wait` what may change the readiness of the file.
     pub(crate) fn watch(&mut self, file: &OpenFile, wanted: i16, wait: &mut Wait) {
+        if let FileKind::Special(special) = &file.kind {
+            special.channels(&mut wait.channels);
+        }
+        self.watch_clock(file, wanted, wait);
+    }
+
+    /// Adds to `wait` what changes the readiness of the file without a wake-up.
+    fn watch_clock(&self, file: &OpenFile, wanted: i16, wait: &mut Wait) {
         match &file.kind {
-            FileKind::Console(_) if wanted & ready::IN != 0 => wait.events |= wait_events::CONSOLE_INPUT,
-            FileKind::Special(special) => {
-                special.channels(&mut wait.channels);
-                wait.deadline = wait.deadline.min(special.deadline());
+            FileKind::Console(_) if wanted & ready::IN != 0 && file.readable() => {
+                wait.events |= wait_events::CONSOLE_INPUT;
             }
+            FileKind::Special(special) => match epoll_of(file) {
+                Some(epoll) => epoll.for_queued(|inner, wanted| self.watch_clock(inner, wanted, wait)),
+                None => wait.deadline = wait.deadline.min(special.deadline()),
+            },
             _ => {}
         }
     }
+}
+
+/// The signal mask that a call asks to wait with.
+///
+/// # Errors
+/// EFAULT; EINVAL for a set of another size.
+pub(super) fn wait_mask<P: Platform>(kernel: &mut Kernel<P>, at: u64, size: u64) -> Result<(), Errno> {
+    if at == 0 {
+        return Ok(());
+    }
+    if size != size_of::<u64>() as u64 {
+        return Err(Errno::EINVAL);
+    }
+    kernel.get::<u64>(at).map(|_| ())
 }
 
 /// Fills `revents`; how many are not zero.
@@ -95,6 +137,7 @@ pub(super) fn poll<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome 
 pub(super) fn ppoll<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let at = args.get(2);
     let timeout = if at == 0 { None } else { Some(from_timespec(kernel.get::<Timespec>(at)?)?) };
+    wait_mask(kernel, args.get(3), args.get(4))?;
     poll_list(kernel, args.get(0), args.uint(1), timeout)
 }
 
@@ -122,6 +165,10 @@ pub(super) fn select<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcom
 pub(super) fn pselect6<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let at = args.get(4);
     let timeout = if at == 0 { None } else { Some(from_timespec(kernel.get::<Timespec>(at)?)?) };
+    if args.get(5) != 0 {
+        let [mask, size] = kernel.get::<[u64; 2]>(args.get(5))?;
+        wait_mask(kernel, mask, size)?;
+    }
     let ready = select_sets(kernel, args, timeout)?;
     if let Some(left) = time_left(kernel, timeout) {
         kernel.put(at, &to_timespec(left))?;

@@ -2,8 +2,8 @@
 //! −ENOSYS, and the trace says so.
 
 use super::{
-    Args, advice, dirs, exec, fd, futex, io, memfd, memory, names, open, poll, process, shm, signal, socket, stat,
-    system, time, tty, xattr,
+    Args, advice, dirs, event, exec, fd, futex, io, memfd, memory, names, open, poll, process, shm, signal, socket,
+    stat, system, time, tty, xattr,
 };
 use crate::errno::{Outcome, Stop};
 use crate::kernel::Kernel;
@@ -185,6 +185,12 @@ mod rows {
         202 futex futex::futex, Partial, "WAIT, WAKE and their bitset forms";
         203 sched_setaffinity system::sched_setaffinity, Full, "";
         204 sched_getaffinity system::sched_getaffinity, Full, "";
+        206 io_setup event::refused, Refused, "ENOSYS, as a kernel without CONFIG_AIO: programs use threads or plain calls";
+        207 io_destroy event::refused, Refused, "ENOSYS, as a kernel without CONFIG_AIO";
+        208 io_getevents event::refused, Refused, "ENOSYS, as a kernel without CONFIG_AIO";
+        209 io_submit event::refused, Refused, "ENOSYS, as a kernel without CONFIG_AIO";
+        210 io_cancel event::refused, Refused, "ENOSYS, as a kernel without CONFIG_AIO";
+        213 epoll_create event::epoll_create, Full, "";
         216 remap_file_pages advice::remap_file_pages, Refused, "deprecated, and only emulated by Linux itself: EINVAL";
         217 getdents64 dirs::getdents64, Full, "";
         218 set_tid_address process::set_tid_address, Full, "";
@@ -193,6 +199,8 @@ mod rows {
         229 clock_getres time::clock_getres, Full, "";
         230 clock_nanosleep time::clock_nanosleep, Full, "";
         231 exit_group process::exit, Full, "";
+        232 epoll_wait event::epoll_wait, Full, "";
+        233 epoll_ctl event::epoll_ctl, Full, "EPOLLEXCLUSIVE and EPOLLWAKEUP change nothing";
         234 tgkill signal::tgkill, Partial, "to the thread itself; not with a handler";
         235 utimes names::utimes, Full, "";
         237 mbind advice::mbind, Full, "there is one node";
@@ -215,12 +223,21 @@ mod rows {
         271 ppoll poll::ppoll, Partial, "the signal mask is not changed while it waits";
         273 set_robust_list process::set_robust_list, Full, "";
         280 utimensat names::utimensat, Full, "";
+        281 epoll_pwait event::epoll_pwait, Partial, "the signal mask is not changed while it waits";
+        283 timerfd_create event::timerfd_create, Full, "";
+        284 eventfd event::eventfd, Full, "";
         285 fallocate fd::fallocate, Full, "";
+        286 timerfd_settime event::timerfd_settime, Full, "the clock is never set: TFD_TIMER_CANCEL_ON_SET changes nothing";
+        287 timerfd_gettime event::timerfd_gettime, Full, "";
         288 accept4 socket::on_socket, Partial, "there are no sockets yet: ENOTSOCK";
+        290 eventfd2 event::eventfd2, Full, "";
+        291 epoll_create1 event::epoll_create1, Full, "";
         292 dup3 fd::dup3, Full, "";
         293 pipe2 fd::pipe2, Full, "";
         295 preadv io::preadv, Full, "";
         296 pwritev io::pwritev, Full, "";
+        300 fanotify_init event::refused_to_users, Refused, "EPERM, as without CAP_SYS_ADMIN";
+        301 fanotify_mark event::refused_to_users, Refused, "EPERM, as without CAP_SYS_ADMIN";
         302 prlimit64 process::prlimit64, Partial, "the process itself";
         309 getcpu system::getcpu, Full, "";
         316 renameat2 names::renameat2, Partial, "no RENAME_WHITEOUT";
@@ -233,8 +250,13 @@ mod rows {
         330 pkey_alloc advice::pkey_alloc, Refused, "the processor has no protection keys: ENOSPC";
         331 pkey_free advice::pkey_free, Refused, "there are no keys: EINVAL";
         332 statx stat::statx, Full, "";
+        333 io_pgetevents event::refused, Refused, "ENOSYS, as a kernel without CONFIG_AIO";
         334 rseq process::rseq, Refused, "ENOSYS: programs go on without; there is one processor";
+        425 io_uring_setup event::refused_to_users, Refused, "EPERM, as with io_uring_disabled=2: programs use epoll";
+        426 io_uring_enter event::refused_to_users, Refused, "EPERM, as with io_uring_disabled=2";
+        427 io_uring_register event::refused_to_users, Refused, "EPERM, as with io_uring_disabled=2";
         439 faccessat2 names::faccessat2, Full, "";
+        441 epoll_pwait2 event::epoll_pwait2, Partial, "the signal mask is not changed while it waits";
     }
 }
 

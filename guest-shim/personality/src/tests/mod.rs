@@ -2,6 +2,7 @@
 
 mod advice;
 mod calls;
+mod events;
 mod files;
 mod fork;
 mod machine;
