@@ -176,8 +176,8 @@ fn figures(report: &ExitReport, ended: &Ended, exits: Option<Exits>) -> String {
             beyond / 1024
         ),
         format!(
-            "cordon: work: {} dispatches, {} other hypercalls, {} service requests",
-            stats.dispatches, stats.other_hypercalls, stats.service_requests
+            "cordon: work: {} dispatches, {} other hypercalls, {} service requests, {} wake-ups of the root while it waited",
+            stats.dispatches, stats.other_hypercalls, stats.service_requests, stats.wake_ups
         ),
     ];
     if let Some(exits) = exits {

@@ -197,6 +197,8 @@ pub struct RunStats {
     pub service_requests: u64,
     /// Dispatches of the child: each is one exit of the child and one of the root.
     pub dispatches: u64,
+    /// Times that the root woke while the child waited, be it for the end of the wait or for nothing.
+    pub wake_ups: u64,
     /// Other hypercalls of the root.
     pub other_hypercalls: u64,
     /// Microseconds from the partition's creation to the program's first instruction.

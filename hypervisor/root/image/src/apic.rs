@@ -1,6 +1,7 @@
-//! Interrupts: the local APIC in xAPIC mode, its timer as the root's tick, and no other source.
+//! Interrupts: the local APIC in xAPIC mode, its timer as the root's tick, and the console's messages.
 //!
-//! The timer counts one shot at a time, and its interrupt starts the next.
+//! The timer counts one shot at a time, and its interrupt starts the next. While the root has nothing to do but wait there are no
+//! ticks: one shot lasts as long as the wait ([`sleep`]).
 //!
 //! The root runs with interrupts off. It opens a window ([`take_pending`], [`idle`]) where it can take one, so
 //! a handler never meets code that is in the middle of something.
@@ -27,12 +28,14 @@ const DIVISOR: u64 = 16;
 /// First vector that is an interrupt and no exception.
 pub(crate) const FIRST_INTERRUPT: u64 = 32;
 const TIMER: u8 = 0x40;
+/// The console has something for the root.
+pub(crate) const CONSOLE: u8 = 0x41;
 const SPURIOUS: u8 = 0xff;
 
 const PIC_DATA: [u16; 2] = [0x21, 0xa1];
 
-/// Ticks of the timer since [`start`].
-static TICKS: AtomicU64 = AtomicU64::new(0);
+/// Interrupts since [`start`]: ticks of the timer, and messages of the console.
+static EVENTS: AtomicU64 = AtomicU64::new(0);
 /// What the timer counts in a tick.
 static TICK_COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -71,13 +74,24 @@ fn arm(count: u32) {
 /// Makes the next tick come early: after `share` of `whole` of a tick, if it would not come before that anyway. Ticks go on as
 /// before after that.
 pub(crate) fn hasten(share: u64, whole: u64) {
-    if share < whole {
-        let count = u64::from(TICK_COUNT.load(Ordering::Relaxed)) * share / whole.max(1);
-        let count = u32::try_from(count).unwrap_or(u32::MAX).max(1);
-        if read(TIMER_CURRENT) > count {
-            arm(count);
-        }
+    let count = count_of(share, whole);
+    if read(TIMER_CURRENT) > count {
+        arm(count);
     }
+}
+
+/// Halts until an interrupt comes, but no longer than `share` of `whole` of a tick, which may be many ticks; and takes it. Ticks go
+/// on from then.
+pub(crate) fn sleep(share: u64, whole: u64) {
+    arm(count_of(share, whole));
+    idle();
+    hasten(1, 1);
+}
+
+/// What the timer counts in `share` of `whole` of a tick.
+fn count_of(share: u64, whole: u64) -> u32 {
+    let count = u64::from(TICK_COUNT.load(Ordering::Relaxed)).saturating_mul(share) / whole.max(1);
+    u32::try_from(count).unwrap_or(u32::MAX).max(1)
 }
 
 /// Stops the timer.
@@ -88,17 +102,17 @@ pub(crate) fn stop() {
 /// Called for every interrupt.
 pub(crate) fn interrupt(vector: u64) {
     if vector == u64::from(TIMER) {
-        TICKS.fetch_add(1, Ordering::Relaxed);
         arm(TICK_COUNT.load(Ordering::Relaxed));
     }
     if vector != u64::from(SPURIOUS) {
+        EVENTS.fetch_add(1, Ordering::Relaxed);
         write(END_OF_INTERRUPT, 0);
     }
 }
 
-/// Ticks since the start.
-pub(crate) fn ticks() -> u64 {
-    TICKS.load(Ordering::Relaxed)
+/// Interrupts since the start.
+pub(crate) fn events() -> u64 {
+    EVENTS.load(Ordering::Relaxed)
 }
 
 /// Takes the interrupts that are pending.
@@ -108,7 +122,7 @@ pub(crate) fn take_pending() {
 }
 
 /// Halts until an interrupt comes, and takes it.
-pub(crate) fn idle() {
+fn idle() {
     // SAFETY: as above. STI lets no interrupt in before HLT, so none is missed.
     unsafe { asm!("sti", "hlt", "cli") };
 }

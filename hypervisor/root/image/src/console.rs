@@ -1,4 +1,5 @@
-//! The way to the host: frames of the control protocol over a virtio console, polled.
+//! The way to the host: frames of the control protocol over a virtio console. It is looked at when it has interrupted, or, where it
+//! has no interrupt ([`crate::msix`]), each tick.
 use alloc::collections::VecDeque;
 use alloc::format;
 use core::ptr::NonNull;
@@ -11,9 +12,9 @@ use virtio_drivers::transport::pci::PciTransport;
 use virtio_drivers::transport::pci::bus::PciRoot;
 use virtio_drivers::{BufferDirection, Hal, PhysAddr};
 
-use crate::memory;
 use crate::pause::Pause;
 use crate::pci::{self, ConfigPorts};
+use crate::{apic, memory, msix};
 
 /// Bytes of output that may wait before the program has to.
 const CONGESTED: usize = 64 << 10;
@@ -79,6 +80,8 @@ pub(crate) struct HostLink {
     /// Bytes that the host was asked for and has not sent.
     wanted: u32,
     window: Option<(u16, u16)>,
+    /// The device interrupts when the host has sent something.
+    interrupts: bool,
     /// The host sent what is no frame; it is not listened to any more.
     garbled: bool,
 }
@@ -90,8 +93,14 @@ impl HostLink {
         let function = pci::find_console(&mut root).ok_or(ConsoleError::NotFound)?;
         let transport = PciTransport::new::<IdentityHal, _>(&mut root, function).map_err(|_| ConsoleError::Broken)?;
         let device = VirtIOConsole::new(transport).map_err(|_| ConsoleError::Broken)?;
+        // Once the driver is done with the device's registers: setting it up takes all vectors from the queues.
+        let interrupts = msix::route(&mut root, function, apic::CONSOLE);
+        if !interrupts {
+            log::warn!("the console does not interrupt: it is polled");
+        }
         let mut link = Self {
             device,
+            interrupts,
             outbox: Outbox::new(),
             inbox: Inbox::new(),
             input: VecDeque::new(),
@@ -120,6 +129,11 @@ impl HostLink {
         }
     }
 
+    /// A wait for the host.
+    pub(crate) fn pause(&self) -> Pause {
+        Pause::new(self.interrupts)
+    }
+
     /// So much output waits that the program should, too.
     pub(crate) fn congested(&self) -> bool {
         self.outbox.queued() > CONGESTED
@@ -139,15 +153,15 @@ impl HostLink {
         self.outbox.push_stream(kind::LOG, format!("{text}\n").as_bytes());
     }
 
-    /// Sends the report and everything before it, waiting for the host, but no longer than `until` says.
-    pub(crate) fn finish(&mut self, report: &ExitReport, mut until: impl FnMut() -> bool) {
+    /// Sends the report and everything before it, waiting for the host as long as there is time left (in 100 ns).
+    pub(crate) fn finish(&mut self, report: &ExitReport, left: impl Fn() -> u64) {
         if let Ok(payload) = report.encode() {
             let _ = self.outbox.push_message(kind::EXIT, &payload);
         }
         self.poll();
-        let mut pause = Pause::new();
-        while self.outbox.queued() > 0 && !until() {
-            pause.rest(u64::MAX);
+        let mut pause = self.pause();
+        while self.outbox.queued() > 0 && left() > 0 {
+            pause.rest(left());
             self.poll();
         }
     }

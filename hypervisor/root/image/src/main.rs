@@ -2,7 +2,7 @@
 //!
 //! It is entered by the PVH boot protocol, by the hypervisor or, to say what is missing, by any loader. In order:
 //! [`uart_log`] on COM2, the search for the hypervisor, [`memory`] and [`heap`], interrupts ([`apic`], [`fault`]), the way to the
-//! host ([`console`] on [`pci`]), and then [`run`]. It ends the machine with a value of [`exit`].
+//! host ([`console`] on [`pci`], with its interrupt by [`msix`]), and then [`run`]. It ends the machine with a value of [`exit`].
 //!
 //! This crate is the wiring: what a sandbox is stands in the crate `sandbox`.
 #![no_std]
@@ -17,6 +17,7 @@ mod exit;
 mod fault;
 mod heap;
 mod memory;
+mod msix;
 mod pause;
 mod pci;
 mod random;
@@ -30,14 +31,15 @@ use bundle::payload::Payload;
 use control::Outcome;
 use hvclient::Client;
 use hvclient::machine::{Clock, HypercallPage, ThisCpu, apic_frequency};
+use tlfs::time::REFERENCE_TICKS_PER_SECOND;
 
 use console::HostLink;
 use run::Machine;
 
 /// Interrupts of the timer a second: how long output and an expired time limit may go unnoticed.
 const TICKS_PER_SECOND: u64 = 100;
-/// How long the end waits for the host to take the last output, in ticks.
-const FAREWELL_TICKS: u64 = 10 * TICKS_PER_SECOND;
+/// How long the end waits for the host to take the last output, in 100 ns.
+const FAREWELL: u64 = 10 * REFERENCE_TICKS_PER_SECOND;
 
 /// Entered in 64-bit mode on the boot stack (see [`rt`]).
 #[unsafe(no_mangle)]
@@ -84,8 +86,9 @@ fn end(machine: &mut Machine, payload: &'static [u8]) -> ! {
         }
         _ => exit::DONE,
     };
-    let patience = apic::ticks() + FAREWELL_TICKS;
-    machine.link.finish(&report, || apic::ticks() >= patience);
+    let clock = machine.clock;
+    let patience = clock.now().saturating_add(FAREWELL);
+    machine.link.finish(&report, || patience.saturating_sub(clock.now()));
     apic::stop();
     rt::stop(code)
 }

@@ -16,7 +16,7 @@ use tlfs::time::REFERENCE_TICKS_PER_SECOND;
 use crate::apic;
 use crate::console::HostLink;
 use crate::memory::Pages;
-use crate::pause::{Pause, TICK};
+use crate::pause::TICK;
 use crate::random::Generator;
 
 /// Everything that a run needs of the machine.
@@ -57,7 +57,7 @@ pub(crate) fn run(machine: &mut Machine, payload: Payload<'static>) -> ExitRepor
         0 => u64::MAX,
         ms => sandbox.created().saturating_add(ms.saturating_mul(REFERENCE_TICKS_PER_SECOND / 1000)),
     };
-    let outcome = Runner { machine, entropy: &mut entropy, deadline, ticks: apic::ticks(), interrupt_at: u64::MAX }
+    let outcome = Runner { machine, entropy: &mut entropy, deadline, events: apic::events(), interrupt_at: u64::MAX }
         .run_to_end(&mut sandbox);
     let (stats, destroyed) = machine.lend(&mut entropy, |world| sandbox.destroy(world));
     if let Err(failure) = destroyed {
@@ -94,8 +94,8 @@ struct Runner<'m> {
     entropy: &'m mut Generator,
     /// Reference time at which the run ends.
     deadline: u64,
-    /// Ticks when the console was looked after last.
-    ticks: u64,
+    /// Interrupts that there had been when the console was looked after last.
+    events: u64,
     /// The sandbox's wish for an interrupt that the timer was last set for.
     interrupt_at: u64,
 }
@@ -107,7 +107,7 @@ impl Runner<'_> {
                 Step::Again => {}
                 Step::Interrupted => apic::take_pending(),
                 Step::Waiting { deadline, events } => {
-                    let Some(events) = self.wait(deadline, events) else { return Outcome::TimedOut };
+                    let Some(events) = self.wait(deadline, events, sandbox) else { return Outcome::TimedOut };
                     self.wake(sandbox, events);
                 }
                 Step::Ended(outcome) => return outcome,
@@ -137,30 +137,31 @@ impl Runner<'_> {
         self.machine.lend(self.entropy, |world| sandbox.wake(events, world));
     }
 
-    /// Once a tick, and for as long as too much output waits. False: the time is over.
+    /// After each interrupt, and for as long as too much output waits. False: the time is over.
     fn look_after_console(&mut self) -> bool {
-        if apic::ticks() == self.ticks && !self.machine.link.congested() {
+        if apic::events() == self.events && !self.machine.link.congested() {
             return true;
         }
-        let mut pause = Pause::new();
+        let mut pause = self.machine.link.pause();
         loop {
-            self.ticks = apic::ticks();
+            self.events = apic::events();
             // A tick has set the timer for the next one.
             self.interrupt_at = u64::MAX;
             self.machine.link.poll();
-            if self.machine.clock.now() >= self.deadline {
+            let now = self.machine.clock.now();
+            if now >= self.deadline {
                 return false;
             }
             if !self.machine.link.congested() {
                 return true;
             }
-            pause.rest(u64::MAX);
+            pause.rest(self.deadline - now);
         }
     }
 
     /// Until reference time `deadline` or one of `events`: the events that are there. `None`: the time is over.
-    fn wait(&mut self, deadline: u64, events: u64) -> Option<u64> {
-        let mut pause = Pause::new();
+    fn wait(&mut self, deadline: u64, events: u64, sandbox: &mut Sandbox<'_, Pages>) -> Option<u64> {
+        let mut pause = self.machine.link.pause();
         loop {
             self.machine.link.poll();
             let now = self.machine.clock.now();
@@ -177,6 +178,7 @@ impl Runner<'_> {
             // What `input_ready` asks the host for has to go before the processor sleeps.
             self.machine.link.poll();
             pause.rest(deadline.min(self.deadline) - now);
+            sandbox.count_wake_up();
         }
     }
 }

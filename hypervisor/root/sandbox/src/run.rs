@@ -124,6 +124,11 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
         self.services.finish_wait(Gpa(layout::SERVICE), &mut view, Woken { events });
     }
 
+    /// Counts that the root's processor ran while the child waited, for the figures.
+    pub fn count_wake_up(&mut self) {
+        self.stats.wake_ups += 1;
+    }
+
     /// Takes the partition down and everything back, and gives the run's figures. The last lines of the trace are written.
     pub fn destroy<T: Transport>(mut self, world: &mut World<'_, T, R>) -> (RunStats, Result<(), Failure>) {
         // Nothing is left that an alarm could interrupt.

@@ -6,6 +6,8 @@ use std::str::FromStr;
 const INSTRUCTIONS_A_CALL: u64 = 4500;
 /// Most memory that a sandbox takes beyond the program's own pages.
 const KIB_BEYOND: i64 = 512;
+/// Most wake-ups of the root in a wait of two seconds: its end, and what the host has to say meanwhile. Polling took 200.
+const WAKE_UPS: i64 = 10;
 
 /// Tests of figures.
 pub(crate) fn cases() -> Vec<Case> {
@@ -40,6 +42,21 @@ pub(crate) fn cases() -> Vec<Case> {
             let outcome = bench.busybox(&["true"]).options(["--stats"]).run()?;
             let beyond: i64 = number_before(&outcome, " KiB beyond")?;
             outcome.wants(beyond <= KIB_BEYOND, &format!("at most {KIB_BEYOND} KiB"))?.done()
+        }),
+        Case::new("a sandbox that waits leaves the processor alone", |bench| {
+            let outcome = bench.busybox(&["sleep", "2"]).options(["--stats"]).run()?;
+            let wake_ups: i64 = number_before(&outcome, " wake-ups of the root")?;
+            outcome.exits(0)?.wants((1..=WAKE_UPS).contains(&wake_ups), &format!("1 to {WAKE_UPS} wake-ups"))?.done()
+        }),
+        Case::new("a console that does not interrupt is polled", |bench| {
+            bench
+                .busybox(&["cat"])
+                .options(["--qemu-arg", "-global", "--qemu-arg", "virtio-serial-pci.vectors=0"])
+                .input(b"line\n")
+                .run()?
+                .exits(0)?
+                .prints("line\n")?
+                .done()
         }),
         Case::new("a plain run says nothing of its own", |bench| {
             bench.busybox(&["true"]).run()?.exits(0)?.says_nothing()?.done()
