@@ -61,7 +61,7 @@ pub(crate) struct RunOptions {
     pub(crate) stats: bool,
 
     /// Memory that the program may use, its stack, heap and page tables included: a number of MiB, or with a suffix K, M or G. Files
-    /// that it writes may take half as much again. The machine takes from this one what is touched, and no more
+    /// that it writes may take half as much again, up to 1G. The machine takes from this one what is touched, and no more
     /// [default: 1G, or half of this machine's memory if that is less]
     #[arg(long, value_name = "M", value_parser = parse_memory)]
     pub(crate) memory: Option<u64>,

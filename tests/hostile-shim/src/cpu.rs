@@ -35,7 +35,8 @@ pub(crate) const CODE_32: u16 = 0x38;
 
 const STACK_SIZE: usize = 64 << 10;
 const TRAP_STACK_SIZE: usize = 8 << 10;
-const VECTORS: usize = 32;
+/// The exceptions, and the interrupt of the alarm.
+const VECTORS: usize = proto::ALARM_VECTOR as usize + 1;
 /// Vectors that push an error code, a bit each.
 const ERROR_CODES: u32 = 0x6022_7d00;
 

@@ -68,10 +68,13 @@ fn contents<'a>(images: &'a Images, policy: &'a Policy, run: &'a RunConfig, pack
     Contents { root: &images.root, shim: &images.shim, policy: &policy.text, run, tree: &packed.tree }
 }
 
+/// Most memory that the files which a program writes get beside the sandbox's own, in bytes.
+const MAX_FILES: u64 = 1 << 30;
+
 /// Memory of the whole machine: the sandbox's with half as much for the files that it writes, the bundle's, an index of whose files
 /// the root makes, and the rest. QEMU takes what is touched only.
-const fn machine_memory(sandbox: u64, bundle: u64) -> u64 {
-    sandbox + sandbox / 2 + bundle + bundle / 4 + OVERHEAD
+fn machine_memory(sandbox: u64, bundle: u64) -> u64 {
+    sandbox + (sandbox / 2).min(MAX_FILES) + bundle + bundle / 4 + OVERHEAD
 }
 
 /// A policy that has been found good.

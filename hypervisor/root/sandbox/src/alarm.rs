@@ -3,13 +3,16 @@
 //!
 //! The shim writes the time into the gate page ([`GatePage::alarm`](proto::GatePage)), from where the root reads it on its way past, at
 //! each exit. A time that is written without an exit behind it is seen at the next look: one comes at least each [`LOOK`] while
-//! there is an alarm at all, and none for its sake while there is none.
+//! there is an alarm at all, and once after a call that sets a timer; none comes for its sake while there is none.
 
 use proto::NO_ALARM;
 use tlfs::time::REFERENCE_TICKS_PER_SECOND;
 
 /// How long an alarm may be late because nobody looked, in 100 ns.
 pub(crate) const LOOK: u64 = REFERENCE_TICKS_PER_SECOND / 1000;
+
+/// Calls by which a program sets a timer: alarm, setitimer, timer_settime, timerfd_settime.
+const SETTING: [u64; 4] = [37, 38, 223, 286];
 
 /// What is known of it. Times are the root's reference time, in 100 ns; `u64::MAX` is never.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +41,14 @@ impl Alarm {
         self.expire(now)
     }
 
+    /// A call goes to the shim behind which there may be a new time: no exit will tell.
+    #[inline]
+    pub(crate) fn call(&mut self, number: u64, now: u64) {
+        if SETTING.contains(&number) {
+            self.look = self.look.min(now.saturating_add(LOOK));
+        }
+    }
+
     /// When the child has to be interrupted, for one reason or the other.
     #[inline]
     pub(crate) fn next(&self) -> u64 {
@@ -47,11 +58,11 @@ impl Alarm {
     #[cold]
     fn change(&mut self, alarm: u64, epoch: u64, now: u64) {
         self.seen = alarm;
-        if alarm == NO_ALARM || alarm == 0 {
-            (self.due, self.look) = (u64::MAX, u64::MAX);
-        } else {
+        if is_time(alarm) {
             self.due = epoch.saturating_add(alarm);
             self.look = self.look.min(now.saturating_add(LOOK));
+        } else {
+            (self.due, self.look) = (u64::MAX, u64::MAX);
         }
     }
 
@@ -61,9 +72,13 @@ impl Alarm {
         if rings {
             self.due = u64::MAX;
         }
-        self.look = now.saturating_add(LOOK);
+        self.look = if is_time(self.seen) { now.saturating_add(LOOK) } else { u64::MAX };
         rings
     }
+}
+
+const fn is_time(alarm: u64) -> bool {
+    alarm != NO_ALARM && alarm != 0
 }
 
 #[cfg(test)]
@@ -87,6 +102,19 @@ mod tests {
         assert!(alarm.read(1, 100, 7 * LOOK));
         assert!(!alarm.read(0, 100, 7 * LOOK));
         assert_eq!(alarm.next(), u64::MAX);
+    }
+
+    #[test]
+    fn behind_a_call_that_sets_a_timer_is_one_look() {
+        let mut alarm = Alarm::NONE;
+        alarm.call(39, 1000);
+        assert_eq!(alarm.next(), u64::MAX);
+        for number in SETTING {
+            alarm.call(number, 1000);
+            assert_eq!(alarm.next(), 1000 + LOOK);
+            assert!(!alarm.read(NO_ALARM, 0, 1000 + LOOK));
+            assert_eq!(alarm.next(), u64::MAX, "nothing was set");
+        }
     }
 
     #[test]

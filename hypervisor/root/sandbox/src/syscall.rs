@@ -64,12 +64,15 @@ impl<R: RootMemory> Sandbox<'_, R> {
             instruction: bytes.get(..usize::from(byte_count)).unwrap_or(&bytes),
             thread: self.thread,
         };
-        let now = now.saturating_sub(self.parts.created);
+        let age = now.saturating_sub(self.parts.created);
         let console = &mut *world.console;
         let view = self.memory.view(world.memory);
-        let action = self.gate.judge(&site, &view, now, &mut |line| console.trace(line));
+        let action = self.gate.judge(&site, &view, age, &mut |line| console.trace(line));
         match action {
-            Action::Forward { grant, instruction_len } => self.forward(&site, &grant, instruction_len, world),
+            Action::Forward { grant, instruction_len } => {
+                self.alarm.call(grant.number, now);
+                self.forward(&site, &grant, instruction_len, world)
+            }
             Action::Answer { value, instruction_len } => {
                 self.answer(&site, value, instruction_len);
                 Ok(Step::Again)

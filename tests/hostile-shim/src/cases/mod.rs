@@ -1,5 +1,6 @@
 //! The cases, by the name that the program's first argument gives.
 
+mod alarm;
 mod endings;
 mod files;
 mod floods;
@@ -26,6 +27,7 @@ pub(crate) fn run(shim: &mut Shim, name: &str, variant: &str) {
         "floods" => floods::run(shim, variant),
         "fuzz" => fuzz::run(shim, variant),
         "gate" => gate::run(shim),
+        "alarm" => alarm::run(shim),
         "end" => endings::run(shim, variant),
         _ => panic!("no case {name:?}"),
     }
