@@ -17,6 +17,7 @@ pub(crate) enum Command {
     Run(Box<RunOptions>),
     Test(TestOptions),
     Kernel(KernelOptions),
+    Tree(TreeOptions),
     /// Check formatting, lints, the dependency rule, the unsafe rule and Cargo.lock
     Check,
     /// Write COMPATIBILITY.md from the personality's table of system calls
@@ -134,6 +135,24 @@ pub(crate) struct BenchOptions {
     /// Leave out the comparison with plain Linux
     #[arg(long)]
     pub(crate) no_linux: bool,
+}
+
+/// Make small trees of Debian 12's packages, for `--layer`.
+///
+/// Without names it lists the trees that can be made. They are made in target/trees, from the sources of packages that this machine's
+/// apt is configured for, and need no privilege. A tree that is there is left alone. The tests make those that they need.
+#[derive(Debug, Args)]
+pub(crate) struct TreeOptions {
+    /// Names of trees
+    pub(crate) names: Vec<String>,
+
+    /// Every tree
+    #[arg(long, conflicts_with = "names")]
+    pub(crate) all: bool,
+
+    /// Make them anew, from Debian's present versions
+    #[arg(long)]
+    pub(crate) refresh: bool,
 }
 
 /// Boot a test kernel of tests/kernels in the root partition's place, and show what it says.

@@ -5,6 +5,7 @@
 //! * [`bench`]: what a system call costs.
 //! * [`check`]: what a reviewer should not have to look for; [`compat`]: the compatibility page.
 //! * [`images`]: builds the three freestanding images and flattens them.
+//! * [`trees`]: root file systems of Debian's packages, for the tests and for anybody.
 //! * [`pack`]: the read-only tree and the boot bundle.
 #![forbid(unsafe_code)]
 
@@ -20,6 +21,7 @@ mod pack;
 mod qemu;
 mod run;
 mod testing;
+mod trees;
 mod workspace;
 
 use clap::Parser;
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         cli::Command::Run(options) => run::run(&options),
         cli::Command::Test(options) => testing::test(&options),
         cli::Command::Kernel(options) => kernel::run(&options),
+        cli::Command::Tree(options) => trees::tree(&options),
         cli::Command::Check => check::check(),
         cli::Command::Compat => compat::compat(),
         cli::Command::Bench(options) => bench::bench(&options),

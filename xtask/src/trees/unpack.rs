@@ -1,0 +1,93 @@
+//! Lays packages out as a tree and does what their maintainer scripts would have done for it.
+use super::recipes::{LEFT_OUT_FILES, Recipe};
+use anyhow::{Context, Result, bail};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Directories that Debian 12 keeps in /usr: their old names are links.
+const MERGED: [&str; 3] = ["bin", "lib", "sbin"];
+
+/// Directories that must be there, with their permissions.
+const DIRECTORIES: [(&str, u32); 8] = [
+    ("dev", 0o755),
+    ("proc", 0o555),
+    ("sys", 0o555),
+    ("run", 0o755),
+    ("tmp", 0o1777),
+    ("var/tmp", 0o1777),
+    ("root", 0o700),
+    ("usr/local/bin", 0o755),
+];
+
+/// Files that are made here: nobody else would.
+const FILES: [(&str, &str); 3] = [
+    ("etc/hosts", "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n"),
+    ("etc/hostname", "cordon\n"),
+    ("etc/resolv.conf", ""),
+];
+
+/// Files that scripts copy from where packages keep their originals.
+const COPIES: [(&str, &str); 3] = [
+    ("usr/share/base-passwd/passwd.master", "etc/passwd"),
+    ("usr/share/base-passwd/group.master", "etc/group"),
+    ("usr/share/libc-bin/nsswitch.conf", "etc/nsswitch.conf"),
+];
+
+/// Makes the tree `tree` of these packages.
+pub(super) fn unpack(tree: &Path, recipe: &Recipe, files: &[PathBuf]) -> Result<()> {
+    for name in MERGED {
+        fs::create_dir_all(tree.join("usr").join(name))?;
+        symlink(Path::new("usr").join(name), tree.join(name))?;
+    }
+    fs::create_dir_all(tree.join("usr/lib64"))?;
+    symlink("usr/lib64", tree.join("lib64"))?;
+    for file in files {
+        unpack_file(tree, file).with_context(|| file.display().to_string())?;
+    }
+    finish(tree, recipe)
+}
+
+/// Unpacks one package over the tree.
+fn unpack_file(tree: &Path, file: &Path) -> Result<()> {
+    let mut archive = Command::new("dpkg-deb")
+        .arg("--fsys-tarfile")
+        .arg(file)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("dpkg-deb")?;
+    let stream = archive.stdout.take().context("dpkg-deb says nothing")?;
+    let mut tar = Command::new("tar");
+    tar.args(["--extract", "--no-same-owner", "--preserve-permissions", "--keep-directory-symlink"]);
+    // Patterns of --exclude are wildcards that match slashes too.
+    tar.args(LEFT_OUT_FILES.iter().map(|pattern| format!("--exclude={pattern}")));
+    let unpacked = tar.arg("--directory").arg(tree).stdin(stream).status().context("tar")?;
+    let read = archive.wait().context("dpkg-deb")?;
+    if !unpacked.success() || !read.success() {
+        bail!("it cannot be unpacked");
+    }
+    Ok(())
+}
+
+/// Does what scripts would have done.
+fn finish(tree: &Path, recipe: &Recipe) -> Result<()> {
+    for (name, mode) in DIRECTORIES {
+        fs::create_dir_all(tree.join(name)).context(name)?;
+        fs::set_permissions(tree.join(name), Permissions::from_mode(mode)).context(name)?;
+    }
+    for (name, text) in FILES {
+        fs::write(tree.join(name), text).context(name)?;
+    }
+    for (from, to) in COPIES {
+        fs::copy(tree.join(from), tree.join(to)).context(from)?;
+    }
+    for (place, target) in recipe.links {
+        let place = tree.join(place);
+        if fs::symlink_metadata(&place).is_err() {
+            symlink(target, &place).with_context(|| place.display().to_string())?;
+        }
+    }
+    Ok(())
+}
