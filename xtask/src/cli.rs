@@ -121,6 +121,10 @@ pub(crate) struct TestOptions {
     #[arg(long)]
     pub(crate) qemu: bool,
 
+    /// Also what takes long, and what is known not to pass yet
+    #[arg(long)]
+    pub(crate) all: bool,
+
     /// Machines at a time
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..))]
     pub(crate) jobs: u8,

@@ -8,11 +8,13 @@
 mod cases;
 mod fixture;
 mod sandbox;
+mod tree;
 
 pub use sandbox::{Outcome, Sandbox};
 
 use anyhow::Result;
 use fixture::Fixture;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::sync::{Mutex, PoisonError};
@@ -32,6 +34,10 @@ pub struct Setup {
     pub hostile_shim: PathBuf,
     /// Names of the built test kernels.
     pub kernels: Vec<String>,
+    /// Directory of the trees of Debian's packages, of which those that [`trees`] names are made.
+    pub trees: PathBuf,
+    /// Also run what takes long, and what is known not to pass yet.
+    pub all: bool,
     /// Machines at a time.
     pub jobs: usize,
 }
@@ -70,13 +76,20 @@ pub type Verdict = std::result::Result<(), String>;
 /// One test.
 pub(crate) struct Case {
     name: String,
+    /// The tree of Debian's packages that it needs.
+    tree: Option<&'static str>,
     run: Box<dyn Fn(&Bench<'_>) -> Verdict + Send>,
 }
 
 impl Case {
     /// A test of this name.
     pub(crate) fn new(name: impl Into<String>, run: impl Fn(&Bench<'_>) -> Verdict + Send + 'static) -> Self {
-        Self { name: name.into(), run: Box::new(run) }
+        Self { name: name.into(), tree: None, run: Box::new(run) }
+    }
+
+    /// Says that it needs a tree of Debian's packages.
+    pub(crate) fn needs(self, tree: &'static str) -> Self {
+        Self { tree: Some(tree), ..self }
     }
 }
 
@@ -86,6 +99,18 @@ pub(crate) struct Bench<'s> {
     pub(crate) fixture: &'s Fixture,
 }
 
+/// The tests whose name contains `filter`.
+fn wanted(setup: &Setup, filter: Option<&str>) -> Vec<Case> {
+    cases::all(setup).into_iter().filter(|case| filter.is_none_or(|word| case.name.contains(word))).collect()
+}
+
+/// The trees of Debian's packages that the tests whose name contains `filter` need.
+#[must_use]
+pub fn trees(setup: &Setup, filter: Option<&str>) -> Vec<&'static str> {
+    let names: BTreeSet<&str> = wanted(setup, filter).iter().filter_map(|case| case.tree).collect();
+    names.into_iter().collect()
+}
+
 /// Runs the tests whose name contains `filter`.
 ///
 /// # Errors
@@ -93,8 +118,7 @@ pub(crate) struct Bench<'s> {
 pub fn run(setup: &Setup, filter: Option<&str>, tally: &mut Tally) -> Result<()> {
     let fixture = Fixture::new(setup)?;
     let bench = Bench { setup, fixture: &fixture };
-    let wanted = |case: &Case| filter.is_none_or(|word| case.name.contains(word));
-    let mut waiting: Vec<Case> = cases::all(setup).into_iter().filter(wanted).collect();
+    let mut waiting = wanted(setup, filter);
     waiting.reverse();
     let waiting = Mutex::new(waiting);
     let (done, finished) = mpsc::channel();

@@ -1,5 +1,5 @@
 //! Running one program: in a sandbox through `cargo xtask run`, or on plain Linux for comparison.
-use crate::{Bench, Verdict};
+use crate::{Bench, Verdict, tree};
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// Longest time that one run may take, in case `run` itself hangs.
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// Bytes of an output that are shown.
+const SHOWN: usize = 600;
+
 /// A program to run.
 #[derive(Debug)]
 pub struct Sandbox {
@@ -20,6 +23,9 @@ pub struct Sandbox {
     options: Vec<OsString>,
     directory: PathBuf,
     input: Vec<u8>,
+    /// The tree of Debian's packages that the program is in, if it is in none of this machine's own files.
+    root: Option<PathBuf>,
+    limit: Duration,
 }
 
 /// What came of it.
@@ -44,7 +50,24 @@ impl Bench<'_> {
             options: Vec::new(),
             directory: self.fixture.files(),
             input: Vec::new(),
+            root: None,
+            limit: LIMIT,
         }
+    }
+
+    /// A sandbox for a program of a tree of Debian's packages, which is all that it sees: /tmp is its working directory.
+    pub(crate) fn in_tree<S: AsRef<OsStr>>(&self, tree: &str, command: impl IntoIterator<Item = S>) -> Sandbox {
+        let root = self.setup.trees.join(tree);
+        let options = [
+            OsStr::new("--no-arg-files"),
+            "--cwd".as_ref(),
+            "/tmp".as_ref(),
+            "--env".as_ref(),
+            "LC_ALL=C.UTF-8".as_ref(),
+        ];
+        let mut sandbox = self.sandbox(command).options(options).layer(&root);
+        sandbox.root = Some(root);
+        sandbox
     }
 
     /// A sandbox for busybox with these arguments.
@@ -80,6 +103,12 @@ impl Sandbox {
         self
     }
 
+    /// Lets each run take this long.
+    pub(crate) fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
     /// Runs it in a sandbox.
     pub(crate) fn run(&self) -> Result<Outcome, String> {
         let mut command = Command::new(&self.xtask);
@@ -91,7 +120,13 @@ impl Sandbox {
     /// Runs it on this Linux.
     pub(crate) fn run_here(&self) -> Result<Outcome, String> {
         let (program, arguments) = self.command.split_first().ok_or("no program")?;
-        let mut command = Command::new(program);
+        let mut command = match &self.root {
+            Some(root) => tree::enter(root)?,
+            None => Command::new(program),
+        };
+        if self.root.is_some() {
+            command.arg(program);
+        }
         command.args(arguments).env_clear();
         command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command.env("HOME", "/tmp");
@@ -111,7 +146,8 @@ impl Sandbox {
         if (inside.code, &inside.stdout, &inside.stderr) == (here.code, &here.stdout, &here.stderr) {
             return Ok(());
         }
-        Err(format!("in the sandbox: {inside}\non plain Linux: {here}"))
+        let difference = first_difference(&inside.stdout, &here.stdout);
+        Err(format!("in the sandbox: {inside}\non plain Linux: {here}{difference}"))
     }
 
     /// Starts `command`, feeds it, and waits for its end.
@@ -126,7 +162,7 @@ impl Sandbox {
         let feeder = feed(&mut child, self.input.clone());
         let stdout = collect(child.stdout.take());
         let stderr = collect(child.stderr.take());
-        let status = wait(&mut child)?;
+        let status = wait(&mut child, self.limit)?;
         let stdout = stdout.join().map_err(|_| "reading failed")?;
         let stderr = stderr.join().map_err(|_| "reading failed")?;
         drop(feeder);
@@ -165,8 +201,8 @@ fn collect(stream: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec
 }
 
 /// Waits for the end, but not for ever. Returns the exit code as a shell shows it.
-fn wait(child: &mut Child) -> Result<i32, String> {
-    let deadline = Instant::now() + LIMIT;
+fn wait(child: &mut Child, limit: Duration) -> Result<i32, String> {
+    let deadline = Instant::now() + limit;
     while Instant::now() < deadline {
         if let Some(status) = child.try_wait().map_err(|e| e.to_string())? {
             return Ok(status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1));
@@ -175,7 +211,19 @@ fn wait(child: &mut Child) -> Result<i32, String> {
     }
     child.kill().map_err(|e| e.to_string())?;
     child.wait().map_err(|e| e.to_string())?;
-    Err(format!("no end after {} s", LIMIT.as_secs()))
+    Err(format!("no end after {} s", limit.as_secs()))
+}
+
+/// The first line in which long outputs differ; nothing for short ones, which are shown whole.
+fn first_difference(inside: &[u8], here: &[u8]) -> String {
+    if inside == here || inside.len().max(here.len()) <= SHOWN {
+        return String::new();
+    }
+    let lines = |bytes| String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect::<Vec<_>>();
+    let (inside, here) = (lines(inside), lines(here));
+    let same = inside.iter().zip(&here).take_while(|(a, b)| a == b).count();
+    let line = |lines: &[String]| lines.get(same).map_or("its end".to_owned(), |line| format!("{line:?}"));
+    format!("\nfirst difference in line {}: {} for {}", same + 1, line(&inside), line(&here))
 }
 
 impl Outcome {
@@ -219,8 +267,8 @@ impl Outcome {
 impl std::fmt::Display for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut stdout = String::from_utf8_lossy(&self.stdout).into_owned();
-        if stdout.len() > 600 {
-            stdout = format!("{:?}... ({} bytes)", stdout.chars().take(600).collect::<String>(), self.stdout.len());
+        if stdout.len() > SHOWN {
+            stdout = format!("{:?}... ({} bytes)", stdout.chars().take(SHOWN).collect::<String>(), self.stdout.len());
         } else {
             stdout = format!("{stdout:?}");
         }

@@ -4,7 +4,7 @@ mod host;
 use crate::apt;
 use crate::cli::TestOptions;
 use crate::exit::Failure;
-use crate::{images, qemu, workspace};
+use crate::{images, qemu, trees, workspace};
 use anyhow::{Context, Result};
 use qemu_tests::{Setup, Tally};
 use std::fs;
@@ -39,8 +39,11 @@ fn boot_tests(options: &TestOptions, tally: &mut Tally) -> Result<(), Failure> {
         guests: images::built(""),
         hostile_shim: images::built("cordon-hostile-shim"),
         kernels: kernels()?,
+        trees: trees::directory(),
+        all: options.all,
         jobs: options.jobs.into(),
     };
+    trees::ensure(&qemu_tests::trees(&setup, options.filter.as_deref()), false)?;
     qemu_tests::run(&setup, options.filter.as_deref(), tally)?;
     Ok(())
 }

@@ -67,7 +67,7 @@ pub(super) const RECIPES: &[Recipe] = &[
     Recipe {
         name: "gcc",
         about: "gcc, binutils, make, glibc's and musl's headers",
-        packages: &["gcc", "libc6-dev", "make", "musl-tools", "coreutils", "dash"],
+        packages: &["gcc", "libc6-dev", "make", "musl-tools", "coreutils", "dash", "grep"],
         links: &[SH],
     },
     Recipe {
@@ -95,7 +95,12 @@ pub(super) const RECIPES: &[Recipe] = &[
         packages: &["gron", "fzf", "shfmt", "coreutils", "dash"],
         links: &[SH],
     },
-    Recipe { name: "stress", about: "stress-ng", packages: &["stress-ng", "coreutils", "dash"], links: &[SH] },
+    Recipe {
+        name: "stress",
+        about: "stress-ng",
+        packages: &["stress-ng", "coreutils", "dash", "grep", "sed"],
+        links: &[SH],
+    },
 ];
 
 /// Packages that others depend on only to be set up, shown or maintained.

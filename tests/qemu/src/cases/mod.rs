@@ -8,6 +8,7 @@ mod host_side;
 mod hostile;
 mod kernels;
 mod programs;
+mod real;
 mod refusals;
 mod streams;
 
@@ -18,6 +19,7 @@ pub(crate) fn all(setup: &Setup) -> Vec<Case> {
     let mut all = Vec::new();
     all.extend(kernels::cases(setup));
     all.extend(programs::cases());
+    all.extend(real::cases(setup));
     all.extend(files::cases());
     all.extend(streams::cases());
     all.extend(denials::cases());

@@ -1,0 +1,15 @@
+# perl: files, processes, sorting, regular expressions, modules, sockets, signals.
+perl -e 'print join(",", map { $_ ** 2 } 1..5), "\n"; my %h = (a => 1, b => 2); print "$_=$h{$_}\n" for sort keys %h'
+perl -MPOSIX=:sys_wait_h -e 'my $p = fork // die; exit 7 unless $p; waitpid $p, 0; print $? >> 8, "\n"; print POSIX::strftime("%Y", gmtime 0), "\n"'
+perl -e 'pipe my $r, my $w; if (!fork) { close $r; print $w "through a pipe\n"; exit } close $w; print <$r>; wait'
+perl -e 'open my $p, "-|", "seq", 1, 5 or die; while (<$p>) { $s += $_ } close $p; print "$s $?\n"; print `echo backticks`; system "exit 3"; print $? >> 8, "\n"'
+perl -e '$SIG{ALRM} = sub { print "alarm\n"; exit }; alarm 1; select undef, undef, undef, 5 while 1'
+perl -e '$SIG{USR1} = sub { print "usr1\n" }; kill USR1 => $$; eval { local $SIG{__DIE__}; die "dead\n" }; print $@'
+perl -MIO::Socket::INET -e 'my $s = IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1") or die $@; if (!fork) { my $c = IO::Socket::INET->new(PeerAddr => "127.0.0.1", PeerPort => $s->sockport); print $c "over tcp\n"; exit } print scalar readline $s->accept; wait'
+perl -MFile::Temp=tempdir -MFile::Find -e 'my $d = tempdir(CLEANUP => 1); for (1..5) { open my $f, ">", "$d/$_"; print $f $_ x 10 } find(sub { $n += -s if -f }, $d); print "$n\n"'
+perl -MData::Dumper -MList::Util=sum,shuffle -MDigest::SHA=sha256_hex -MStorable=dclone -MTime::HiRes=sleep -e '$Data::Dumper::Sortkeys = 1; print Dumper({ a => [1, 2], b => { c => 3 } }); print sum(1..10), " ", sha256_hex("x"), "\n"; sleep 0.01'
+perl -Mthreads -e 'my @t = map { my $n = $_; threads->create(sub { $n * $n }) } 1..4; print join(" ", map { $_->join } @t), "\n"'
+perl -MEncode -CS -e 'print length(decode("UTF-8", "gr\xc3\xbc\xc3\x9fe")), chr(0x263a), "\n"'
+perl -ne 'print if /root/' /etc/passwd; perl -pe 's/:.*//' /etc/group | head -n 3; perl -e 'printf "%.10f %e %s\n", atan2(1,1)*4, 1e100, 2**63'
+perl -e 'my @a = map { ($_ * 7919) % 10007 } 1..50000; @a = sort { $a <=> $b } @a; print "$a[0] $a[-1] ", scalar(@a), "\n"'
+perl -e 'exit 9'; echo $?

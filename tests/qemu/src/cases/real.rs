@@ -1,0 +1,120 @@
+//! Real programs of Debian, unmodified: each script says the same in a sandbox as on plain Linux, on the same tree of files.
+//!
+//! Scripts are in `tests/qemu/real`; they say nothing that differs from run to run (no process ids, no times).
+use crate::{Case, Setup};
+use std::time::Duration;
+
+/// Longest time for one run: compilers and large runtimes start slowly on an emulated processor.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// One script.
+struct Script {
+    name: &'static str,
+    tree: &'static str,
+    /// The shell, or what else reads it.
+    interpreter: &'static [&'static str],
+    text: &'static str,
+    /// Memory of the sandbox.
+    memory: &'static str,
+    /// Whether it passes. The others run with `--all` only.
+    passes: bool,
+}
+
+/// What a script is unless it says otherwise.
+const SH: Script =
+    Script { name: "", tree: "shell", interpreter: &["/bin/sh", "-c"], text: "", memory: "256M", passes: true };
+
+/// All of them.
+const SCRIPTS: &[Script] = &[
+    Script { name: "coreutils", text: include_str!("../../real/coreutils.sh"), passes: false, ..SH },
+    Script { name: "busybox", text: include_str!("../../real/busybox.sh"), passes: false, ..SH },
+    Script { name: "dash", text: include_str!("../../real/dash.sh"), passes: false, ..SH },
+    Script {
+        name: "bash",
+        interpreter: &["/bin/bash", "-c"],
+        text: include_str!("../../real/bash.sh"),
+        passes: false,
+        ..SH
+    },
+    Script {
+        name: "find, grep, sed, awk, tar, gzip, xz",
+        text: include_str!("../../real/text.sh"),
+        passes: false,
+        ..SH
+    },
+    Script { name: "make", text: include_str!("../../real/make.sh"), passes: false, ..SH },
+    Script { name: "sqlite3", text: include_str!("../../real/sqlite3.sh"), passes: false, ..SH },
+    Script { name: "openssl", text: include_str!("../../real/openssl.sh"), passes: false, ..SH },
+    Script { name: "perl", tree: "perl", text: include_str!("../../real/perl.sh"), passes: false, ..SH },
+    Script { name: "git", tree: "git", text: include_str!("../../real/git.sh"), passes: false, ..SH },
+    Script { name: "gcc", tree: "gcc", text: include_str!("../../real/gcc.sh"), memory: "512M", passes: false, ..SH },
+    Script { name: "redis", tree: "net", text: include_str!("../../real/redis.sh"), passes: false, ..SH },
+    Script { name: "nginx and curl", tree: "net", text: include_str!("../../real/nginx.sh"), passes: false, ..SH },
+    Script { name: "node", tree: "node", text: include_str!("../../real/node.sh"), memory: "1G", passes: false, ..SH },
+    Script { name: "java", tree: "java", text: include_str!("../../real/java.sh"), memory: "1G", passes: false, ..SH },
+    Script { name: "go", tree: "go", text: include_str!("../../real/go.sh"), passes: false, ..SH },
+    Script {
+        name: "python",
+        tree: "python",
+        interpreter: &["/usr/bin/python3", "-c"],
+        text: include_str!("../../real/python.py"),
+        passes: false,
+        ..SH
+    },
+    Script {
+        name: "python multiprocessing",
+        tree: "python",
+        text: include_str!("../../real/multiprocessing.sh"),
+        passes: false,
+        ..SH
+    },
+    Script { name: "python venv", tree: "python", text: include_str!("../../real/venv.sh"), passes: false, ..SH },
+    Script { name: "stress-ng", tree: "stress", text: include_str!("../../real/stress.sh"), passes: false, ..SH },
+];
+
+/// Programs that are run by themselves, with the tree that they are in.
+const COMMANDS: &[(&str, &str, &[&str], bool)] = &[
+    ("coreutils ls", "shell", &["/bin/ls", "-ln", "/usr/share/base-files"], true),
+    ("coreutils sha256sum", "shell", &["/usr/bin/sha256sum", "/usr/bin/bash", "/usr/bin/busybox"], true),
+    ("coreutils stat", "shell", &["/usr/bin/stat", "-c", "%n %s %a %u %Y %F", "/usr/bin/bash", "/bin", "/tmp"], true),
+    ("coreutils sort", "shell", &["/usr/bin/sort", "-r", "/etc/passwd"], true),
+    ("grep", "shell", &["/bin/grep", "-rc", "root", "/etc"], true),
+    ("sed", "shell", &["/bin/sed", "-n", "s/:.*//p", "/etc/passwd"], true),
+    ("gawk", "shell", &["/usr/bin/gawk", "-F:", "{ n += $3 } END { print n, NR }", "/etc/passwd"], true),
+    ("mawk", "shell", &["/usr/bin/mawk", "-F:", "{ n += $3 } END { print n, NR }", "/etc/passwd"], true),
+    ("find", "shell", &["/usr/bin/find", "/etc", "-maxdepth", "1", "-type", "f", "-name", "h*"], true),
+    ("gzip", "shell", &["/bin/gzip", "-c", "-n", "/usr/bin/bash"], true),
+    ("sqlite3 in memory", "shell", &["/usr/bin/sqlite3", ":memory:", "select 6 * 7, sqlite_version()"], true),
+    ("openssl digest", "shell", &["/usr/bin/openssl", "dgst", "-sha512", "/usr/bin/bash"], true),
+    ("perl -e", "perl", &["/usr/bin/perl", "-MList::Util=sum", "-e", "print sum(1..100), qq(\\n)"], true),
+    (
+        "python3 -c",
+        "python",
+        &["/usr/bin/python3", "-c", "import sys, json; print(json.dumps(sys.version_info[:2]))"],
+        true,
+    ),
+    ("git --version", "git", &["/usr/bin/git", "--version"], true),
+    ("gcc --version", "gcc", &["/usr/bin/gcc", "--version"], true),
+    ("curl --version", "net", &["/usr/bin/curl", "--version"], true),
+    ("redis-server --version", "net", &["/usr/bin/redis-server", "--version"], true),
+    ("node --version", "node", &["/usr/bin/node", "--version"], true),
+    ("shfmt (Go) --version", "go", &["/usr/bin/shfmt", "--version"], false),
+];
+
+/// Tests of real programs.
+pub(crate) fn cases(setup: &Setup) -> Vec<Case> {
+    let all = setup.all;
+    let commands = COMMANDS.iter().filter(|command| all || command.3).map(|(name, tree, command, _)| {
+        let run = |bench: &crate::Bench<'_>| bench.in_tree(tree, *command).limit(LIMIT).same_as_here();
+        Case::new(format!("real {name}"), run).needs(tree)
+    });
+    let scripts = SCRIPTS.iter().filter(|script| all || script.passes).map(|script| {
+        Case::new(format!("real script {}", script.name), |bench| {
+            let command = script.interpreter.iter().chain([&script.text]);
+            let options = ["--memory", script.memory, "--timeout", "170"];
+            bench.in_tree(script.tree, command).options(options).limit(LIMIT).same_as_here()
+        })
+        .needs(script.tree)
+    });
+    commands.chain(scripts).collect()
+}
