@@ -79,6 +79,7 @@ fn parameters(info: &BootInfo, frames_start: u64, vdso: Vdso) -> Option<Start> {
     Some(Start {
         frames_start,
         frames_end: info.free_end,
+        window: (info.window_gpa, info.window_len),
         flags: info.flags,
         realtime_offset_ns: info.realtime_offset_ns,
         seed: info.random,

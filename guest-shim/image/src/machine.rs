@@ -44,6 +44,7 @@ pub(crate) struct Machine {
     service: u64,
     gate: u64,
     boot_cr3: u64,
+    window: (u64, u64),
     tsc_page: u64,
     results: u64,
 }
@@ -60,6 +61,7 @@ impl Machine {
             service: info.service_gpa,
             gate: info.gate_gpa,
             boot_cr3: info.boot_cr3,
+            window: (info.window_gpa, info.window_gpa.saturating_add(info.window_len)),
             tsc_page: info.tsc_page_gpa,
             results: 0,
         }
@@ -74,6 +76,13 @@ impl Machine {
     fn check(&self, gpa: u64) {
         if !gpa.is_multiple_of(PAGE) || gpa < self.frames_start || gpa >= self.frames_end {
             fail(format_args!("no frame at guest physical address {gpa:#x}"));
+        }
+    }
+
+    /// The same for what is only read: a page of the window will do.
+    fn check_readable(&self, gpa: u64) {
+        if gpa < self.window.0 || gpa >= self.window.1 || !gpa.is_multiple_of(PAGE) {
+            self.check(gpa);
         }
     }
 
@@ -105,9 +114,9 @@ unsafe fn read_msr(register: u32) -> u64 {
 
 impl Platform for Machine {
     fn frame(&self, gpa: u64) -> &[u8; PAGE_SIZE] {
-        self.check(gpa);
+        self.check_readable(gpa);
         // SAFETY: memory of the frame range is reached only through `self`, whose borrow rules are the frame's. Ring 3,
-        // which can change it, does not run meanwhile, nor does the root.
+        // which can change it, does not run meanwhile, nor does the root. Nobody writes to the window at all.
         unsafe { &*direct(gpa) }
     }
 
@@ -118,8 +127,9 @@ impl Platform for Machine {
     }
 
     fn copy(&mut self, from: u64, to: u64, len: usize) {
+        self.check_readable(from & !(PAGE - 1));
+        self.check(to & !(PAGE - 1));
         for address in [from, to] {
-            self.check(address & !(PAGE - 1));
             if index(address % PAGE) + len > PAGE_SIZE {
                 fail(format_args!("{len} bytes at {address:#x} are not in one frame"));
             }

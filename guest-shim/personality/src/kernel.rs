@@ -22,6 +22,7 @@ use crate::fs::table::{Descriptor, FdTable};
 use crate::mm::frames::Frames;
 use crate::mm::space::{Access, AddressSpace, BadTouch, Source};
 use crate::mm::user;
+use crate::mm::window::Window;
 use crate::num::{index, low32};
 use crate::platform::{PAGE, Platform};
 use crate::random::Random;
@@ -38,6 +39,8 @@ pub struct Start {
     pub frames_start: u64,
     /// End of the frames.
     pub frames_end: u64,
+    /// Where the root shows files, above the frames: start and length, whole slots.
+    pub window: (u64, u64),
     /// `proto::boot_flags`.
     pub flags: u32,
     /// CLOCK_REALTIME in ns at reference time 0.
@@ -127,6 +130,7 @@ impl<P: Platform> Kernel<P> {
 
     pub(crate) fn new(mut platform: P, start: &Start) -> Result<Self, (P, Errno)> {
         let mut frames = Frames::new(start.frames_start, start.frames_end);
+        frames.window = Window::new(start.window.0, start.window.1);
         let space = match AddressSpace::new(&mut platform, &mut frames) {
             Ok(space) => space,
             Err(error) => return Err((platform, error)),

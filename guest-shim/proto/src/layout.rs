@@ -10,6 +10,9 @@ pub const SHIM_BASE_GPA: u64 = 0x10_0000;
 /// End of user space (exclusive), one page below the non-canonical hole.
 pub const USER_END_VA: u64 = 0x0000_7fff_ffff_f000;
 
+/// Bytes of one slot of the window in which files appear: a mapping starts at a slot and fills one at most.
+pub const WINDOW_SLOT: u64 = 64 << 10;
+
 /// Code segment selector of ring 0 in the shim's GDT, as the gate loads it on a system call.
 pub const KERNEL_CS: u16 = 0x08;
 /// Stack segment selector of ring 0.

@@ -33,7 +33,7 @@ pub const NO_ALARM: u64 = u64::MAX;
 /// [`BootInfo::magic`].
 pub const BOOT_MAGIC: u64 = u64::from_le_bytes(*b"CORDONSH");
 /// Version of everything in this crate; shim and root of one build agree.
-pub const PROTO_VERSION: u32 = 1;
+pub const PROTO_VERSION: u32 = 2;
 
 /// What the shim learns at start. Its virtual address is in RDI at the shim's entry.
 #[repr(C)]
@@ -69,6 +69,11 @@ pub struct BootInfo {
     pub uid: u32,
     /// The same for the group.
     pub gid: u32,
+    /// GPA where pages of files appear that FUSE_SETUPMAPPING asks for (aligned to [`layout::WINDOW_SLOT`]); `moffset` counts from
+    /// here.
+    pub window_gpa: u64,
+    /// Bytes of that window, whole slots. 0: there is none.
+    pub window_len: u64,
 }
 
 /// Bits of [`BootInfo::flags`].

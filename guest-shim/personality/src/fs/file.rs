@@ -5,20 +5,30 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::Cell;
 
-use fuse_abi::linux::{fuse_opcode, fuse_read_in, fuse_write_in, fuse_write_out};
+use fuse_abi::linux::{
+    fuse_opcode, fuse_read_in, fuse_removemapping_one, fuse_setupmapping_in, fuse_write_in, fuse_write_out,
+};
 use linux_raw_sys::general::{O_ACCMODE, O_APPEND, O_NONBLOCK, O_RDONLY, O_WRONLY};
 use proto::Segment;
+use proto::layout::WINDOW_SLOT;
+use zerocopy::IntoBytes;
 
 use super::dentry::Place;
 use super::dev::Device;
 use super::fuse::{Fuse, Gone, Leftovers};
-use super::inode::Inode;
+use super::inode::{Inode, Shown};
 use super::special::Special;
 use crate::errno::Errno;
 use crate::mm::object::Object;
 use crate::mm::space::Source;
+use crate::mm::window::{Claim, block_of};
 use crate::num::len32;
-use crate::platform::Platform;
+use crate::platform::{PAGE, Platform};
+
+/// FUSE_SETUPMAPPING_FLAG_READ.
+const SETUPMAPPING_READ: u64 = 1 << 1;
+/// Reads of this many bytes have a file shown that is not yet.
+const SHOWN_READ: u64 = 4 * PAGE;
 
 /// One name of a directory that the shim lists itself.
 pub struct ListedName {
@@ -159,7 +169,77 @@ impl OpenFile {
             let range = offset..offset.saturating_add(bytes(segments));
             cache.write_back(source.fuse, source.platform, &range)?;
         }
+        if let Some(count) = self.copy_shown(source, offset, segments) {
+            return Ok(count);
+        }
         self.request_read(source.fuse, source.platform, offset, segments)
+    }
+
+    /// The page at `offset` (a whole number of pages) in the window, if the root shows it there, and the bytes shown from it on.
+    /// It is asked to if it does not yet; `evict`: even if something else has to make room.
+    pub fn window_page<P: Platform>(&self, source: &mut Source<'_, P>, offset: u64, evict: bool) -> Option<(u64, u64)> {
+        let FileKind::Regular { inode, handle } = &self.kind else { return None };
+        // What is mapped shared may have been changed without the root's knowing.
+        if inode.shown() == Shown::Never || !self.readable() || inode.cache().is_some() {
+            return None;
+        }
+        let (block, at) = block_of(offset);
+        let key = (inode.number(), block);
+        let (slot, len) = match source.frames.window.find(key) {
+            Some(found) => found,
+            None => {
+                let size = source.fuse.attributes(source.platform, inode).ok()?.size;
+                let start = block * WINDOW_SLOT;
+                let len = size.checked_sub(start)?.checked_next_multiple_of(PAGE)?.min(WINDOW_SLOT);
+                if at >= len {
+                    return None;
+                }
+                let claim = source.frames.window.claim(evict)?;
+                if !show(source, inode, *handle, start, len, &claim) {
+                    source.frames.window.give_back(&claim);
+                    inode.set_shown(Shown::Never);
+                    return None;
+                }
+                (source.frames.window.shows(claim.offset, key, len), len)
+            }
+        };
+        (at < len).then(|| (slot + at, len - at))
+    }
+
+    /// Reads what the window shows; `None` if it does not show all of it. A short read is left to the root: it costs no more than
+    /// asking to be shown the file.
+    fn copy_shown<P: Platform>(&self, source: &mut Source<'_, P>, offset: u64, segments: &[Segment]) -> Option<u64> {
+        let FileKind::Regular { inode, .. } = &self.kind else { return None };
+        let long = bytes(segments) >= SHOWN_READ;
+        if inode.shown() == Shown::Never || (inode.shown() == Shown::Unknown && !long) {
+            return None;
+        }
+        let size = source.fuse.attributes(source.platform, inode).ok()?.size;
+        let end = offset.checked_add(bytes(segments))?.min(size);
+        let mut at = offset;
+        while at < end {
+            let page = at - at % PAGE;
+            if !long {
+                let (block, _) = block_of(page);
+                source.frames.window.find((inode.number(), block))?;
+            }
+            let (_, shown) = self.window_page(source, page, false)?;
+            at = page + shown;
+        }
+        let mut at = offset;
+        for segment in segments {
+            let mut filled = 0;
+            let len = u64::from(segment.len).min(end.saturating_sub(at));
+            while filled < len {
+                let within = at % PAGE;
+                let (page, _) = self.window_page(source, at - within, false)?;
+                let piece = (PAGE - within).min(len - filled);
+                source.platform.copy(page + within, segment.gpa + filled, crate::num::index(piece));
+                filled += piece;
+                at += piece;
+            }
+        }
+        Some(at - offset)
     }
 
     /// The same, past the pages that are mapped shared.
@@ -231,6 +311,7 @@ impl OpenFile {
         let args = fuse_write_in { fh: *handle, offset, size, flags, ..Default::default() };
         let opcode = fuse_opcode::FUSE_WRITE as u32;
         inode.changed();
+        fuse.content_changes(inode);
         let len = fuse.request(platform, opcode, inode.number(), &args, &[], segments)?;
         let out: fuse_write_out = Fuse::reply(platform, len)?;
         Ok(u64::from(out.size.min(size)))
@@ -246,6 +327,8 @@ impl OpenFile {
         offset: u64,
         out: &mut [u8],
     ) -> Result<usize, Errno> {
+        // What is read so is about to be mapped.
+        let _ = self.window_page(source, offset - offset % PAGE, true);
         let frame = source.frames.take(source.platform)?;
         let mut done = 0;
         let mut result = Ok(());
@@ -269,6 +352,35 @@ impl OpenFile {
         source.frames.give(source.platform, frame);
         result.map(|()| done)
     }
+}
+
+/// Asks the root to show `len` bytes of a file from `start` on in a slot.
+fn show<P: Platform>(
+    source: &mut Source<'_, P>,
+    inode: &Inode,
+    handle: u64,
+    start: u64,
+    len: u64,
+    claim: &Claim,
+) -> bool {
+    let Source { platform, fuse, .. } = source;
+    if let Some(old) = claim.old_len {
+        let one = fuse_removemapping_one { moffset: claim.offset, len: old };
+        // The count, in front of the list.
+        let args = [1_u32.as_bytes(), one.as_bytes()].concat();
+        let opcode = fuse_opcode::FUSE_REMOVEMAPPING as u32;
+        if fuse.request(*platform, opcode, inode.number(), args.as_slice(), &[], &[]).is_err() {
+            return false;
+        }
+    }
+    let flags = SETUPMAPPING_READ;
+    let args = fuse_setupmapping_in { fh: handle, foffset: start, len, flags, moffset: claim.offset };
+    let opcode = fuse_opcode::FUSE_SETUPMAPPING as u32;
+    let shown = fuse.request(*platform, opcode, inode.number(), &args, &[], &[]).is_ok();
+    if shown {
+        inode.set_shown(Shown::Yes);
+    }
+    shown
 }
 
 /// Bytes in all.

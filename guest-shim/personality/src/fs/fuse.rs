@@ -5,6 +5,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
+use fuse_abi::linux::FATTR_SIZE;
 use fuse_abi::linux::{
     FUSE_ROOT_ID, fuse_attr_out, fuse_entry_out, fuse_forget_in, fuse_getattr_in, fuse_in_header, fuse_opcode,
     fuse_out_header, fuse_release_in, fuse_setattr_in,
@@ -197,6 +198,9 @@ impl Fuse {
         inode: &Inode,
         change: &fuse_setattr_in,
     ) -> Result<(), Errno> {
+        if change.valid & FATTR_SIZE != 0 {
+            self.content_changes(inode);
+        }
         let len = self.request(platform, fuse_opcode::FUSE_SETATTR as u32, inode.number(), change, &[], &[])?;
         let out: fuse_attr_out = Self::reply(platform, len)?;
         inode.learn(out.attr);
@@ -266,6 +270,11 @@ impl Fuse {
                 written
             }
         };
+    }
+
+    /// The bytes of a file change: what the root shows of it is no longer the file.
+    pub fn content_changes(&mut self, inode: &Inode) {
+        self.inodes.content_changes(inode);
     }
 
     /// One of Cordon's own requests; its reply structure.

@@ -2,7 +2,7 @@
 //!
 //! Nobody but this sandbox changes its files, so what the root has said once stays true until a call of ours changes it.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::rc::{Rc, Weak};
 use core::cell::{Cell, RefCell};
 
@@ -11,6 +11,17 @@ use fuse_abi::linux::{FUSE_ROOT_ID, fuse_attr};
 use super::fuse::{Gone, Leftovers};
 use crate::mm::object::{Cache, Object};
 
+/// Whether the root shows a file's pages in the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// It was not asked yet.
+    Unknown,
+    /// It does.
+    Yes,
+    /// It does not, or the file has changed since.
+    Never,
+}
+
 /// A node of the root's file system.
 pub struct Inode {
     number: u64,
@@ -18,6 +29,8 @@ pub struct Inode {
     attributes: Cell<Option<fuse_attr>>,
     target: RefCell<Option<Rc<[u8]>>>,
     cache: Cache,
+    /// The root may show its pages in the window.
+    shown: Cell<Shown>,
     leftovers: Leftovers,
 }
 
@@ -42,6 +55,17 @@ impl Inode {
     /// Something was done that changes its attributes.
     pub fn changed(&self) {
         self.attributes.set(None);
+    }
+
+    /// Whether the root shows its pages.
+    #[must_use]
+    pub fn shown(&self) -> Shown {
+        self.shown.get()
+    }
+
+    /// The root shows its pages, or not.
+    pub fn set_shown(&self, shown: Shown) {
+        self.shown.set(shown);
     }
 
     /// The object of its pages, if it is mapped shared.
@@ -79,6 +103,8 @@ impl Drop for Inode {
 /// All nodes that something refers to: two names of one file share a node.
 pub struct Inodes {
     known: BTreeMap<u64, Weak<Inode>>,
+    /// Nodes that were shown and have changed since.
+    changed: BTreeSet<u64>,
     leftovers: Leftovers,
 }
 
@@ -86,12 +112,13 @@ impl Inodes {
     /// None.
     #[must_use]
     pub fn new(leftovers: Leftovers) -> Self {
-        Self { known: BTreeMap::new(), leftovers }
+        Self { known: BTreeMap::new(), changed: BTreeSet::new(), leftovers }
     }
 
     /// The node with this number; a reply has just named it, with these attributes.
     pub fn get(&mut self, number: u64, attr: Option<fuse_attr>) -> Rc<Inode> {
         let found = self.known.get(&number).and_then(Weak::upgrade);
+        let shown = if self.changed.contains(&number) { Shown::Never } else { Shown::Unknown };
         let inode = found.unwrap_or_else(|| {
             let inode = Rc::new(Inode {
                 number,
@@ -99,6 +126,7 @@ impl Inodes {
                 attributes: Cell::new(None),
                 target: RefCell::new(None),
                 cache: Cache::default(),
+                shown: Cell::new(shown),
                 leftovers: Rc::clone(&self.leftovers),
             });
             self.known.insert(number, Rc::downgrade(&inode));
@@ -109,6 +137,14 @@ impl Inodes {
             inode.attributes.set(attr);
         }
         inode
+    }
+
+    /// The bytes of a file change: the window no longer has them.
+    pub fn content_changes(&mut self, inode: &Inode) {
+        if inode.shown() == Shown::Yes {
+            self.changed.insert(inode.number());
+        }
+        inode.set_shown(Shown::Never);
     }
 
     /// A node has been forgotten.

@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 
 use super::object::Pages;
+use super::window::Window;
 use crate::errno::Errno;
 use crate::num::index;
 use crate::platform::{PAGE, PAGE_SIZE, Platform};
@@ -25,6 +26,8 @@ pub struct Frames {
     /// Owners beyond the first, by frame number from `start`.
     shares: Vec<Option<Box<[u32]>>>,
     bin: Bin,
+    /// Pages that are no frames, but counted like them.
+    pub window: Window,
 }
 
 /// Where destructors leave pages, which [`Frames`] takes back when it needs them.
@@ -40,7 +43,16 @@ impl Frames {
     /// All frames in [`start`, `end`), both page aligned; frame 0 is never one of them.
     #[must_use]
     pub fn new(start: u64, end: u64) -> Self {
-        Self { start, next: start, end, free: NONE, free_count: 0, shares: Vec::new(), bin: Bin::default() }
+        Self {
+            start,
+            next: start,
+            end,
+            free: NONE,
+            free_count: 0,
+            shares: Vec::new(),
+            bin: Bin::default(),
+            window: Window::default(),
+        }
     }
 
     /// A zeroed frame; ENOMEM when the sandbox' memory is used up.
@@ -101,14 +113,27 @@ impl Frames {
     /// # Errors
     /// ENOMEM when the count cannot be kept.
     pub fn share(&mut self, gpa: u64) -> Result<(), Errno> {
+        if gpa >= self.end {
+            self.window.hold(gpa);
+            return Ok(());
+        }
         let count = self.make_count(gpa).ok_or(Errno::ENOMEM)?;
         *count = count.checked_add(1).ok_or(Errno::ENOMEM)?;
         Ok(())
     }
 
-    /// Has the frame more than one owner?
+    /// Is it a page of the window rather than a frame?
+    #[must_use]
+    pub fn is_lent(&self, gpa: u64) -> bool {
+        gpa >= self.end
+    }
+
+    /// Has the frame more than one owner? Pages of the window have.
     #[must_use]
     pub fn is_shared(&self, gpa: u64) -> bool {
+        if self.is_lent(gpa) {
+            return true;
+        }
         let (chunk, at) = self.place(gpa);
         self.shares.get(chunk).and_then(Option::as_ref).and_then(|chunk| chunk.get(at)).is_some_and(|&count| count > 0)
     }
@@ -155,6 +180,10 @@ impl Frames {
 
     /// One owner of a frame gives it up; the last one's is free again.
     pub fn give<P: Platform>(&mut self, platform: &mut P, gpa: u64) {
+        if self.is_lent(gpa) {
+            self.window.release(gpa);
+            return;
+        }
         if self.unshare(gpa) {
             return;
         }

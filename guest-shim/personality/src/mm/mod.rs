@@ -8,3 +8,4 @@ pub mod object;
 pub mod space;
 pub mod table;
 pub mod user;
+pub mod window;

@@ -13,7 +13,7 @@ use crate::fs::file::OpenFile;
 use crate::fs::fuse::Fuse;
 use crate::num::{index, len32, page_down};
 use crate::platform::{PAGE, PAGE_SIZE, Platform};
-use proto::layout::USER_END_VA;
+use proto::layout::{USER_END_VA, WINDOW_SLOT};
 use proto::{MAX_SEGMENTS, Segment};
 
 /// Access rights of an area (PROT_* of `mman.h`).
@@ -621,7 +621,10 @@ impl AddressSpace {
         }
         match area.backing {
             Backing::Anonymous => self.bring_zeros(source, va, area.prot),
-            Backing::File { .. } => self.bring_file(source, at, va),
+            Backing::File { .. } => match self.bring_from_window(source, at, va, access)? {
+                Some(frame) => Ok(frame),
+                None => self.bring_file(source, at, va),
+            },
             Backing::Object { .. } => self.bring_object(source, at, va, access),
             Backing::Fixed => Err(BadTouch::NoData),
         }
@@ -719,10 +722,11 @@ impl AddressSpace {
             return Err(error);
         }
         source.platform.flush_page(va);
+        if entry & BORROWED != 0 || source.frames.is_lent(entry & FRAME) {
+            self.count_page();
+        }
         if entry & BORROWED == 0 {
             source.frames.give(source.platform, entry & FRAME);
-        } else {
-            self.count_page();
         }
         Ok(copy)
     }
@@ -771,7 +775,7 @@ impl AddressSpace {
                 |frames, entry| {
                     if entry & BORROWED == 0 {
                         frames.share(entry & FRAME)?;
-                        pages += 1;
+                        pages += u64::from(!frames.is_lent(entry & FRAME));
                     }
                     Ok((entry & kept, entry & kept))
                 },
@@ -785,6 +789,66 @@ impl AddressSpace {
 
     fn bring_zeros<P: Platform>(&mut self, source: &mut Source<'_, P>, va: u64, prot: Prot) -> Result<u64, BadTouch> {
         let frame = source.frames.take(source.platform).map_err(|_| BadTouch::NoMemory)?;
+        if let Err(error) = self.put(source, va, frame | prot.entry_bits()) {
+            source.frames.give(source.platform, frame);
+            return Err(error);
+        }
+        self.count_page();
+        Ok(frame)
+    }
+
+    /// Maps the file page of `va` from the window, with its neighbours there; or a copy, if it will be written to or shows only
+    /// partly. `None`: the window does not have it.
+    fn bring_from_window<P: Platform>(
+        &mut self,
+        source: &mut Source<'_, P>,
+        at: usize,
+        va: u64,
+        access: Access,
+    ) -> Result<Option<u64>, BadTouch> {
+        let area = self.areas.get(at).ok_or(BadTouch::Unmapped)?;
+        let Backing::File { file, offset, limit } = &area.backing else { return Ok(None) };
+        let (position, limit) = (offset + (va - area.start), *limit);
+        if position >= limit {
+            return Ok(None);
+        }
+        let Some((page, _)) = file.window_page(source, position, true) else { return Ok(None) };
+        let visible = (limit - position).min(PAGE);
+        if access == Access::Write || visible < PAGE {
+            let prot = area.prot;
+            return self.copy_from_window(source, va, page, visible, prot).map(Some);
+        }
+        let block = position - position % WINDOW_SLOT;
+        let range = (area.start + block.saturating_sub(*offset), area.end);
+        let first = page - (position - block) + block.max(*offset) - block;
+        let shown = file.window_page(source, block.max(*offset), false).map_or(0, |(_, len)| len);
+        let pages = shown.min(limit.saturating_sub(block.max(*offset))) / PAGE;
+        for (page, target) in (first..).step_by(PAGE_SIZE).zip((range.0..range.1).step_by(PAGE_SIZE)).take(index(pages))
+        {
+            if self.table.entry(source.platform, target) == 0 {
+                let entry = area.entry_for(page, source.frames);
+                if self.table.set(source.platform, source.frames, target, entry).is_ok() {
+                    source.frames.window.hold(page);
+                } else if target == va {
+                    return Err(BadTouch::NoMemory);
+                }
+            }
+        }
+        Ok(Some(page))
+    }
+
+    /// A page of the area's own with the first `len` bytes of a page of the window.
+    fn copy_from_window<P: Platform>(
+        &mut self,
+        source: &mut Source<'_, P>,
+        va: u64,
+        page: u64,
+        len: u64,
+        prot: Prot,
+    ) -> Result<u64, BadTouch> {
+        let frame = source.frames.take_dirty(source.platform).map_err(|_| BadTouch::NoMemory)?;
+        source.platform.copy(page, frame, index(len));
+        source.platform.frame_mut(frame)[index(len)..].fill(0);
         if let Err(error) = self.put(source, va, frame | prot.entry_bits()) {
             source.frames.give(source.platform, frame);
             return Err(error);

@@ -203,8 +203,8 @@ impl PageTable {
         let mut removed = 0;
         self.update(platform, start, end, |platform, _, entry| {
             if entry & BORROWED == 0 {
+                removed += u64::from(!frames.is_lent(entry & FRAME));
                 frames.give(platform, entry & FRAME);
-                removed += 1;
             }
             0
         });

@@ -167,6 +167,7 @@ impl<P: Platform> Kernel<P> {
 
     /// A file of the root's has this size now.
     pub(crate) fn file_resized(&mut self, inode: &Inode, size: u64) {
+        self.fuse.content_changes(inode);
         if let Some(object) = inode.cache() {
             self.resize_object(&object, size);
         }
@@ -174,6 +175,7 @@ impl<P: Platform> Kernel<P> {
 
     /// A file of the root's was changed by the root itself: pages that are mapped shared show it.
     pub(crate) fn file_changed(&mut self, inode: &Inode) -> Result<(), Errno> {
+        self.fuse.content_changes(inode);
         match inode.cache() {
             Some(object) => object.read_again(&mut self.fuse, &mut self.platform, &(0..u64::MAX)),
             None => Ok(()),

@@ -1,16 +1,22 @@
 //! The scripted machine.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use fuse_abi::linux::{fuse_opcode, fuse_removemapping_one, fuse_setupmapping_in};
+use proto::layout::WINDOW_SLOT;
 use proto::op::{self, NotStarted};
 use proto::{CallResult, Grant, MESSAGE_OFFSET, SERVICE_PAGES, Segment, ServiceRequest};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::server::{Reply, Server};
 use crate::platform::{PAGE, PAGE_SIZE, Platform, SpareHeap};
+
+/// Where files are shown.
+pub(super) const WINDOW_START: u64 = 0x100_0000;
 
 /// The panic of a wait that nothing can end.
 pub(super) const FOR_EVER: &str = "the program waits for ever";
@@ -19,6 +25,10 @@ pub(super) const FOR_EVER: &str = "the program waits for ever";
 pub(super) struct Machine {
     start: u64,
     frames: Vec<Option<Box<[u8; PAGE_SIZE]>>>,
+    /// Pages that are shown in the window, by address.
+    pub(super) window: BTreeMap<u64, Box<[u8; PAGE_SIZE]>>,
+    /// Files may be shown.
+    pub(super) shows: bool,
     service: Vec<u8>,
     /// The files.
     pub(super) server: Server,
@@ -56,6 +66,8 @@ impl Machine {
         Self {
             start,
             frames: vec![None; count],
+            window: BTreeMap::new(),
+            shows: true,
             service: vec![0; SERVICE_PAGES * PAGE_SIZE],
             server,
             grant: Grant::default(),
@@ -102,6 +114,24 @@ impl Machine {
             self.frame_mut(segment.gpa / PAGE * PAGE)[at..at + len].copy_from_slice(now);
             data = later;
         }
+    }
+
+    /// Shows a file as the root would: whole pages of what nobody has written to.
+    fn show(&mut self, node: u64, asked: &fuse_setupmapping_in) -> Reply {
+        let Some(data) = self.server.untouched(node).filter(|_| self.shows) else { return Reply::Error(95) };
+        let (start, len) = (asked.foffset, asked.len);
+        assert!(asked.flags == 2 && asked.moffset.is_multiple_of(WINDOW_SLOT) && len <= WINDOW_SLOT && len > 0);
+        assert!(start.is_multiple_of(PAGE) && len.is_multiple_of(PAGE), "whole pages");
+        assert!(start + len <= (data.len() as u64).next_multiple_of(PAGE), "within the file");
+        for page in (0..len).step_by(PAGE_SIZE) {
+            let mut bytes = Box::new([0; PAGE_SIZE]);
+            let rest = data.get(usize::try_from(start + page).expect("small")..).expect("within the file");
+            let count = rest.len().min(PAGE_SIZE);
+            bytes[..count].copy_from_slice(&rest[..count]);
+            let old = self.window.insert(WINDOW_START + asked.moffset + page, bytes);
+            assert!(old.is_none(), "the slot is in use");
+        }
+        Reply::Body(Vec::new())
     }
 
     fn serve(&mut self, opcode: u32, body: &[u8], segments: &[Segment]) -> Option<Reply> {
@@ -154,6 +184,9 @@ impl Machine {
 
 impl Platform for Machine {
     fn frame(&self, gpa: u64) -> &[u8; PAGE_SIZE] {
+        if gpa >= WINDOW_START {
+            return self.window.get(&gpa).expect("a page that is shown");
+        }
         static ZEROS: [u8; PAGE_SIZE] = [0; PAGE_SIZE];
         self.frames[self.slot(gpa)].as_deref().unwrap_or(&ZEROS)
     }
@@ -182,6 +215,16 @@ impl Platform for Machine {
                 Some(reply) => reply,
                 None => return,
             }
+        } else if header.opcode == fuse_opcode::FUSE_SETUPMAPPING as u32 {
+            self.show(header.nodeid, &fuse_setupmapping_in::read_from_bytes(body).expect("its arguments"))
+        } else if header.opcode == fuse_opcode::FUSE_REMOVEMAPPING as u32 {
+            let (count, list) = u32::read_from_prefix(body).expect("a count");
+            let one = fuse_removemapping_one::read_from_bytes(list).expect("one slot");
+            assert_eq!(count, 1);
+            for page in (0..one.len).step_by(PAGE_SIZE) {
+                self.window.remove(&(WINDOW_START + one.moffset + page)).expect("a page that is shown");
+            }
+            Reply::Body(Vec::new())
         } else {
             let written = self.gather(segments);
             let (reply, read) = self.server.serve(&header, body, &written);

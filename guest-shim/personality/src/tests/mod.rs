@@ -11,6 +11,7 @@ mod robustness;
 mod server;
 mod shared;
 mod start;
+mod window;
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -29,6 +30,8 @@ use server::Server;
 /// Frames of the scripted machine.
 const FRAMES_START: u64 = 0x10_0000;
 const FRAMES_END: u64 = 0x90_0000;
+/// Slots of its window.
+const WINDOW_SLOTS: u64 = 4;
 
 /// A personality with a program that does nothing, and a way to make its system calls.
 struct Sandbox {
@@ -43,6 +46,7 @@ fn start_parameters(path: &[u8]) -> Start {
     Start {
         frames_start: FRAMES_START,
         frames_end: FRAMES_END,
+        window: (machine::WINDOW_START, WINDOW_SLOTS * proto::layout::WINDOW_SLOT),
         flags: 0,
         realtime_offset_ns: 1_700_000_000_000_000_000,
         seed: [3; 32],

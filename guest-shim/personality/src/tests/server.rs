@@ -1,6 +1,6 @@
 //! A small FUSE server in memory, with the root's own answers to what the personality asks.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -44,6 +44,8 @@ pub(super) struct Server {
     nodes: Vec<Node>,
     handles: BTreeMap<u64, u64>,
     next_handle: u64,
+    /// Nodes whose bytes were changed, or that were made later.
+    written: BTreeSet<u64>,
 }
 
 const ENOENT: i32 = 2;
@@ -64,7 +66,7 @@ fn args<T: FromBytes>(body: &[u8]) -> (T, &[u8]) {
 impl Server {
     pub(super) fn new() -> Self {
         let root = Node { kind: Kind::Directory(BTreeMap::new()), mode: mode::S_IFDIR | 0o755, links: 2 };
-        Self { nodes: alloc::vec![root], handles: BTreeMap::new(), next_handle: 1 }
+        Self { nodes: alloc::vec![root], handles: BTreeMap::new(), next_handle: 1, written: BTreeSet::new() }
     }
 
     fn add(&mut self, path: &str, kind: Kind, mode: u32) {
@@ -86,6 +88,17 @@ impl Server {
 
     pub(super) fn link(&mut self, path: &str, target: &str) {
         self.add(path, Kind::Link(String::from(target).into_bytes()), mode::S_IFLNK | 0o777);
+    }
+
+    /// The bytes of a file that is as it was at first.
+    pub(super) fn untouched(&mut self, number: u64) -> Option<Vec<u8>> {
+        if self.written.contains(&number) {
+            return None;
+        }
+        match &self.node(number).kind {
+            Kind::File(data) => Some(data.clone()),
+            _ => None,
+        }
     }
 
     /// Files and directories that are open.
@@ -141,6 +154,7 @@ impl Server {
             return Reply::Error(EEXIST);
         }
         let number = self.insert(directory, name, kind, mode);
+        self.written.insert(number);
         Reply::body(&self.entry(number))
     }
 
@@ -219,6 +233,9 @@ impl Server {
             GETATTR => Reply::body(&fuse_attr_out { attr: self.attr(node), ..Default::default() }),
             SETATTR => {
                 let (change, _) = args::<fuse_setattr_in>(body);
+                if change.valid & FATTR_SIZE != 0 {
+                    self.written.insert(node);
+                }
                 let slot = self.node(node);
                 if change.valid & FATTR_MODE != 0 {
                     slot.mode = (slot.mode & mode::S_IFMT) | change.mode;
@@ -266,6 +283,7 @@ impl Server {
             CREATE => {
                 let (made, rest) = args::<fuse_create_in>(body);
                 let number = self.insert(node, name(rest).0, Kind::File(Vec::new()), made.mode);
+                self.written.insert(number);
                 let mut out = self.entry(number).as_bytes().to_vec();
                 out.extend_from_slice(self.open(number).as_bytes());
                 Reply::Body(out)
@@ -281,6 +299,7 @@ impl Server {
             }
             WRITE => {
                 let (wanted, _) = args::<fuse_write_in>(body);
+                self.written.insert(node);
                 let append = wanted.flags & linux_raw_sys::general::O_APPEND != 0;
                 let data = self.file_of(wanted.fh).expect("an open file");
                 let start = if append { data.len() } else { usize::try_from(wanted.offset).expect("small") };

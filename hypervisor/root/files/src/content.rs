@@ -13,7 +13,7 @@ use crate::usage::Usage;
 
 /// Unit of storage in bytes.
 pub(crate) const PAGE_SIZE: usize = 4096;
-const PAGE: u64 = PAGE_SIZE as u64;
+pub(crate) const PAGE: u64 = PAGE_SIZE as u64;
 /// Largest length of a file, as Linux has it (`MAX_LFS_FILESIZE`).
 pub(crate) const MAX_SIZE: u64 = i64::MAX as u64;
 
@@ -33,6 +33,11 @@ impl<'t> Content<'t> {
     /// A file with the bytes of a lower one.
     pub(crate) fn over(base: &'t [u8]) -> Self {
         Self { base, pages: BTreeMap::new(), size: base.len() as u64 }
+    }
+
+    /// Are these still the `len` bytes of the lower file?
+    pub(crate) fn is_untouched(&self, len: usize) -> bool {
+        self.pages.is_empty() && self.base.len() == len && self.size == len as u64
     }
 
     pub(crate) const fn size(&self) -> u64 {

@@ -8,6 +8,7 @@ use core::ops::Range;
 use bundle::{TreeEntry, TreeIndex, TreeNode};
 
 use crate::attr::{Ino, Timestamp, mode};
+use crate::content::PAGE_SIZE;
 use crate::name::{Name, check_target};
 use crate::node::Meta;
 use crate::{Errno, Kind};
@@ -124,6 +125,19 @@ impl<'t> Lower<'t> {
             TreeNode::Fifo => LowerBody::Fifo,
             TreeNode::Link { .. } => return None,
         })
+    }
+
+    /// The whole pages that hold `len` bytes from `offset` on of the file with this first name, as they lie in the tree's data:
+    /// nothing unless they start at a page there, and what follows the file in its last page is zeros.
+    pub(crate) fn pages(&self, index: Index, offset: u64, len: u64) -> Option<&'t [u8]> {
+        let TreeNode::File { offset: start, len: file_len } = self.entry(index)?.node else { return None };
+        let page = PAGE_SIZE as u64;
+        let whole = file_len.checked_next_multiple_of(page)?;
+        let end = offset.checked_add(len).filter(|&end| end <= whole)?;
+        let aligned = [start, offset, len].iter().all(|at| at.is_multiple_of(page));
+        let padding = file_bytes(self.data, start.checked_add(file_len)?, end.saturating_sub(file_len))?;
+        let usable = aligned && len > 0 && padding.iter().all(|&byte| byte == 0);
+        usable.then(|| file_bytes(self.data, start.checked_add(offset)?, len)).flatten()
     }
 
     /// Attributes of an inode by its first name, as long as the upper layer has none of its own.

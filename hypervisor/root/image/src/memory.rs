@@ -279,7 +279,7 @@ impl RootMemory for Pages {
         with_frames(|frames| frames.take_back(page_number).ok()).is_some()
     }
 
-    fn shared_page(&self, bytes: &'static [u8]) -> Option<u64> {
+    fn shared_page(&self, bytes: &[u8]) -> Option<u64> {
         let address = bytes.as_ptr().expose_provenance() as u64;
         let in_payload = PAYLOAD.get().is_some_and(|payload| payload.contains(&address));
         let whole = bytes.len() as u64 == PAGE_SIZE && address.is_multiple_of(PAGE_SIZE);

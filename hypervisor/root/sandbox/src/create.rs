@@ -24,7 +24,7 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use crate::budget::Budget;
 use crate::layout::{self, Layout};
-use crate::memory::{ChildMemory, PlaceError, RootMemory};
+use crate::memory::{ChildMemory, PlaceError, RootMemory, WindowChange};
 use crate::partition::{Partition, VP};
 use crate::registers::Registers;
 use crate::run::{Parts, Sandbox};
@@ -121,7 +121,7 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
             client.set_partition_property(id, HvPartitionPropertyCode::PRIVILEGE_FLAGS, CHILD_PRIVILEGES.bits())
         })
         .map_err(CreateError)?;
-        let mut memory = ChildMemory::new(layout.free_start, layout.free_end);
+        let mut memory = ChildMemory::new(layout.free_start, layout.free_end, &layout.window());
         let built = Builder { setup: &setup, layout: &layout, partition: &mut partition, memory: &mut memory }
             .build(&params, created, world);
         match built {
@@ -135,7 +135,7 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
         }
     }
 
-    fn new(parts: Parts, partition: Partition, memory: ChildMemory<R>, setup: Setup<'t>) -> Self {
+    fn new(parts: Parts, partition: Partition, memory: ChildMemory<'t, R>, setup: Setup<'t>) -> Self {
         let gate = Gate::new(setup.policy, setup.run.trace);
         let services = Services::new(setup.files, services::Limits { handles: setup.budget.handles });
         Self::assemble(parts, partition, memory, gate, services)
@@ -147,7 +147,7 @@ struct Builder<'b, 't, R: RootMemory> {
     setup: &'b Setup<'t>,
     layout: &'b Layout,
     partition: &'b mut Partition,
-    memory: &'b mut ChildMemory<R>,
+    memory: &'b mut ChildMemory<'t, R>,
 }
 
 impl<R: RootMemory> Builder<'_, '_, R> {
@@ -271,6 +271,8 @@ impl<R: RootMemory> Builder<'_, '_, R> {
             random,
             uid: run.uid,
             gid: run.gid,
+            window_gpa: self.layout.window_start,
+            window_len: self.layout.window_end - self.layout.window_start,
         }
     }
 
@@ -334,11 +336,31 @@ impl<R: RootMemory> Builder<'_, '_, R> {
 /// Maps the blocks of free memory that were backed since the last time.
 pub(crate) fn map_blocks<T: Transport, R: RootMemory>(
     partition: &mut Partition,
-    memory: &mut ChildMemory<R>,
+    memory: &mut ChildMemory<'_, R>,
     world: &mut World<'_, T, R>,
 ) -> Result<(), Failure> {
     while let Some((target, sources)) = memory.take_pending(world.memory) {
         partition.map(world.client, world.memory, target, FREE, &sources)?;
+    }
+    Ok(())
+}
+
+/// Makes the changes of the file window since the last time.
+pub(crate) fn change_window<T: Transport, R: RootMemory>(
+    partition: &mut Partition,
+    memory: &mut ChildMemory<'_, R>,
+    world: &mut World<'_, T, R>,
+) -> Result<(), Failure> {
+    for change in memory.take_window_changes() {
+        match change {
+            WindowChange::Show { target, sources } => {
+                partition.map(world.client, world.memory, target, CODE, &sources)?;
+            }
+            WindowChange::Hide { target, count } => {
+                let unmapped = world.client.unmap_gpa_pages(partition.id(), target, count);
+                unmapped.map_err(|partial| Failure::from(partial.error))?;
+            }
+        }
     }
     Ok(())
 }

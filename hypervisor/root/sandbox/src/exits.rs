@@ -16,7 +16,7 @@ use tlfs::message::{
 };
 use tlfs::vp_page::RegisterPageDirty;
 
-use crate::create::map_blocks;
+use crate::create::{change_window, map_blocks};
 use crate::layout;
 use crate::memory::RootMemory;
 use crate::run::{PAYLOAD, Sandbox, Step};
@@ -48,6 +48,7 @@ impl<R: RootMemory> Sandbox<'_, R> {
         let mut view = self.memory.view(world.memory);
         let served = self.services.serve(Gpa(layout::SERVICE), &mut view, world.console, world.entropy, realtime);
         self.map_pending(world)?;
+        change_window(&mut self.partition, &mut self.memory, world)?;
         self.after_service(served, world)
     }
 

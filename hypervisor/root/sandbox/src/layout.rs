@@ -6,9 +6,11 @@
 //! 0x10_0000    shim: header (not mapped), code and constants (shared), data (its own)
 //! then         program parameters, boot page tables
 //! free_start   memory in blocks of 64 KiB, on demand, up to free_end
+//! window_start files of the lower layer, read-only, in slots of 64 KiB, as the shim asks, up to window_end
 //! ```
 //! Page 0 stays unmapped, and so does everything that is not named here.
 use core::fmt;
+use core::ops::Range;
 
 use proto::SERVICE_PAGES;
 use proto::layout::SHIM_BASE_GPA;
@@ -31,6 +33,8 @@ pub const BLOCK_PAGES: u64 = crate::frames::Frames::RUN;
 pub const BLOCK_SIZE: u64 = BLOCK_PAGES * PAGE_SIZE;
 /// Most memory that a child can have, in bytes: the direct map of the boot page table has one table of the third level.
 pub const MAX_MEMORY: u64 = 512 << 30;
+/// Most bytes of files that are shown at a time. Each 2 MiB in use cost a page of nested page tables.
+pub const MAX_WINDOW: u64 = 256 << 20;
 /// Least free memory that a program can start in, in bytes.
 pub const MIN_FREE: u64 = 1 << 20;
 
@@ -65,6 +69,10 @@ pub struct Layout {
     pub free_start: u64,
     /// End of the free memory.
     pub free_end: u64,
+    /// Start of the window for files, aligned to a large page.
+    pub window_start: u64,
+    /// Its end.
+    pub window_end: u64,
 }
 
 impl Layout {
@@ -79,13 +87,24 @@ impl Layout {
         }
         let params = SHIM_BASE_GPA + shim_len.next_multiple_of(PAGE_SIZE);
         let tables = params + params_len.next_multiple_of(PAGE_SIZE);
-        let table_count = table_count(memory, shim_len);
+        let window_start = memory.next_multiple_of(LARGE_PAGE_SIZE);
+        let window_len = memory.min(MAX_WINDOW).min(MAX_MEMORY - window_start);
+        let window_end = window_start + (window_len - window_len % LARGE_PAGE_SIZE);
+        let table_count = table_count(window_end, shim_len);
         let free_start = (tables + table_count * PAGE_SIZE).next_multiple_of(BLOCK_SIZE);
         let free_end = memory - memory % BLOCK_SIZE;
         if free_end < free_start + MIN_FREE {
             return Err(refuse(free_start + MIN_FREE));
         }
-        Ok(Self { params, tables, table_count, free_start, free_end })
+        Ok(Self { params, tables, table_count, free_start, free_end, window_start, window_end })
+    }
+}
+
+impl Layout {
+    /// Where files appear.
+    #[must_use]
+    pub fn window(&self) -> Range<u64> {
+        self.window_start..self.window_end
     }
 }
 

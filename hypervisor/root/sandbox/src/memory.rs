@@ -4,8 +4,12 @@
 //! [`BLOCK_PAGES`], backed with zeros when the child or a service first touches them.
 use alloc::vec::Vec;
 use core::marker::PhantomData;
+use core::ops::Range;
 
+use files::Errno;
 use guestmem::{GuestMemory, NotMapped, bytes_in_page};
+use proto::layout::WINDOW_SLOT;
+use services::Window;
 use tlfs::addr::{Gpa, PAGE_SIZE};
 
 use crate::layout::{BLOCK_PAGES, BLOCK_SIZE};
@@ -43,7 +47,7 @@ pub trait RootMemory {
     fn take_back(&mut self, page_number: u64) -> bool;
 
     /// Page number of the page that `bytes` starts, if it is a whole page and can be mapped into children read-only.
-    fn shared_page(&self, bytes: &'static [u8]) -> Option<u64>;
+    fn shared_page(&self, bytes: &[u8]) -> Option<u64>;
 }
 
 /// What is behind a page below `free_start`.
@@ -53,14 +57,71 @@ enum LowPage<R> {
     Shared(&'static [u8]),
 }
 
+/// The window in which files appear: pages of the lower layer, read-only, slot by slot.
+struct FileWindow<'t> {
+    start: u64,
+    slots: Vec<Option<&'t [u8]>>,
+    /// How many slots there may be.
+    limit: usize,
+    /// What the partition does not have yet.
+    changes: Vec<WindowChange>,
+}
+
+/// A change of the window that has to be made in the partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WindowChange {
+    /// Pages of the root, by number, appear from this GPA page number on.
+    Show {
+        /// First GPA page number.
+        target: u64,
+        /// The root's pages.
+        sources: Vec<u64>,
+    },
+    /// Pages disappear.
+    Hide {
+        /// First GPA page number.
+        target: u64,
+        /// How many.
+        count: u64,
+    },
+}
+
+impl<'t> FileWindow<'t> {
+    fn new(window: &Range<u64>) -> Self {
+        let limit = usize::try_from((window.end - window.start) / WINDOW_SLOT).unwrap_or(0);
+        Self { start: window.start, slots: Vec::new(), limit, changes: Vec::new() }
+    }
+
+    /// The slot that starts at `offset`, made if need be.
+    fn slot(&mut self, offset: u64) -> Result<&mut Option<&'t [u8]>, Errno> {
+        let number = usize::try_from(offset / WINDOW_SLOT).map_err(|_| Errno::EINVAL)?;
+        if !offset.is_multiple_of(WINDOW_SLOT) || number >= self.limit {
+            return Err(Errno::EINVAL);
+        }
+        if number >= self.slots.len() {
+            self.slots.try_reserve(number + 1 - self.slots.len()).map_err(|_| Errno::ENOSPC)?;
+            self.slots.resize(number + 1, None);
+        }
+        self.slots.get_mut(number).ok_or(Errno::EINVAL)
+    }
+
+    /// What `gpa` shows, with the offset into it.
+    fn find(&self, gpa: u64) -> Option<(&'t [u8], usize)> {
+        let offset = gpa.checked_sub(self.start)?;
+        let slot = self.slots.get(usize::try_from(offset / WINDOW_SLOT).ok()?)?;
+        Some(((*slot)?, usize::try_from(offset % WINDOW_SLOT).ok()?))
+    }
+}
+
 /// The pages of one child. Through [`ChildMemory::view`] it is a [`GuestMemory`].
-pub struct ChildMemory<R: RootMemory> {
+pub struct ChildMemory<'t, R: RootMemory> {
     low: Vec<LowPage<R::Run>>,
     blocks: Vec<Option<R::Run>>,
     free_start: u64,
     /// Blocks that are backed, but not yet mapped into the partition.
     pending: Vec<usize>,
     pages: u64,
+    window: FileWindow<'t>,
     _root: PhantomData<R>,
 }
 
@@ -76,23 +137,24 @@ pub enum PlaceError {
 /// Where an address leads.
 enum Place<'m, R> {
     Run(&'m R, usize),
-    Shared(&'static [u8], usize),
+    Shared(&'m [u8], usize),
 }
 
-impl<R: RootMemory> ChildMemory<R> {
-    /// No pages yet; addresses below `free_end` (both block aligned).
+impl<'t, R: RootMemory> ChildMemory<'t, R> {
+    /// No pages yet; addresses below `free_end` (both block aligned), and behind them `window` (whole slots) for files.
     #[must_use]
-    pub fn new(free_start: u64, free_end: u64) -> Self {
+    pub fn new(free_start: u64, free_end: u64, window: &Range<u64>) -> Self {
         let count = |bytes: u64| usize::try_from(bytes).unwrap_or(0);
         let mut low = Vec::new();
         low.resize_with(count(free_start / PAGE_SIZE), || LowPage::Nothing);
         let mut blocks = Vec::new();
         blocks.resize_with(count(free_end.saturating_sub(free_start) / BLOCK_SIZE), || None);
-        Self { low, blocks, free_start, pending: Vec::new(), pages: 0, _root: PhantomData }
+        let window = FileWindow::new(window);
+        Self { low, blocks, free_start, pending: Vec::new(), pages: 0, window, _root: PhantomData }
     }
 
     /// This memory as a [`GuestMemory`].
-    pub fn view<'m>(&'m mut self, root: &'m mut R) -> View<'m, R> {
+    pub fn view<'m>(&'m mut self, root: &'m mut R) -> View<'m, 't, R> {
         View { child: self, root }
     }
 
@@ -162,6 +224,11 @@ impl<R: RootMemory> ChildMemory<R> {
         Ok(())
     }
 
+    /// The changes of the file window that the partition does not have yet, in their order.
+    pub fn take_window_changes(&mut self) -> Vec<WindowChange> {
+        core::mem::take(&mut self.window.changes)
+    }
+
     /// Whether blocks wait to be mapped.
     #[must_use]
     pub fn has_pending(&self) -> bool {
@@ -211,6 +278,9 @@ impl<R: RootMemory> ChildMemory<R> {
             let offset = usize::try_from((gpa - self.free_start) % BLOCK_SIZE).ok()?;
             return Some(Place::Run(self.blocks.get(block)?.as_ref()?, offset));
         }
+        if let Some((bytes, offset)) = self.window.find(gpa) {
+            return Some(Place::Shared(bytes, offset));
+        }
         let offset = usize::try_from(gpa % PAGE_SIZE).ok()?;
         match self.low.get(usize::try_from(gpa / PAGE_SIZE).ok()?)? {
             LowPage::Nothing => None,
@@ -231,12 +301,39 @@ impl<R: RootMemory> ChildMemory<R> {
 }
 
 /// A child's memory together with the root's, to read and write it.
-pub struct View<'m, R: RootMemory> {
-    child: &'m mut ChildMemory<R>,
+pub struct View<'m, 't, R: RootMemory> {
+    child: &'m mut ChildMemory<'t, R>,
     root: &'m mut R,
 }
 
-impl<R: RootMemory> GuestMemory for View<'_, R> {
+impl<'t, R: RootMemory> Window<'t> for View<'_, 't, R> {
+    fn show(&mut self, offset: u64, pages: &'t [u8]) -> Result<(), Errno> {
+        let whole = !pages.is_empty() && pages.len() as u64 <= WINDOW_SLOT && pages.len().is_multiple_of(PAGE);
+        let slot = self.child.window.slot(offset)?;
+        if !whole {
+            return Err(Errno::EINVAL);
+        }
+        if slot.is_some() {
+            return Err(Errno::EEXIST);
+        }
+        let sources = pages.chunks(PAGE).map(|page| self.root.shared_page(page)).collect::<Option<Vec<_>>>();
+        let sources = sources.ok_or(Errno::EOPNOTSUPP)?;
+        *slot = Some(pages);
+        let target = (self.child.window.start + offset) / PAGE_SIZE;
+        self.child.window.changes.push(WindowChange::Show { target, sources });
+        Ok(())
+    }
+
+    fn hide(&mut self, offset: u64, len: u64) -> Result<(), Errno> {
+        let slot = self.child.window.slot(offset)?;
+        slot.take_if(|pages| pages.len() as u64 == len).ok_or(Errno::EINVAL)?;
+        let target = (self.child.window.start + offset) / PAGE_SIZE;
+        self.child.window.changes.push(WindowChange::Hide { target, count: len / PAGE_SIZE });
+        Ok(())
+    }
+}
+
+impl<R: RootMemory> GuestMemory for View<'_, '_, R> {
     fn read(&self, gpa: Gpa, buf: &mut [u8]) -> Result<(), NotMapped> {
         let not_mapped = NotMapped { gpa };
         let mut at = gpa.0;
@@ -347,18 +444,19 @@ pub(crate) mod tests {
             self.free += u64::from(known);
             known
         }
-        fn shared_page(&self, bytes: &'static [u8]) -> Option<u64> {
+        fn shared_page(&self, bytes: &[u8]) -> Option<u64> {
             (bytes.len() == PAGE).then_some(77)
         }
     }
 
     const FREE_START: u64 = 0x1_0000;
     const FREE_END: u64 = 0x5_0000;
+    const WINDOW: Range<u64> = 0x20_0000..0x22_0000;
 
     #[test]
     fn reads_and_writes_go_where_the_pages_are() {
         let mut root = FakeRoot::new(100);
-        let mut child = ChildMemory::new(FREE_START, FREE_END);
+        let mut child = ChildMemory::new(FREE_START, FREE_END, &WINDOW);
         child.place_private(0x1000, &mut root).unwrap();
         child.place_private(0x2000, &mut root).unwrap();
         let mut view = child.view(&mut root);
@@ -378,7 +476,7 @@ pub(crate) mod tests {
     #[test]
     fn shared_pages_are_read_only() {
         let mut root = FakeRoot::new(100);
-        let mut child = ChildMemory::new(FREE_START, FREE_END);
+        let mut child = ChildMemory::new(FREE_START, FREE_END, &WINDOW);
         let page: &'static [u8] = Box::leak(vec![7; PAGE].into_boxed_slice());
         assert_eq!(child.place_shared(0x3000, page, &root), Ok(77));
         assert_eq!(child.place_shared(0x3000, page, &root), Err(PlaceError::BadAddress));
@@ -392,9 +490,39 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn files_are_shown_slot_by_slot() {
+        let mut root = FakeRoot::new(100);
+        let mut child = ChildMemory::new(FREE_START, FREE_END, &WINDOW);
+        let pages: &'static [u8] = Box::leak(vec![6; 2 * PAGE].into_boxed_slice());
+        let mut view = child.view(&mut root);
+        assert_eq!(view.show(0x1000, pages), Err(Errno::EINVAL));
+        assert_eq!(view.show(0x2_0000, pages), Err(Errno::EINVAL));
+        assert_eq!(view.show(u64::MAX - 0xffff, pages), Err(Errno::EINVAL));
+        assert_eq!(view.show(0, &pages[..100]), Err(Errno::EINVAL));
+        assert_eq!(view.show(0, &[]), Err(Errno::EINVAL));
+        view.show(0x1_0000, pages).unwrap();
+        assert_eq!(view.show(0x1_0000, pages), Err(Errno::EEXIST));
+        let mut buf = [0; 2];
+        view.read(Gpa(0x21_1ffe), &mut buf).unwrap();
+        assert_eq!(buf, [6, 6]);
+        for gpa in [0x21_1fff, 0x21_2000, 0x20_0000] {
+            assert!(view.read(Gpa(gpa), &mut buf).is_err());
+        }
+        assert!(view.write(Gpa(0x21_0000), &buf).is_err());
+        assert_eq!(view.hide(0x1_0000, 0x1000), Err(Errno::EINVAL));
+        assert_eq!(view.hide(0, 0x2000), Err(Errno::EINVAL));
+        view.hide(0x1_0000, 0x2000).unwrap();
+        assert!(view.read(Gpa(0x21_0000), &mut buf).is_err());
+        let show = WindowChange::Show { target: 0x210, sources: vec![77, 77] };
+        assert_eq!(child.take_window_changes(), [show, WindowChange::Hide { target: 0x210, count: 2 }]);
+        assert_eq!(child.take_window_changes(), []);
+        assert_eq!(child.private_pages(), 0);
+    }
+
+    #[test]
     fn free_memory_is_backed_by_writes_and_not_by_reads() {
         let mut root = FakeRoot::new(40);
-        let mut child = ChildMemory::new(FREE_START, FREE_END);
+        let mut child = ChildMemory::new(FREE_START, FREE_END, &WINDOW);
         let view = child.view(&mut root);
         let mut buf = [1; 2];
         view.read(Gpa(FREE_START + BLOCK_SIZE - 1), &mut buf).unwrap();
@@ -417,7 +545,7 @@ pub(crate) mod tests {
     #[test]
     fn pages_go_where_they_may_only() {
         let mut root = FakeRoot::new(1);
-        let mut child = ChildMemory::new(FREE_START, FREE_END);
+        let mut child = ChildMemory::new(FREE_START, FREE_END, &WINDOW);
         assert_eq!(child.place_private(0x1001, &mut root), Err(PlaceError::BadAddress));
         assert_eq!(child.place_private(FREE_START, &mut root), Err(PlaceError::BadAddress));
         assert_eq!(child.place_private(0x1000, &mut root), Ok(1000));

@@ -60,7 +60,7 @@ pub(crate) struct Parts {
 pub struct Sandbox<'t, R: RootMemory> {
     pub(crate) parts: Parts,
     pub(crate) partition: Partition,
-    pub(crate) memory: ChildMemory<R>,
+    pub(crate) memory: ChildMemory<'t, R>,
     pub(crate) gate: Gate,
     pub(crate) services: Services<'t>,
     /// Flags for the next dispatch.
@@ -77,7 +77,7 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
     pub(crate) fn assemble(
         parts: Parts,
         partition: Partition,
-        memory: ChildMemory<R>,
+        memory: ChildMemory<'t, R>,
         gate: Gate,
         services: Services<'t>,
     ) -> Self {

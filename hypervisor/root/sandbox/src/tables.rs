@@ -45,7 +45,7 @@ impl From<NotMapped> for TablesError {
 pub fn write_boot_tables<M: GuestMemory>(memory: &mut M, layout: &Layout, shim: &Shim<'_>) -> Result<(), TablesError> {
     let mut tables = Tables { memory, next: layout.tables, end: layout.tables + layout.table_count * PAGE_SIZE };
     let top = tables.new_table()?;
-    tables.direct_map(top, layout.free_end)?;
+    tables.direct_map(top, layout.window_end.max(layout.free_end))?;
     tables.image(top, shim)
 }
 

@@ -7,15 +7,18 @@ use guestmem::GuestMemory;
 
 use crate::authorise::{Authority, Object, Right};
 use crate::request::{Arguments, Exchange, Parts};
+use crate::window::Window;
 
 mod dirs;
 mod handles;
 mod io;
+mod mapping;
 mod tree;
 mod wire;
 mod xattr;
 
 use handles::Handles;
+use mapping::remove_mappings;
 use wire::opcode;
 
 /// The files, who holds what of them, and who may.
@@ -46,7 +49,7 @@ impl<'t, A: Authority> FileService<'t, A> {
     }
 
     /// Carries out one request; the length of the reply's body.
-    pub(crate) fn serve<M: GuestMemory>(
+    pub(crate) fn serve<M: GuestMemory + Window<'t>>(
         &mut self,
         exchange: &mut Exchange,
         memory: &mut M,
@@ -61,6 +64,8 @@ impl<'t, A: Authority> FileService<'t, A> {
             opcode::WRITE => self.write(call, segments, memory),
             opcode::LSEEK => self.lseek(call),
             opcode::FALLOCATE => self.fallocate(&call),
+            opcode::SETUPMAPPING => self.setup_mapping(&call, memory),
+            opcode::REMOVEMAPPING => remove_mappings(call, memory),
             opcode::FLUSH => self.flush(&call),
             opcode::FSYNC | opcode::FSYNCDIR => self.fsync(&call),
             opcode::RELEASE | opcode::RELEASEDIR => self.release(&call),

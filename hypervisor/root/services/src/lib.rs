@@ -38,6 +38,8 @@
 //! | WRITE | `fuse_write_in` | `fuse_write_out`: bytes written | from segments; no data behind the arguments. O_APPEND in `flags`: at the end, `offset` is ignored |
 //! | LSEEK | `fuse_lseek_in` | `fuse_lseek_out` | SEEK_DATA, SEEK_HOLE; the others need no server |
 //! | FALLOCATE | `fuse_fallocate_in` | nothing | mode 0, KEEP_SIZE, PUNCH_HOLE with KEEP_SIZE |
+//! | SETUPMAPPING | `fuse_setupmapping_in` | nothing | shows whole pages of a file that is as the lower layer has it, read-only: `flags` FUSE_SETUPMAPPING_FLAG_READ alone, else EACCES; `moffset` a free slot of the window, `len` a slot at most, `foffset` and `len` whole pages within the file. EOPNOTSUPP for other files, EEXIST for a slot in use, EINVAL |
+//! | REMOVEMAPPING | `fuse_removemapping_in`, `fuse_removemapping_one` × count | nothing | each a slot that is in use, with the `len` that it was set up with, else EINVAL: those before it are gone |
 //! | FLUSH, FSYNC, FSYNCDIR | `fuse_flush_in`, `fuse_fsync_in` | nothing | there is nothing to write back |
 //! | RELEASE, RELEASEDIR | `fuse_release_in` | nothing | |
 //! | OPENDIR | `fuse_open_in` | `fuse_open_out` | |
@@ -85,6 +87,7 @@ mod request;
 mod segments;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use alloc::string::String;
 
@@ -98,6 +101,7 @@ pub use authorise::{AllowAll, Authority, Object, Right};
 pub use console::{Console, ConsoleRead, Stream};
 pub use entropy::Entropy;
 pub use request::MAX_BODY;
+pub use window::Window;
 
 use fuse::FileService;
 use request::Exchange;
@@ -193,7 +197,7 @@ impl<'t, A: Authority> Services<'t, A> {
     }
 
     /// Carries out the request in the service pages at `service_gpa`. `now` is CLOCK_REALTIME.
-    pub fn serve<M: GuestMemory>(
+    pub fn serve<M: GuestMemory + Window<'t>>(
         &mut self,
         service_gpa: Gpa,
         memory: &mut M,
@@ -228,7 +232,11 @@ impl<'t, A: Authority> Services<'t, A> {
         let _ = self.exchange.reply(service_gpa, memory, unique, len);
     }
 
-    fn dispatch<M: GuestMemory>(&mut self, lent: &mut Lent<'_, M>, now: Timestamp) -> Result<Outcome, Errno> {
+    fn dispatch<M: GuestMemory + Window<'t>>(
+        &mut self,
+        lent: &mut Lent<'_, M>,
+        now: Timestamp,
+    ) -> Result<Outcome, Errno> {
         let exchange = &mut self.exchange;
         let ended = |served| Ok(Outcome::Ended(served));
         match exchange.header().opcode {

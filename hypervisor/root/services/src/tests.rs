@@ -3,15 +3,16 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use bundle::{TreeEntry, TreeIndex, TreeNode};
-use files::{Stack, Timestamp};
+use files::{Errno, Stack, Timestamp};
 use fuse_abi::linux::{fuse_entry_out, fuse_in_header, fuse_open_out, fuse_out_header, fuse_write_out};
 use guestmem::GuestMemory;
 use guestmem::double::VecMemory;
+use proto::layout::WINDOW_SLOT;
 use proto::{MAX_SEGMENTS, MESSAGE_OFFSET, Segment, ServiceRequest};
 use tlfs::addr::Gpa;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
-use crate::{AllowAll, Authority, Console, ConsoleRead, Entropy, Limits, Served, Services, Stream};
+use crate::{AllowAll, Authority, Console, ConsoleRead, Entropy, Limits, Served, Services, Stream, Window};
 
 mod files_service;
 mod hostile;
@@ -70,6 +71,24 @@ impl Entropy for Counter {
             self.0 = self.0.wrapping_add(1);
             *byte = self.0;
         }
+    }
+}
+
+/// Where the window is, of four slots.
+const WINDOW: u64 = 0x18_0000;
+
+impl<'t> Window<'t> for VecMemory {
+    fn show(&mut self, offset: u64, pages: &'t [u8]) -> Result<(), Errno> {
+        if !offset.is_multiple_of(WINDOW_SLOT) || offset >= 4 * WINDOW_SLOT {
+            return Err(Errno::EINVAL);
+        }
+        self.write(Gpa(WINDOW + offset), pages).map_err(|_| Errno::EINVAL)
+    }
+
+    fn hide(&mut self, offset: u64, len: u64) -> Result<(), Errno> {
+        let hidden = [0; 0x1_0000];
+        let hidden = usize::try_from(len).ok().and_then(|len| hidden.get(..len)).ok_or(Errno::EINVAL)?;
+        self.write(Gpa(WINDOW.wrapping_add(offset)), hidden).map_err(|_| Errno::EINVAL)
     }
 }
 

@@ -2,7 +2,7 @@
 use super::Stack;
 use crate::access::{self, Access};
 use crate::attr::{Context, Ino, SetAttr, SetTime, Timestamp, mode};
-use crate::content::Content;
+use crate::content::{Content, PAGE};
 use crate::lower::LowerBody;
 use crate::node::{Body, Meta};
 use crate::{Errno, Kind};
@@ -21,6 +21,29 @@ impl<'t> Stack<'t> {
         sink: impl FnMut(&[u8]) -> Result<(), Errno>,
     ) -> Result<usize, Errno> {
         self.with_content(ino, |content| content.read(offset, len, sink))
+    }
+
+    /// Whole pages of a file that nothing has written to, as they lie in the lower layer, for whoever maps instead of copying:
+    /// `len` bytes from `offset` on. What follows the end of the file in the last page is zeros.
+    ///
+    /// # Errors
+    /// EOPNOTSUPP if the file is not what the lower layer has, or does not lie there page by page; EINVAL beyond its pages;
+    /// ESTALE, EISDIR.
+    pub fn pages(&self, ino: Ino, offset: u64, len: u64) -> Result<&'t [u8], Errno> {
+        self.require_file(ino)?;
+        let index = self.lower.index(ino).ok_or(Errno::EOPNOTSUPP)?;
+        let Some(LowerBody::File(bytes)) = self.lower.body(index) else { return Err(Errno::EOPNOTSUPP) };
+        let untouched = match self.nodes.get(&ino).map(|node| &node.body) {
+            Some(Body::File(content)) => content.is_untouched(bytes.len()),
+            Some(_) => false,
+            None => true,
+        };
+        if !untouched {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let within = offset.checked_add(len).is_some_and(|end| end <= (bytes.len() as u64).next_multiple_of(PAGE));
+        let pages = self.lower.pages(index, offset, len);
+        pages.ok_or(if within && len > 0 { Errno::EOPNOTSUPP } else { Errno::EINVAL })
     }
 
     /// Lets `fill` write up to `len` bytes straight into the file, in runs; `offset` `None` appends. Returns how many:

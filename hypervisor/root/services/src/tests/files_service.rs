@@ -7,11 +7,13 @@ use core::cell::{Cell, RefCell};
 
 use files::{Errno, Stack};
 use fuse_abi::linux::*;
+use guestmem::GuestMemory;
 use linux_raw_sys::errno as e;
 use linux_raw_sys::general as linux;
+use tlfs::addr::Gpa;
 use zerocopy::FromBytes;
 
-use super::{Shim, message, with_authority, with_shim};
+use super::{Shim, WINDOW, message, with_authority, with_shim};
 use crate::{Authority, Object, Right};
 
 fn code(error: u32) -> i32 {
@@ -521,5 +523,47 @@ fn what_the_authority_denies_does_not_happen() {
         let asked = message!(fuse_read_in { fh, offset: 0, size: 4096, ..Default::default() });
         let body = shim.call(fuse_opcode::FUSE_READDIRPLUS, 1, &asked).unwrap();
         assert!(entries(&body, true).iter().all(|entry| entry.4.unwrap().nodeid == 0), "names only");
+    });
+}
+
+fn set_up(shim: &mut Shim<'_>, fh: u64, foffset: u64, len: u64, flags: u64, moffset: u64) -> Result<Vec<u8>, i32> {
+    let asked = fuse_setupmapping_in { fh, foffset, len, flags, moffset };
+    shim.call(fuse_opcode::FUSE_SETUPMAPPING, 0, &message!(asked))
+}
+
+#[test]
+fn whole_pages_of_untouched_files_are_shown() {
+    with_shim(|shim| {
+        let node = shim.node("dir/file");
+        let fh = shim.open(node, read_flags()).unwrap();
+        let (read, write) = (2, 1);
+        let einval = Err(code(e::EINVAL));
+        assert_eq!(set_up(shim, fh, 0, 8192, read, 0x1_0000), Ok(vec![]));
+        let mut page = vec![0; 8192];
+        shim.memory.read(Gpa(WINDOW + 0x1_0000), &mut page).unwrap();
+        assert_eq!(page, [b'f'; 8192]);
+        assert_eq!(set_up(shim, fh, 0, 8192, read | write, 0), Err(code(e::EACCES)));
+        assert_eq!(set_up(shim, fh, 0, 8192, 0, 0), Err(code(e::EACCES)));
+        assert_eq!(set_up(shim, fh + 1, 0, 8192, read, 0), Err(code(e::EBADF)));
+        assert_eq!(set_up(shim, fh, 0, 8192, read, 0x1000), einval);
+        assert_eq!(set_up(shim, fh, 8192, 8192, read, 0), einval, "beyond the end");
+        assert_eq!(set_up(shim, fh, 0, 0, read, 0), einval);
+        assert_eq!(set_up(shim, fh, 0, 1 << 20, read, 0), einval);
+        assert_eq!(set_up(shim, fh, u64::MAX - 4095, 4096, read, 0), einval);
+        assert_eq!(set_up(shim, fh, 8, 4096, read, 0), Err(code(e::EOPNOTSUPP)));
+        assert_eq!(set_up(shim, fh, 0, 12288, read, 0), Err(code(e::EOPNOTSUPP)), "the last page is not padded");
+        let one = fuse_removemapping_one { moffset: 0x1_0000, len: 8192 };
+        let removal = message!(fuse_removemapping_in { count: 1 }, one);
+        assert_eq!(shim.call(fuse_opcode::FUSE_REMOVEMAPPING, 0, &removal), Ok(vec![]));
+        shim.memory.read(Gpa(WINDOW + 0x1_0000), &mut page).unwrap();
+        assert_eq!(page, [0; 8192]);
+        let short = message!(fuse_removemapping_in { count: 5 }, one);
+        assert_eq!(shim.call(fuse_opcode::FUSE_REMOVEMAPPING, 0, &short), Err(code(e::EINVAL)));
+        // What is written to is no longer what the lower layer has.
+        let writer = shim.open(node, linux::O_WRONLY).unwrap();
+        assert_eq!(set_up(shim, writer, 0, 4096, read, 0), Err(code(e::EBADF)));
+        let cut = fuse_setattr_in { valid: FATTR_SIZE, size: 9_000, ..Default::default() };
+        shim.call(fuse_opcode::FUSE_SETATTR, node, &message!(cut)).unwrap();
+        assert_eq!(set_up(shim, fh, 0, 4096, read, 0), Err(code(e::EOPNOTSUPP)));
     });
 }
