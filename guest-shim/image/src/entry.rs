@@ -8,9 +8,10 @@ use core::cell::UnsafeCell;
 
 use personality::kernel::Fault;
 use personality::regs::SYSCALL_VECTOR;
+use personality::task::{FPU_STATE, FpuState};
 use personality::{Flow, Kernel, UserRegs};
-use proto::PROTO_VERSION;
 use proto::layout::{SHIM_MAGIC, USER_CS, USER_SS};
+use proto::{ALARM_VECTOR, PROTO_VERSION};
 
 use crate::machine::Machine;
 use crate::panic::fail;
@@ -81,7 +82,7 @@ global_asm!(
     "shim_stubs:",
     ".altmacro",
     ".set shim_vector, 0",
-    ".rept 32",
+    ".rept 33",
     "shim_stub %shim_vector",
     ".set shim_vector, shim_vector + 1",
     ".endr",
@@ -156,8 +157,7 @@ const _: () = assert!(core::mem::offset_of!(UserRegs, cs) == 144);
 const FCW: u16 = 0x37f;
 /// MXCSR at a program's start: all exceptions masked.
 const MXCSR: u32 = 0x1f80;
-/// Bytes of the FXSAVE area, and where MXCSR is in it.
-const FPU_AREA: usize = 512;
+/// Where MXCSR is in the FXSAVE area.
 const MXCSR_AT: usize = 24;
 /// Distance of the stubs.
 const STUB: u64 = 16;
@@ -166,14 +166,14 @@ unsafe extern "C" {
     static shim_stubs: u8;
     static shim_guard: u8;
     static shim_stack_top: u8;
-    static mut shim_fpu: [u8; FPU_AREA];
+    static mut shim_fpu: FpuState;
     fn shim_enter(regs: *const UserRegs) -> !;
 }
 
-/// Addresses of the stubs, by vector.
+/// Addresses of the stubs, by vector: the exceptions, and the alarm.
 pub(crate) fn stubs() -> impl Iterator<Item = u64> {
     let first = (&raw const shim_stubs).addr() as u64;
-    (0..32).map(move |vector| first + vector * STUB)
+    (0..33).map(move |vector| first + vector * STUB)
 }
 
 /// Top of the stack.
@@ -188,11 +188,16 @@ pub(crate) fn stack_guard() -> u64 {
 
 /// Gives ring 3 the x87 and SSE state of a program's start, from its next entry on.
 pub(crate) fn reset_fpu() {
-    let mut area = [0; FPU_AREA];
+    let mut area = [0; FPU_STATE];
     area[..2].copy_from_slice(&FCW.to_le_bytes());
     area[MXCSR_AT..MXCSR_AT + 4].copy_from_slice(&MXCSR.to_le_bytes());
     // SAFETY: only the entry code uses the area, before and after what runs now.
-    unsafe { (&raw mut shim_fpu).write(area) };
+    unsafe { (&raw mut shim_fpu).write(FpuState(area)) };
+}
+
+/// The x87 and SSE state of ring 3, as it will have it from its next entry on.
+pub(crate) fn fpu() -> *mut FpuState {
+    &raw mut shim_fpu
 }
 
 /// The personality, for the only processor.
@@ -220,6 +225,8 @@ extern "C" fn trap(regs: &mut UserRegs) {
     };
     let flow = if regs.vector == SYSCALL_VECTOR {
         kernel.system_call(regs)
+    } else if regs.vector == u64::from(ALARM_VECTOR) {
+        kernel.interrupt(regs)
     } else {
         let fault = Fault { vector: regs.vector, error_code: regs.error_code, address: fault_address() };
         kernel.fault(regs, fault)

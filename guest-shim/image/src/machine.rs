@@ -7,6 +7,7 @@ use core::ptr;
 use personality::Platform;
 use personality::num::{index, low32};
 use personality::platform::{PAGE, PAGE_SIZE, SpareHeap};
+use personality::task::FpuState;
 use proto::layout::DIRECT_MAP_VA;
 use proto::{CallResult, DOORBELL_PORT, GatePage, Grant, RESULT_SLOTS, SERVICE_PAGES};
 use tlfs::msr::{HV_X64_MSR_REFERENCE_TSC, HV_X64_MSR_TIME_REF_COUNT};
@@ -192,6 +193,21 @@ impl Platform for Machine {
     fn set_gs_base(&mut self, base: u64) {
         // SAFETY: ring 0 does not use GS; the personality keeps the base canonical.
         unsafe { write_msr(MSR_GS_BASE, base) };
+    }
+
+    fn fpu(&mut self) -> &mut FpuState {
+        // SAFETY: the area is used by the entry code only, before and after what runs now, and here through the borrow of `self`.
+        unsafe { &mut *crate::entry::fpu() }
+    }
+
+    fn set_alarm(&mut self, at: u64) {
+        // SAFETY: the gate page is mapped for good; the root reads the word while this processor is stopped.
+        unsafe { (&raw mut (*self.gate()).alarm).write_volatile(at) };
+    }
+
+    fn set_thread(&mut self, tid: u32) {
+        // SAFETY: as in `set_alarm`.
+        unsafe { (&raw mut (*self.gate()).thread).write_volatile(tid) };
     }
 
     fn reset_fpu(&mut self) {

@@ -3,12 +3,13 @@
 use core::arch::asm;
 use core::cell::UnsafeCell;
 
+use proto::ALARM_VECTOR;
 use proto::layout::{KERNEL_CS, TSS};
 
 use crate::entry;
 
-/// Exceptions of the processor.
-const VECTORS: usize = 32;
+/// Exceptions of the processor, and the alarm behind them.
+const VECTORS: usize = 33;
 /// Breakpoint: the one vector that a program may raise by INT3.
 const BREAKPOINT: usize = 3;
 /// Vectors that must not use the stack that they interrupt: NMI, double fault, machine check.
@@ -72,9 +73,9 @@ static TABLES: Shared = Shared(UnsafeCell::new(Tables {
 /// Last byte of the segment descriptors.
 const GDT_LIMIT: u16 = 7 * 8 - 1;
 /// Last byte of the interrupt descriptors.
-const IDT_LIMIT: u16 = 32 * 16 - 1;
+const IDT_LIMIT: u16 = 33 * 16 - 1;
 
-const _: () = assert!(VECTORS * size_of::<Gate>() == IDT_LIMIT as usize + 1);
+const _: () = assert!(VECTORS * size_of::<Gate>() == IDT_LIMIT as usize + 1 && ALARM_VECTOR as usize + 1 == VECTORS);
 
 /// Operand of LGDT and LIDT.
 #[repr(C, packed(2))]

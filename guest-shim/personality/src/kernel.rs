@@ -1,12 +1,14 @@
 //! The state of a sandbox, and the ways into it: start, system call, fault.
 
 use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::rc::Rc;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
 use proto::op::{self, wait_events};
-use proto::{CallResult, boot_flags, grant_flags, result_flags};
+use proto::{CallResult, Grant, boot_flags, grant_flags, result_flags};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::abi::{AltStack, SigAction};
@@ -19,19 +21,22 @@ use crate::fs::fuse::Fuse;
 use crate::fs::proc::ProcNode;
 use crate::fs::special::Caller;
 use crate::fs::table::{Descriptor, FdTable};
+use crate::futex::Futexes;
+use crate::lifecycle::{FIRST, INIT};
 use crate::mm::frames::Frames;
 use crate::mm::space::{Access, AddressSpace, BadTouch, Source};
 use crate::mm::user;
 use crate::mm::window::Window;
 use crate::num::{index, low32};
-use crate::platform::{PAGE, Platform};
+use crate::platform::Platform;
 use crate::random::Random;
 use crate::regs::UserRegs;
-use crate::signal::{self, Signal};
-use crate::syscalls;
-use crate::task::{Directories, Process, SIGNALS, Task, default_limits};
+use crate::sched::Schedule;
+use crate::signal::{self, Info, Pending, Signal};
+use crate::task::{Call, Directories, FPU_STATE, FpuState, Life, Process, SIGNALS, State, Task, default_limits};
+use crate::timers::Timers;
 use crate::vdso::Vdso;
-use crate::wait::{Hub, Wait};
+use crate::wait::Hub;
 
 /// What the personality is started with.
 pub struct Start {
@@ -93,7 +98,26 @@ pub struct Kernel<P: Platform> {
     pub(crate) names: NameCache,
     pub(crate) mounts: [(&'static str, Place); 2],
     pub(crate) random: Random,
+    /// The task that runs.
     pub(crate) task: Box<Task>,
+    /// All others, by thread id.
+    pub(crate) tasks: BTreeMap<u32, Box<Task>>,
+    /// All processes, zombies included, by id.
+    pub(crate) processes: BTreeMap<u32, Rc<RefCell<Process>>>,
+    pub(crate) schedule: Schedule,
+    pub(crate) futexes: Futexes,
+    /// Timers that are armed: when they go off, whose they are, which.
+    pub(crate) timers: BTreeSet<(u64, u32, i32)>,
+    /// The id that was given last.
+    pub(crate) last_id: u32,
+    /// Root table of the address space that the processor uses.
+    pub(crate) active: u64,
+    /// When the present task's time slice ends.
+    pub(crate) slice_end: u64,
+    /// The memory of tasks that have ended.
+    pub(crate) no_space: Rc<RefCell<AddressSpace>>,
+    /// The sandbox has ended.
+    pub(crate) ended: bool,
     /// Where objects that tasks wait for get their channels.
     pub(crate) hub: Hub,
     /// The last inode number that was given to an object of the shim's own.
@@ -140,7 +164,16 @@ impl<P: Platform> Kernel<P> {
         let dev = Dentry::new(Some(Rc::clone(&root)), b"dev", Node::Device(Device::Directory));
         let proc = Dentry::new(Some(Rc::clone(&root)), b"proc", Node::Proc(ProcNode::Root));
         let started = platform.reference_time();
-        let task = first_task(start, space, root, started);
+        let no_space = match AddressSpace::new(&mut platform, &mut frames) {
+            Ok(space) => Rc::new(RefCell::new(space)),
+            Err(error) => return Err((platform, error)),
+        };
+        let hub = Hub::default();
+        let task = first_task(start, &hub, space, root, started);
+        let mut init = empty_process(INIT, start, &hub, started);
+        init.children.push(FIRST);
+        let processes = BTreeMap::from([(INIT, Rc::new(RefCell::new(init))), (FIRST, Rc::clone(&task.process))]);
+        platform.set_thread(FIRST);
         let mut kernel = Self {
             platform,
             frames,
@@ -149,7 +182,17 @@ impl<P: Platform> Kernel<P> {
             mounts: [("dev", dev), ("proc", proc)],
             random: Random::new(&start.seed),
             task: Box::new(task),
-            hub: Hub::default(),
+            tasks: BTreeMap::new(),
+            processes,
+            schedule: Schedule::new(started),
+            futexes: Futexes::default(),
+            timers: BTreeSet::new(),
+            last_id: FIRST,
+            active: 0,
+            slice_end: 0,
+            no_space,
+            ended: false,
+            hub,
             numbers: 0,
             flags: start.flags,
             realtime_offset_ns: start.realtime_offset_ns,
@@ -199,33 +242,31 @@ impl<P: Platform> Kernel<P> {
         let _ = self.fuse.request(&mut self.platform, op::NOT_STARTED, 0, message.as_slice(), &[], &[]);
     }
 
-    /// A system call that the gate has allowed. The registers get its result.
+    /// A system call that the gate has allowed. The registers get its result, or are those of the task that runs next.
     pub fn system_call(&mut self, regs: &mut UserRegs) -> Flow {
         let grant = self.platform.grant();
         if grant.sequence <= self.sequence {
             self.platform.fail("entered for a system call without a new grant");
         }
         self.sequence = grant.sequence;
-        let args = syscalls::Args(grant.args);
-        let outcome = loop {
-            match syscalls::dispatch(self, grant.number, &args) {
-                Err(Stop::Block(wait)) => self.block(&wait),
-                other => break other,
-            }
-        };
-        self.task.wait_until = None;
-        self.task.progress = 0;
+        self.task.call = Some(Call { grant });
+        self.run(regs)
+    }
+
+    /// Puts a call's result into the registers, and into the trace if that is asked for.
+    pub(crate) fn report(&mut self, regs: &mut UserRegs, grant: &Grant, outcome: Outcome) {
         self.fuse.settle(&mut self.platform);
         let heap = self.platform.spare_heap();
-        if heap.left < heap.total / HEAP_RESERVE && outcome != Err(Stop::Ended) {
+        if heap.left < heap.total / HEAP_RESERVE {
             // What the program has made the shim remember is more than its share: as good as out of memory.
-            return self.die(Signal::KILL, 0, regs.rip);
+            self.kill_self();
         }
         let (value, flags) = match outcome {
             Ok(value) => (value.cast_signed(), 0),
             Err(Stop::Error(errno)) => (-i64::from(errno.0), 0),
-            Err(Stop::NotImplemented) => (-i64::from(Errno::ENOSYS.0), result_flags::NOT_IMPLEMENTED),
-            Err(Stop::Block(_) | Stop::Ended) => return Flow::Ended,
+            Err(Stop::NotImplemented | Stop::Block(_) | Stop::Ended) => {
+                (-i64::from(Errno::ENOSYS.0), result_flags::NOT_IMPLEMENTED)
+            }
         };
         if let Some(new) = self.new_regs.take() {
             *regs = new;
@@ -234,30 +275,27 @@ impl<P: Platform> Kernel<P> {
         if grant.flags & grant_flags::REPORT != 0 || flags != 0 {
             self.platform.report(CallResult { sequence: grant.sequence, value, flags });
         }
-        Flow::Resume
-    }
-
-    /// Lets the time pass that a call has to wait. There is one task: nothing else could run meanwhile.
-    fn block(&mut self, wait: &Wait) {
-        self.fuse.wait(&mut self.platform, wait.deadline, wait.events);
     }
 
     /// A fault of the program: memory that has to be brought in, or a signal.
     pub fn fault(&mut self, regs: &mut UserRegs, fault: Fault) -> Flow {
-        if fault.vector != signal::PAGE_FAULT {
-            return self.die(signal::of_exception(fault.vector), regs.rip, regs.rip);
-        }
-        match self.page_fault(&fault) {
-            Ok(()) => Flow::Resume,
-            Err(bad) => {
-                let signal = match bad {
-                    BadTouch::Unmapped | BadTouch::Denied => Signal::SEGV,
-                    BadTouch::NoData => Signal::BUS,
-                    BadTouch::NoMemory => Signal::KILL,
-                };
-                self.die(signal, fault.address, regs.rip)
+        let info = if fault.vector == signal::PAGE_FAULT {
+            let Err(bad) = self.page_fault(&fault) else { return Flow::Resume };
+            match bad {
+                BadTouch::Unmapped => Info::fault(Signal::SEGV, signal::SEGV_MAPERR, fault.address),
+                BadTouch::Denied => Info::fault(Signal::SEGV, signal::SEGV_ACCERR, fault.address),
+                BadTouch::NoData => Info::fault(Signal::BUS, signal::BUS_ADRERR, fault.address),
+                BadTouch::NoMemory => Info::kernel(Signal::KILL),
             }
-        }
+        } else {
+            let (signal, code) = signal::of_exception(fault.vector);
+            // An INT3 is reported behind it, without an address.
+            let address = if code == signal::SI_KERNEL { 0 } else { regs.rip };
+            Info::fault(signal, code, address)
+        };
+        self.task.last_fault = (fault.vector, fault.error_code, fault.address);
+        self.force_signal(info);
+        self.run(regs)
     }
 
     fn page_fault(&mut self, fault: &Fault) -> Result<(), BadTouch> {
@@ -277,19 +315,6 @@ impl<P: Platform> Kernel<P> {
             self.platform.flush_page(fault.address);
         }
         Ok(())
-    }
-
-    /// The program ends by a signal.
-    pub(crate) fn die(&mut self, signal: Signal, address: u64, rip: u64) -> Flow {
-        self.end(op::Exit { signal: signal.0, address, rip, ..Default::default() });
-        Flow::Ended
-    }
-
-    /// Tells the root that the program has ended.
-    pub(crate) fn end(&mut self, mut exit: op::Exit) {
-        let (_, peak) = self.task.space.borrow().resident_pages();
-        exit.program_bytes = peak * PAGE;
-        let _ = self.fuse.request(&mut self.platform, op::EXIT, 0, &exit, &[], &[]);
     }
 
     /// The present address space, and what it needs to bring pages in.
@@ -380,7 +405,7 @@ impl<P: Platform> Kernel<P> {
     pub(crate) fn caller(&mut self, file: &OpenFile) -> Caller {
         let now = self.platform.reference_time();
         let process = self.task.process.borrow();
-        let (pid, uid, gid) = (process.pid, process.uid[1], process.gid[1]);
+        let (pid, [uid, gid]) = (process.pid, process.file_ids);
         Caller { now, pid, uid, gid, nonblocking: file.nonblocking() }
     }
 
@@ -404,30 +429,19 @@ const HEAP_RESERVE: usize = 8;
 /// Longest path, with its NUL.
 pub const PATH_MAX: usize = 4096;
 
-fn first_task(start: &Start, space: AddressSpace, root: Place, started: u64) -> Task {
-    let process = Process {
-        pid: 1,
-        parent: 0,
-        group: 1,
-        session: 1,
-        uid: [start.uid; 3],
-        gid: [start.gid; 3],
-        limits: default_limits(),
-        executable: None,
-        arguments: Vec::new(),
-        started,
-        dumpable: 1,
-    };
+fn first_task(start: &Start, hub: &Hub, space: AddressSpace, root: Place, started: u64) -> Task {
+    let process = empty_process(FIRST, start, hub, started);
     let directories = Directories { current: Rc::clone(&root), root, umask: 0o022 };
     Task {
-        tid: 1,
-        process: Rc::new(RefCell::new(process)),
+        tid: FIRST,
+        process: Rc::new(RefCell::new(Process { threads: vec![FIRST], ..process })),
         space: Rc::new(RefCell::new(space)),
         files: Rc::new(RefCell::new(FdTable::default())),
         directories: Rc::new(RefCell::new(directories)),
         actions: Rc::new(RefCell::new([SigAction::default(); SIGNALS])),
         blocked: 0,
-        pending: 0,
+        saved_mask: None,
+        pending: Pending::default(),
         alternate_stack: AltStack { ss_flags: 2, ..Default::default() },
         clear_tid: 0,
         robust_list: (0, 0),
@@ -436,6 +450,56 @@ fn first_task(start: &Start, space: AddressSpace, root: Place, started: u64) -> 
         name: [0; 16],
         wait_until: None,
         progress: 0,
+        call: None,
+        vfork_child: None,
+        vfork_done: None,
+        futex: None,
+        last_fault: (0, 0, 0),
+        state: State::Ready,
+        regs: UserRegs::default(),
+        fpu: FpuState([0; FPU_STATE]),
+        time: 0,
+    }
+}
+
+/// A child of INIT in its group and session, as if a shell without job control had started it.
+fn empty_process(pid: u32, start: &Start, hub: &Hub, started: u64) -> Process {
+    Process {
+        pid,
+        parent: if pid == INIT { 0 } else { INIT },
+        group: INIT,
+        session: INIT,
+        uid: [start.uid; 3],
+        gid: [start.gid; 3],
+        file_ids: [start.uid, start.gid],
+        groups: Rc::default(),
+        limits: default_limits(),
+        executable: None,
+        arguments: Vec::new(),
+        environment: Vec::new(),
+        started,
+        dumpable: 1,
+        threads: Vec::new(),
+        children: Vec::new(),
+        children_changed: hub.channel(),
+        life: Life::Alive,
+        stopped: None,
+        change: None,
+        pending: Pending::default(),
+        signalled: hub.channel(),
+        exit_signal: Signal::CHLD.0,
+        subreaper: false,
+        parent_death_signal: 0,
+        no_new_privileges: false,
+        has_executed: false,
+        persona: 0,
+        timers: Timers::default(),
+        past_time: 0,
+        children_time: 0,
+        children_peak: 0,
+        peak: 0,
+        fault: (0, 0),
+        nice: 0,
     }
 }
 

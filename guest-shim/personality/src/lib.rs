@@ -6,7 +6,8 @@
 //! * [`mm`]: frames, page tables, areas, access to user memory.
 //! * [`fs`]: the file protocol's client, names, paths, open files.
 //! * [`exec`]: from a path to a program that is ready to run.
-//! * [`task`]: threads, processes, and what they share.
+//! * [`task`]: threads, processes, and what they share; [`lifecycle`]: their beginning and end; [`sched`]: which one runs;
+//!   [`signal`], [`futex`], [`timers`].
 //! * [`wait`]: what tasks wait for, and how they are woken.
 //! * [`platform`]: the small trait beneath all this. The shim image implements it on the partition, the tests over
 //!   a vector: the whole personality runs under `cargo test`.
@@ -27,16 +28,20 @@ pub mod abi;
 pub mod errno;
 pub mod exec;
 pub mod fs;
+pub mod futex;
 pub mod kernel;
+pub mod lifecycle;
 pub mod mm;
 pub mod num;
 pub mod platform;
 pub mod random;
 pub mod regs;
+pub mod sched;
 pub mod signal;
 pub mod syscalls;
 pub mod task;
 pub mod time;
+pub mod timers;
 pub mod vdso;
 pub mod wait;
 

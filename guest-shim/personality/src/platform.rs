@@ -5,6 +5,7 @@
 use proto::{CallResult, Grant};
 
 use crate::num::index;
+use crate::task::FpuState;
 
 /// Size of a page and of a frame, in bytes.
 pub const PAGE: u64 = 4096;
@@ -54,6 +55,12 @@ pub trait Platform {
     fn set_fs_base(&mut self, base: u64);
     /// Sets the GS base of ring 3.
     fn set_gs_base(&mut self, base: u64);
+    /// The x87 and SSE state that ring 3 has, or will have when it runs again.
+    fn fpu(&mut self) -> &mut FpuState;
+    /// Tells the root when ring 3 is to be interrupted next, in reference time; `proto::NO_ALARM`: never.
+    fn set_alarm(&mut self, at: u64);
+    /// Tells the root which thread runs, for the trace.
+    fn set_thread(&mut self, tid: u32);
     /// Gives ring 3 the x87 and SSE state that a program starts with.
     fn reset_fpu(&mut self);
     /// Partition reference time, in 100 ns units.

@@ -1,8 +1,16 @@
-//! Signals: numbers, default actions, and which exception is which signal.
-//!
-//! Handlers are recorded but not run yet; a signal whose default action ends the program ends it.
+//! Signals: numbers, default actions, which exception is which signal, and what waits to be delivered.
+
+mod deliver;
+mod frame;
+mod send;
+
+use alloc::collections::VecDeque;
 
 use linux_raw_sys::general as raw;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+pub(crate) use deliver::{Delivery, child_code, child_info};
+pub(crate) use frame::is_on;
 
 /// A signal number (1 to 64).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +18,9 @@ pub struct Signal(pub u32);
 
 #[expect(missing_docs, reason = "the names are Linux' own")]
 impl Signal {
+    pub const HUP: Self = Self(raw::SIGHUP);
+    pub const INT: Self = Self(raw::SIGINT);
+    pub const QUIT: Self = Self(raw::SIGQUIT);
     pub const ILL: Self = Self(raw::SIGILL);
     pub const TRAP: Self = Self(raw::SIGTRAP);
     pub const BUS: Self = Self(raw::SIGBUS);
@@ -17,8 +28,27 @@ impl Signal {
     pub const KILL: Self = Self(raw::SIGKILL);
     pub const SEGV: Self = Self(raw::SIGSEGV);
     pub const PIPE: Self = Self(raw::SIGPIPE);
+    pub const ALRM: Self = Self(raw::SIGALRM);
+    pub const CHLD: Self = Self(raw::SIGCHLD);
+    pub const CONT: Self = Self(raw::SIGCONT);
     pub const STOP: Self = Self(raw::SIGSTOP);
+    pub const TSTP: Self = Self(raw::SIGTSTP);
+    pub const TTIN: Self = Self(raw::SIGTTIN);
+    pub const TTOU: Self = Self(raw::SIGTTOU);
+    pub const XCPU: Self = Self(raw::SIGXCPU);
+    pub const XFSZ: Self = Self(raw::SIGXFSZ);
+    pub const VTALRM: Self = Self(raw::SIGVTALRM);
+    pub const PROF: Self = Self(raw::SIGPROF);
+    pub const WINCH: Self = Self(raw::SIGWINCH);
 }
+
+/// Signals that are never blocked, caught or ignored.
+pub const UNSTOPPABLE: u64 = 1 << (raw::SIGKILL - 1) | 1 << (raw::SIGSTOP - 1);
+/// Signals whose default action stops.
+const STOPPING: u64 =
+    1 << (raw::SIGSTOP - 1) | 1 << (raw::SIGTSTP - 1) | 1 << (raw::SIGTTIN - 1) | 1 << (raw::SIGTTOU - 1);
+/// First real-time signal of the kernel.
+const FIRST_REAL_TIME: u32 = 32;
 
 impl Signal {
     /// From a number that a program gave.
@@ -31,13 +61,13 @@ impl Signal {
     /// Its bit in a signal set.
     #[must_use]
     pub fn bit(self) -> u64 {
-        1 << ((self.0 - 1) & 63)
+        1 << ((self.0.wrapping_sub(1)) & 63)
     }
 
     /// Its place in the table of actions.
     #[must_use]
     pub fn slot(self) -> usize {
-        ((self.0 - 1) & 63) as usize
+        ((self.0.wrapping_sub(1)) & 63) as usize
     }
 
     /// What happens when no handler is set.
@@ -48,6 +78,28 @@ impl Signal {
             raw::SIGSTOP | raw::SIGTSTP | raw::SIGTTIN | raw::SIGTTOU => DefaultAction::Stop,
             _ => DefaultAction::End,
         }
+    }
+
+    /// Does its default action leave a core dump, where the limit allows one?
+    #[must_use]
+    pub fn dumps_core(self) -> bool {
+        matches!(
+            self.0,
+            raw::SIGQUIT
+                | raw::SIGILL
+                | raw::SIGTRAP
+                | raw::SIGABRT
+                | raw::SIGBUS
+                | raw::SIGFPE
+                | raw::SIGSEGV
+                | raw::SIGXCPU
+                | raw::SIGXFSZ
+                | raw::SIGSYS
+        )
+    }
+
+    fn is_real_time(self) -> bool {
+        self.0 >= FIRST_REAL_TIME
     }
 }
 
@@ -67,20 +119,162 @@ pub const SIG_DFL: u64 = 0;
 /// `sa_handler`: ignored.
 pub const SIG_IGN: u64 = 1;
 
+/// The part of `siginfo_t` that is ever used: its first 48 bytes. The body's meaning hangs on signal and code.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Info {
+    /// `si_signo`.
+    pub number: i32,
+    /// `si_errno`.
+    pub errno: i32,
+    /// `si_code`.
+    pub code: i32,
+    /// Zero.
+    pub pad: i32,
+    /// The union.
+    pub body: [u64; 4],
+}
+
+/// `si_code`: sent by the kernel.
+pub const SI_KERNEL: i32 = 0x80;
+/// `si_code`: sent by kill.
+pub const SI_USER: i32 = 0;
+/// `si_code`: sent by tkill and tgkill.
+pub const SI_TKILL: i32 = -6;
+/// `si_code`: sent by a POSIX timer.
+pub const SI_TIMER: i32 = -2;
+
+impl Info {
+    /// A signal of the kernel's own.
+    #[must_use]
+    pub fn kernel(signal: Signal) -> Self {
+        Self { number: signal.0.cast_signed(), code: SI_KERNEL, ..Default::default() }
+    }
+
+    /// A signal that process `pid` of user `uid` sent.
+    #[must_use]
+    pub fn sent(signal: Signal, code: i32, pid: u32, uid: u32) -> Self {
+        let body = [u64::from(pid) | u64::from(uid) << 32, 0, 0, 0];
+        Self { number: signal.0.cast_signed(), code, body, ..Default::default() }
+    }
+
+    /// A fault at `address`.
+    #[must_use]
+    pub fn fault(signal: Signal, code: i32, address: u64) -> Self {
+        Self { number: signal.0.cast_signed(), code, body: [address, 0, 0, 0], ..Default::default() }
+    }
+
+    /// The signal.
+    #[must_use]
+    pub fn signal(&self) -> Signal {
+        Signal::new(self.number).unwrap_or(Signal::KILL)
+    }
+}
+
+/// Signals that have been sent and not delivered. Ordinary ones are kept once, real-time ones queue.
+#[derive(Clone, Debug, Default)]
+pub struct Pending {
+    set: u64,
+    queue: VecDeque<Info>,
+}
+
+impl Pending {
+    /// The set of those that are pending.
+    #[must_use]
+    pub fn set(&self) -> u64 {
+        self.set
+    }
+
+    /// Adds a signal. `false`: there is no room for what comes with it (`limit` of the queue, or no memory); an ordinary signal is
+    /// pending all the same, without its information.
+    pub fn add(&mut self, info: Info, limit: u64) -> bool {
+        let signal = info.signal();
+        if !signal.is_real_time() && self.set & signal.bit() != 0 {
+            return true;
+        }
+        let room = (self.queue.len() as u64) < limit && self.queue.try_reserve(1).is_ok();
+        if room {
+            self.queue.push_back(info);
+        }
+        if room || !signal.is_real_time() {
+            self.set |= signal.bit();
+        }
+        room
+    }
+
+    /// Takes the first signal of `wanted`: faults first, then the lowest number, each in the order of sending.
+    pub fn take(&mut self, wanted: u64) -> Option<Info> {
+        let due = self.set & wanted;
+        if due == 0 {
+            return None;
+        }
+        let first = if due & SYNCHRONOUS != 0 { due & SYNCHRONOUS } else { due };
+        let signal = Signal(first.trailing_zeros() + 1);
+        let number = signal.0.cast_signed();
+        let found = self.queue.iter().position(|info| info.number == number);
+        let info = found.and_then(|at| self.queue.remove(at)).unwrap_or(Info::sent(signal, SI_USER, 0, 0));
+        if !self.queue.iter().any(|info| info.number == number) {
+            self.set &= !signal.bit();
+        }
+        Some(info)
+    }
+
+    /// Forgets the signals of `which`.
+    pub fn discard(&mut self, which: u64) {
+        self.set &= !which;
+        self.queue.retain(|info| info.signal().bit() & which == 0);
+    }
+
+    /// How many are queued.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// None.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.set == 0
+    }
+}
+
+/// Signals of faults: they come before all others, so that a handler sees the registers of the fault.
+const SYNCHRONOUS: u64 = 1 << (raw::SIGSEGV - 1)
+    | 1 << (raw::SIGBUS - 1)
+    | 1 << (raw::SIGILL - 1)
+    | 1 << (raw::SIGTRAP - 1)
+    | 1 << (raw::SIGFPE - 1)
+    | 1 << (raw::SIGSYS - 1);
+
 /// Vector of the page fault.
 pub const PAGE_FAULT: u64 = 14;
 
-/// The signal of an exception other than a page fault (Intel SDM 3A, 6.15; Linux `arch/x86/kernel/traps.c`).
+/// The signal of an exception other than a page fault, with its `si_code` (Intel SDM 3A, 6.15; Linux `arch/x86/kernel/traps.c`).
 #[must_use]
-pub fn of_exception(vector: u64) -> Signal {
+pub fn of_exception(vector: u64) -> (Signal, i32) {
     match vector {
-        0 | 16 | 19 => Signal::FPE,
-        1 | 3 => Signal::TRAP,
-        6 => Signal::ILL,
-        11 | 12 | 17 => Signal::BUS,
-        _ => Signal::SEGV,
+        0 => (Signal::FPE, FPE_INTDIV),
+        16 | 19 => (Signal::FPE, FPE_FLTINV),
+        1 => (Signal::TRAP, TRAP_TRACE),
+        3 => (Signal::TRAP, SI_KERNEL),
+        6 => (Signal::ILL, ILL_ILLOPN),
+        11 | 12 => (Signal::BUS, SI_KERNEL),
+        17 => (Signal::BUS, BUS_ADRALN),
+        _ => (Signal::SEGV, SI_KERNEL),
     }
 }
+
+const FPE_INTDIV: i32 = 1;
+const FPE_FLTINV: i32 = 7;
+const TRAP_TRACE: i32 = 2;
+const ILL_ILLOPN: i32 = 2;
+const BUS_ADRALN: i32 = 1;
+/// `si_code` of SIGSEGV: nothing is mapped there.
+pub const SEGV_MAPERR: i32 = 1;
+/// `si_code` of SIGSEGV: the mapping does not allow it.
+pub const SEGV_ACCERR: i32 = 2;
+/// `si_code` of SIGBUS: beyond the end of the file.
+pub const BUS_ADRERR: i32 = 2;
 
 #[cfg(test)]
 mod tests {
@@ -97,10 +291,37 @@ mod tests {
 
     #[test]
     fn exceptions_are_the_signals_that_linux_sends() {
-        assert_eq!(of_exception(0), Signal::FPE);
-        assert_eq!(of_exception(3), Signal::TRAP);
-        assert_eq!(of_exception(6), Signal::ILL);
-        assert_eq!(of_exception(13), Signal::SEGV);
-        assert_eq!(of_exception(17), Signal::BUS);
+        assert_eq!(of_exception(0).0, Signal::FPE);
+        assert_eq!(of_exception(3).0, Signal::TRAP);
+        assert_eq!(of_exception(6).0, Signal::ILL);
+        assert_eq!(of_exception(13).0, Signal::SEGV);
+        assert_eq!(of_exception(17).0, Signal::BUS);
+    }
+
+    #[test]
+    fn ordinary_signals_are_kept_once_and_real_time_ones_queue() {
+        let mut pending = Pending::default();
+        for value in 0..3 {
+            let mut info = Info::sent(Signal(40), -1, 1, 0);
+            info.body[1] = value;
+            assert!(pending.add(info, 10));
+            assert!(pending.add(Info::sent(Signal::INT, 0, 1, 0), 10));
+        }
+        assert!(pending.add(Info::kernel(Signal::SEGV), 10));
+        assert_eq!(pending.take(u64::MAX).map(|info| info.signal()), Some(Signal::SEGV));
+        assert_eq!(pending.take(u64::MAX).map(|info| info.signal()), Some(Signal::INT));
+        let values: alloc::vec::Vec<u64> =
+            core::iter::from_fn(|| pending.take(u64::MAX)).map(|info| info.body[1]).collect();
+        assert_eq!(values, [0, 1, 2]);
+        assert!(pending.is_empty());
+    }
+
+    #[test]
+    fn a_full_queue_refuses_real_time_signals_only() {
+        let mut pending = Pending::default();
+        assert!(pending.add(Info::sent(Signal(40), -1, 1, 0), 1));
+        assert!(!pending.add(Info::sent(Signal(41), -1, 1, 0), 1));
+        assert!(!pending.add(Info::sent(Signal::INT, 0, 1, 0), 1));
+        assert_eq!(pending.set(), Signal(40).bit() | Signal::INT.bit());
     }
 }

@@ -9,10 +9,17 @@ use core::cell::RefCell;
 
 use linux_raw_sys::general as raw;
 
+use proto::Grant;
+
 use crate::abi::{AltStack, Rlimit, SigAction};
 use crate::fs::dentry::Place;
 use crate::fs::table::FdTable;
+use crate::futex::FutexKey;
 use crate::mm::space::AddressSpace;
+use crate::regs::UserRegs;
+use crate::signal::Pending;
+use crate::timers::Timers;
+use crate::wait::{Channel, Wait};
 
 /// Number of signals.
 pub const SIGNALS: usize = 64;
@@ -26,6 +33,24 @@ pub struct Directories {
     pub root: Place,
     /// Bits taken from the mode of new files.
     pub umask: u32,
+}
+
+/// Is it alive, and if not, what became of it?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// It has threads.
+    Alive,
+    /// It has ended with this wait status, which its parent has not fetched yet.
+    Zombie(u32),
+}
+
+/// A stop or a going-on that a parent can wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Stopped by this signal.
+    Stopped(u32),
+    /// Went on.
+    Continued,
 }
 
 /// What a thread group has in common.
@@ -42,16 +67,64 @@ pub struct Process {
     pub uid: [u32; 3],
     /// Group: real, effective, saved.
     pub gid: [u32; 3],
+    /// User and group for files (setfsuid, setfsgid); they follow the effective ones.
+    pub file_ids: [u32; 2],
+    /// Supplementary groups.
+    pub groups: Rc<[u32]>,
     /// Resource limits, by RLIMIT_* number.
     pub limits: [Rlimit; LIMITS],
     /// The program.
     pub executable: Option<Place>,
     /// Its arguments, each with its NUL.
     pub arguments: Vec<u8>,
+    /// Its environment, each string with its NUL.
+    pub environment: Vec<u8>,
     /// Reference time of its start.
     pub started: u64,
     /// PR_SET_DUMPABLE.
     pub dumpable: u64,
+    /// Its threads, the first of which (while it lives) has the process' id.
+    pub threads: Vec<u32>,
+    /// Its children, zombies included.
+    pub children: Vec<u32>,
+    /// Woken when something becomes of a child.
+    pub children_changed: Channel,
+    /// Alive or not.
+    pub life: Life,
+    /// The stop that holds all its threads, by signal.
+    pub stopped: Option<u32>,
+    /// What its parent has not been told of yet.
+    pub change: Option<Change>,
+    /// Signals sent to the process as a whole.
+    pub pending: Pending,
+    /// Woken when a signal is sent to it or one of its threads (signalfd, sigtimedwait).
+    pub signalled: Channel,
+    /// What its parent is sent at its end; 0: nothing.
+    pub exit_signal: u32,
+    /// PR_SET_CHILD_SUBREAPER.
+    pub subreaper: bool,
+    /// PR_SET_PDEATHSIG.
+    pub parent_death_signal: u32,
+    /// PR_SET_NO_NEW_PRIVS.
+    pub no_new_privileges: bool,
+    /// It has executed a program since it was made.
+    pub has_executed: bool,
+    /// `personality`.
+    pub persona: u32,
+    /// Interval timers and POSIX timers.
+    pub timers: Timers,
+    /// Processor time of threads that have ended, in reference time.
+    pub past_time: u64,
+    /// Processor time of children that were waited for, with theirs.
+    pub children_time: u64,
+    /// Most memory of a child that was waited for, in pages.
+    pub children_peak: u64,
+    /// Most memory of its own, noted at its end, in pages.
+    pub peak: u64,
+    /// The fault that ended it: address and RIP.
+    pub fault: (u64, u64),
+    /// `nice`.
+    pub nice: i32,
 }
 
 /// Number of RLIMIT_* kinds.
@@ -59,6 +132,11 @@ pub const LIMITS: usize = 16;
 
 /// Most descriptors of a process.
 pub const MAX_FILES: u64 = 1 << 16;
+
+/// Most threads of a sandbox.
+pub const MAX_TASKS: u64 = 8192;
+/// Most queued signals of a process.
+pub const MAX_PENDING: u64 = 8192;
 
 /// The limits that a process starts with: those of a Debian login.
 #[must_use]
@@ -68,6 +146,8 @@ pub fn default_limits() -> [Rlimit; LIMITS] {
         (raw::RLIMIT_STACK, 8 << 20, u64::MAX),
         (raw::RLIMIT_CORE, 0, u64::MAX),
         (raw::RLIMIT_NOFILE, 1024, MAX_FILES),
+        (raw::RLIMIT_NPROC, MAX_TASKS, MAX_TASKS),
+        (raw::RLIMIT_SIGPENDING, MAX_PENDING, MAX_PENDING),
         (raw::RLIMIT_MEMLOCK, 8 << 20, 8 << 20),
         (raw::RLIMIT_MSGQUEUE, 819_200, 819_200),
         (raw::RLIMIT_NICE, 0, 0),
@@ -78,6 +158,43 @@ pub fn default_limits() -> [Rlimit; LIMITS] {
         }
     }
     limits
+}
+
+/// Bytes of the x87 and SSE state (FXSAVE).
+pub const FPU_STATE: usize = 512;
+
+/// The x87 and SSE state of a program.
+#[derive(Clone, Copy)]
+#[repr(C, align(16))]
+pub struct FpuState(pub [u8; FPU_STATE]);
+
+/// Why a task is not running.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It is, or it is in the queue of those that could.
+    Ready,
+    /// Its call waits.
+    Waiting(Wait),
+    /// Its process is stopped.
+    Stopped,
+    /// It has ended.
+    Dead,
+}
+
+/// A futex wait that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FutexWait {
+    /// Where it waits.
+    pub key: FutexKey,
+    /// It has been woken.
+    pub woken: bool,
+}
+
+/// A call that has been allowed and is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// What the gate allowed.
+    pub grant: Grant,
 }
 
 /// A thread.
@@ -96,8 +213,10 @@ pub struct Task {
     pub actions: Rc<RefCell<[SigAction; SIGNALS]>>,
     /// Blocked signals.
     pub blocked: u64,
-    /// Signals that are blocked and have been sent.
-    pub pending: u64,
+    /// The mask to go back to when the present call (sigsuspend, ppoll …) is over.
+    pub saved_mask: Option<u64>,
+    /// Signals sent to this thread.
+    pub pending: Pending,
     /// Alternate signal stack.
     pub alternate_stack: AltStack,
     /// Address that is cleared when the thread ends.
@@ -114,4 +233,22 @@ pub struct Task {
     pub wait_until: Option<u64>,
     /// What the present call has done already, kept while it is made again.
     pub progress: u64,
+    /// The call that is under way.
+    pub call: Option<Call>,
+    /// The child whose program a vfork waits for.
+    pub vfork_child: Option<u32>,
+    /// Woken when this task's program has memory of its own, or has ended: its parent waits for that (CLONE_VFORK).
+    pub vfork_done: Option<Channel>,
+    /// A futex wait under way.
+    pub futex: Option<FutexWait>,
+    /// The last exception: vector, error code, address (for signal frames).
+    pub last_fault: (u64, u64, u64),
+    /// Whether it runs, or why not.
+    pub state: State,
+    /// Its registers, while it does not run.
+    pub regs: UserRegs,
+    /// Its x87 and SSE state, while it does not run.
+    pub fpu: FpuState,
+    /// Processor time, in reference time, up to when it was last switched from.
+    pub time: u64,
 }

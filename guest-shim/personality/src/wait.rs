@@ -147,6 +147,8 @@ pub enum Interrupted {
     AsTheActionSays,
     /// EINTR (ERESTARTNOHAND, ERESTART_RESTARTBLOCK).
     Always,
+    /// Not at all, but by SIGKILL: the handler has to wait.
+    Never,
 }
 
 /// What a call waits for before it is tried again: the first of all these.
@@ -198,6 +200,13 @@ impl Wait {
     #[must_use]
     pub fn or_on(mut self, channel: &Channel) -> Self {
         self.channels.push(channel.clone());
+        self
+    }
+
+    /// Nothing but SIGKILL ends it.
+    #[must_use]
+    pub fn uninterruptible(mut self) -> Self {
+        self.interrupted = Interrupted::Never;
         self
     }
 

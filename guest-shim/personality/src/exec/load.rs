@@ -103,7 +103,7 @@ impl<P: Platform> Kernel<P> {
         let mut space = AddressSpace::new(&mut self.platform, &mut self.frames).map_err(failed)?;
         match self.build(&mut space, &program, interpreter.as_ref(), &command, path, environment) {
             Ok(regs) => {
-                self.change_over(space, &program, &command);
+                self.change_over(space, &program, &command, environment);
                 Ok(regs)
             }
             Err(errno) => {
@@ -338,26 +338,34 @@ impl<P: Platform> Kernel<P> {
     }
 
     /// The new program takes over the task.
-    fn change_over(&mut self, space: AddressSpace, program: &Image, command: &Command) {
-        self.platform.activate(space.root());
+    fn change_over(&mut self, space: AddressSpace, program: &Image, command: &Command, environment: &[Vec<u8>]) {
+        self.prepare_exec();
         self.platform.reset_fpu();
         let old = core::mem::replace(&mut self.task.space, Rc::new(RefCell::new(space)));
-        if let Ok(old) = Rc::try_unwrap(old) {
-            old.into_inner().destroy(&mut self.source());
-        }
+        let (_, peak) = old.borrow().resident_pages();
+        self.activate();
+        self.schedule.dead_spaces.push(old);
+        self.bury();
         self.task.alternate_stack = AltStack { ss_flags: 2, ..Default::default() };
         self.task.clear_tid = 0;
         self.task.robust_list = (0, 0);
         self.set_fs_base(0);
         self.set_gs_base(0);
-        for action in self.task.actions.borrow_mut().iter_mut() {
+        // What was shared with others is the task's own from now on.
+        let mut actions = *self.task.actions.borrow();
+        for action in &mut actions {
             let handler = if action.handler == SIG_IGN { SIG_IGN } else { SIG_DFL };
             *action = SigAction { handler, ..Default::default() };
         }
+        self.task.actions = Rc::new(RefCell::new(actions));
+        let files = self.task.files.borrow().clone();
+        self.task.files = Rc::new(RefCell::new(files));
         self.close_on_exec();
         let mut process = self.task.process.borrow_mut();
+        process.peak = process.peak.max(peak);
         process.executable = Some(Rc::clone(&program.place));
         process.arguments = command.arguments.iter().flat_map(|one| one.iter().copied().chain([0])).collect();
+        process.environment = environment.iter().flat_map(|one| one.iter().copied().chain([0])).collect();
         let name = command.path.rsplit(|&byte| byte == b'/').next().unwrap_or(&[]);
         self.task.name = [0; 16];
         for (slot, &byte) in self.task.name.iter_mut().take(15).zip(name) {

@@ -76,6 +76,8 @@ pub enum FileKind {
     Special(Rc<dyn Special>),
     /// A file in memory of the shim's own (memfd_create).
     Memory(Rc<MemoryFile>),
+    /// A signalfd, with the signals that it is for.
+    Signals(Cell<u64>),
     /// A text of the shim's own, as it was when it was opened.
     Text(Box<[u8]>),
     /// Only a place (O_PATH).

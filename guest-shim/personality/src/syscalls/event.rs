@@ -5,7 +5,6 @@ use alloc::rc::Rc;
 use linux_raw_sys::general as raw;
 
 use super::Args;
-use super::poll::wait_mask;
 use crate::abi::{EpollEvent, Itimerspec, Timespec};
 use crate::errno::{Errno, Outcome, Stop};
 use crate::fs::epoll::{Epoll, Interest, epoll_of};
@@ -186,14 +185,14 @@ pub(super) fn epoll_wait<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Ou
 }
 
 pub(super) fn epoll_pwait<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    wait_mask(kernel, args.get(4), args.get(5))?;
+    kernel.wait_with_mask_at(args.get(4), args.get(5))?;
     wait_for_events(kernel, args, milliseconds(args.int(3)))
 }
 
 pub(super) fn epoll_pwait2<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let at = args.get(3);
     let timeout = if at == 0 { None } else { Some(from_timespec(kernel.get::<Timespec>(at)?)?) };
-    wait_mask(kernel, args.get(4), args.get(5))?;
+    kernel.wait_with_mask_at(args.get(4), args.get(5))?;
     wait_for_events(kernel, args, timeout)
 }
 

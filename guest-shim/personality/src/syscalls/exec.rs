@@ -1,6 +1,8 @@
-//! execve, and what waits for processes that it cannot make yet.
+//! execve and execveat.
 
 use alloc::vec::Vec;
+
+use linux_raw_sys::general as raw;
 
 use super::Args;
 use crate::errno::{Errno, Outcome};
@@ -18,14 +20,41 @@ pub(super) fn execve<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcom
     if path.is_empty() {
         return Err(Errno::ENOENT.into());
     }
+    execute(kernel, &path, args.get(1), args.get(2))
+}
+
+/// The program by directory and name; by descriptor alone with AT_EMPTY_PATH. It is found by the path that leads there.
+pub(super) fn execveat<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let (fd, flags) = (args.int(0), args.uint(4));
+    if flags & !(raw::AT_EMPTY_PATH | raw::AT_SYMLINK_NOFOLLOW) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let mut path = kernel.path(args.get(1))?;
+    if path.is_empty() && flags & raw::AT_EMPTY_PATH == 0 {
+        return Err(Errno::ENOENT.into());
+    }
+    if path.is_empty() {
+        kernel.file(fd)?;
+        path = alloc::format!("/proc/self/fd/{fd}").into_bytes();
+    } else if path.first() != Some(&b'/') && fd != raw::AT_FDCWD {
+        let directory = kernel.file(fd)?.place.clone().ok_or(Errno::ENOTDIR)?;
+        let mut whole = directory.path();
+        whole.push(b'/');
+        whole.extend_from_slice(&path);
+        path = whole;
+    }
+    execute(kernel, &path, args.get(2), args.get(3))
+}
+
+fn execute<P: Platform>(kernel: &mut Kernel<P>, path: &[u8], arguments_at: u64, environment_at: u64) -> Outcome {
     // The strings are held twice while the new stack is made.
     let mut room = MAX_STRINGS.min(kernel.platform.spare_heap().left / 4);
-    let mut arguments = strings(kernel, args.get(1), &mut room)?;
-    let environment = strings(kernel, args.get(2), &mut room)?;
+    let mut arguments = strings(kernel, arguments_at, &mut room)?;
+    let environment = strings(kernel, environment_at, &mut room)?;
     if arguments.is_empty() {
         arguments.push(Vec::new());
     }
-    let regs = kernel.exec(&path, &arguments, &environment).map_err(|error| error.errno)?;
+    let regs = kernel.exec(path, &arguments, &environment).map_err(|error| error.errno)?;
     kernel.new_regs = Some(regs);
     Ok(0)
 }
@@ -46,9 +75,4 @@ fn strings<P: Platform>(kernel: &mut Kernel<P>, list: u64, room: &mut usize) -> 
         found.push(string);
     }
     Ok(found)
-}
-
-/// wait4 and waitid: there are no children.
-pub(super) fn wait<P: Platform>(_: &mut Kernel<P>, _: &Args) -> Outcome {
-    Err(Errno::ECHILD.into())
 }

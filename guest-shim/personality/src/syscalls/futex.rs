@@ -1,50 +1,121 @@
-//! futex. There is one thread: nobody can be woken, and a wait that would block ends only by its time limit.
+//! futex.
 
 use linux_raw_sys::general as raw;
 
 use super::Args;
 use crate::abi::Timespec;
 use crate::errno::{Errno, Outcome, Stop};
+use crate::futex::WakeOp;
 use crate::kernel::Kernel;
+use crate::num::low32;
 use crate::platform::Platform;
 use crate::time::from_timespec;
 use crate::wait::Wait;
 
 pub(super) fn futex<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let (at, operation, value, timeout, bits) = (args.get(0), args.uint(1), args.uint(2), args.get(3), args.uint(5));
-    if !at.is_multiple_of(4) {
-        return Err(Errno::EINVAL.into());
-    }
+    let (operation, value) = (args.uint(1), args.uint(2));
+    let private = operation & raw::FUTEX_PRIVATE_FLAG != 0;
+    let realtime = operation & raw::FUTEX_CLOCK_REALTIME != 0;
     let command = operation & !(raw::FUTEX_PRIVATE_FLAG | raw::FUTEX_CLOCK_REALTIME);
-    let bitset = matches!(command, raw::FUTEX_WAIT_BITSET | raw::FUTEX_WAKE_BITSET);
-    if bitset && bits == 0 {
-        return Err(Errno::EINVAL.into());
+    if realtime && !matches!(command, raw::FUTEX_WAIT | raw::FUTEX_WAIT_BITSET) {
+        return Err(Errno::ENOSYS.into());
     }
     match command {
-        raw::FUTEX_WAIT | raw::FUTEX_WAIT_BITSET => {
-            let limit = if timeout == 0 { None } else { Some(from_timespec(kernel.get::<Timespec>(timeout)?)?) };
+        raw::FUTEX_WAIT => wait(kernel, args, private, false, realtime, u32::MAX),
+        raw::FUTEX_WAIT_BITSET => wait(kernel, args, private, true, realtime, args.uint(5)),
+        raw::FUTEX_WAKE => wake(kernel, args, private, u32::MAX),
+        raw::FUTEX_WAKE_BITSET => wake(kernel, args, private, args.uint(5)),
+        raw::FUTEX_REQUEUE => requeue(kernel, args, private, None),
+        raw::FUTEX_CMP_REQUEUE => requeue(kernel, args, private, Some(args.uint(5))),
+        raw::FUTEX_WAKE_OP => wake_op(kernel, args, private, value),
+        // Priority inheritance: glibc falls back, or says so (ENOSYS is what kernels without it give).
+        _ => Err(Errno::ENOSYS.into()),
+    }
+}
+
+fn wait<P: Platform>(
+    kernel: &mut Kernel<P>,
+    args: &Args,
+    private: bool,
+    absolute: bool,
+    realtime: bool,
+    bits: u32,
+) -> Outcome {
+    let (at, value, timeout) = (args.get(0), args.uint(2), args.get(3));
+    if bits == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let deadline = match (timeout, kernel.task.wait_until) {
+        (0, _) => u64::MAX,
+        (_, Some(until)) => until,
+        (at, None) => {
+            let ns = from_timespec(kernel.get::<Timespec>(at)?)?;
+            let now = if realtime { kernel.realtime_ns() } else { kernel.monotonic_ns() };
+            kernel.deadline(if absolute { ns.saturating_sub(now) } else { ns })
+        }
+    };
+    let key = match kernel.task.futex {
+        Some(wait) if wait.woken => {
+            kernel.task.futex = None;
+            return Ok(0);
+        }
+        Some(wait) => wait.key,
+        None => {
+            let key = kernel.futex_key(at, private)?;
             let found: u32 = kernel.get(at)?;
             if found != value {
                 return Err(Errno::EAGAIN.into());
             }
-            let deadline = match limit {
-                None => u64::MAX,
-                Some(ns) if command == raw::FUTEX_WAIT => kernel.deadline(ns),
-                Some(ns) => {
-                    let realtime = operation & raw::FUTEX_CLOCK_REALTIME != 0;
-                    let now = if realtime { kernel.realtime_ns() } else { kernel.monotonic_ns() };
-                    kernel.deadline(ns.saturating_sub(now))
-                }
-            };
-            if kernel.is_over(deadline) {
-                return Err(Errno::ETIMEDOUT.into());
-            }
-            Err(Stop::Block(Wait::until(deadline)))
+            kernel.join_futex(key, bits);
+            key
         }
-        raw::FUTEX_WAKE | raw::FUTEX_WAKE_BITSET => {
-            let _: u32 = kernel.get(at)?;
-            Ok(0)
-        }
-        _ => Err(Stop::NotImplemented),
+    };
+    if kernel.is_over(deadline) {
+        kernel.leave_futex(kernel.task.tid, key);
+        kernel.task.futex = None;
+        return Err(Errno::ETIMEDOUT.into());
     }
+    Err(Stop::Block(Wait::until(deadline)))
+}
+
+fn wake<P: Platform>(kernel: &mut Kernel<P>, args: &Args, private: bool, bits: u32) -> Outcome {
+    if bits == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let key = kernel.futex_key(args.get(0), private)?;
+    // Waking nobody is waking one (Linux).
+    let count = args.int(2).max(1).unsigned_abs();
+    Ok(u64::from(kernel.wake_futex(key, count, bits)))
+}
+
+fn requeue<P: Platform>(kernel: &mut Kernel<P>, args: &Args, private: bool, expected: Option<u32>) -> Outcome {
+    let (wake, limit) = (args.int(2), low32(args.get(3)).cast_signed());
+    let (Ok(wake), Ok(limit)) = (u32::try_from(wake), u32::try_from(limit)) else {
+        return Err(Errno::EINVAL.into());
+    };
+    let from = kernel.futex_key(args.get(0), private)?;
+    let to = kernel.futex_key(args.get(4), private)?;
+    if let Some(expected) = expected
+        && kernel.get::<u32>(args.get(0))? != expected
+    {
+        return Err(Errno::EAGAIN.into());
+    }
+    let woken = kernel.wake_futex(from, wake, u32::MAX);
+    let moved = kernel.requeue_futex(from, to, limit);
+    // FUTEX_REQUEUE and FUTEX_CMP_REQUEUE both count those that were moved.
+    Ok(u64::from(woken) + u64::from(moved))
+}
+
+fn wake_op<P: Platform>(kernel: &mut Kernel<P>, args: &Args, private: bool, count: u32) -> Outcome {
+    let op = WakeOp(args.uint(5));
+    let (first, second) = (kernel.futex_key(args.get(0), private)?, kernel.futex_key(args.get(4), private)?);
+    let old: u32 = kernel.get(args.get(4))?;
+    let new = op.apply(old)?;
+    let also = op.compares(old)?;
+    kernel.put(args.get(4), &new)?;
+    let mut woken = kernel.wake_futex(first, count.max(1), u32::MAX);
+    if also {
+        woken += kernel.wake_futex(second, low32(args.get(3)).max(1), u32::MAX);
+    }
+    Ok(u64::from(woken))
 }

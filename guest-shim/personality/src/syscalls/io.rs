@@ -11,11 +11,12 @@ use proto::op::{self, ConsoleIo, Count, wait_events};
 use proto::{MAX_SEGMENTS, Segment};
 
 use super::Args;
+use super::signal::{SIGNALFD_INFO, next_of_signalfd};
 use crate::errno::{Errno, Outcome, Stop};
 use crate::fs::dev::Device;
 use crate::fs::file::{FileKind, OpenFile};
 use crate::fs::fuse::Fuse;
-use crate::fs::special::Special;
+use crate::fs::special::{Sink, Special};
 use crate::kernel::Kernel;
 use crate::mm::space::Access;
 use crate::mm::user::{MAX_TRANSFER, Ranges, SegmentRuns, Segments, UserRuns};
@@ -102,6 +103,7 @@ pub(super) fn read_file<P: Platform>(
     }
     match &file.kind {
         FileKind::Special(special) => read_special(kernel, file, special, ranges),
+        FileKind::Signals(mask) => read_signals(kernel, file, mask.get(), ranges),
         _ => transfer(kernel, file, ranges, position, Access::Write),
     }
 }
@@ -144,6 +146,32 @@ fn read_special<P: Platform>(
         Ok(count) => Ok(count as u64),
         Err(Errno::EAGAIN) if !file.nonblocking() => Err(Stop::Block(wait_for(&**special))),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// As many signals as there are and fit.
+fn read_signals<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile, mask: u64, ranges: &Ranges) -> Outcome {
+    let room = index(ranges.total) / SIGNALFD_INFO;
+    if room == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let mut done = 0;
+    while done < room {
+        let Some(info) = next_of_signalfd(kernel, mask) else { break };
+        let (space, mut source) = kernel.memory();
+        let mut space = space.borrow_mut();
+        let at = (done * SIGNALFD_INFO) as u64;
+        let mut runs = UserRuns::new(&mut space, &mut source, ranges, at, Access::Write);
+        let sink: &mut dyn Sink = &mut runs;
+        if sink.put(&info) < info.len() {
+            return Err(Errno::EFAULT.into());
+        }
+        done += 1;
+    }
+    match done {
+        0 if file.nonblocking() => Err(Errno::EAGAIN.into()),
+        0 => Err(Stop::Block(Wait::on(&kernel.task.process.borrow().signalled))),
+        done => Ok((done * SIGNALFD_INFO) as u64),
     }
 }
 
@@ -273,7 +301,7 @@ fn take<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile, segments: &Segment
             i64::try_from(at).map_err(|_| Errno::EINVAL)?;
             Ok(memory.object.read(&mut kernel.platform, at, segments.as_slice()))
         }
-        FileKind::Path => Err(Errno::EBADF.into()),
+        FileKind::Path | FileKind::Signals(_) => Err(Errno::EBADF.into()),
     }
 }
 
@@ -335,9 +363,11 @@ fn put<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile, segments: &Segments
             let written = special.write(&caller, &mut SegmentRuns::new(&mut kernel.platform, segments));
             Ok(check_pipe(kernel, written)? as u64)
         }
-        FileKind::Directory { .. } | FileKind::Listing(_) | FileKind::Text(_) | FileKind::Path => {
-            Err(Errno::EBADF.into())
-        }
+        FileKind::Directory { .. }
+        | FileKind::Listing(_)
+        | FileKind::Text(_)
+        | FileKind::Path
+        | FileKind::Signals(_) => Err(Errno::EBADF.into()),
     }
 }
 

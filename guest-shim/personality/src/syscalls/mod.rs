@@ -1,6 +1,8 @@
 //! The system calls. Each family has its file; [`table`] says which number is which function and how far it goes.
 
 mod advice;
+mod clone;
+mod credentials;
 mod dirs;
 mod event;
 mod exec;
@@ -13,6 +15,7 @@ mod names;
 mod open;
 mod poll;
 mod process;
+mod sched;
 pub(crate) mod shm;
 mod signal;
 mod socket;
@@ -20,13 +23,32 @@ mod stat;
 mod system;
 pub mod table;
 mod time;
+mod timer;
 mod tty;
+mod wait;
 mod xattr;
 
-use crate::kernel::int;
+use crate::kernel::{Kernel, int};
 use crate::num::low32;
+use crate::platform::Platform;
+use crate::task::Call;
 
 pub use table::dispatch;
+
+/// A signal handler ends call `call` before it has done anything: what it still has to tell the program.
+pub(crate) fn interrupted<P: Platform>(kernel: &mut Kernel<P>, call: &Call) {
+    let args = Args(call.grant.args);
+    match call.grant.number {
+        NANOSLEEP => time::interrupted_sleep(kernel, args.get(1)),
+        CLOCK_NANOSLEEP if args.uint(1) & linux_raw_sys::general::TIMER_ABSTIME == 0 => {
+            time::interrupted_sleep(kernel, args.get(3));
+        }
+        _ => {}
+    }
+}
+
+const NANOSLEEP: u64 = 35;
+const CLOCK_NANOSLEEP: u64 = 230;
 
 /// The six arguments of a call, as they were judged.
 #[derive(Clone, Copy, Debug)]

@@ -38,6 +38,13 @@ impl<P: Platform> Kernel<P> {
                 Some(_) => 0,
                 None => special.poll(&self.caller(file)),
             },
+            FileKind::Signals(mask) => {
+                if super::signal::signalfd_ready(self, mask.get()) {
+                    ready::IN
+                } else {
+                    0
+                }
+            }
             FileKind::Path => ready::NVAL,
             _ => ready::IN | ready::OUT,
         }
@@ -58,8 +65,10 @@ impl<P: Platform> Kernel<P> {
 
     /// Adds to `wait` what may change the readiness of the file.
     pub(crate) fn watch(&mut self, file: &OpenFile, wanted: i16, wait: &mut Wait) {
-        if let FileKind::Special(special) = &file.kind {
-            special.channels(&mut wait.channels);
+        match &file.kind {
+            FileKind::Special(special) => special.channels(&mut wait.channels),
+            FileKind::Signals(_) => wait.channels.push(self.task.process.borrow().signalled.clone()),
+            _ => {}
         }
         self.watch_clock(file, wanted, wait);
     }
@@ -77,20 +86,6 @@ impl<P: Platform> Kernel<P> {
             _ => {}
         }
     }
-}
-
-/// The signal mask that a call asks to wait with.
-///
-/// # Errors
-/// EFAULT; EINVAL for a set of another size.
-pub(super) fn wait_mask<P: Platform>(kernel: &mut Kernel<P>, at: u64, size: u64) -> Result<(), Errno> {
-    if at == 0 {
-        return Ok(());
-    }
-    if size != size_of::<u64>() as u64 {
-        return Err(Errno::EINVAL);
-    }
-    kernel.get::<u64>(at).map(|_| ())
 }
 
 /// Fills `revents`; how many are not zero.
@@ -137,7 +132,7 @@ pub(super) fn poll<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome 
 pub(super) fn ppoll<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let at = args.get(2);
     let timeout = if at == 0 { None } else { Some(from_timespec(kernel.get::<Timespec>(at)?)?) };
-    wait_mask(kernel, args.get(3), args.get(4))?;
+    kernel.wait_with_mask_at(args.get(3), args.get(4))?;
     poll_list(kernel, args.get(0), args.uint(1), timeout)
 }
 
@@ -163,12 +158,12 @@ pub(super) fn select<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcom
 }
 
 pub(super) fn pselect6<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    if args.get(5) != 0 {
+        let [mask_at, size]: [u64; 2] = kernel.get(args.get(5))?;
+        kernel.wait_with_mask_at(mask_at, size)?;
+    }
     let at = args.get(4);
     let timeout = if at == 0 { None } else { Some(from_timespec(kernel.get::<Timespec>(at)?)?) };
-    if args.get(5) != 0 {
-        let [mask, size] = kernel.get::<[u64; 2]>(args.get(5))?;
-        wait_mask(kernel, mask, size)?;
-    }
     let ready = select_sets(kernel, args, timeout)?;
     if let Some(left) = time_left(kernel, timeout) {
         kernel.put(at, &to_timespec(left))?;

@@ -1,19 +1,20 @@
 //! The process itself: its end, its ids, limits, use of resources, prctl.
 
+use alloc::rc::Rc;
+use core::cell::RefCell;
+
 use linux_raw_sys::prctl as pr;
 use proto::layout::USER_END_VA;
-use proto::op;
 
 use super::Args;
 use crate::abi::{Rlimit, Rusage, Tms};
 use crate::errno::{Errno, Outcome, Stop};
 use crate::kernel::Kernel;
-use crate::num::index;
+use crate::num::{index, low32};
 use crate::platform::{PAGE, Platform};
-use crate::time::to_timeval;
+use crate::task::Process;
+use crate::time::{CLOCK_TICK, to_timeval};
 
-/// Nanoseconds in a clock tick of `times` (USER_HZ 100).
-const TICK_NS: u64 = 10_000_000;
 const ARCH_SET_GS: u32 = 0x1001;
 const ARCH_SET_FS: u32 = 0x1002;
 const ARCH_GET_FS: u32 = 0x1003;
@@ -21,9 +22,15 @@ const ARCH_GET_GS: u32 = 0x1004;
 /// Size of `struct robust_list_head`.
 const ROBUST_HEAD: u64 = 24;
 
-/// exit and exit_group: there is one thread.
+/// Ends the thread.
 pub(super) fn exit<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    kernel.end(op::Exit { status: args.uint(0) & 0xff, ..Default::default() });
+    kernel.exit_thread((args.uint(0) & 0xff) << 8);
+    Err(Stop::Ended)
+}
+
+/// Ends the process.
+pub(super) fn exit_group<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    kernel.exit_process((args.uint(0) & 0xff) << 8);
     Err(Stop::Ended)
 }
 
@@ -76,41 +83,66 @@ fn put_ids<P: Platform>(kernel: &mut Kernel<P>, args: &Args, ids: [u32; 3]) -> O
     Ok(0)
 }
 
-/// No supplementary groups.
-pub(super) fn getgroups<P: Platform>(_: &mut Kernel<P>, args: &Args) -> Outcome {
-    if args.int(0) < 0 { Err(Errno::EINVAL.into()) } else { Ok(0) }
-}
-
-/// Does a process id mean the process itself?
-fn is_self<P: Platform>(kernel: &Kernel<P>, pid: i32) -> bool {
-    pid == 0 || u32::try_from(pid) == Ok(kernel.task.process.borrow().pid)
+/// The process that an argument means: 0 is the caller.
+fn target<P: Platform>(kernel: &Kernel<P>, pid: i32) -> Result<Rc<RefCell<Process>>, Errno> {
+    if pid == 0 {
+        return Ok(Rc::clone(&kernel.task.process));
+    }
+    let id = u32::try_from(pid).map_err(|_| Errno::ESRCH)?;
+    let of_thread = || kernel.task_of(id).map(|task| Rc::clone(&task.process));
+    kernel.process(id).or_else(of_thread).ok_or(Errno::ESRCH)
 }
 
 pub(super) fn getpgid<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    if is_self(kernel, args.int(0)) { getpgrp(kernel, args) } else { Err(Errno::ESRCH.into()) }
+    Ok(u64::from(target(kernel, args.int(0))?.borrow().group))
 }
 
 pub(super) fn getsid<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    if !is_self(kernel, args.int(0)) {
-        return Err(Errno::ESRCH.into());
-    }
-    Ok(u64::from(kernel.task.process.borrow().session))
+    Ok(u64::from(target(kernel, args.int(0))?.borrow().session))
 }
 
 pub(super) fn setpgid<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    if !is_self(kernel, args.int(0)) {
-        return Err(Errno::ESRCH.into());
-    }
     if args.int(1) < 0 {
         return Err(Errno::EINVAL.into());
     }
-    // A session leader, which the first process is, cannot change its group.
-    Err(Errno::EPERM.into())
+    let process = target(kernel, args.int(0))?;
+    let (own, session) = {
+        let own = kernel.task.process.borrow();
+        (own.pid, own.session)
+    };
+    let (pid, parent, its_session, has_executed) = {
+        let process = process.borrow();
+        (process.pid, process.parent, process.session, process.has_executed)
+    };
+    if pid != own && parent != own {
+        return Err(Errno::ESRCH.into());
+    }
+    if pid != own && has_executed {
+        return Err(Errno::EACCES.into());
+    }
+    if its_session != session || its_session == pid {
+        return Err(Errno::EPERM.into());
+    }
+    let group = if args.int(1) == 0 { pid } else { args.int(1).unsigned_abs() };
+    let exists = kernel.processes.values().any(|one| {
+        let one = one.borrow();
+        one.group == group && one.session == session
+    });
+    if group != pid && !exists {
+        return Err(Errno::EPERM.into());
+    }
+    process.borrow_mut().group = group;
+    Ok(0)
 }
 
-/// The first process leads its group, and such a one cannot start a session.
-pub(super) fn setsid<P: Platform>(_: &mut Kernel<P>, _: &Args) -> Outcome {
-    Err(Errno::EPERM.into())
+pub(super) fn setsid<P: Platform>(kernel: &mut Kernel<P>, _: &Args) -> Outcome {
+    let pid = kernel.task.process.borrow().pid;
+    if kernel.processes.values().any(|one| one.borrow().group == pid) {
+        return Err(Errno::EPERM.into());
+    }
+    let mut process = kernel.task.process.borrow_mut();
+    (process.session, process.group) = (pid, pid);
+    Ok(u64::from(pid))
 }
 
 pub(super) fn set_tid_address<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
@@ -180,10 +212,46 @@ pub(super) fn prctl<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome
             kernel.task.process.borrow_mut().dumpable = argument;
             Ok(0)
         }
-        // Set and reported, without further effect: no process can gain privileges here, and there is no parent.
-        pr::PR_SET_NO_NEW_PRIVS if argument == 1 => Ok(0),
-        pr::PR_GET_NO_NEW_PRIVS => Ok(1),
-        pr::PR_SET_PDEATHSIG if argument <= 64 => Ok(0),
+        // Without further effect: no process can gain privileges here.
+        pr::PR_SET_NO_NEW_PRIVS if argument == 1 => {
+            kernel.task.process.borrow_mut().no_new_privileges = true;
+            Ok(0)
+        }
+        pr::PR_GET_NO_NEW_PRIVS => Ok(u64::from(kernel.task.process.borrow().no_new_privileges)),
+        pr::PR_SET_PDEATHSIG if argument <= 64 => {
+            kernel.task.process.borrow_mut().parent_death_signal = low32(argument);
+            Ok(0)
+        }
+        pr::PR_GET_PDEATHSIG => {
+            let signal = kernel.task.process.borrow().parent_death_signal;
+            kernel.put(argument, &signal)?;
+            Ok(0)
+        }
+        pr::PR_SET_CHILD_SUBREAPER => {
+            kernel.task.process.borrow_mut().subreaper = argument != 0;
+            Ok(0)
+        }
+        pr::PR_GET_CHILD_SUBREAPER => {
+            let subreaper = u32::from(kernel.task.process.borrow().subreaper);
+            kernel.put(argument, &subreaper)?;
+            Ok(0)
+        }
+        pr::PR_SET_TIMERSLACK => Ok(0),
+        pr::PR_GET_TIMERSLACK => Ok(50_000),
+        pr::PR_GET_SECCOMP => Ok(0),
+        pr::PR_GET_TSC => {
+            kernel.put(argument, &pr::PR_TSC_ENABLE)?;
+            Ok(0)
+        }
+        pr::PR_GET_SECUREBITS => Ok(0),
+        pr::PR_GET_TID_ADDRESS => {
+            let address = kernel.task.clear_tid;
+            kernel.put(argument, &address)?;
+            Ok(0)
+        }
+        // Attributes of memory for tools; nothing here reads names of areas.
+        pr::PR_SET_VMA => Ok(0),
+        pr::PR_SET_SECCOMP | pr::PR_SET_MM | pr::PR_SET_TSC => Err(Errno::EINVAL.into()),
         pr::PR_SET_KEEPCAPS if argument <= 1 => Ok(0),
         pr::PR_GET_KEEPCAPS => Ok(0),
         // No capability is in the bounding set.
@@ -199,25 +267,27 @@ pub(super) fn prctl<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome
 }
 
 pub(super) fn getrlimit<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let limit = read_limit(kernel, args.uint(0))?;
+    let limit = read_limit(&kernel.task.process.borrow(), args.uint(0))?;
     kernel.put(args.get(1), &limit)?;
     Ok(0)
 }
 
 pub(super) fn setrlimit<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let limit = kernel.get(args.get(1))?;
-    change_limit(kernel, args.uint(0), limit)
+    change_limit(&mut kernel.task.process.borrow_mut(), args.uint(0), limit)
 }
 
 pub(super) fn prlimit64<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let (pid, kind, new, old) = (args.int(0), args.uint(1), args.get(2), args.get(3));
-    if !is_self(kernel, pid) {
-        return Err(Errno::ESRCH.into());
+    let process = target(kernel, pid)?;
+    let same = process.borrow().uid == kernel.task.process.borrow().uid;
+    if !same && kernel.task.process.borrow().uid[1] != 0 {
+        return Err(Errno::EPERM.into());
     }
-    let before = read_limit(kernel, kind)?;
+    let before = read_limit(&process.borrow(), kind)?;
     if new != 0 {
         let limit = kernel.get(new)?;
-        change_limit(kernel, kind, limit)?;
+        change_limit(&mut process.borrow_mut(), kind, limit)?;
     }
     if old != 0 {
         kernel.put(old, &before)?;
@@ -225,35 +295,46 @@ pub(super) fn prlimit64<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Out
     Ok(0)
 }
 
-fn read_limit<P: Platform>(kernel: &Kernel<P>, kind: u32) -> Result<Rlimit, Errno> {
-    kernel.task.process.borrow().limits.get(index(u64::from(kind))).copied().ok_or(Errno::EINVAL)
+fn read_limit(process: &Process, kind: u32) -> Result<Rlimit, Errno> {
+    process.limits.get(index(u64::from(kind))).copied().ok_or(Errno::EINVAL)
 }
 
-fn change_limit<P: Platform>(kernel: &mut Kernel<P>, kind: u32, new: Rlimit) -> Outcome {
-    let old = read_limit(kernel, kind)?;
+/// Changes a limit. Nobody raises a hard one, whoever it is: they are the sandbox' own.
+fn change_limit(process: &mut Process, kind: u32, new: Rlimit) -> Outcome {
+    let old = read_limit(process, kind)?;
     if new.rlim_cur > new.rlim_max {
         return Err(Errno::EINVAL.into());
     }
     if new.rlim_max > old.rlim_max {
         return Err(Errno::EPERM.into());
     }
-    if let Some(limit) = kernel.task.process.borrow_mut().limits.get_mut(index(u64::from(kind))) {
+    if let Some(limit) = process.limits.get_mut(index(u64::from(kind))) {
         *limit = new;
     }
     Ok(0)
 }
 
+/// `struct rusage` of so much processor time (reference time) and memory (pages). All time counts as the program's own.
+pub(super) fn usage(ticks: u64, peak: u64) -> Rusage {
+    Rusage {
+        ru_utime: to_timeval(ticks.saturating_mul(crate::time::TICK_NS)),
+        ru_maxrss: (peak * PAGE / 1024).cast_signed(),
+        ..Default::default()
+    }
+}
+
 pub(super) fn getrusage<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let (_, peak) = kernel.task.space.borrow().resident_pages();
     let usage = match args.int(0) {
-        0 | 1 => {
-            let (_, peak) = kernel.task.space.borrow().resident_pages();
-            Rusage {
-                ru_utime: to_timeval(kernel.cpu_ns()),
-                ru_maxrss: (peak * PAGE / 1024).cast_signed(),
-                ..Default::default()
-            }
+        0 => usage(kernel.process_time(), peak.max(kernel.task.process.borrow().peak)),
+        1 => {
+            kernel.account();
+            usage(kernel.task.time, peak)
         }
-        -1 => Rusage::default(),
+        -1 => {
+            let process = kernel.task.process.borrow();
+            usage(process.children_time, process.children_peak)
+        }
         _ => return Err(Errno::EINVAL.into()),
     };
     kernel.put(args.get(1), &usage)?;
@@ -262,8 +343,19 @@ pub(super) fn getrusage<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Out
 
 pub(super) fn times<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     if args.get(0) != 0 {
-        let used = (kernel.cpu_ns() / TICK_NS).cast_signed();
-        kernel.put(args.get(0), &Tms { tms_utime: used, ..Default::default() })?;
+        let used = (kernel.process_time() / CLOCK_TICK).cast_signed();
+        let children = (kernel.task.process.borrow().children_time / CLOCK_TICK).cast_signed();
+        kernel.put(args.get(0), &Tms { tms_utime: used, tms_cutime: children, ..Default::default() })?;
     }
-    Ok(kernel.monotonic_ns() / TICK_NS)
+    Ok(kernel.platform.reference_time() / CLOCK_TICK)
+}
+
+/// `personality`: recorded. Programs ask for no randomization and get it all the same.
+pub(super) fn personality<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let mut process = kernel.task.process.borrow_mut();
+    let before = process.persona;
+    if args.uint(0) != u32::MAX {
+        process.persona = args.uint(0);
+    }
+    Ok(u64::from(before))
 }

@@ -27,40 +27,12 @@ pub(super) fn sysinfo<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outco
         uptime: (kernel.monotonic_ns() / SECOND_NS).cast_signed(),
         totalram: kernel.frames.total(),
         freeram: kernel.frames.available(),
-        procs: 1,
+        procs: u16::try_from(kernel.task_count()).unwrap_or(u16::MAX),
         mem_unit: 1,
         ..Default::default()
     };
     kernel.put(args.get(0), &info)?;
     Ok(0)
-}
-
-pub(super) fn sched_yield<P: Platform>(_: &mut Kernel<P>, _: &Args) -> Outcome {
-    Ok(0)
-}
-
-/// There is one processor: its bit, in a mask of at least eight bytes.
-pub(super) fn sched_getaffinity<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    check_pid(kernel, args.int(0))?;
-    let len = args.get(1);
-    if len < 8 || !len.is_multiple_of(8) {
-        return Err(Errno::EINVAL.into());
-    }
-    kernel.put(args.get(2), &1_u64)?;
-    Ok(8)
-}
-
-pub(super) fn sched_setaffinity<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    check_pid(kernel, args.int(0))?;
-    if args.get(1) == 0 {
-        return Err(Errno::EINVAL.into());
-    }
-    let first: u8 = kernel.get(args.get(2))?;
-    if first & 1 == 0 { Err(Errno::EINVAL.into()) } else { Ok(0) }
-}
-
-fn check_pid<P: Platform>(kernel: &Kernel<P>, pid: i32) -> Result<(), Errno> {
-    if pid == 0 || u32::try_from(pid) == Ok(kernel.task.tid) { Ok(()) } else { Err(Errno::ESRCH) }
 }
 
 pub(super) fn getcpu<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {

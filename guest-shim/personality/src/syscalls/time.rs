@@ -55,6 +55,7 @@ pub(super) fn clock_nanosleep<P: Platform>(kernel: &mut Kernel<P>, args: &Args) 
     match clock {
         raw::CLOCK_REALTIME | raw::CLOCK_TAI | raw::CLOCK_MONOTONIC | raw::CLOCK_BOOTTIME => {}
         raw::CLOCK_PROCESS_CPUTIME_ID => return Err(Stop::NotImplemented),
+        raw::CLOCK_THREAD_CPUTIME_ID => return Err(Errno::EINVAL.into()),
         _ => return Err(Errno::EINVAL.into()),
     }
     if flags & raw::TIMER_ABSTIME == 0 {
@@ -70,4 +71,17 @@ pub(super) fn clock_nanosleep<P: Platform>(kernel: &mut Kernel<P>, args: &Args) 
 fn sleep_for<P: Platform>(kernel: &mut Kernel<P>, ns: u64) -> Outcome {
     let deadline = kernel.deadline(ns.max(TICK_NS));
     if kernel.is_over(deadline) { Ok(0) } else { Err(Stop::Block(Wait::until(deadline).never_restarted())) }
+}
+
+/// A handler has ended a sleep: what is left of it goes where the program wants it.
+pub(super) fn interrupted_sleep<P: Platform>(kernel: &mut Kernel<P>, remaining_at: u64) {
+    let Some(until) = kernel.task.wait_until.filter(|_| remaining_at != 0) else { return };
+    let left = until.saturating_sub(kernel.platform.reference_time()).saturating_mul(TICK_NS);
+    // A bad address is the program's affair: the call has failed already.
+    let _ = kernel.put(remaining_at, &to_timespec(left));
+}
+
+/// The sandbox' clocks are not the program's to set.
+pub(super) fn not_settable<P: Platform>(_: &mut Kernel<P>, _: &Args) -> Outcome {
+    Err(Errno::EPERM.into())
 }

@@ -9,10 +9,10 @@ use zerocopy::{FromBytes, IntoBytes};
 #[test]
 fn results_are_reported_and_what_is_missing_is_marked() {
     let mut sandbox = Sandbox::new();
-    assert_eq!(sandbox.call(39, [0; 6]), 1);
+    assert_eq!(sandbox.call(39, [0; 6]), 2);
     let report = *sandbox.kernel.platform.reports.last().expect("a report");
-    assert_eq!((report.sequence, report.value, report.flags), (sandbox.sequence, 1, 0));
-    assert_eq!(sandbox.call(56, [0; 6]), error(Errno::ENOSYS));
+    assert_eq!((report.sequence, report.value, report.flags), (sandbox.sequence, 2, 0));
+    assert_eq!(sandbox.call(101, [0; 6]), error(Errno::ENOSYS));
     let report = *sandbox.kernel.platform.reports.last().expect("a report");
     assert_eq!(report.flags, result_flags::NOT_IMPLEMENTED);
     assert_eq!(sandbox.call(u64::MAX, [0; 6]), error(Errno::ENOSYS));
@@ -211,13 +211,13 @@ fn polling_sees_what_is_ready_and_gives_up_in_time() {
 #[test]
 fn signals_to_oneself_act_by_default() {
     let mut sandbox = Sandbox::new();
-    assert_eq!(sandbox.call(62, [1, 0, 0, 0, 0, 0]), 0);
+    assert_eq!(sandbox.call(62, [2, 0, 0, 0, 0, 0]), 0);
     assert_eq!(sandbox.call(62, [7, 9, 0, 0, 0, 0]), error(Errno::ESRCH));
-    assert_eq!(sandbox.call(62, [1, 17, 0, 0, 0, 0]), 0);
+    assert_eq!(sandbox.call(62, [2, 17, 0, 0, 0, 0]), 0);
     let at = sandbox.scratch;
     sandbox.kernel.copy_out(at, &(1_u64 << 14).to_le_bytes()).expect("scratch memory");
     assert_eq!(sandbox.call(14, [0, at, 0, 8, 0, 0]), 0);
-    assert_eq!(sandbox.call(62, [1, 15, 0, 0, 0, 0]), 0);
+    assert_eq!(sandbox.call(62, [2, 15, 0, 0, 0, 0]), 0);
     assert_eq!(sandbox.call(127, [at + 8, 8, 0, 0, 0, 0]), 0);
     assert_eq!(sandbox.bytes(at + 8, 8), (1_u64 << 14).to_le_bytes());
     assert_eq!(sandbox.enter(14, [1, at, 0, 8, 0, 0]), Flow::Ended);

@@ -236,9 +236,9 @@ fn proc_tells_of_the_process() {
     assert_eq!(sandbox.bytes(out, 9), b"/bin/tiny");
     let fd = sandbox.open(b"/proc/self/cmdline", raw::O_RDONLY, 0);
     assert_eq!(sandbox.read(fd, 100), Ok(b"/bin/tiny\0argument\0".to_vec()));
-    let fd = sandbox.open(b"/proc/1/comm", raw::O_RDONLY, 0);
+    let fd = sandbox.open(b"/proc/2/comm", raw::O_RDONLY, 0);
     assert_eq!(sandbox.read(fd, 100), Ok(b"tiny\n".to_vec()));
-    assert_eq!(sandbox.open(b"/proc/2/comm", raw::O_RDONLY, 0), error(Errno::ENOENT));
+    assert_eq!(sandbox.open(b"/proc/3/comm", raw::O_RDONLY, 0), error(Errno::ENOENT));
     assert!(sandbox.open(b"/proc/self/exe", raw::O_RDONLY, 0) > 0);
 }
 

@@ -14,6 +14,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::server::{Reply, Server};
 use crate::platform::{PAGE, PAGE_SIZE, Platform, SpareHeap};
+use crate::task::{FPU_STATE, FpuState};
 
 /// Where files are shown.
 pub(super) const WINDOW_START: u64 = 0x100_0000;
@@ -56,6 +57,12 @@ pub(super) struct Machine {
     pub(super) flushes: u64,
     /// FS base.
     pub(super) fs_base: u64,
+    /// The program's x87 and SSE state.
+    pub(super) fpu: FpuState,
+    /// The alarm that was set.
+    pub(super) alarm: u64,
+    /// The thread that was said to run.
+    pub(super) thread: u32,
     /// What the personality is told of its heap.
     pub(super) heap_left: usize,
 }
@@ -82,6 +89,9 @@ impl Machine {
             waits: Vec::new(),
             flushes: 0,
             fs_base: 0,
+            fpu: FpuState([0; FPU_STATE]),
+            alarm: proto::NO_ALARM,
+            thread: 0,
             heap_left: 1 << 20,
         }
     }
@@ -272,7 +282,21 @@ impl Platform for Machine {
 
     fn set_gs_base(&mut self, _: u64) {}
 
-    fn reset_fpu(&mut self) {}
+    fn fpu(&mut self) -> &mut FpuState {
+        &mut self.fpu
+    }
+
+    fn set_alarm(&mut self, at: u64) {
+        self.alarm = at;
+    }
+
+    fn set_thread(&mut self, tid: u32) {
+        self.thread = tid;
+    }
+
+    fn reset_fpu(&mut self) {
+        self.fpu = FpuState([0; FPU_STATE]);
+    }
 
     fn reference_time(&mut self) -> u64 {
         self.time += 1;

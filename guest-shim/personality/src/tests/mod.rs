@@ -11,6 +11,7 @@ mod robustness;
 mod server;
 mod shared;
 mod start;
+mod tasks;
 mod window;
 
 use alloc::vec;

@@ -1,0 +1,514 @@
+//! The beginning and the end of tasks and processes: clone, exit, and what parents are told.
+
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+
+use linux_raw_sys::general as raw;
+use proto::op;
+
+use crate::errno::{Errno, Outcome};
+use crate::kernel::Kernel;
+use crate::platform::{PAGE, Platform};
+use crate::signal::{Info, SIG_IGN, Signal, child_code, child_info};
+use crate::task::{Change, Life, MAX_TASKS, Process, State, Task};
+
+/// The process that adopts orphans and fetches them at once: there is no program in it.
+pub const INIT: u32 = 1;
+/// The program's own process.
+pub const FIRST: u32 = 2;
+/// Highest process and thread id (kernel.pid_max).
+pub const MAX_ID: u32 = 32768;
+/// The part of the shim's memory (one in so many) that must be left for a new task.
+const HEAP_FOR_TASKS: usize = 4;
+
+/// What clone is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CloneArgs {
+    /// CLONE_* flags, without the signal.
+    pub flags: u64,
+    /// What the parent is sent at its end.
+    pub exit_signal: u32,
+    /// Stack pointer of the child; 0: the parent's.
+    pub stack: u64,
+    /// Where the child's id is written in the parent's memory.
+    pub parent_tid: u64,
+    /// Where the child's id is written, or cleared, in the child's memory.
+    pub child_tid: u64,
+    /// FS base of the child (CLONE_SETTLS).
+    pub tls: u64,
+}
+
+impl CloneArgs {
+    fn has(&self, flag: u32) -> bool {
+        self.flags & u64::from(flag) != 0
+    }
+}
+
+impl<P: Platform> Kernel<P> {
+    /// A free id for a task or process.
+    fn new_id(&mut self) -> Result<u32, Errno> {
+        for _ in 0..MAX_ID {
+            self.last_id = if self.last_id >= MAX_ID - 1 { FIRST } else { self.last_id + 1 };
+            let id = self.last_id;
+            let group = |process: &Rc<RefCell<Process>>| {
+                let process = process.borrow();
+                process.group == id || process.session == id
+            };
+            let taken = self.task.tid == id
+                || self.tasks.contains_key(&id)
+                || self.processes.contains_key(&id)
+                || self.processes.values().any(group);
+            if !taken {
+                return Ok(id);
+            }
+        }
+        Err(Errno::EAGAIN)
+    }
+
+    /// Makes a new task; `regs` are those that it starts with. Its id.
+    ///
+    /// # Errors
+    /// EAGAIN when there are too many; ENOMEM; EFAULT for the places where its id goes.
+    pub(crate) fn clone_task(&mut self, args: &CloneArgs, regs: &crate::UserRegs) -> Result<u32, Errno> {
+        self.check_room_for_task()?;
+        let tid = self.new_id()?;
+        let space = if args.has(raw::CLONE_VM) {
+            Rc::clone(&self.task.space)
+        } else {
+            let (space, mut source) = self.memory();
+            let copy = space.borrow_mut().fork(&mut source)?;
+            Rc::new(RefCell::new(copy))
+        };
+        let thread = args.has(raw::CLONE_THREAD);
+        let process = if thread { Rc::clone(&self.task.process) } else { self.new_process(tid, args) };
+        let mut task = Box::new(self.copy_task(tid, process, space, args));
+        task.regs = *regs;
+        task.regs.rax = 0;
+        if args.stack != 0 {
+            task.regs.rsp = args.stack;
+        }
+        if args.has(raw::CLONE_SETTLS) {
+            task.fs_base = args.tls;
+        }
+        if args.has(raw::CLONE_PARENT_SETTID) && self.put(args.parent_tid, &tid).is_err() {
+            self.discard_task(task);
+            return Err(Errno::EFAULT);
+        }
+        if args.has(raw::CLONE_CHILD_SETTID) {
+            let own = core::mem::replace(&mut self.task.space, Rc::clone(&task.space));
+            let _ = self.put(args.child_tid, &tid);
+            self.task.space = own;
+        }
+        task.process.borrow_mut().threads.push(tid);
+        if !thread {
+            let process = Rc::clone(&task.process);
+            let parent = process.borrow().parent;
+            if let Some(parent) = self.process(parent) {
+                parent.borrow_mut().children.push(tid);
+            }
+            self.processes.insert(tid, process);
+        }
+        self.admit(task);
+        Ok(tid)
+    }
+
+    fn check_room_for_task(&self) -> Result<(), Errno> {
+        let heap = self.platform.spare_heap();
+        let limit = self.limit(raw::RLIMIT_NPROC).min(MAX_TASKS);
+        // Zombies count as well, INIT does not.
+        let count = self.task_count().max(self.processes.len().saturating_sub(1));
+        if count as u64 >= limit || heap.left < heap.total / HEAP_FOR_TASKS {
+            return Err(Errno::EAGAIN);
+        }
+        Ok(())
+    }
+
+    /// A copy of the present process for its child.
+    fn new_process(&mut self, pid: u32, args: &CloneArgs) -> Rc<RefCell<Process>> {
+        let now = self.platform.reference_time();
+        let old = self.task.process.borrow();
+        let parent = if args.has(raw::CLONE_PARENT) { old.parent } else { old.pid };
+        Rc::new(RefCell::new(Process {
+            pid,
+            parent,
+            group: old.group,
+            session: old.session,
+            uid: old.uid,
+            gid: old.gid,
+            file_ids: old.file_ids,
+            groups: Rc::clone(&old.groups),
+            limits: old.limits,
+            executable: old.executable.clone(),
+            arguments: old.arguments.clone(),
+            environment: old.environment.clone(),
+            started: now,
+            dumpable: old.dumpable,
+            threads: Vec::new(),
+            children: Vec::new(),
+            children_changed: self.hub.channel(),
+            life: Life::Alive,
+            stopped: None,
+            change: None,
+            pending: crate::signal::Pending::default(),
+            signalled: self.hub.channel(),
+            exit_signal: args.exit_signal,
+            subreaper: false,
+            parent_death_signal: 0,
+            no_new_privileges: old.no_new_privileges,
+            has_executed: false,
+            persona: old.persona,
+            timers: crate::timers::Timers::default(),
+            past_time: 0,
+            children_time: 0,
+            children_peak: 0,
+            peak: 0,
+            fault: (0, 0),
+            nice: old.nice,
+        }))
+    }
+
+    fn copy_task(
+        &mut self,
+        tid: u32,
+        process: Rc<RefCell<Process>>,
+        space: Rc<RefCell<crate::mm::space::AddressSpace>>,
+        args: &CloneArgs,
+    ) -> Task {
+        let old = &self.task;
+        let share = |flag: u32| args.has(flag);
+        let same_memory = share(raw::CLONE_VM) && !share(raw::CLONE_VFORK);
+        Task {
+            tid,
+            process,
+            space,
+            files: if share(raw::CLONE_FILES) {
+                Rc::clone(&old.files)
+            } else {
+                Rc::new(RefCell::new(old.files.borrow().clone()))
+            },
+            directories: if share(raw::CLONE_FS) {
+                Rc::clone(&old.directories)
+            } else {
+                Rc::new(RefCell::new(old.directories.borrow().clone()))
+            },
+            actions: if share(raw::CLONE_SIGHAND) {
+                Rc::clone(&old.actions)
+            } else {
+                Rc::new(RefCell::new(*old.actions.borrow()))
+            },
+            blocked: old.blocked,
+            saved_mask: None,
+            pending: crate::signal::Pending::default(),
+            alternate_stack: if same_memory { no_stack() } else { old.alternate_stack },
+            clear_tid: if share(raw::CLONE_CHILD_CLEARTID) { args.child_tid } else { 0 },
+            robust_list: (0, 0),
+            fs_base: old.fs_base,
+            gs_base: old.gs_base,
+            name: old.name,
+            wait_until: None,
+            progress: 0,
+            call: None,
+            vfork_child: None,
+            vfork_done: share(raw::CLONE_VFORK).then(|| self.hub.channel()),
+            futex: None,
+            last_fault: (0, 0, 0),
+            state: State::Ready,
+            regs: old.regs,
+            fpu: *self.platform.fpu(),
+            time: 0,
+        }
+    }
+
+    /// A task that never ran is not wanted after all.
+    fn discard_task(&mut self, task: Box<Task>) {
+        self.schedule.dead_spaces.push(Rc::clone(&task.space));
+        drop(task);
+        self.bury();
+    }
+
+    /// The present thread ends (exit). The last one ends the process, with `status` as its wait status.
+    pub(crate) fn exit_thread(&mut self, status: u32) {
+        let process = Rc::clone(&self.task.process);
+        if process.borrow().threads.len() <= 1 {
+            self.exit_process(status);
+            return;
+        }
+        self.account();
+        self.leave();
+    }
+
+    /// The present process ends with this wait status.
+    pub(crate) fn exit_process(&mut self, status: u32) {
+        self.account();
+        self.end_other_threads();
+        let process = Rc::clone(&self.task.process);
+        let (_, peak) = self.task.space.borrow().resident_pages();
+        {
+            let mut process = process.borrow_mut();
+            process.peak = process.peak.max(peak);
+        }
+        self.leave();
+        self.become_zombie(&process, status);
+    }
+
+    /// The present task is no more.
+    fn leave(&mut self) {
+        let tid = self.task.tid;
+        let process = Rc::clone(&self.task.process);
+        self.end_futex_wait();
+        let space = Rc::clone(&self.task.space);
+        self.leave_memory(&space, tid, self.task.clear_tid, self.task.robust_list);
+        if let Some(done) = self.task.vfork_done.take() {
+            done.wake();
+        }
+        {
+            let mut process = process.borrow_mut();
+            process.threads.retain(|&thread| thread != tid);
+            process.past_time += self.task.time;
+        }
+        self.task.state = State::Dead;
+        self.task.call = None;
+        self.task.files = Rc::default();
+        self.schedule.dead_spaces.push(Rc::clone(&self.task.space));
+        self.task.space = Rc::clone(&self.no_space);
+    }
+
+    /// All threads of the present process but the running one end.
+    pub(crate) fn end_other_threads(&mut self) {
+        let process = Rc::clone(&self.task.process);
+        let own = self.task.tid;
+        let others: Vec<u32> = process.borrow().threads.iter().copied().filter(|&tid| tid != own).collect();
+        for tid in others {
+            let Some(task) = self.expel(tid) else { continue };
+            if let Some(wait) = task.futex {
+                self.leave_futex(tid, wait.key);
+            }
+            self.leave_memory(&task.space, tid, task.clear_tid, task.robust_list);
+            if let Some(done) = &task.vfork_done {
+                done.wake();
+            }
+            process.borrow_mut().past_time += task.time;
+        }
+        process.borrow_mut().threads.retain(|&tid| tid == own);
+    }
+
+    fn become_zombie(&mut self, process: &Rc<RefCell<Process>>, status: u32) {
+        let pid = process.borrow().pid;
+        self.drop_timers(pid, true);
+        process.borrow_mut().life = Life::Zombie(status);
+        process.borrow_mut().stopped = None;
+        self.orphan_children(process);
+        self.hang_up(process);
+        if pid == FIRST {
+            self.end_sandbox(process, status);
+            return;
+        }
+        self.tell_parent_of_end(process, status);
+    }
+
+    /// The program has ended, and with it everything that it started.
+    fn end_sandbox(&mut self, process: &Rc<RefCell<Process>>, status: u32) {
+        let (address, rip) = process.borrow().fault;
+        let signal = status & 0x7f;
+        let status = if signal == 0 { status >> 8 & 0xff } else { 0 };
+        let program_bytes = process.borrow().peak * PAGE;
+        self.end(op::Exit { status, signal, address, rip, program_bytes });
+    }
+
+    /// Children of a process that has ended get another parent.
+    fn orphan_children(&mut self, process: &Rc<RefCell<Process>>) {
+        let children = core::mem::take(&mut process.borrow_mut().children);
+        let reaper = self.reaper_of(process.borrow().parent);
+        for pid in children {
+            let Some(child) = self.process(pid) else { continue };
+            let death_signal = child.borrow().parent_death_signal;
+            child.borrow_mut().parent = reaper;
+            if death_signal != 0 {
+                let _ = self.signal_process(pid, Info::kernel(Signal(death_signal)));
+            }
+            let life = child.borrow().life;
+            match (life, self.process(reaper)) {
+                (Life::Zombie(_), _) if reaper == INIT => drop(self.processes.remove(&pid)),
+                (life, Some(reaper)) => {
+                    reaper.borrow_mut().children.push(pid);
+                    if let Life::Zombie(status) = life {
+                        child.borrow_mut().exit_signal = Signal::CHLD.0;
+                        self.tell_parent_of_end(&child, status);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The nearest living ancestor that adopts orphans.
+    fn reaper_of(&self, mut pid: u32) -> u32 {
+        while let Some(process) = self.process(pid) {
+            let process = process.borrow();
+            if pid == INIT || process.subreaper && process.life == Life::Alive {
+                break;
+            }
+            pid = process.parent;
+        }
+        if self.processes.contains_key(&pid) { pid } else { INIT }
+    }
+
+    /// Groups that lose the last one who could make them go on are told (POSIX): SIGHUP and SIGCONT if one is stopped.
+    fn hang_up(&mut self, process: &Rc<RefCell<Process>>) {
+        let session = process.borrow().session;
+        let groups: Vec<u32> = {
+            let stopped = self.processes.values().filter(|one| {
+                let one = one.borrow();
+                one.session == session && one.stopped.is_some()
+            });
+            stopped.map(|one| one.borrow().group).collect()
+        };
+        for group in groups {
+            if self.is_orphaned(group) {
+                self.signal_group(group, Signal::HUP);
+                self.signal_group(group, Signal::CONT);
+            }
+        }
+    }
+
+    fn tell_parent_of_end(&mut self, process: &Rc<RefCell<Process>>, status: u32) {
+        let (pid, parent, uid, exit_signal, time) = {
+            let process = process.borrow();
+            (process.pid, process.parent, process.uid[0], process.exit_signal, process.past_time)
+        };
+        let Some(parent_process) = self.process(parent).filter(|_| parent != INIT) else {
+            self.processes.remove(&pid);
+            return;
+        };
+        parent_process.borrow().children_changed.wake();
+        let action = parent_process.borrow().threads.first().and_then(|&tid| self.task_of(tid)).and_then(|task| {
+            let actions = task.actions.borrow();
+            actions.get(Signal::CHLD.slot()).copied()
+        });
+        if let Some(signal) = Signal::new(exit_signal.cast_signed()) {
+            let (code, what) = child_code(status);
+            let ticks = time / crate::time::CLOCK_TICK;
+            let _ = self.signal_process(parent, child_info(signal, code, pid, uid, what, ticks));
+        }
+        let unwanted =
+            action.is_some_and(|action| action.handler == SIG_IGN || action.flags & u64::from(raw::SA_NOCLDWAIT) != 0);
+        if exit_signal == Signal::CHLD.0 && unwanted {
+            self.reap(&parent_process, pid);
+        }
+    }
+
+    /// A zombie is gone: its parent knows.
+    pub(crate) fn reap(&mut self, parent: &Rc<RefCell<Process>>, pid: u32) {
+        let Some(child) = self.processes.remove(&pid) else { return };
+        let child = child.borrow();
+        let mut parent = parent.borrow_mut();
+        parent.children.retain(|&one| one != pid);
+        parent.children_time += child.past_time + child.children_time;
+        parent.children_peak = parent.children_peak.max(child.peak).max(child.children_peak);
+    }
+
+    /// What a parent learns of a child that fits: its id and wait status. `None`: nothing yet.
+    ///
+    /// # Errors
+    /// ECHILD when no child fits.
+    pub(crate) fn look_for_child(&mut self, who: Who, options: u32) -> Result<Option<(u32, u32)>, Errno> {
+        let parent = Rc::clone(&self.task.process);
+        let mut fits = false;
+        let children = parent.borrow().children.clone();
+        for pid in children {
+            let Some(child) = self.process(pid).filter(|child| who.means(&child.borrow())) else { continue };
+            let clone_child = child.borrow().exit_signal != Signal::CHLD.0;
+            let wanted = options & raw::__WALL != 0 || clone_child == (options & raw::__WCLONE != 0);
+            if !wanted {
+                continue;
+            }
+            fits = true;
+            if let Some(status) = self.news_of(&parent, &child, options) {
+                return Ok(Some((pid, status)));
+            }
+        }
+        if fits { Ok(None) } else { Err(Errno::ECHILD) }
+    }
+
+    /// What has become of a child, if the options ask for that.
+    fn news_of(&mut self, parent: &Rc<RefCell<Process>>, child: &Rc<RefCell<Process>>, options: u32) -> Option<u32> {
+        let keep = options & raw::WNOWAIT != 0;
+        let (life, change, pid) = {
+            let child = child.borrow();
+            (child.life, child.change, child.pid)
+        };
+        if let Life::Zombie(status) = life {
+            if options & raw::WEXITED == 0 {
+                return None;
+            }
+            if !keep {
+                self.reap(parent, pid);
+            }
+            return Some(status);
+        }
+        let status = match change? {
+            Change::Stopped(signal) if options & raw::WUNTRACED != 0 => signal << 8 | 0x7f,
+            Change::Continued if options & raw::WCONTINUED != 0 => 0xffff,
+            _ => return None,
+        };
+        if !keep {
+            child.borrow_mut().change = None;
+        }
+        Some(status)
+    }
+
+    /// What execve does to the other threads, timers and signals, and to whoever waits for a vfork.
+    pub(crate) fn prepare_exec(&mut self) {
+        self.end_other_threads();
+        let pid = self.task.process.borrow().pid;
+        if self.task.tid != pid {
+            // The thread that executes a program becomes the process' first.
+            self.task.tid = pid;
+            self.task.process.borrow_mut().threads = alloc::vec![pid];
+            self.platform.set_thread(pid);
+        }
+        self.drop_timers(pid, false);
+        self.task.process.borrow_mut().has_executed = true;
+        if let Some(done) = self.task.vfork_done.take() {
+            done.wake();
+        }
+    }
+
+    /// Sends the end of the sandbox to the root.
+    pub(crate) fn end(&mut self, exit: op::Exit) {
+        self.ended = true;
+        let _ = self.fuse.request(&mut self.platform, op::EXIT, 0, &exit, &[], &[]);
+    }
+}
+
+/// Whom a wait is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Any child.
+    Any,
+    /// The child with this id.
+    Process(u32),
+    /// Those of this group.
+    Group(u32),
+}
+
+impl Who {
+    fn means(self, process: &Process) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Process(pid) => process.pid == pid,
+            Self::Group(group) => process.group == group,
+        }
+    }
+}
+
+fn no_stack() -> crate::abi::AltStack {
+    crate::abi::AltStack { ss_flags: 2, ..Default::default() }
+}
+
+/// A result that is a process id.
+pub(crate) fn id(pid: u32) -> Outcome {
+    Ok(u64::from(pid))
+}
