@@ -68,7 +68,6 @@ fn judge(said: &str, hypervisor: &str) -> ExitCode {
 
 /// Boots; `None` if it did not end in time.
 fn boot(qemu: &Path, options: &KernelOptions, directory: &Path) -> Result<Option<ExitStatus>> {
-    let bundle = directory.join("bundle");
     let contents = Contents {
         root: &images::root_image(&images::built(&options.name))
             .with_context(|| format!("there is no test kernel `{}`", options.name))?,
@@ -77,11 +76,11 @@ fn boot(qemu: &Path, options: &KernelOptions, directory: &Path) -> Result<Option
         run: &RunConfig::default(),
         tree: &Tree::new(),
     };
-    pack::write(&bundle, &contents)?;
+    let bundle = pack::write(directory, None, &contents)?;
     let machine = Machine {
         accel: Accel::Tcg,
         kernel: &images::hypervisor()?,
-        module: Some(&bundle),
+        module: Some(&bundle.path),
         command_line: "",
         memory_mib: MEMORY_MIB,
         directory,

@@ -1,4 +1,5 @@
 //! Writing the boot bundle: the root image, the shim, the policy, the parameters and the tree, each at its place.
+use super::cache::Entry;
 use super::tree::{Content, HostFile, Kind, Node, Tree};
 use crate::images::RootImage;
 use anyhow::{Context, Result, bail, ensure};
@@ -8,12 +9,16 @@ use bundle::{
 };
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Seek, Write};
-use std::path::Path;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 use zerocopy::IntoBytes;
 
 /// Largest payload: it is loaded below 2 GiB, together with all else that must lie there.
 const MAX_PAYLOAD: u64 = 1536 << 20;
+
+/// Least bytes of layers that are kept for later runs.
+const MIN_CACHED: u64 = 16 << 20;
 
 /// All that goes into a bundle.
 pub(crate) struct Contents<'a> {
@@ -29,36 +34,67 @@ pub(crate) struct Contents<'a> {
     pub(crate) tree: &'a Tree,
 }
 
-/// Writes the bundle to `path` and returns its length in bytes.
-pub(crate) fn write(path: &Path, contents: &Contents<'_>) -> Result<u64> {
-    let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-    let mut out = BufWriter::new(file);
-    write_to(&mut out, contents).with_context(|| "cannot write the boot bundle")
+/// A bundle that is written.
+#[derive(Debug)]
+pub(crate) struct Bundle {
+    /// Where it is.
+    pub(crate) path: PathBuf,
+    /// Its length in bytes.
+    pub(crate) len: u64,
+    /// What keeps other runs away from it.
+    _entry: Option<Entry>,
+}
+
+/// Writes the bundle: into the cache if that is given and the layers are large, else into `directory`.
+pub(crate) fn write(directory: &Path, cache: Option<&Path>, contents: &Contents<'_>) -> Result<Bundle> {
+    let plan = Plan::of(contents.tree)?;
+    let cached = cache.filter(|_| plan.layers_len >= MIN_CACHED).and_then(|cache| {
+        let entry = Entry::open(cache, &plan.key(), LAYERS_OFFSET + plan.layers_len);
+        // Without the cache it takes longer, no more.
+        entry.inspect_err(|error| eprintln!("cordon: warning: {}: {error}", cache.display())).ok()
+    });
+    let Some((mut entry, found)) = cached else {
+        let path = directory.join("bundle");
+        let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        let len = write_file(&file, contents, &plan, false)?;
+        return Ok(Bundle { path, len, _entry: None });
+    };
+    let len = write_file(&entry.file, contents, &plan, found)?;
+    entry.publish().with_context(|| format!("cannot keep {}", entry.path.display()))?;
+    Ok(Bundle { path: entry.path.clone(), len, _entry: Some(entry) })
+}
+
+fn write_file(file: &File, contents: &Contents<'_>, plan: &Plan<'_>, has_layers: bool) -> Result<u64> {
+    let cannot = || "cannot write the boot bundle";
+    let len = write_to(&mut BufWriter::new(file), contents, plan, has_layers).with_context(cannot)?;
+    file.set_len(len).with_context(cannot)?;
+    Ok(len)
 }
 
 /// The bytes of a section that is not the tree's data.
 type Part<'a> = (u32, std::borrow::Cow<'a, [u8]>);
 
-fn write_to(out: &mut (impl Write + Seek), contents: &Contents<'_>) -> Result<u64> {
-    let (index, files) = index(contents.tree)?;
+/// The payload's place: its header and table take a page, and the files of the layers follow, where they are the same whatever else
+/// the bundle holds.
+const PAYLOAD_OFFSET: u64 = ALIGN;
+const LAYERS_OFFSET: u64 = PAYLOAD_OFFSET + ALIGN;
+
+/// Writes all parts but, if they are there already, the files of the layers.
+fn write_to(out: &mut (impl Write + Seek), contents: &Contents<'_>, plan: &Plan<'_>, has_layers: bool) -> Result<u64> {
     let parts: [Part<'_>; 4] = [
         (section_kind::SHIM, contents.shim.into()),
         (section_kind::POLICY, contents.policy.as_bytes().into()),
         (section_kind::RUN, postcard::to_allocvec(contents.run)?.into()),
-        (section_kind::TREE_INDEX, postcard::to_allocvec(&index)?.into()),
+        (section_kind::TREE_INDEX, postcard::to_allocvec(&plan.index)?.into()),
     ];
-    let data_len = files.last().map_or(0, |(offset, file)| offset + file.len());
-    let (sections, payload_len) = lay_out(&parts, data_len);
-
+    let (sections, payload_len) = lay_out(&parts, plan.data_len);
     ensure!(
         payload_len <= MAX_PAYLOAD,
         "the files have {} MiB, too many to be loaded: at most {} MiB",
         payload_len >> 20,
         MAX_PAYLOAD >> 20
     );
-
-    let root_offset = ALIGN;
-    let payload_offset = align(root_offset + contents.root.bytes.len() as u64);
+    let root_offset = PAYLOAD_OFFSET + payload_len;
     let header = BundleHeader {
         magic: BUNDLE_MAGIC,
         root_gpa: contents.root.gpa,
@@ -66,41 +102,44 @@ fn write_to(out: &mut (impl Write + Seek), contents: &Contents<'_>) -> Result<u6
         root_len: contents.root.bytes.len() as u64,
         root_mem_len: contents.root.mem_len,
         root_entry: contents.root.entry,
-        payload_offset,
+        payload_offset: PAYLOAD_OFFSET,
         payload_len,
     };
     out.write_all(header.as_bytes())?;
-    pad_to(out, root_offset)?;
-    out.write_all(&contents.root.bytes)?;
-    pad_to(out, payload_offset)?;
+    pad_to(out, PAYLOAD_OFFSET)?;
     let payload = PayloadHeader { magic: PAYLOAD_MAGIC, section_count: u32::try_from(sections.len())?, reserved: 0 };
     out.write_all(payload.as_bytes())?;
     out.write_all(sections.as_bytes())?;
-    for ((_, bytes), section) in parts.iter().zip(&sections) {
-        pad_to(out, payload_offset + section.offset)?;
-        out.write_all(bytes)?;
+    pad_to(out, LAYERS_OFFSET)?;
+    if has_layers {
+        out.seek(SeekFrom::Start(LAYERS_OFFSET + plan.layers_len))?;
     }
-    let data_offset = sections.last().map_or(0, |section| section.offset);
-    for (offset, file) in &files {
-        pad_to(out, payload_offset + data_offset + offset)?;
+    for (offset, file) in plan.files.iter().filter(|(offset, _)| !has_layers || *offset >= plan.layers_len) {
+        pad_to(out, LAYERS_OFFSET + offset)?;
         match file {
             Content::Host(file) => copy_file(out, file)?,
             Content::Made(bytes) => out.write_all(bytes)?,
         }
     }
-    let end = payload_offset + payload_len;
+    for ((_, bytes), section) in parts.iter().zip(sections.iter().skip(1)) {
+        pad_to(out, PAYLOAD_OFFSET + section.offset)?;
+        out.write_all(bytes)?;
+    }
+    pad_to(out, root_offset)?;
+    out.write_all(&contents.root.bytes)?;
+    let end = align(root_offset + contents.root.bytes.len() as u64);
     pad_to(out, end)?;
     out.flush()?;
     Ok(end)
 }
 
-/// Where each section goes, the tree's data last; and the payload's length, a whole number of pages.
+/// Where each section goes, the tree's data first; and the payload's length, a whole number of pages.
 fn lay_out(parts: &[Part<'_>], data_len: u64) -> (Vec<Section>, u64) {
-    let count = parts.len() + 1;
-    let mut next = align((size_of::<PayloadHeader>() + count * size_of::<Section>()) as u64);
+    let mut next = ALIGN;
     let lengths = parts.iter().map(|(kind, bytes)| (*kind, bytes.len() as u64));
-    let sections = lengths
-        .chain([(section_kind::TREE_DATA, data_len)])
+    let sections = [(section_kind::TREE_DATA, data_len)]
+        .into_iter()
+        .chain(lengths)
         .map(|(kind, len)| {
             let offset = next;
             next = align(offset + len);
@@ -110,21 +149,67 @@ fn lay_out(parts: &[Part<'_>], data_len: u64) -> (Vec<Section>, u64) {
     (sections, next)
 }
 
-/// The index of the tree, and the files with their offsets in the data section.
-fn index(tree: &Tree) -> Result<(TreeIndex, Vec<(u64, &Content)>)> {
-    let mut indexer = Indexer::default();
-    indexer.add(0, b"", tree.root())?;
-    Ok((TreeIndex { entries: indexer.entries }, indexer.files))
+/// The index of a tree, and where the bytes of its files go: those of the layers first.
+struct Plan<'t> {
+    index: TreeIndex,
+    /// The files with their offsets in the data section, in ascending order.
+    files: Vec<(u64, &'t Content)>,
+    /// Bytes of the data section.
+    data_len: u64,
+    /// Of them those of the layers' files, a whole number of pages.
+    layers_len: u64,
 }
 
-/// Numbers the entries and places the files.
+impl<'t> Plan<'t> {
+    fn of(tree: &'t Tree) -> Result<Self> {
+        let mut indexer = Indexer::default();
+        indexer.add(0, b"", tree.root())?;
+        let Indexer { mut entries, files, .. } = indexer;
+        let (of_layers, others): (Vec<_>, Vec<_>) =
+            files.into_iter().partition(|(_, file)| matches!(file, Content::Host(file) if file.of_layer));
+        let mut plan = Self { index: TreeIndex::default(), files: Vec::new(), data_len: 0, layers_len: 0 };
+        plan.place(&of_layers, &mut entries);
+        plan.layers_len = align(plan.data_len);
+        plan.place(&others, &mut entries);
+        plan.index = TreeIndex { entries };
+        Ok(plan)
+    }
+
+    /// Puts files behind those that have their place.
+    fn place(&mut self, files: &[(usize, &'t Content)], entries: &mut [TreeEntry]) {
+        for (number, file) in files {
+            let offset = align(self.data_len);
+            self.data_len = offset + file.len();
+            self.files.push((offset, file));
+            if let Some(entry) = entries.get_mut(*number) {
+                entry.node = TreeNode::File { offset, len: file.len() };
+            }
+        }
+    }
+
+    /// What tells these files of layers, in this state and order, from others.
+    fn key(&self) -> String {
+        let mut hashers = [DefaultHasher::new(), DefaultHasher::new()];
+        for (salt, hasher) in (0u8..).zip(&mut hashers) {
+            salt.hash(hasher);
+            for (offset, file) in &self.files {
+                if let Content::Host(HostFile { path, len, id, changed, of_layer: true }) = file {
+                    (offset, path, len, id, changed).hash(hasher);
+                }
+            }
+        }
+        hashers.map(|hasher| format!("{:016x}", hasher.finish())).concat()
+    }
+}
+
+/// Numbers the entries.
 #[derive(Default)]
 struct Indexer<'t> {
     entries: Vec<TreeEntry>,
-    files: Vec<(u64, &'t Content)>,
+    /// The files by their entries. Their places in the data are found later.
+    files: Vec<(usize, &'t Content)>,
     /// The entry that is the first name of each file of the host.
     first_names: BTreeMap<(u64, u64), u32>,
-    next_offset: u64,
 }
 
 impl<'t> Indexer<'t> {
@@ -154,7 +239,7 @@ impl<'t> Indexer<'t> {
         Ok(())
     }
 
-    /// A file and where its bytes go, or one more name of a file that is there already.
+    /// A file, or one more name of a file that is there already.
     fn file(&mut self, number: u32, file: &'t Content) -> TreeNode {
         if let Content::Host(HostFile { id, .. }) = file {
             let first = *self.first_names.entry(*id).or_insert(number);
@@ -162,10 +247,8 @@ impl<'t> Indexer<'t> {
                 return TreeNode::Link { first };
             }
         }
-        let offset = self.next_offset;
-        self.next_offset = align(offset + file.len());
-        self.files.push((offset, file));
-        TreeNode::File { offset, len: file.len() }
+        self.files.push((self.entries.len(), file));
+        TreeNode::File { offset: 0, len: file.len() }
     }
 }
 
@@ -204,7 +287,8 @@ mod tests {
         let root = RootImage { gpa: 0x100_0000, bytes: vec![7; 5000], mem_len: 9000, entry: 0x100_0010 };
         let mut out = Cursor::new(Vec::new());
         let contents = Contents { root: &root, shim: b"shim", policy: "version = 1", run: &RunConfig::default(), tree };
-        let len = write_to(&mut out, &contents).unwrap();
+        let plan = Plan::of(tree).unwrap();
+        let len = write_to(&mut out, &contents, &plan, false).unwrap();
         let bytes = out.into_inner();
         assert_eq!(len, bytes.len() as u64);
         let (header, _) = BundleHeader::read_from_prefix(&bytes).unwrap();
@@ -263,5 +347,42 @@ mod tests {
         // Two pages for a and b together, five bytes of the last file.
         assert_eq!(data.len(), 2 * 4096 + 5);
         assert_eq!(round_trip(&tree).1, sections);
+    }
+
+    #[test]
+    fn the_layers_files_come_first_and_are_written_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (layer, cache, other) = (dir.path().join("layer"), dir.path().join("cache"), dir.path().join("other"));
+        std::fs::create_dir(&layer).unwrap();
+        std::fs::write(layer.join("large"), vec![1; 16 << 20]).unwrap();
+        std::fs::write(layer.join("z"), b"zzz").unwrap();
+        std::fs::write(&other, b"not of the layer").unwrap();
+        let root = RootImage { gpa: 0x100_0000, bytes: vec![7; 5000], mem_len: 9000, entry: 0x100_0010 };
+        let bundle = |policy: &str, import: bool| {
+            let mut tree = Tree::new();
+            tree.lay_over(&layer).unwrap();
+            if import {
+                tree.import(&other).unwrap();
+            }
+            let run = RunConfig::default();
+            let contents = Contents { root: &root, shim: b"shim", policy, run: &run, tree: &tree };
+            let bundle = |cache| {
+                let bundle = write(dir.path(), cache, &contents).unwrap();
+                let bytes = std::fs::read(&bundle.path).unwrap();
+                assert_eq!(bytes.len() as u64, bundle.len);
+                (bundle, bytes)
+            };
+            let (_, whole) = bundle(None);
+            let (kept, cached) = bundle(Some(&cache));
+            assert!(whole == cached, "the cache makes no difference");
+            kept.path.clone()
+        };
+        let first = bundle("one policy", false);
+        assert!(first.starts_with(&cache));
+        assert_eq!(bundle("a longer policy, and one more file", true), first);
+        assert_eq!(bundle("p", false), first);
+        // A layer that has changed is another.
+        std::fs::write(layer.join("z"), b"zzzz").unwrap();
+        assert_ne!(bundle("p", false), first);
     }
 }

@@ -1,5 +1,6 @@
 //! The program and its files: what was named on the command line, found on the host and packed for the machine.
 mod bundle_file;
+mod cache;
 mod ld_cache;
 mod libraries;
 mod program;

@@ -81,6 +81,10 @@ pub(crate) struct HostFile {
     pub(crate) len: u64,
     /// Device and inode: two names of one file are packed once.
     pub(crate) id: (u64, u64),
+    /// When content and attributes changed last, in seconds and nanoseconds: with the rest, whether it is still the same.
+    pub(crate) changed: [i64; 4],
+    /// It came with a layer, and not because this run names it.
+    pub(crate) of_layer: bool,
 }
 
 /// A file with its metadata.
@@ -277,7 +281,12 @@ impl Tree {
                     let place = self.lay_directory_entry(&place, node)?;
                     self.lay_directory(&source, &place, left_out)?;
                 }
-                HostNode::Node(node) => self.place(&place, node)?,
+                HostNode::Node(mut node) => {
+                    if let Kind::File(Content::Host(file)) = &mut node.kind {
+                        file.of_layer = true;
+                    }
+                    self.place(&place, node)?;
+                }
             }
         }
         Ok(())
@@ -389,6 +398,8 @@ fn host_node(path: &Path) -> Result<HostNode> {
             path: path.to_owned(),
             len: metadata.len(),
             id: (metadata.dev(), metadata.ino()),
+            changed: [metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec()],
+            of_layer: false,
         }))
     } else if file_type.is_fifo() {
         Kind::Fifo

@@ -44,20 +44,22 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
     let directory = Directory::new(options.keep)?;
     // From here on signals are ours to handle: the directory is removed whatever comes.
     let session = Session::new(options, directory.path())?;
-    let bundle_path = directory.path().join("bundle");
-    let bundle_len = pack::write(&bundle_path, &contents(&images, &policy, &config, &packed))?;
+    // Who keeps the directory wants the bundle in it.
+    let cache = (!options.keep).then(|| workspace::target_dir("bundles"));
+    let contents = contents(&images, &policy, &config, &packed);
+    let bundle = pack::write(directory.path(), cache.as_deref(), &contents)?;
     let machine = Machine {
         accel,
         kernel: &images.hypervisor,
-        module: Some(&bundle_path),
+        module: Some(&bundle.path),
         command_line: &options.append,
-        memory_mib: machine_memory(options.memory(), bundle_len).div_ceil(1 << 20),
+        memory_mib: machine_memory(options.memory(), bundle.len).div_ceil(1 << 20),
         directory: directory.path(),
         extra: &options.qemu_args,
     };
     let command = machine.command(&qemu);
     if options.verbose {
-        eprintln!("cordon: bundle of {bundle_len} bytes; {command:?}");
+        eprintln!("cordon: bundle of {} bytes; {command:?}", bundle.len);
     }
     let ended = session.run(command)?;
     Ok(report::report(&ended, options, accel, directory.path()))

@@ -44,6 +44,14 @@ pub struct Stack<'t> {
 }
 
 impl<'t> Stack<'t> {
+    /// Bytes of the heap that a stack takes for a lower tree of `entries`, beside their index: order, children, whiteouts, further
+    /// names.
+    #[must_use]
+    pub const fn lower_cost(entries: usize) -> u64 {
+        const EACH: u64 = 48;
+        (entries as u64).saturating_mul(EACH)
+    }
+
     /// A stack over a read-only tree; `data` holds the bytes of its files.
     ///
     /// # Errors

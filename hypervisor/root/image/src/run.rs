@@ -11,6 +11,7 @@ use sandbox::budget::Budget;
 use sandbox::create::SupervisorProtection;
 use sandbox::shim::Shim;
 use sandbox::{Failure, RootMemory, Sandbox, Setup, Step, World};
+use tlfs::addr::PAGE_SIZE;
 use tlfs::time::REFERENCE_TICKS_PER_SECOND;
 
 use crate::apic;
@@ -71,7 +72,9 @@ pub(crate) fn run(machine: &mut Machine, payload: Payload<'static>) -> ExitRepor
 fn setup(payload: Payload<'static>) -> Result<Setup<'static>, Failure> {
     let shim = Shim::parse(payload.shim)?;
     let policy = policy::parse(&payload.run.policy_name, payload.policy).map_err(|e| Failure::new(display(&e)))?;
-    let budget = Budget::divide(Pages.free_pages(), payload.run.memory);
+    // What the tree takes of the heap is no part of what the sandbox gets.
+    let tree_pages = Stack::lower_cost(payload.tree.entries.len()).div_ceil(PAGE_SIZE);
+    let budget = Budget::divide(Pages.free_pages().saturating_sub(tree_pages), payload.run.memory);
     let limits = files::Limits::within(budget.files);
     let files = Stack::new(payload.tree, payload.tree_data, limits).map_err(|e| Failure::new(display(&e)))?;
     Ok(Setup { run: payload.run, shim, policy, files, budget, supervisor_protection: supervisor_protection() })
