@@ -21,6 +21,7 @@ use crate::fs::fuse::Fuse;
 use crate::fs::proc::ProcNode;
 use crate::fs::special::Caller;
 use crate::fs::table::{Descriptor, FdTable};
+use crate::fs::terminal::{Terminals, User};
 use crate::futex::Futexes;
 use crate::lifecycle::{FIRST, INIT};
 use crate::mm::frames::Frames;
@@ -118,6 +119,7 @@ pub struct Kernel<P: Platform> {
     pub(crate) no_space: Rc<RefCell<AddressSpace>>,
     /// The sandbox has ended.
     pub(crate) ended: bool,
+    pub(crate) terminals: Terminals,
     /// Where objects that tasks wait for get their channels.
     pub(crate) hub: Hub,
     /// The last inode number that was given to an object of the shim's own.
@@ -192,6 +194,7 @@ impl<P: Platform> Kernel<P> {
             slice_end: 0,
             no_space,
             ended: false,
+            terminals: Terminals::new(&hub),
             hub,
             numbers: 0,
             flags: start.flags,
@@ -210,10 +213,26 @@ impl<P: Platform> Kernel<P> {
         use linux_raw_sys::general::{O_RDONLY, O_RDWR, O_WRONLY};
         for (stream, rights) in [(0, O_RDONLY), (1, O_WRONLY), (2, O_WRONLY)] {
             let status = if self.is_terminal(stream) { O_RDWR } else { rights };
-            let file = OpenFile::new(FileKind::Console(stream), None, status, self.fuse.leftovers());
+            let (kind, place) = self.console_stream(stream);
+            let file = OpenFile::new(kind, place, status, self.fuse.leftovers());
             let descriptor = Descriptor { file, close_on_exec: false };
             let _ = self.task.files.borrow_mut().add(descriptor, 0, 3);
         }
+    }
+
+    /// What a console stream is: the terminal of the first session, or a stream of bytes.
+    fn console_stream(&mut self, stream: u32) -> (FileKind, Option<Place>) {
+        if !self.is_terminal(stream) {
+            return (FileKind::Console(stream), None);
+        }
+        let session = self.task.process.borrow().session;
+        let terminal = Rc::clone(self.terminals.open_console(session));
+        if !self.is_terminal(0) {
+            terminal.end_input();
+        }
+        let shown_on = if stream == 0 { self.terminal_stream() } else { stream };
+        let user = User::open(&terminal, shown_on);
+        (FileKind::Special(Rc::new(user)), Some(self.terminal_place(&terminal)))
     }
 
     /// Is this console stream a terminal?

@@ -301,6 +301,9 @@ impl<P: Platform> Kernel<P> {
         process.borrow_mut().stopped = None;
         self.orphan_children(process);
         self.hang_up(process);
+        if process.borrow().session == pid {
+            self.leave_terminal(pid);
+        }
         if pid == FIRST {
             self.end_sandbox(process, status);
             return;

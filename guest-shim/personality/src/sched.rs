@@ -25,6 +25,9 @@ use crate::wait::Wait;
 /// How long a task runs while others could, in reference time (10 ms).
 const SLICE: u64 = 100_000;
 
+/// How long a task runs before somebody looks for keys that are signals (50 ms).
+const LISTEN: u64 = 500_000;
+
 /// Memory of processes that have ended, to be freed once the processor uses another.
 type Spaces = Vec<Rc<RefCell<AddressSpace>>>;
 
@@ -80,6 +83,7 @@ impl<P: Platform> Kernel<P> {
                 return Flow::Ended;
             }
             let carried = if self.task.call.is_some() { self.carry_out(regs) } else { Carried::Done };
+            self.settle_terminals();
             self.collect_woken();
             let waiting = match carried {
                 Carried::Ended => {
@@ -249,9 +253,10 @@ impl<P: Platform> Kernel<P> {
     fn idle(&mut self) {
         let first = self.schedule.deadlines.first().map_or(u64::MAX, |&(deadline, _)| deadline);
         let deadline = first.min(self.next_timer());
-        let events = self.awaited_events();
+        let events = self.awaited_events() | self.console_events();
         self.fuse.settle(&mut self.platform);
         let found = self.fuse.wait(&mut self.platform, deadline, events);
+        self.listen();
         self.wake_for_events(found);
         self.expire();
     }
@@ -342,6 +347,7 @@ impl<P: Platform> Kernel<P> {
         self.schedule.alarm = NO_ALARM;
         let now = self.account();
         self.expire();
+        self.listen();
         if !self.schedule.event_waiters.is_empty() {
             let events = self.awaited_events();
             let found = self.fuse.wait(&mut self.platform, 0, events);
@@ -367,6 +373,9 @@ impl<P: Platform> Kernel<P> {
                 self.slice_end = now + SLICE;
             }
             wanted = wanted.min(self.slice_end);
+        }
+        if self.console_events() != 0 {
+            wanted = wanted.min(self.schedule.started + LISTEN);
         }
         // An alarm that comes too early is set again then.
         if wanted < self.schedule.alarm || self.schedule.alarm == NO_ALARM && wanted != NO_ALARM {

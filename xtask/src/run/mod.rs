@@ -1,6 +1,7 @@
 //! `cargo xtask run`: one program in its own partition.
 mod report;
 mod session;
+mod terminal;
 
 use crate::cli::{Accel, RunOptions};
 use crate::exit::Failure;

@@ -4,13 +4,14 @@
 //! against the root's wishes, one waits for signals. The main thread waits for the end, whichever way it comes,
 //! and never longer than the time limit and some grace.
 use super::report::printable;
+use super::terminal::{Raw, Watch, Wish};
 use crate::cli::RunOptions;
 use crate::qemu;
 use anyhow::{Context, Result, bail};
 use control::{ExitReport, FrameHeader, INITIAL_CREDIT, kind};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::fs::File;
-use std::io::{self, ErrorKind, PipeReader, Read, Write};
+use std::io::{self, ErrorKind, IsTerminal, PipeReader, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -142,9 +143,10 @@ impl Session {
         let mut machine = Running(child);
         let input = machine.0.stdin.take().context("QEMU has no input")?;
 
+        let terminal = self.streams.stdin.is_terminal();
         spawn_reader(output, input, credit, self.streams, self.events);
         let mut boot = None;
-        let end = wait_for_end(&self.inbox, start, self.timeout, &mut boot, &mut machine);
+        let end = wait_for_end(&self.inbox, start, self.timeout, terminal, &mut boot, &mut machine);
         drop(machine);
         Ok(Ended { end: end?, wall: start.elapsed(), boot })
     }
@@ -183,10 +185,13 @@ fn wait_for_end(
     inbox: &Receiver<Event>,
     start: Instant,
     timeout: Option<Duration>,
+    terminal: bool,
     boot: &mut Option<Duration>,
     machine: &mut Running,
 ) -> Result<End> {
     let mut deadline = Some(start + BOOT_LIMIT);
+    // Until the root is up, Ctrl-C is nobody's but ours.
+    let mut _raw = None;
     loop {
         let event = match deadline {
             None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -195,6 +200,7 @@ fn wait_for_end(
         match event {
             Ok(Event::RootUp) => {
                 *boot = Some(start.elapsed());
+                _raw = if terminal { Raw::enter() } else { None };
                 deadline = timeout.map(|limit| Instant::now() + limit + GRACE);
             }
             Ok(Event::Ended(end)) => {
@@ -260,11 +266,13 @@ impl ToRoot {
 /// Reads the root's frames in a thread until the end.
 fn spawn_reader(output: PipeReader, input: ChildStdin, credit: u32, streams: Streams, events: Sender<Event>) {
     let root = ToRoot(Arc::new(Mutex::new(input)));
+    let line_end = if streams.stderr.is_terminal() { "\r\n" } else { "\n" };
     let mut reader = Reader {
         stdout: streams.stdout,
         stderr: streams.stderr,
         trace: streams.trace,
-        wishes: spawn_input(streams.stdin, root.clone()),
+        line_end,
+        wishes: spawn_input(streams.stdin, root.clone(), events.clone()),
         root,
         events: events.clone(),
         unreturned: credit,
@@ -285,6 +293,8 @@ struct Reader {
     stdout: File,
     stderr: File,
     trace: File,
+    /// Ends a line of our own: the terminal may be one that takes bytes as they are.
+    line_end: &'static str,
     wishes: Sender<u32>,
     root: ToRoot,
     events: Sender<Event>,
@@ -333,7 +343,7 @@ impl Reader {
             kind::STDERR => drop(self.stderr.write_all(payload)),
             kind::LOG => {
                 for line in String::from_utf8_lossy(payload).lines() {
-                    drop(writeln!(self.stderr, "cordon: {}", printable(line)));
+                    drop(write!(self.stderr, "cordon: {}{}", printable(line), self.line_end));
                 }
             }
             kind::TRACE => self.trace.write_all(payload).context("the trace")?,
@@ -369,8 +379,9 @@ fn read_whole(from: &mut PipeReader, buffer: &mut [u8]) -> Result<bool> {
 }
 
 /// Feeds standard input to the root in a thread, never reading more than the root asked for.
-fn spawn_input(mut stdin: File, root: ToRoot) -> Sender<u32> {
+fn spawn_input(mut stdin: File, root: ToRoot, events: Sender<Event>) -> Sender<u32> {
     let (wishes, inbox) = mpsc::channel::<u32>();
+    let mut watch = stdin.is_terminal().then(Watch::new);
     thread::spawn(move || {
         let mut buffer = vec![0; INPUT_PIECE];
         for wish in inbox {
@@ -383,6 +394,11 @@ fn spawn_input(mut stdin: File, root: ToRoot) -> Sender<u32> {
                     // What cannot be read has ended.
                     Err(_) => 0,
                 };
+                match watch.as_mut().and_then(|watch| watch.see(&buffer[..got], Instant::now())) {
+                    Some(Wish::Stop) => drop(events.send(Event::Signal(SIGINT))),
+                    Some(Wish::Help) => drop(write!(io::stderr(), "\r\ncordon: Ctrl-] three times stops the run\r\n")),
+                    None => {}
+                }
                 let sent = match got {
                     0 => root.send(kind::STDIN_EOF, &[]),
                     _ => root.send(kind::STDIN, &buffer[..got]),

@@ -15,17 +15,28 @@ pub enum Device {
     Random,
     /// Random bytes.
     Urandom,
-    /// The terminal, if there is one.
+    /// The terminal of the process' session, if it has one.
     Tty,
+    /// The console, if it is a terminal.
+    Console,
+    /// Where pseudoterminals come from.
+    Ptmx,
+    /// The directory of pseudoterminals.
+    Terminals,
+    /// A pseudoterminal.
+    Terminal(u32),
     /// A symbolic link.
     Link(&'static str),
 }
 
 /// The names in `/dev`.
 pub const NAMES: &[(&str, Device)] = &[
+    ("console", Device::Console),
     ("fd", Device::Link("/proc/self/fd")),
     ("full", Device::Full),
     ("null", Device::Null),
+    ("ptmx", Device::Ptmx),
+    ("pts", Device::Terminals),
     ("random", Device::Random),
     ("stderr", Device::Link("/proc/self/fd/2")),
     ("stdin", Device::Link("/proc/self/fd/0")),
@@ -41,6 +52,19 @@ pub fn find(name: &[u8]) -> Option<Device> {
     NAMES.iter().find(|(known, _)| known.as_bytes() == name).map(|&(_, device)| device)
 }
 
+/// Major number of pseudoterminals.
+const TERMINAL_MAJOR: u64 = 136;
+/// The group that terminals belong to (`tty`).
+pub const TTY_GROUP: u32 = 5;
+
+impl Device {
+    /// It is a directory.
+    #[must_use]
+    pub fn is_directory(self) -> bool {
+        matches!(self, Self::Directory | Self::Terminals)
+    }
+}
+
 /// Its device number, as Linux packs it.
 #[must_use]
 pub fn number(device: Device) -> u64 {
@@ -51,6 +75,13 @@ pub fn number(device: Device) -> u64 {
         Device::Random => 0x108,
         Device::Urandom => 0x109,
         Device::Tty => 0x500,
-        Device::Directory | Device::Link(_) => 0,
+        Device::Console => 0x501,
+        Device::Ptmx => 0x502,
+        // Bits 8 and up of a minor number stand above the major one.
+        Device::Terminal(number) => {
+            let number = u64::from(number);
+            TERMINAL_MAJOR << 8 | number & 0xff | (number & !0xff) << 12
+        }
+        Device::Directory | Device::Terminals | Device::Link(_) => 0,
     }
 }

@@ -12,5 +12,6 @@ pub mod pipe;
 pub mod proc;
 pub mod special;
 pub mod table;
+pub mod terminal;
 pub mod timer;
 pub mod walk;

@@ -1,7 +1,9 @@
 //! Open files that live in the shim alone and have no position: pipes, sockets, event descriptors, terminals.
 
+use alloc::rc::Rc;
 use alloc::vec::Vec;
 
+use super::terminal::{Side, Terminal};
 use crate::errno::Errno;
 use crate::wait::Channel;
 
@@ -124,6 +126,16 @@ pub trait Special {
 
     /// The text of its link in `/proc/self/fd`, such as `pipe:[7]`.
     fn link(&self) -> Vec<u8>;
+
+    /// So many ns after its beginning, a read that has found nothing gives 0 (a terminal's VTIME); `None`: it waits on.
+    fn patience(&self) -> Option<u64> {
+        None
+    }
+
+    /// The terminal that it is a side of.
+    fn terminal(&self) -> Option<(&Rc<Terminal>, Side)> {
+        None
+    }
 
     /// Bytes that could be read now (FIONREAD); `None` when the question makes no sense.
     fn readable_bytes(&self) -> Option<usize> {

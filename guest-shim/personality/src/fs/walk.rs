@@ -198,6 +198,13 @@ impl<P: Platform> Kernel<P> {
                 self.names.put(number, name, place.clone());
                 Ok(place)
             }
+            Node::Device(Device::Terminals) => {
+                let found = match proc::parse_number(name) {
+                    Some(number) => self.terminals.find(number).map(|_| Device::Terminal(number)),
+                    None => (name == b"ptmx").then_some(Device::Ptmx),
+                };
+                Ok(found.map(|device| Dentry::new(Some(directory.clone()), name, Node::Device(device))))
+            }
             Node::Device(_) => {
                 Ok(dev::find(name).map(|device| Dentry::new(Some(directory.clone()), name, Node::Device(device))))
             }
@@ -277,7 +284,6 @@ impl<P: Platform> Kernel<P> {
                     (Some(place), _) => place.path(),
                     (None, FileKind::Special(special)) => special.link(),
                     (None, FileKind::Memory(file)) => file.object.name(),
-                    (None, FileKind::Console(stream)) if self.is_terminal(*stream) => Vec::from(b"/dev/tty"),
                     (None, FileKind::Console(stream)) => alloc::format!("pipe:[{}]", 2 + stream).into_bytes(),
                     (None, _) => Vec::from(b"anon_inode:[unknown]"),
                 }
@@ -304,7 +310,7 @@ impl<P: Platform> Kernel<P> {
     pub fn is_directory(&mut self, place: &Place) -> Result<bool, Errno> {
         Ok(match &place.node {
             Node::File(inode) => self.file_attributes(inode)?.mode & mode::S_IFMT == mode::S_IFDIR,
-            Node::Device(device) => *device == Device::Directory,
+            Node::Device(device) => device.is_directory(),
             Node::Proc(node) => node.kind() == ProcKind::Directory,
         })
     }

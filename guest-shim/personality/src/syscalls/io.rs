@@ -128,6 +128,9 @@ pub(super) fn write_file<P: Platform>(
 pub(super) fn wait_for(special: &dyn Special) -> Wait {
     let mut wait = Wait::until(special.deadline());
     special.channels(&mut wait.channels);
+    if special.terminal().is_some_and(|(terminal, _)| terminal.number().is_none()) {
+        wait.events |= wait_events::CONSOLE_INPUT;
+    }
     wait
 }
 
@@ -137,16 +140,30 @@ fn read_special<P: Platform>(
     special: &Rc<dyn Special>,
     ranges: &Ranges,
 ) -> Outcome {
+    kernel.before_terminal(&**special, true)?;
     let caller = kernel.caller(file);
-    let (space, mut source) = kernel.memory();
-    let mut space = space.borrow_mut();
-    let mut runs = UserRuns::new(&mut space, &mut source, ranges, 0, Access::Write);
-    match special.read(&caller, &mut runs) {
-        Ok(0) if runs.is_bad() => Err(Errno::EFAULT.into()),
+    let read = {
+        let (space, mut source) = kernel.memory();
+        let mut space = space.borrow_mut();
+        let mut runs = UserRuns::new(&mut space, &mut source, ranges, 0, Access::Write);
+        match special.read(&caller, &mut runs) {
+            Ok(0) if runs.is_bad() => Err(Errno::EFAULT),
+            other => other,
+        }
+    };
+    match read {
         Ok(count) => Ok(count as u64),
-        Err(Errno::EAGAIN) if !file.nonblocking() => Err(Stop::Block(wait_for(&**special))),
+        Err(Errno::EAGAIN) if !file.nonblocking() => wait_to_read(kernel, &**special),
         Err(error) => Err(error.into()),
     }
+}
+
+/// A read that has found nothing waits, or has waited long enough.
+fn wait_to_read<P: Platform>(kernel: &mut Kernel<P>, special: &dyn Special) -> Outcome {
+    let wait = wait_for(special);
+    let Some(patience) = special.patience() else { return Err(Stop::Block(wait)) };
+    let deadline = kernel.deadline(patience);
+    if kernel.is_over(deadline) { Ok(0) } else { Err(Stop::Block(wait.or_until(deadline))) }
 }
 
 /// As many signals as there are and fit.
@@ -182,6 +199,7 @@ fn write_special<P: Platform>(
     special: &Rc<dyn Special>,
     ranges: &Ranges,
 ) -> Outcome {
+    kernel.before_terminal(&**special, false)?;
     let caller = kernel.caller(file);
     loop {
         let done = kernel.task.progress;
@@ -191,6 +209,7 @@ fn write_special<P: Platform>(
         let written = special.write(&caller, &mut runs);
         let bad = runs.is_bad();
         drop(space);
+        kernel.after_terminal(&**special);
         match written {
             Ok(0) if bad && done == 0 => return Err(Errno::EFAULT.into()),
             Ok(count) => {
@@ -324,7 +343,13 @@ fn take_device<P: Platform>(kernel: &mut Kernel<P>, device: Device, segments: &S
             let random: &mut Random = &mut kernel.random;
             each_run(&mut kernel.platform, segments, |bytes| random.fill(bytes));
         }
-        Device::Directory | Device::Tty | Device::Link(_) => return Err(Errno::EINVAL.into()),
+        Device::Directory
+        | Device::Terminals
+        | Device::Tty
+        | Device::Console
+        | Device::Ptmx
+        | Device::Terminal(_)
+        | Device::Link(_) => return Err(Errno::EINVAL.into()),
     }
     Ok(segments.bytes())
 }

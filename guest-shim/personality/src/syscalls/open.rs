@@ -133,10 +133,22 @@ fn open_place<P: Platform>(kernel: &mut Kernel<P>, place: &Place, flags: u32) ->
     let kind = match &place.node {
         Node::File(inode) => open_inode(kernel, inode, flags)?,
         Node::Device(Device::Directory) => FileKind::Listing(list_devices()),
-        Node::Device(Device::Tty) => match (0..3).find(|&stream| kernel.is_terminal(stream)) {
-            Some(_) => FileKind::Console(0),
-            None => return Err(Errno::ENXIO.into()),
-        },
+        Node::Device(Device::Terminals) => FileKind::Listing(list_terminals(kernel)),
+        Node::Device(Device::Ptmx) => return Ok(kernel.open_master(Rc::clone(place), kept(flags))?),
+        Node::Device(Device::Tty) => {
+            let terminal = kernel.own_terminal().ok_or(Errno::ENXIO)?;
+            let place = kernel.terminal_place(&terminal);
+            return Ok(kernel.open_terminal(&terminal, place, kept(flags) | raw::O_NOCTTY)?);
+        }
+        Node::Device(Device::Console) => {
+            let terminal = kernel.terminals.console().cloned().ok_or(Errno::ENXIO)?;
+            return Ok(kernel.open_terminal(&terminal, Rc::clone(place), kept(flags) | raw::O_NOCTTY)?);
+        }
+        Node::Device(Device::Terminal(number)) => {
+            let terminal = kernel.terminals.find(*number).filter(|terminal| !terminal.is_locked()).ok_or(Errno::EIO)?;
+            let flags = kept(flags) | flags & raw::O_NOCTTY;
+            return Ok(kernel.open_terminal(&terminal, Rc::clone(place), flags)?);
+        }
         Node::Device(Device::Link(_)) => return Err(Errno::ELOOP.into()),
         Node::Device(device) => FileKind::Device(*device),
         Node::Proc(ProcNode::Descriptor(number)) if flags & raw::O_NOFOLLOW == 0 => {
@@ -187,8 +199,21 @@ fn dots() -> Vec<ListedName> {
 fn list_devices() -> Vec<ListedName> {
     let mut list = dots();
     for (inode, (name, device)) in (2..).zip(dev::NAMES) {
-        let mode = if matches!(device, Device::Link(_)) { mode::S_IFLNK } else { mode::S_IFCHR };
+        let mode = match device {
+            Device::Link(_) => mode::S_IFLNK,
+            _ if device.is_directory() => mode::S_IFDIR,
+            _ => mode::S_IFCHR,
+        };
         list.push(listed(name, mode, inode));
+    }
+    list
+}
+
+fn list_terminals<P: Platform>(kernel: &Kernel<P>) -> Vec<ListedName> {
+    let mut list = dots();
+    list.push(listed("ptmx", mode::S_IFCHR, 2));
+    for number in kernel.terminals.numbers() {
+        list.push(listed(&format!("{number}"), mode::S_IFCHR, u64::from(number) + 3));
     }
     list
 }

@@ -13,6 +13,7 @@ use crate::errno::{Errno, Outcome, Stop};
 use crate::fs::epoll::{Changes, epoll_of};
 use crate::fs::file::{FileKind, OpenFile};
 use crate::fs::special::ready::{self, ERR, HUP, IN, OUT, PRI};
+use crate::fs::terminal::Side;
 use crate::kernel::Kernel;
 use crate::num::index;
 use crate::platform::Platform;
@@ -34,6 +35,12 @@ impl<P: Platform> Kernel<P> {
                 found
             }
             FileKind::Special(special) => match epoll_of(file) {
+                None if wanted & ready::IN != 0 => {
+                    if let Some((terminal, Side::User)) = special.terminal() {
+                        self.hear_console(terminal);
+                    }
+                    special.poll(&self.caller(file))
+                }
                 Some(epoll) if epoll.any_ready(|inner, wanted| self.look(inner, wanted)) => ready::IN,
                 Some(_) => 0,
                 None => special.poll(&self.caller(file)),
@@ -81,7 +88,12 @@ impl<P: Platform> Kernel<P> {
             }
             FileKind::Special(special) => match epoll_of(file) {
                 Some(epoll) => epoll.for_queued(|inner, wanted| self.watch_clock(inner, wanted, wait)),
-                None => wait.deadline = wait.deadline.min(special.deadline()),
+                None => {
+                    wait.deadline = wait.deadline.min(special.deadline());
+                    if special.terminal().is_some_and(|(terminal, _)| terminal.number().is_none()) {
+                        wait.events |= wait_events::CONSOLE_INPUT;
+                    }
+                }
             },
             _ => {}
         }

@@ -29,8 +29,6 @@ const PROC_DEVICE: u64 = 0x14;
 const MEMORY_DEVICE: u64 = 0x1;
 /// Device number of pipes.
 const PIPE_DEVICE: u64 = 0xc;
-/// Device number of the terminal (`/dev/console`).
-const TERMINAL: u64 = 0x501;
 
 /// Magic numbers of file systems, for statfs.
 const TMPFS_MAGIC: i64 = 0x0102_1994;
@@ -164,6 +162,11 @@ fn place_facts<P: Platform>(kernel: &mut Kernel<P>, place: &Place, follow: bool)
         Node::File(inode) => Facts { attr: kernel.file_attributes(inode)?, device: FILE_DEVICE, special: 0 },
         Node::Device(device) => {
             let mut facts = device_facts(*device);
+            if let Device::Terminal(number) = device
+                && let Some(terminal) = kernel.terminals.find(*number)
+            {
+                (facts.attr.uid, facts.attr.gid) = terminal.owner();
+            }
             date(kernel, &mut facts);
             facts
         }
@@ -190,6 +193,8 @@ fn place_facts<P: Platform>(kernel: &mut Kernel<P>, place: &Place, follow: bool)
 fn device_facts(device: Device) -> Facts {
     let (inode, mode) = match device {
         Device::Directory => (1, mode::S_IFDIR | 0o755),
+        Device::Terminals => (3, mode::S_IFDIR | 0o755),
+        Device::Console | Device::Terminal(_) => (dev::number(device), mode::S_IFCHR | 0o620),
         Device::Link(_) => (2, mode::S_IFLNK | 0o777),
         _ => (dev::number(device), mode::S_IFCHR | 0o666),
     };
@@ -215,13 +220,10 @@ fn file_facts<P: Platform>(kernel: &mut Kernel<P>, file: &Rc<OpenFile>) -> Resul
         return Ok(Facts { attr: kernel.file_attributes(inode)?, device: FILE_DEVICE, special: 0 });
     }
     let mut facts = match &file.kind {
-        FileKind::Console(stream) if kernel.is_terminal(*stream) => {
-            let mut facts = Facts::made_up(DEV_DEVICE, 3, mode::S_IFCHR | 0o620);
-            facts.special = TERMINAL;
-            facts
-        }
         FileKind::Console(stream) => Facts::made_up(PIPE_DEVICE, 2 + u64::from(*stream), mode::S_IFIFO | 0o600),
-        FileKind::Special(special) => Facts::made_up(PIPE_DEVICE, special.inode(), special.mode()),
+        FileKind::Special(special) if file.place.is_none() => {
+            Facts::made_up(PIPE_DEVICE, special.inode(), special.mode())
+        }
         FileKind::Memory(memory) => {
             let mut facts = Facts::made_up(MEMORY_DEVICE, memory.number, mode::S_IFREG | memory.mode.get());
             facts.attr.size = memory.object.size();

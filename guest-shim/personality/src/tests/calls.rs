@@ -260,7 +260,7 @@ fn without_a_terminal_there_is_none() {
     let mut sandbox = Sandbox::new();
     let at = sandbox.scratch;
     assert_eq!(sandbox.call(16, [1, 0x5401, at, 0, 0, 0]), error(Errno::ENOTTY));
-    sandbox.kernel.flags = proto::boot_flags::STDOUT_TTY;
+    let mut sandbox = Sandbox::with_flags(ordinary_server(), proto::boot_flags::STDOUT_TTY);
     assert_eq!(sandbox.call(16, [1, 0x5401, at, 0, 0, 0]), 0);
     assert_eq!(sandbox.call(16, [1, 0x5413, at, 0, 0, 0]), 0);
     assert_eq!(sandbox.bytes(at, 4), [24, 0, 80, 0]);

@@ -12,6 +12,7 @@ mod server;
 mod shared;
 mod start;
 mod tasks;
+mod terminals;
 mod window;
 
 use alloc::vec;
@@ -100,9 +101,22 @@ impl Sandbox {
     }
 
     fn with(server: Server) -> Self {
+        Self::with_flags(server, 0)
+    }
+
+    /// With a terminal for the console.
+    fn with_terminal() -> Self {
+        use proto::boot_flags::{STDERR_TTY, STDIN_TTY, STDOUT_TTY};
+        let mut sandbox = Self::with_flags(ordinary_server(), STDIN_TTY | STDOUT_TTY | STDERR_TTY);
+        sandbox.kernel.platform.input_ended = false;
+        sandbox
+    }
+
+    fn with_flags(server: Server, flags: u32) -> Self {
         let machine = Machine::new(FRAMES_START, FRAMES_END, server);
         let mut regs = UserRegs::default();
-        let kernel = Kernel::start(machine, start_parameters(b"/bin/tiny"), &mut regs).expect("the program starts");
+        let start = Start { flags, ..start_parameters(b"/bin/tiny") };
+        let kernel = Kernel::start(machine, start, &mut regs).expect("the program starts");
         let mut sandbox = Self { kernel, regs, sequence: 0, scratch: 0 };
         let flags = u64::from(raw::MAP_PRIVATE | raw::MAP_ANONYMOUS);
         let scratch = sandbox.call(9, [0, 0x4_0000, 3, flags, u64::MAX, 0]);
