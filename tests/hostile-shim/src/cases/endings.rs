@@ -9,7 +9,7 @@ use tlfs::hypercall::{CallCode, HypercallInput};
 use zerocopy::IntoBytes;
 
 use super::memory::{SPARE_VA, space_with};
-use super::overlay;
+use super::{overlay, window};
 use crate::Shim;
 use crate::cpu::{self, Control, Odd, Trap, User, Width};
 use crate::memory::{self, PAGE, gpa_of_image};
@@ -31,6 +31,7 @@ type End = Option<Result<(), Trap>>;
 pub(super) fn run(shim: &mut Shim, variant: &str) {
     let end = frame(shim, variant)
         .or_else(|| memory_access(shim, variant))
+        .or_else(|| window::ending(shim, variant))
         .or_else(|| processor(shim, variant))
         .or_else(|| instruction(variant))
         .or_else(|| numbered(shim, variant))

@@ -12,6 +12,7 @@ mod overlay;
 mod processor;
 mod requests;
 mod ring3;
+mod window;
 
 use crate::Shim;
 
@@ -27,6 +28,7 @@ pub(crate) fn run(shim: &mut Shim, name: &str, variant: &str) {
         "floods" => floods::run(shim, variant),
         "fuzz" => fuzz::run(shim, variant),
         "gate" => gate::run(shim),
+        "window" => window::run(shim),
         "alarm" => alarm::run(shim),
         "end" => endings::run(shim, variant),
         _ => panic!("no case {name:?}"),

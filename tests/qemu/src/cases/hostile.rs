@@ -3,7 +3,7 @@
 use crate::{Bench, Case, Outcome, Verdict};
 
 /// Cases that go on after what they try, with a variant. They print a line for each thing, and exit with 0 if all went well.
-const REFUSED: [(&str, &str); 19] = [
+const REFUSED: [(&str, &str); 20] = [
     ("alarm", ""),
     ("hypercalls", ""),
     ("processor", ""),
@@ -11,6 +11,7 @@ const REFUSED: [(&str, &str); 19] = [
     ("memory", ""),
     ("requests", ""),
     ("files", ""),
+    ("window", ""),
     ("floods", "lookups"),
     ("floods", "handles"),
     ("floods", "files"),
@@ -32,7 +33,7 @@ const IN_RING_0: &str = "in ring 0";
 const PORT: &str = "in a way that means nothing";
 
 /// Things after which nothing can go on: exit code, and words of the reason.
-const ENDINGS: [(&str, i32, &str); 55] = [
+const ENDINGS: [(&str, i32, &str); 59] = [
     ("message-empty", 125, MALFORMED),
     ("message-short", 125, MALFORMED),
     ("message-long", 125, MALFORMED),
@@ -63,6 +64,10 @@ const ENDINGS: [(&str, i32, &str); 55] = [
     ("table-in-constants", 125, PROTECTED),
     ("tables-behind-the-end", 125, NO_MEMORY),
     ("tables-at-0", 125, NO_MEMORY),
+    ("window-write", 125, PROTECTED),
+    ("window-empty", 125, NO_MEMORY),
+    ("window-behind", 125, NO_MEMORY),
+    ("window-removed", 125, NO_MEMORY),
     ("efer-sce", 125, "the shim wrote MSR 0xc0000080"),
     ("efer-same", 125, "the shim wrote MSR 0xc0000080"),
     ("xsetbv", 125, IN_RING_0),
