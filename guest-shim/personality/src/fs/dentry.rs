@@ -49,6 +49,12 @@ impl Dentry {
         self.position.borrow().0.clone()
     }
 
+    /// Calls `look` with the directory that it is in and its name there.
+    pub fn with_position<T>(&self, look: impl FnOnce(Option<&Place>, &[u8]) -> T) -> T {
+        let position = self.position.borrow();
+        look(position.0.as_ref(), &position.1)
+    }
+
     /// It has another name now.
     pub fn moved(&self, parent: &Place, name: &[u8]) {
         self.position.replace((Some(Rc::clone(parent)), name.into()));

@@ -168,8 +168,9 @@ pub fn epoll_of(file: &OpenFile) -> Option<&Epoll> {
 }
 
 /// A file that can be waited for: not one of bytes on a disk, nor a device without a queue.
-fn can_be_waited_for(file: &OpenFile) -> bool {
-    matches!(file.kind, FileKind::Special(_) | FileKind::Console(_))
+#[must_use]
+pub fn can_be_waited_for(file: &OpenFile) -> bool {
+    matches!(file.kind, FileKind::Special(_) | FileKind::Console(_) | FileKind::Signals(_))
 }
 
 fn key(fd: i32, file: &Rc<OpenFile>) -> Key {

@@ -8,7 +8,7 @@ use core::cell::Cell;
 use fuse_abi::linux::{
     fuse_opcode, fuse_read_in, fuse_removemapping_one, fuse_setupmapping_in, fuse_write_in, fuse_write_out,
 };
-use linux_raw_sys::general::{O_ACCMODE, O_APPEND, O_NONBLOCK, O_RDONLY, O_WRONLY};
+use linux_raw_sys::general::{IN_CLOSE_NOWRITE, IN_CLOSE_WRITE, O_ACCMODE, O_APPEND, O_NONBLOCK, O_RDONLY, O_WRONLY};
 use proto::Segment;
 use proto::layout::WINDOW_SLOT;
 use zerocopy::IntoBytes;
@@ -17,6 +17,7 @@ use super::dentry::Place;
 use super::dev::Device;
 use super::fuse::{Fuse, Gone, Leftovers};
 use super::inode::{Inode, Shown};
+use super::inotify::happened;
 use super::special::Special;
 use crate::errno::Errno;
 use crate::mm::object::Object;
@@ -99,7 +100,17 @@ impl OpenFile {
     /// An open file with `status` (O_* flags).
     #[must_use]
     pub fn new(kind: FileKind, place: Option<Place>, status: u32, leftovers: Leftovers) -> Rc<Self> {
+        if let FileKind::Regular { inode, .. } | FileKind::Directory { inode, .. } = &kind {
+            inode.marks().opens();
+        }
         Rc::new(Self { kind, place, status: Cell::new(status), offset: Cell::new(0), leftovers })
+    }
+
+    /// Whoever watches the file, or its directory, hears of this (IN_*).
+    pub fn happened(&self, mask: u32) {
+        if let (Some(place), FileKind::Regular { .. } | FileKind::Directory { .. }) = (&self.place, &self.kind) {
+            happened(place, mask);
+        }
     }
 
     /// O_* flags.
@@ -399,5 +410,7 @@ impl Drop for OpenFile {
         };
         let gone = Gone::Handle { node: inode.number(), handle, directory };
         self.leftovers.borrow_mut().push(gone);
+        self.happened(if self.writable() { IN_CLOSE_WRITE } else { IN_CLOSE_NOWRITE });
+        inode.marks().closes();
     }
 }

@@ -9,6 +9,8 @@ use core::cell::{Cell, RefCell};
 use fuse_abi::linux::{FUSE_ROOT_ID, fuse_attr};
 
 use super::fuse::{Gone, Leftovers};
+use super::inotify::Marks;
+use crate::abi::mode;
 use crate::mm::object::{Cache, Object};
 
 /// Whether the root shows a file's pages in the window.
@@ -31,6 +33,8 @@ pub struct Inode {
     cache: Cache,
     /// The root may show its pages in the window.
     shown: Cell<Shown>,
+    directory: Cell<bool>,
+    marks: Marks,
     leftovers: Leftovers,
 }
 
@@ -49,7 +53,20 @@ impl Inode {
 
     /// Its attributes are these.
     pub fn learn(&self, attr: fuse_attr) {
+        self.directory.set(attr.mode & mode::S_IFMT == mode::S_IFDIR);
         self.attributes.set(Some(attr));
+    }
+
+    /// It is a directory, as far as anything is known of it.
+    #[must_use]
+    pub fn is_directory(&self) -> bool {
+        self.directory.get()
+    }
+
+    /// Who watches it.
+    #[must_use]
+    pub fn marks(&self) -> &Marks {
+        &self.marks
     }
 
     /// Something was done that changes its attributes.
@@ -127,14 +144,16 @@ impl Inodes {
                 target: RefCell::new(None),
                 cache: Cache::default(),
                 shown: Cell::new(shown),
+                directory: Cell::new(false),
+                marks: Marks::default(),
                 leftovers: Rc::clone(&self.leftovers),
             });
             self.known.insert(number, Rc::downgrade(&inode));
             inode
         });
         inode.lookups.set(inode.lookups.get() + 1);
-        if attr.is_some() {
-            inode.attributes.set(attr);
+        if let Some(attr) = attr {
+            inode.learn(attr);
         }
         inode
     }

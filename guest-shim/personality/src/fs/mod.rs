@@ -8,6 +8,7 @@ pub mod event;
 pub mod file;
 pub mod fuse;
 pub mod inode;
+pub mod inotify;
 pub mod pipe;
 pub mod proc;
 pub mod special;

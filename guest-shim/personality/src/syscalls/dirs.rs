@@ -58,6 +58,7 @@ pub(super) fn getdents64<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Ou
     }
     kernel.copy_out(out, &listing.bytes)?;
     file.set_offset(next);
+    file.happened(linux_raw_sys::general::IN_ACCESS);
     Ok(listing.bytes.len() as u64)
 }
 

@@ -7,7 +7,7 @@ use linux_raw_sys::general as raw;
 use super::Args;
 use crate::abi::{EpollEvent, Itimerspec, Timespec};
 use crate::errno::{Errno, Outcome, Stop};
-use crate::fs::epoll::{Epoll, Interest, epoll_of};
+use crate::fs::epoll::{Epoll, Interest, can_be_waited_for, epoll_of};
 use crate::fs::event::EventFd;
 use crate::fs::file::{FileKind, OpenFile};
 use crate::fs::special::Special;
@@ -28,10 +28,15 @@ const WITH_EXCLUSIVE: u32 = raw::EPOLLIN
     | raw::EPOLLET
     | raw::EPOLLEXCLUSIVE;
 
-/// Opens something of the shim's own for reading and writing. Of `flags`, O_CLOEXEC and O_NONBLOCK count; the EFD_*, TFD_*
-/// and EPOLL_* names of both are the same bits.
-fn open_special<P: Platform>(kernel: &mut Kernel<P>, special: Rc<dyn Special>, flags: u32) -> Outcome {
-    let status = raw::O_RDWR | flags & raw::O_NONBLOCK;
+/// Opens something of the shim's own with these rights (O_ACCMODE). Of `flags`, O_CLOEXEC and O_NONBLOCK count; the EFD_*,
+/// TFD_*, EPOLL_* and IN_* names of both are the same bits.
+pub(super) fn open_special<P: Platform>(
+    kernel: &mut Kernel<P>,
+    special: Rc<dyn Special>,
+    flags: u32,
+    rights: u32,
+) -> Outcome {
+    let status = rights | flags & raw::O_NONBLOCK;
     let file = OpenFile::new(FileKind::Special(special), None, status, kernel.fuse.leftovers());
     kernel.install(file, flags & raw::O_CLOEXEC != 0)
 }
@@ -50,7 +55,7 @@ fn make_eventfd<P: Platform>(kernel: &mut Kernel<P>, count: u32, flags: u32) -> 
     }
     let number = kernel.next_number();
     let event = EventFd::new(&kernel.hub, number, u64::from(count), flags & raw::EFD_SEMAPHORE != 0);
-    open_special(kernel, Rc::new(event), flags)
+    open_special(kernel, Rc::new(event), flags, raw::O_RDWR)
 }
 
 pub(super) fn timerfd_create<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
@@ -70,7 +75,7 @@ pub(super) fn timerfd_create<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -
     }
     let number = kernel.next_number();
     let timer = TimerFd::new(&kernel.hub, number, clock);
-    open_special(kernel, Rc::new(timer), flags)
+    open_special(kernel, Rc::new(timer), flags, raw::O_RDWR)
 }
 
 /// Calls `act` with the timer that a descriptor is.
@@ -143,7 +148,7 @@ fn make_epoll<P: Platform>(kernel: &mut Kernel<P>, flags: u32) -> Outcome {
     }
     let number = kernel.next_number();
     let epoll = Epoll::new(&kernel.hub, number);
-    open_special(kernel, Rc::new(epoll), flags)
+    open_special(kernel, Rc::new(epoll), flags, raw::O_RDWR)
 }
 
 /// The open file of a descriptor that is no O_PATH one.
@@ -161,7 +166,7 @@ pub(super) fn epoll_ctl<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Out
         Interest { events, data }
     };
     let (epoll_file, file) = (usable(kernel, args.int(0))?, usable(kernel, fd)?);
-    if !matches!(file.kind, FileKind::Special(_) | FileKind::Console(_)) {
+    if !can_be_waited_for(&file) {
         return Err(Errno::EPERM.into());
     }
     let epoll = epoll_of(&epoll_file).filter(|_| !Rc::ptr_eq(&epoll_file, &file)).ok_or(Errno::EINVAL)?;

@@ -104,7 +104,13 @@ pub(super) fn read_file<P: Platform>(
     match &file.kind {
         FileKind::Special(special) => read_special(kernel, file, special, ranges),
         FileKind::Signals(mask) => read_signals(kernel, file, mask.get(), ranges),
-        _ => transfer(kernel, file, ranges, position, Access::Write),
+        _ => {
+            let done = transfer(kernel, file, ranges, position, Access::Write)?;
+            if done > 0 {
+                file.happened(raw::IN_ACCESS);
+            }
+            Ok(done)
+        }
     }
 }
 
@@ -120,7 +126,13 @@ pub(super) fn write_file<P: Platform>(
     }
     match &file.kind {
         FileKind::Special(special) => write_special(kernel, file, special, ranges),
-        _ => transfer(kernel, file, ranges, position, Access::Read),
+        _ => {
+            let done = transfer(kernel, file, ranges, position, Access::Read)?;
+            if done > 0 {
+                file.happened(raw::IN_MODIFY);
+            }
+            Ok(done)
+        }
     }
 }
 
@@ -527,6 +539,10 @@ fn copy<P: Platform>(
     };
     for frame in frames.as_slice() {
         kernel.frames.give(&mut kernel.platform, frame.gpa);
+    }
+    if result.as_ref().is_ok_and(|&done| done > 0) {
+        input.happened(raw::IN_ACCESS);
+        output.happened(raw::IN_MODIFY);
     }
     result
 }

@@ -8,6 +8,7 @@ mod event;
 mod exec;
 mod fd;
 mod futex;
+mod inotify;
 mod io;
 mod memfd;
 mod memory;

@@ -17,10 +17,11 @@ use crate::fs::dentry::{Dentry, Node, Place};
 use crate::fs::dev::Device;
 use crate::fs::file::FileKind;
 use crate::fs::inode::Inode;
+use crate::fs::inotify::{happened, happened_to, name_happened};
 use crate::fs::proc::ProcKind;
 use crate::fs::walk::{Target, may};
 use crate::kernel::Kernel;
-use crate::num::index;
+use crate::num::{index, low32};
 use crate::platform::Platform;
 use crate::time::from_timeval;
 
@@ -72,6 +73,9 @@ impl<P: Platform> Kernel<P> {
             Some(text) => self.fuse.entry(&mut self.platform, opcode, &parent, args, &[name, text])?,
             None => self.fuse.entry(&mut self.platform, opcode, &parent, args, &[name])?,
         };
+        if let Some(inode) = &made {
+            name_happened(&target.directory, &target.name, inode, raw::IN_CREATE, 0);
+        }
         let place = made.map(|inode| Dentry::new(Some(Rc::clone(&target.directory)), &target.name, Node::File(inode)));
         self.names.put(parent.number(), &target.name, place);
         Ok(0)
@@ -81,6 +85,7 @@ impl<P: Platform> Kernel<P> {
     fn change(&mut self, place: &Place, change: &fuse_setattr_in) -> Outcome {
         let Node::File(inode) = &place.node else { return Err(Errno::EPERM.into()) };
         self.fuse.change(&mut self.platform, inode, change)?;
+        happened(place, changed(change.valid));
         Ok(0)
     }
 
@@ -93,8 +98,46 @@ impl<P: Platform> Kernel<P> {
         file.place.clone().ok_or(Errno::EINVAL)
     }
 
+    /// Whoever watches a node that has lost a name hears of it when that was the last.
+    fn check_gone(&mut self, inode: &Rc<Inode>) {
+        if inode.marks().is_watched() && self.file_attributes(inode).map_or(true, |attr| attr.nlink == 0) {
+            inode.marks().unlinks();
+        }
+    }
+
+    /// Whoever watches the directories of a rename, or what it moved, hears of it.
+    fn tell_of_rename(&mut self, old: &Target, new: &Target, place: &Place, flags: u32) {
+        let Node::File(inode) = &place.node else { return };
+        let cookie = low32(self.next_number());
+        name_happened(&old.directory, &old.name, inode, raw::IN_MOVED_FROM, cookie);
+        name_happened(&new.directory, &new.name, inode, raw::IN_MOVED_TO, cookie);
+        happened_to(inode, raw::IN_MOVE_SELF);
+        let Some(Node::File(other)) = new.place.as_ref().map(|replaced| &replaced.node) else { return };
+        if flags & raw::RENAME_EXCHANGE != 0 {
+            let cookie = low32(self.next_number());
+            name_happened(&new.directory, &new.name, other, raw::IN_MOVED_FROM, cookie);
+            name_happened(&old.directory, &old.name, other, raw::IN_MOVED_TO, cookie);
+            happened_to(other, raw::IN_MOVE_SELF);
+        } else {
+            happened_to(other, raw::IN_ATTRIB);
+            self.check_gone(other);
+        }
+    }
+
     fn umask_off(&self, mode: u32) -> u32 {
         mode & !self.task.directories.borrow().umask
+    }
+}
+
+/// What changing these attributes (FATTR_*) is to who watches.
+fn changed(valid: u32) -> u32 {
+    const TIMES: u32 = FATTR_ATIME | FATTR_MTIME;
+    match valid {
+        _ if valid & (FATTR_MODE | FATTR_UID | FATTR_GID) != 0 => raw::IN_ATTRIB,
+        _ if valid & FATTR_SIZE != 0 => raw::IN_MODIFY,
+        _ if valid & TIMES == FATTR_ATIME => raw::IN_ACCESS,
+        _ if valid & TIMES == FATTR_MTIME => raw::IN_MODIFY,
+        _ => raw::IN_ATTRIB,
     }
 }
 
@@ -167,7 +210,10 @@ fn make_link<P: Platform>(kernel: &mut Kernel<P>, directories: [i32; 2], paths: 
     }
     inode.changed();
     let args = fuse_link_in { oldnodeid: inode.number() };
-    kernel.make(&target, fuse_opcode::FUSE_LINK, &args, None)
+    let inode = Rc::clone(inode);
+    kernel.make(&target, fuse_opcode::FUSE_LINK, &args, None)?;
+    happened_to(&inode, raw::IN_ATTRIB);
+    Ok(0)
 }
 
 pub(super) fn unlink<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
@@ -211,6 +257,11 @@ fn remove<P: Platform>(kernel: &mut Kernel<P>, directory: i32, path: u64, direct
     inode.changed();
     place.set_removed();
     kernel.names.put(parent.number(), &target.name, None);
+    if !directories {
+        happened_to(inode, raw::IN_ATTRIB);
+    }
+    name_happened(&target.directory, &target.name, inode, raw::IN_DELETE, 0);
+    kernel.check_gone(inode);
     Ok(0)
 }
 
@@ -284,6 +335,7 @@ fn renamed<P: Platform>(kernel: &mut Kernel<P>, old: &Target, new: &Target, plac
     }
     place.moved(&new.directory, &new.name);
     kernel.names.put(to, &new.name, Some(Rc::clone(place)));
+    kernel.tell_of_rename(old, new, place, flags);
 }
 
 pub(super) fn readlink<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
@@ -393,6 +445,7 @@ pub(super) fn ftruncate<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Out
     let change = fuse_setattr_in { valid: FATTR_SIZE | FATTR_FH, fh: *handle, size, ..Default::default() };
     kernel.fuse.change(&mut kernel.platform, inode, &change)?;
     kernel.file_resized(inode, size);
+    file.happened(raw::IN_MODIFY);
     Ok(0)
 }
 

@@ -17,6 +17,7 @@ use crate::fs::dev::{self, Device};
 use crate::fs::file::{FileKind, ListedName, OpenFile};
 use crate::fs::fuse::Fuse;
 use crate::fs::inode::Inode;
+use crate::fs::inotify::{happened, name_happened};
 use crate::fs::proc::{self, ProcKind, ProcNode};
 use crate::fs::walk::{Target, may};
 use crate::kernel::Kernel;
@@ -48,6 +49,7 @@ fn open_at<P: Platform>(kernel: &mut Kernel<P>, directory: i32, path: u64, flags
     }
     let start = kernel.start_of(directory, &path)?;
     let file = open_path(kernel, start, &path, flags, mode)?;
+    file.happened(raw::IN_OPEN);
     kernel.install(file, flags & raw::O_CLOEXEC != 0)
 }
 
@@ -119,6 +121,7 @@ fn create_file<P: Platform>(
     let inode = kernel.fuse.adopt(&entry).ok_or(Errno::EIO)?;
     let place = Dentry::new(Some(Rc::clone(&target.directory)), &target.name, Node::File(Rc::clone(&inode)));
     kernel.names.put(parent.number(), &target.name, Some(Rc::clone(&place)));
+    name_happened(&target.directory, &target.name, &inode, raw::IN_CREATE, 0);
     let kind = FileKind::Regular { inode, handle: opened.fh };
     Ok(OpenFile::new(kind, Some(place), kept(flags), kernel.fuse.leftovers()))
 }
@@ -131,7 +134,13 @@ fn kept(flags: u32) -> u32 {
 fn open_place<P: Platform>(kernel: &mut Kernel<P>, place: &Place, flags: u32) -> Result<Rc<OpenFile>, Stop> {
     let leftovers = kernel.fuse.leftovers();
     let kind = match &place.node {
-        Node::File(inode) => open_inode(kernel, inode, flags)?,
+        Node::File(inode) => {
+            let kind = open_inode(kernel, inode, flags)?;
+            if flags & raw::O_TRUNC != 0 {
+                happened(place, raw::IN_MODIFY);
+            }
+            kind
+        }
         Node::Device(Device::Directory) => FileKind::Listing(list_devices()),
         Node::Device(Device::Terminals) => FileKind::Listing(list_terminals(kernel)),
         Node::Device(Device::Ptmx) => return Ok(kernel.open_master(Rc::clone(place), kept(flags))?),

@@ -63,6 +63,7 @@ impl<P: Platform> Kernel<P> {
         let mut wait = Wait::forever();
         self.watch_clock(file, wanted, &mut wait);
         let changes = match (wait.events, wait.deadline) {
+            _ if !wait.channels.is_empty() => Changes::Unheard,
             (0, u64::MAX) => Changes::Heard,
             (0, _) => Changes::Timed,
             _ => Changes::Unheard,
@@ -72,20 +73,20 @@ impl<P: Platform> Kernel<P> {
 
     /// Adds to `wait` what may change the readiness of the file.
     pub(crate) fn watch(&mut self, file: &OpenFile, wanted: i16, wait: &mut Wait) {
-        match &file.kind {
-            FileKind::Special(special) => special.channels(&mut wait.channels),
-            FileKind::Signals(_) => wait.channels.push(self.task.process.borrow().signalled.clone()),
-            _ => {}
+        if let FileKind::Special(special) = &file.kind {
+            special.channels(&mut wait.channels);
         }
         self.watch_clock(file, wanted, wait);
     }
 
-    /// Adds to `wait` what changes the readiness of the file without a wake-up.
+    /// Adds to `wait` what changes the readiness of the file without a wake-up of its own channels.
     fn watch_clock(&self, file: &OpenFile, wanted: i16, wait: &mut Wait) {
         match &file.kind {
             FileKind::Console(_) if wanted & ready::IN != 0 && file.readable() => {
                 wait.events |= wait_events::CONSOLE_INPUT;
             }
+            // Which channel that is depends on who asks.
+            FileKind::Signals(_) => wait.channels.push(self.task.process.borrow().signalled.clone()),
             FileKind::Special(special) => match epoll_of(file) {
                 Some(epoll) => epoll.for_queued(|inner, wanted| self.watch_clock(inner, wanted, wait)),
                 None => {

@@ -2,8 +2,8 @@
 //! −ENOSYS, and the trace says so.
 
 use super::{
-    Args, advice, clone, credentials, dirs, event, exec, fd, futex, io, memfd, memory, names, open, poll, process,
-    sched, shm, signal, socket, stat, system, time, timer, tty, wait, xattr,
+    Args, advice, clone, credentials, dirs, event, exec, fd, futex, inotify, io, memfd, memory, names, open, poll,
+    process, sched, shm, signal, socket, stat, system, time, timer, tty, wait, xattr,
 };
 use crate::errno::{Outcome, Stop};
 use crate::kernel::Kernel;
@@ -247,6 +247,9 @@ mod rows {
         238 set_mempolicy advice::set_mempolicy, Full, "there is one node";
         239 get_mempolicy advice::get_mempolicy, Full, "there is one node; the policy is always the default";
         247 waitid wait::waitid, Partial, "no P_PIDFD";
+        253 inotify_init inotify::inotify_init, Full, "";
+        254 inotify_add_watch inotify::inotify_add_watch, Full, "nothing happens to what the shim has of its own (/dev, /proc)";
+        255 inotify_rm_watch inotify::inotify_rm_watch, Full, "";
         257 openat open::openat, Full, "";
         258 mkdirat names::mkdirat, Full, "";
         259 mknodat names::mknodat, Partial, "regular files, fifos, sockets";
@@ -276,6 +279,7 @@ mod rows {
         291 epoll_create1 event::epoll_create1, Full, "";
         292 dup3 fd::dup3, Full, "";
         293 pipe2 fd::pipe2, Full, "";
+        294 inotify_init1 inotify::inotify_init1, Full, "";
         295 preadv io::preadv, Full, "";
         296 pwritev io::pwritev, Full, "";
         297 rt_tgsigqueueinfo signal::rt_tgsigqueueinfo, Full, "";

@@ -13,6 +13,7 @@ mod shared;
 mod start;
 mod tasks;
 mod terminals;
+mod watches;
 mod window;
 
 use alloc::vec;
