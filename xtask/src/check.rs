@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode, Stdio};
 /// Packages that build for the host; linted with their tests.
 const HOST: &[&str] = &["--all-targets"];
 /// The freestanding ones, in groups that share features as their builds do (see `images`).
-const FREESTANDING: [&[&str]; 5] = [
+const FREESTANDING: [&[&str]; 6] = [
     &[
         "--package",
         "hv-image",
@@ -28,11 +28,12 @@ const FREESTANDING: [&[&str]; 5] = [
     &["--package", "shim-image", "--package", "vdso"],
     &["--package", "kernels"],
     &["--package", "guests"],
+    &["--package", "families"],
     &["--package", "hostile-shim"],
 ];
 
 /// Directories of the crates that may contain `unsafe`, [U] in the README's map. All others forbid it.
-const UNSAFE_ALLOWED: [&str; 12] = [
+const UNSAFE_ALLOWED: [&str; 13] = [
     "guest-shim/image",
     "guest-shim/vdso",
     "hypervisor/image",
@@ -43,6 +44,7 @@ const UNSAFE_ALLOWED: [&str; 12] = [
     "hypervisor/svm",
     "hypervisor/vmx",
     "tests/guests",
+    "tests/guests/families",
     "tests/hostile-shim",
     "tests/kernels",
 ];

@@ -32,6 +32,7 @@ fn boot_tests(options: &TestOptions, tally: &mut Tally) -> Result<(), Failure> {
     images::build_all(false)?;
     images::build(&["kernels"], false)?;
     images::build(&["guests"], false)?;
+    images::build(&["families"], false)?;
     images::build(&["hostile-shim"], false)?;
     let setup = Setup {
         xtask: std::env::current_exe().context("this program's path is unknown")?,

@@ -1,6 +1,7 @@
 //! The list of tests, by what they are about.
 mod bad_input;
 mod denials;
+mod families;
 mod faults;
 mod figures;
 mod files;
@@ -20,6 +21,7 @@ pub(crate) fn all(setup: &Setup) -> Vec<Case> {
     all.extend(kernels::cases(setup));
     all.extend(programs::cases());
     all.extend(real::cases(setup));
+    all.extend(families::cases());
     all.extend(files::cases());
     all.extend(streams::cases());
     all.extend(denials::cases());
