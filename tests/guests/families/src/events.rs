@@ -59,12 +59,15 @@ impl Epoll {
             Ok(got) => usize::try_from(got).unwrap_or(0),
             Err(errno) => return errno.to_string(),
         };
-        let mut found: Vec<String> = events[..got].iter().map(|event| {
-            let data = event.u64;
-            let place = known.iter().position(|fd| u64::from(fd.cast_unsigned()) == data);
-            let bits = i16::try_from(event.events & 0x7fff).unwrap_or(0);
-            format!("{}:{}", place.map_or("?".to_owned(), |n| n.to_string()), poll_names(bits))
-        }).collect();
+        let mut found: Vec<String> = events[..got]
+            .iter()
+            .map(|event| {
+                let data = event.u64;
+                let place = known.iter().position(|fd| u64::from(fd.cast_unsigned()) == data);
+                let bits = i16::try_from(event.events & 0x7fff).unwrap_or(0);
+                format!("{}:{}", place.map_or("?".to_owned(), |n| n.to_string()), poll_names(bits))
+            })
+            .collect();
         found.sort();
         if found.is_empty() { "nothing".to_owned() } else { found.join(" ") }
     }

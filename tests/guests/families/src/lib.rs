@@ -4,6 +4,8 @@
 //!
 //! A program is a list of named sections; an argument picks one. It exits with 0 if nothing looked odd to the program itself.
 #![allow(unsafe_code)]
+// `sys!` and `c!`: what they are given is unsafe by design, for the programs are to hand the kernel whatever they like.
+#![allow(clippy::macro_metavars_in_unsafe)]
 
 pub mod events;
 pub mod files;

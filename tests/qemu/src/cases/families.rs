@@ -2,12 +2,38 @@
 use crate::Case;
 
 /// Programs and those of their sections that sandboxes carry out as Linux does.
-const SAME: [(&str, &[&str]); 5] = [
-    ("processes", &["codes"]),
-    ("threads", &["join"]),
-    ("futexes", &["wait"]),
-    ("signals", &["actions"]),
-    ("memory", &["map"]),
+const SAME: [(&str, &[&str]); 4] = [
+    (
+        "futexes",
+        &["wait", "errors", "wake", "requeue", "bitset", "wake-op", "times", "shared", "file", "priority", "exit"],
+    ),
+    (
+        "memory",
+        &[
+            "map",
+            "errors",
+            "fixed",
+            "file",
+            "shared-file",
+            "end-of-file",
+            "protect",
+            "remap",
+            "advise",
+            "resident",
+            "fork",
+            "shared",
+            "seals",
+            "break",
+            "reserve",
+            "lock",
+            "sync",
+            "large",
+            "stack",
+            "bad-pointers",
+        ],
+    ),
+    ("paths", &["directories", "links", "loops", "rename", "long"]),
+    ("processes", &["fork", "codes"]),
 ];
 
 /// A test for each section.

@@ -30,7 +30,14 @@ fn main() -> ExitCode {
     ])
 }
 
-fn futex(word: &AtomicU32, operation: i32, value: u32, time: *const libc::timespec, other: *const AtomicU32, last: u32) -> Sys {
+fn futex(
+    word: &AtomicU32,
+    operation: i32,
+    value: u32,
+    time: *const libc::timespec,
+    other: *const AtomicU32,
+    last: u32,
+) -> Sys {
     sys!(libc::syscall(libc::SYS_futex, ptr::from_ref(word), operation, value, time, other, last))
 }
 
@@ -83,8 +90,14 @@ fn errors(t: &mut Report) {
     t.ret("no such operation", futex(&word, 99, 0, ptr::null(), ptr::null(), 0));
     t.ret("no address", sys!(libc::syscall(libc::SYS_futex, 0, libc::FUTEX_WAIT | PRIVATE, 0, 0, 0, 0)));
     t.ret("a crooked address", sys!(libc::syscall(libc::SYS_futex, 4097, libc::FUTEX_WAIT | PRIVATE, 0, 0, 0, 0)));
-    t.ret("an unmapped address", sys!(libc::syscall(libc::SYS_futex, 0x10_0000_0000u64, libc::FUTEX_WAIT | PRIVATE, 0, 0, 0, 0)));
-    t.ret("wake at an unmapped address", sys!(libc::syscall(libc::SYS_futex, 0x10_0000_0000u64, libc::FUTEX_WAKE | PRIVATE, 1, 0, 0, 0)));
+    t.ret(
+        "an unmapped address",
+        sys!(libc::syscall(libc::SYS_futex, 0x10_0000_0000u64, libc::FUTEX_WAIT | PRIVATE, 0, 0, 0, 0)),
+    );
+    t.ret(
+        "wake at an unmapped address",
+        sys!(libc::syscall(libc::SYS_futex, 0x10_0000_0000u64, libc::FUTEX_WAKE | PRIVATE, 1, 0, 0, 0)),
+    );
     t.ret("the kernel's half", sys!(libc::syscall(libc::SYS_futex, -4096i64, libc::FUTEX_WAKE | PRIVATE, 1, 0, 0, 0)));
     let wrong = libc::timespec { tv_sec: 0, tv_nsec: 1_000_000_000 };
     t.ret("a wrong time", futex(&word, libc::FUTEX_WAIT | PRIVATE, 0, &raw const wrong, ptr::null(), 0));
@@ -100,7 +113,10 @@ fn wake(t: &mut Report) {
     let threads = waiters(&word, 5);
     t.ret("two of five", wake_up(&word, 2));
     t.ret("none", wake_up(&word, 0).map(|n| i64::from(n < 2)));
-    t.ret("all", futex(&word, libc::FUTEX_WAKE | PRIVATE, u32::MAX >> 1, ptr::null(), ptr::null(), 0).map(|n| i64::from(n >= 2)));
+    t.ret(
+        "all",
+        futex(&word, libc::FUTEX_WAKE | PRIVATE, u32::MAX >> 1, ptr::null(), ptr::null(), 0).map(|n| i64::from(n >= 2)),
+    );
     t.show("woken", join(threads));
 }
 
@@ -142,7 +158,9 @@ fn bitset(t: &mut Report) {
     t.show("woken", join(threads));
     // The time of the bitset operations is a point in time.
     let mut now = zeroed!(libc::timespec);
-    for (what, clock, flag) in [("monotonic", libc::CLOCK_MONOTONIC, 0), ("real time", libc::CLOCK_REALTIME, libc::FUTEX_CLOCK_REALTIME)] {
+    for (what, clock, flag) in
+        [("monotonic", libc::CLOCK_MONOTONIC, 0), ("real time", libc::CLOCK_REALTIME, libc::FUTEX_CLOCK_REALTIME)]
+    {
         c!(libc::clock_gettime(clock, &raw mut now));
         now.tv_nsec += 5_000_000;
         if now.tv_nsec >= 1_000_000_000 {
@@ -152,7 +170,10 @@ fn bitset(t: &mut Report) {
         t.ret(what, futex(&word, libc::FUTEX_WAIT_BITSET | PRIVATE | flag, 0, &raw const now, ptr::null(), u32::MAX));
     }
     let past = libc::timespec { tv_sec: 1, tv_nsec: 0 };
-    t.ret("a time that is past", futex(&word, libc::FUTEX_WAIT_BITSET | PRIVATE, 0, &raw const past, ptr::null(), u32::MAX));
+    t.ret(
+        "a time that is past",
+        futex(&word, libc::FUTEX_WAIT_BITSET | PRIVATE, 0, &raw const past, ptr::null(), u32::MAX),
+    );
 }
 
 fn wake_op(t: &mut Report) {
@@ -165,7 +186,9 @@ fn wake_op(t: &mut Report) {
         let time = ptr::without_provenance::<libc::timespec>(5);
         futex(&one, libc::FUTEX_WAKE_OP | PRIVATE, 5, time, Arc::as_ptr(&two), encoded)
     };
-    for (what, operation, argument) in [("set", 0, 7), ("add", 1, 3), ("or", 2, 0x10), ("and not", 3, 2), ("xor", 4, 0xff)] {
+    for (what, operation, argument) in
+        [("set", 0, 7), ("add", 1, 3), ("or", 2, 0x10), ("and not", 3, 2), ("xor", 4, 0xff)]
+    {
         t.ret(what, call(op(operation, argument, 0, 99)));
         t.show("value", two.load(Ordering::SeqCst));
     }
@@ -294,13 +317,15 @@ fn robust(t: &mut Report) {
     head.next = entry;
     head.offset = 8;
     head.entry = (&raw const head.next).addr();
-    let word: &'static AtomicU32 = c!(&*(&raw const head.word));
+    let word: &'static AtomicU32 = &head.word;
     let at = place.expose_provenance();
     let set = move || sys!(libc::syscall(libc::SYS_set_robust_list, at, 24));
     t.ret("a wrong size", sys!(libc::syscall(libc::SYS_set_robust_list, place, 23)));
-    let owner = |waiters: u32| move || {
-        set().ok();
-        word.store(c!(libc::gettid()).cast_unsigned() | waiters, Ordering::SeqCst);
+    let owner = |waiters: u32| {
+        move || {
+            set().ok();
+            word.store(c!(libc::gettid()).cast_unsigned() | waiters, Ordering::SeqCst);
+        }
     };
     let bits = || word.load(Ordering::SeqCst);
     thread::spawn(owner(0)).join().expect("thread");
@@ -325,22 +350,31 @@ fn robust(t: &mut Report) {
     thread::spawn(move || set().ok()).join().expect("thread");
     pause_ms(20);
     t.show("a lock of somebody else stays", bits());
-    t.show("a bad list harms nobody", ending(|| {
-        c!(libc::syscall(libc::SYS_set_robust_list, 4096, 24));
-        3
-    }));
+    t.show(
+        "a bad list harms nobody",
+        ending(|| {
+            c!(libc::syscall(libc::SYS_set_robust_list, 4096, 24));
+            3
+        }),
+    );
     head.entry = entry;
-    t.show("nor one without end", ending(|| {
-        set().ok();
-        4
-    }));
+    t.show(
+        "nor one without end",
+        ending(|| {
+            set().ok();
+            4
+        }),
+    );
     let (mut got, mut len) = (0usize, 0usize);
-    t.show("asked", ending(|| {
-        set().ok();
-        let asked = sys!(libc::syscall(libc::SYS_get_robust_list, 0, &raw mut got, &raw mut len));
-        say!("  {asked:?} {} {len}", got == place.addr());
-        0
-    }));
+    t.show(
+        "asked",
+        ending(|| {
+            set().ok();
+            let asked = sys!(libc::syscall(libc::SYS_get_robust_list, 0, &raw mut got, &raw mut len));
+            say!("  {asked:?} {} {len}", got == place.addr());
+            0
+        }),
+    );
 }
 
 /// Priority inheritance: either it works, or it is refused for good.
@@ -359,12 +393,15 @@ fn exit(t: &mut Report) {
     // CLONE_CHILD_CLEARTID: the word is cleared and woken when the memory is not the last thread's.
     let ended = thread::spawn(|| 5).join().unwrap_or(0);
     t.show("join", ended);
-    t.show("end with threads in futexes", ending(|| {
-        let word = Arc::new(AtomicU32::new(0));
-        let threads = waiters(&word, 8);
-        std::mem::forget(threads);
-        6
-    }));
+    t.show(
+        "end with threads in futexes",
+        ending(|| {
+            let word = Arc::new(AtomicU32::new(0));
+            let threads = waiters(&word, 8);
+            std::mem::forget(threads);
+            6
+        }),
+    );
 }
 
 #[repr(C)]
@@ -378,12 +415,17 @@ struct Waiter {
 fn waitv(t: &mut Report) {
     let words: Vec<Arc<AtomicU32>> = (0..3).map(|_| Arc::new(AtomicU32::new(0))).collect();
     let list = |words: &[Arc<AtomicU32>], values: [u64; 3]| -> Vec<Waiter> {
-        let entry = |(word, value): (&Arc<AtomicU32>, u64)| {
-            Waiter { value, address: Arc::as_ptr(word).expose_provenance() as u64, flags: 0x82, reserved: 0 }
+        let entry = |(word, value): (&Arc<AtomicU32>, u64)| Waiter {
+            value,
+            address: Arc::as_ptr(word).expose_provenance() as u64,
+            flags: 0x82,
+            reserved: 0,
         };
         words.iter().zip(values).map(entry).collect()
     };
-    let call = |list: &[Waiter], time: *const libc::timespec| sys!(libc::syscall(449, list.as_ptr(), list.len(), 0, time, libc::CLOCK_MONOTONIC));
+    let call = |list: &[Waiter], time: *const libc::timespec| {
+        sys!(libc::syscall(449, list.as_ptr(), list.len(), 0, time, libc::CLOCK_MONOTONIC))
+    };
     t.ret("another value", call(&list(&words, [0, 1, 0]), ptr::null()));
     let past = libc::timespec { tv_sec: 1, tv_nsec: 0 };
     t.ret("time is up", call(&list(&words, [0, 0, 0]), &raw const past));

@@ -146,10 +146,13 @@ fn of_a_file(t: &mut Report) {
     let exe = must(files::open("/proc/self/exe", libc::O_RDONLY));
     let memory = pointer(map(own.len(), READ, libc::MAP_PRIVATE, exe, 0));
     t.check("this program", slice(memory, own.len()) == own);
-    t.show("execution of a file", ending(|| {
-        let memory = pointer(map(PAGE, READ | libc::PROT_EXEC, libc::MAP_PRIVATE, exe, 0));
-        i32::from(peek(memory) != 0x7f)
-    }));
+    t.show(
+        "execution of a file",
+        ending(|| {
+            let memory = pointer(map(PAGE, READ | libc::PROT_EXEC, libc::MAP_PRIVATE, exe, 0));
+            i32::from(peek(memory) != 0x7f)
+        }),
+    );
 }
 
 fn of_a_shared_file(t: &mut Report) {
@@ -165,11 +168,14 @@ fn of_a_shared_file(t: &mut Report) {
     t.show("read sees it", text(&bytes));
     must(sys!(libc::pwrite(fd, b"written".as_ptr().cast(), 7, 4096)));
     t.show("a write is seen", text(slice(two, 9)));
-    t.show("in a child", ending(|| {
-        say!("  {}", text(slice(two, 9)));
-        poke(at(two, 1), b'-');
-        0
-    }));
+    t.show(
+        "in a child",
+        ending(|| {
+            say!("  {}", text(slice(two, 9)));
+            poke(at(two, 1), b'-');
+            0
+        }),
+    );
     t.show("whose change is seen", text(slice(two, 9)));
     let private = pointer(map(PAGE, WRITE, libc::MAP_PRIVATE, fd, 4096));
     t.show("privately", text(slice(private, 9)));
@@ -263,7 +269,10 @@ fn remap(t: &mut Report) {
     t.ok("crooked", grow(at(target, 1), PAGE, 2 * PAGE, libc::MREMAP_MAYMOVE));
     t.ok("flags that there are not", grow(target, PAGE, 2 * PAGE, 64));
     t.ok("fixed without maymove", sys!(libc::mremap(target.cast(), PAGE, PAGE, libc::MREMAP_FIXED, fence)));
-    t.ok("over itself", sys!(libc::mremap(target.cast(), 2 * PAGE, PAGE, libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED, at(target, PAGE))));
+    t.ok(
+        "over itself",
+        sys!(libc::mremap(target.cast(), 2 * PAGE, PAGE, libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED, at(target, PAGE))),
+    );
     t.ok("across two mappings", {
         let two = anonymous(2 * PAGE);
         must(mprotect(two, PAGE, READ));
@@ -285,10 +294,17 @@ fn advise(t: &mut Report) {
     t.ret("DONTNEED", advise(at(memory, PAGE), PAGE, libc::MADV_DONTNEED));
     t.show("content", format!("{} {} {}", peek(memory), peek(at(memory, PAGE)), peek(at(memory, 2 * PAGE))));
     for (what, advice) in [
-        ("NORMAL", libc::MADV_NORMAL), ("RANDOM", libc::MADV_RANDOM), ("SEQUENTIAL", libc::MADV_SEQUENTIAL),
-        ("WILLNEED", libc::MADV_WILLNEED), ("DONTFORK", libc::MADV_DONTFORK), ("DOFORK", libc::MADV_DOFORK),
-        ("DONTDUMP", libc::MADV_DONTDUMP), ("DODUMP", libc::MADV_DODUMP), ("COLD", libc::MADV_COLD),
-        ("POPULATE_READ", libc::MADV_POPULATE_READ), ("POPULATE_WRITE", libc::MADV_POPULATE_WRITE),
+        ("NORMAL", libc::MADV_NORMAL),
+        ("RANDOM", libc::MADV_RANDOM),
+        ("SEQUENTIAL", libc::MADV_SEQUENTIAL),
+        ("WILLNEED", libc::MADV_WILLNEED),
+        ("DONTFORK", libc::MADV_DONTFORK),
+        ("DOFORK", libc::MADV_DOFORK),
+        ("DONTDUMP", libc::MADV_DONTDUMP),
+        ("DODUMP", libc::MADV_DODUMP),
+        ("COLD", libc::MADV_COLD),
+        ("POPULATE_READ", libc::MADV_POPULATE_READ),
+        ("POPULATE_WRITE", libc::MADV_POPULATE_WRITE),
     ] {
         t.ret(what, advise(memory, PAGE, advice));
     }
@@ -343,21 +359,24 @@ fn fork(t: &mut Report) {
     to_parent.take();
     t.check("the parent's memory is its own", slice(memory, 64 * PAGE).iter().all(|b| *b == 2));
     t.show("the child's is as it was", wait(pid));
-    t.show("three generations", ending(|| {
-        poke(memory, 10);
-        let inner = ending(|| {
-            poke(at(memory, PAGE), 20);
-            let innermost = ending(|| {
-                poke(at(memory, 2 * PAGE), 30);
-                say!("  {} {} {}", peek(memory), peek(at(memory, PAGE)), peek(at(memory, 2 * PAGE)));
+    t.show(
+        "three generations",
+        ending(|| {
+            poke(memory, 10);
+            let inner = ending(|| {
+                poke(at(memory, PAGE), 20);
+                let innermost = ending(|| {
+                    poke(at(memory, 2 * PAGE), 30);
+                    say!("  {} {} {}", peek(memory), peek(at(memory, PAGE)), peek(at(memory, 2 * PAGE)));
+                    0
+                });
+                say!("  {innermost} {} {} {}", peek(memory), peek(at(memory, PAGE)), peek(at(memory, 2 * PAGE)));
                 0
             });
-            say!("  {innermost} {} {} {}", peek(memory), peek(at(memory, PAGE)), peek(at(memory, 2 * PAGE)));
+            say!("  {inner} {} {} {}", peek(memory), peek(at(memory, PAGE)), peek(at(memory, 2 * PAGE)));
             0
-        });
-        say!("  {inner} {} {} {}", peek(memory), peek(at(memory, PAGE)), peek(at(memory, 2 * PAGE)));
-        0
-    }));
+        }),
+    );
     must(mprotect(memory, PAGE, READ));
     t.show("protection is inherited", writing(memory));
     t.show("a call writes to a page that is still shared", {
@@ -380,19 +399,25 @@ fn shared_memory(t: &mut Report) {
     let memory = shared(4 * PAGE);
     let untouched = at(memory, 3 * PAGE);
     poke(memory, 1);
-    t.show("child", ending(|| {
-        poke(at(memory, 1), peek(memory) + 1);
-        poke(untouched, 9);
-        0
-    }));
-    t.show("parent sees", format!("{} {}", peek(at(memory, 1)), peek(untouched)));
-    t.show("a grandchild", ending(|| {
-        wait(child(|| {
-            poke(at(memory, 2), 33);
+    t.show(
+        "child",
+        ending(|| {
+            poke(at(memory, 1), peek(memory) + 1);
+            poke(untouched, 9);
             0
-        }));
-        0
-    }));
+        }),
+    );
+    t.show("parent sees", format!("{} {}", peek(at(memory, 1)), peek(untouched)));
+    t.show(
+        "a grandchild",
+        ending(|| {
+            wait(child(|| {
+                poke(at(memory, 2), 33);
+                0
+            }));
+            0
+        }),
+    );
     t.show("parent sees", peek(at(memory, 2)));
     must(unmap(memory, 4 * PAGE));
     let fd = must(files::open("/dev/zero", libc::O_RDWR));
@@ -416,7 +441,10 @@ fn memfd(t: &mut Report) {
     t.ret("flags", sys!(libc::fcntl(fd, libc::F_GETFD)));
     t.show("mode", files::mode_text(files::stat(fd).st_mode));
     t.show("links", files::stat(fd).st_nlink);
-    t.show("name", std::fs::read_link(format!("/proc/self/fd/{fd}")).map_or_else(|e| e.to_string(), |p| p.display().to_string()));
+    t.show(
+        "name",
+        std::fs::read_link(format!("/proc/self/fd/{fd}")).map_or_else(|e| e.to_string(), |p| p.display().to_string()),
+    );
     t.ret("no such flag", create(0x1000));
     t.ret("a bad name", sys!(libc::syscall(libc::SYS_memfd_create, 8, 0)));
     t.ret("a long name", sys!(libc::memfd_create(files::path(&"n".repeat(250)).as_ptr(), 0)));
@@ -482,11 +510,14 @@ fn program_break(t: &mut Report) {
     t.check("and grows with zeros", again == grown && zero_again == 0);
     t.check("a low address is refused", refused == again);
     t.check("and one far too high", far == again);
-    t.show("limit", ending(|| {
-        let limit = libc::rlimit { rlim_cur: 1 << 20, rlim_max: 1 << 20 };
-        must(sys!(libc::setrlimit(libc::RLIMIT_DATA, &raw const limit)));
-        i32::from(raw(start + (8 << 20)) == start + (8 << 20))
-    }));
+    t.show(
+        "limit",
+        ending(|| {
+            let limit = libc::rlimit { rlim_cur: 1 << 20, rlim_max: 1 << 20 };
+            must(sys!(libc::setrlimit(libc::RLIMIT_DATA, &raw const limit)));
+            i32::from(raw(start + (8 << 20)) == start + (8 << 20))
+        }),
+    );
 }
 
 fn reserve(t: &mut Report) {
@@ -503,15 +534,17 @@ fn reserve(t: &mut Report) {
     let sum: usize = (0..64usize).map(|n| usize::from(peek(at(sparse, n * (128 << 20))))).sum();
     t.show("64 pages over 8 GiB", sum);
     t.ret("given back", unmap(sparse, 8 << 30));
-    t.show("limit on the address space", ending(|| {
-        let limit = libc::rlimit { rlim_cur: 1 << 30, rlim_max: 1 << 30 };
-        must(sys!(libc::setrlimit(libc::RLIMIT_AS, &raw const limit)));
-        say!("  {}", map(2 << 30, WRITE, PRIVATE, -1, 0).err().map_or("ok".to_owned(), |e| e.to_string()));
-        0
-    }));
-    let mut places: Vec<i64> = (0..500).map(|n| {
-        map(PAGE, if n % 2 == 0 { READ } else { WRITE }, PRIVATE, -1, 0).unwrap_or(0)
-    }).collect();
+    t.show(
+        "limit on the address space",
+        ending(|| {
+            let limit = libc::rlimit { rlim_cur: 1 << 30, rlim_max: 1 << 30 };
+            must(sys!(libc::setrlimit(libc::RLIMIT_AS, &raw const limit)));
+            say!("  {}", map(2 << 30, WRITE, PRIVATE, -1, 0).err().map_or("ok".to_owned(), |e| e.to_string()));
+            0
+        }),
+    );
+    let mut places: Vec<i64> =
+        (0..500).map(|n| map(PAGE, if n % 2 == 0 { READ } else { WRITE }, PRIVATE, -1, 0).unwrap_or(0)).collect();
     places.sort_unstable();
     places.dedup();
     t.show("500 mappings", places.len());
@@ -552,10 +585,13 @@ fn large(t: &mut Report) {
     }
     let sum: usize = (0..len / PAGE).map(|page| usize::from(peek(at(memory, page * PAGE)))).sum();
     t.show("16 MiB page by page", sum);
-    t.show("and in a child", ending(|| {
-        slice(memory, len).fill(1);
-        i32::from(slice(memory, len).iter().map(|b| usize::from(*b)).sum::<usize>() == len)
-    }));
+    t.show(
+        "and in a child",
+        ending(|| {
+            slice(memory, len).fill(1);
+            i32::from(slice(memory, len).iter().map(|b| usize::from(*b)).sum::<usize>() == len)
+        }),
+    );
     let blocks: Vec<Vec<u8>> = (0..200u8).map(|n| vec![n; 40_000]).collect();
     t.show("two hundred blocks of the heap", blocks.iter().map(|b| usize::from(b[39_999])).sum::<usize>());
 }
@@ -572,10 +608,13 @@ fn stack(t: &mut Report) {
         block[0]
     });
     let limit = libc::rlimit { rlim_cur: 512 << 10, rlim_max: libc::RLIM_INFINITY };
-    t.show("limit", ending(|| {
-        c!(libc::setrlimit(libc::RLIMIT_STACK, &raw const limit));
-        i32::from(deep(300) == 0)
-    }));
+    t.show(
+        "limit",
+        ending(|| {
+            c!(libc::setrlimit(libc::RLIMIT_STACK, &raw const limit));
+            i32::from(deep(300) == 0)
+        }),
+    );
 }
 
 fn transfer(t: &mut Report) {
@@ -619,7 +658,10 @@ fn bad_pointers(t: &mut Report) {
     must(unmap(at(page, PAGE), PAGE));
     must(write(to, b"abcdef"));
     let fd = file_in_memory(b"abcdef");
-    t.ret("read of a file across the end of a mapping", sys!(libc::read(fd, at(page, PAGE - 3).cast(), 6)).map(|n| i64::from(n <= 3)));
+    t.ret(
+        "read of a file across the end of a mapping",
+        sys!(libc::read(fd, at(page, PAGE - 3).cast(), 6)).map(|n| i64::from(n <= 3)),
+    );
     t.show("a path across it", {
         slice(at(page, PAGE - 4), 4).copy_from_slice(b"/tmp");
         sys!(libc::open(at(page, PAGE - 4).cast(), libc::O_RDONLY)).err().map_or("ok".to_owned(), |e| e.to_string())

@@ -91,10 +91,13 @@ fn fork(t: &mut Report) {
     t.show("child", code);
     t.show("value in the parent", value);
     let fd = families::files::file_in_memory(b"abcdef");
-    t.show("child", ending(|| {
-        say!("child reads {}", families::files::read(fd, 3));
-        0
-    }));
+    t.show(
+        "child",
+        ending(|| {
+            say!("child reads {}", families::files::read(fd, 3));
+            0
+        }),
+    );
     t.show("parent reads on", families::files::read(fd, 10));
     t.show("pending alarm is not inherited", {
         c!(libc::alarm(100));
@@ -129,15 +132,21 @@ fn codes(t: &mut Report) {
         t.show(&format!("exit {code}"), ending(|| code));
     }
     t.show("abort", ending(|| std::process::abort()));
-    t.show("exit of the call exit", ending(|| {
-        c!(libc::syscall(libc::SYS_exit, 9));
-        0
-    }));
+    t.show(
+        "exit of the call exit",
+        ending(|| {
+            c!(libc::syscall(libc::SYS_exit, 9));
+            0
+        }),
+    );
     for signal in [libc::SIGTERM, libc::SIGKILL, libc::SIGHUP, libc::SIGPIPE, libc::SIGUSR1, 40, 64] {
-        t.show(&signal_name(signal), ending(|| {
-            c!(libc::raise(signal));
-            1
-        }));
+        t.show(
+            &signal_name(signal),
+            ending(|| {
+                c!(libc::raise(signal));
+                1
+            }),
+        );
     }
 }
 
@@ -203,7 +212,9 @@ fn waitid(t: &mut Report) {
     t.ret("nothing yet", sys!(libc::waitid(libc::P_PID, id, &raw mut info, libc::WEXITED | libc::WNOHANG)));
     t.show("then the signal is", info.si_signo);
     baton.pass();
-    for (what, options) in [("looking", libc::WEXITED | libc::WNOWAIT), ("taking", libc::WEXITED), ("again", libc::WEXITED)] {
+    for (what, options) in
+        [("looking", libc::WEXITED | libc::WNOWAIT), ("taking", libc::WEXITED), ("again", libc::WEXITED)]
+    {
         t.ret(what, sys!(libc::waitid(libc::P_PID, id, &raw mut info, options)));
         t.show("code and status", format!("{} {}", info.si_code, c!(info.si_status())));
         t.show("who", c!(info.si_pid()) == pid && info.si_signo == libc::SIGCHLD);
@@ -263,10 +274,13 @@ fn subreaper(t: &mut Report) {
     t.show("middle", wait(middle));
     t.show("the orphan came to us", wait(-1));
     let mut inherited = 7;
-    t.show("not inherited", ending(|| {
-        c!(libc::prctl(libc::PR_GET_CHILD_SUBREAPER, &raw mut inherited, 0, 0, 0));
-        inherited
-    }));
+    t.show(
+        "not inherited",
+        ending(|| {
+            c!(libc::prctl(libc::PR_GET_CHILD_SUBREAPER, &raw mut inherited, 0, 0, 0));
+            inherited
+        }),
+    );
 }
 
 fn groups(t: &mut Report) {
@@ -301,27 +315,33 @@ fn groups(t: &mut Report) {
 }
 
 fn sessions(t: &mut Report) {
-    t.show("in a child", ending(|| {
-        let me = c!(libc::getpid());
-        say!("new session: {}", sys!(libc::setsid()) == Ok(me.into()));
-        say!("its group: {}", c!(libc::getpgrp()) == me);
-        say!("its session: {}", c!(libc::getsid(0)) == me);
-        say!("again: {}", sys!(libc::setsid()).err().map_or("ok".to_owned(), |e| e.to_string()));
-        say!("group of a leader: {}", sys!(libc::setpgid(0, 0)).err().map_or("ok".to_owned(), |e| e.to_string()));
-        say!("no terminal: {}", open("/dev/tty", libc::O_RDWR).err().map_or("ok".to_owned(), |e| e.to_string()));
-        let inner = child(|| i32::from(c!(libc::getsid(0)) == me) + 2 * i32::from(c!(libc::getpgrp()) == me));
-        say!("its child is in both: {}", wait(inner));
-        let inner = child(|| {
-            c!(libc::setsid());
-            pause_ms(1000);
+    t.show(
+        "in a child",
+        ending(|| {
+            let me = c!(libc::getpid());
+            say!("new session: {}", sys!(libc::setsid()) == Ok(me.into()));
+            say!("its group: {}", c!(libc::getpgrp()) == me);
+            say!("its session: {}", c!(libc::getsid(0)) == me);
+            say!("again: {}", sys!(libc::setsid()).err().map_or("ok".to_owned(), |e| e.to_string()));
+            say!("group of a leader: {}", sys!(libc::setpgid(0, 0)).err().map_or("ok".to_owned(), |e| e.to_string()));
+            say!("no terminal: {}", open("/dev/tty", libc::O_RDWR).err().map_or("ok".to_owned(), |e| e.to_string()));
+            let inner = child(|| i32::from(c!(libc::getsid(0)) == me) + 2 * i32::from(c!(libc::getpgrp()) == me));
+            say!("its child is in both: {}", wait(inner));
+            let inner = child(|| {
+                c!(libc::setsid());
+                pause_ms(1000);
+                0
+            });
+            until(|| c!(libc::getsid(inner)) == inner);
+            say!(
+                "a child elsewhere: {}",
+                sys!(libc::setpgid(inner, 0)).err().map_or("ok".to_owned(), |e| e.to_string())
+            );
+            c!(libc::kill(inner, libc::SIGKILL));
+            wait(inner);
             0
-        });
-        until(|| c!(libc::getsid(inner)) == inner);
-        say!("a child elsewhere: {}", sys!(libc::setpgid(inner, 0)).err().map_or("ok".to_owned(), |e| e.to_string()));
-        c!(libc::kill(inner, libc::SIGKILL));
-        wait(inner);
-        0
-    }));
+        }),
+    );
     t.ret("getsid of nobody", sys!(libc::getsid(99_999)));
 }
 
@@ -387,20 +407,27 @@ fn exec_errors(t: &mut Report) {
 }
 
 fn exec_state(t: &mut Report) {
-    t.show("exec", ending(|| {
-        families::tasks::block(&[libc::SIGINT, libc::SIGUSR1]);
-        c!(libc::signal(libc::SIGUSR2, libc::SIG_IGN));
-        must(families::tasks::handle(libc::SIGUSR1, families::tasks::count, 0));
-        let stack = libc::stack_t { ss_sp: families::memory::anonymous(20_000).cast(), ss_flags: 0, ss_size: 20_000 };
-        must(sys!(libc::sigaltstack(&raw const stack, ptr::null_mut())));
-        c!(libc::umask(0o27));
-        c!(libc::raise(libc::SIGINT));
-        become_self(&["shown-state"], &[])
-    }));
-    t.show("an alarm goes on", ending(|| {
-        c!(libc::alarm(50));
-        become_self(&["shown-alarm"], &[])
-    }));
+    t.show(
+        "exec",
+        ending(|| {
+            families::tasks::block(&[libc::SIGINT, libc::SIGUSR1]);
+            c!(libc::signal(libc::SIGUSR2, libc::SIG_IGN));
+            must(families::tasks::handle(libc::SIGUSR1, families::tasks::count, 0));
+            let stack =
+                libc::stack_t { ss_sp: families::memory::anonymous(20_000).cast(), ss_flags: 0, ss_size: 20_000 };
+            must(sys!(libc::sigaltstack(&raw const stack, ptr::null_mut())));
+            c!(libc::umask(0o27));
+            c!(libc::raise(libc::SIGINT));
+            become_self(&["shown-state"], &[])
+        }),
+    );
+    t.show(
+        "an alarm goes on",
+        ending(|| {
+            c!(libc::alarm(50));
+            become_self(&["shown-alarm"], &[])
+        }),
+    );
 }
 
 fn cloexec(t: &mut Report) {

@@ -4,8 +4,8 @@
 use families::files::{pipe, read, read_len};
 use families::memory::{PAGE, anonymous, at, map, peek, pointer, poke};
 use families::tasks::{
-    LAST, SEEN, action, block, child, count, ending, handle, handle_info, names, pause_ms, seen, set, state, status_text,
-    tick, unblock, until, wait, wait_with,
+    LAST, SEEN, action, block, child, count, ending, handle, handle_info, names, pause_ms, seen, set, state,
+    status_text, tick, unblock, until, wait, wait_with,
 };
 use families::{Report, Sys, c, libc, must, say, signal_name, sys, zeroed};
 use std::arch::asm;
@@ -91,12 +91,15 @@ fn masks(t: &mut Report) {
     t.ret("how = 9 without a set", sys!(libc::syscall(libc::SYS_rt_sigprocmask, 9, 0, &raw mut old, 8)));
     t.ret("a wrong size", sys!(libc::syscall(libc::SYS_rt_sigprocmask, 0, 0, 0, 16)));
     t.ret("a bad address", sys!(libc::syscall(libc::SYS_rt_sigprocmask, 0, 8, 0, 8)));
-    t.show("inherited", ending(|| {
-        let mut mask = zeroed!(libc::sigset_t);
-        c!(libc::sigprocmask(libc::SIG_BLOCK, ptr::null(), &raw mut mask));
-        say!("  {}", names(&mask));
-        0
-    }));
+    t.show(
+        "inherited",
+        ending(|| {
+            let mut mask = zeroed!(libc::sigset_t);
+            c!(libc::sigprocmask(libc::SIG_BLOCK, ptr::null(), &raw mut mask));
+            say!("  {}", names(&mask));
+            0
+        }),
+    );
 }
 
 fn pending(t: &mut Report) {
@@ -110,12 +113,15 @@ fn pending(t: &mut Report) {
     }
     must(sys!(libc::sigpending(&raw mut waiting)));
     t.show("pending", names(&waiting));
-    t.show("not in a child", ending(|| {
-        let mut waiting = zeroed!(libc::sigset_t);
-        c!(libc::sigpending(&raw mut waiting));
-        say!("  {}", names(&waiting));
-        0
-    }));
+    t.show(
+        "not in a child",
+        ending(|| {
+            let mut waiting = zeroed!(libc::sigset_t);
+            c!(libc::sigpending(&raw mut waiting));
+            say!("  {}", names(&waiting));
+            0
+        }),
+    );
     unblock(&[libc::SIGUSR1]);
     t.show("a standard signal comes once", seen());
     unblock(&[libc::SIGRTMIN()]);
@@ -145,17 +151,20 @@ extern "C" fn keep(signal: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void
 
 fn kept(t: &Report, what: &str) {
     let me = c!(libc::getpid());
-    t.show(what, format!(
-        "{} times {} code {} from {}",
-        seen(),
-        signal_name(LAST.load(Ordering::SeqCst)),
-        CODE.load(Ordering::SeqCst),
-        match SENDER.load(Ordering::SeqCst) {
-            sender if sender == me => "me",
-            0 => "nobody",
-            _ => "another",
-        }
-    ));
+    t.show(
+        what,
+        format!(
+            "{} times {} code {} from {}",
+            seen(),
+            signal_name(LAST.load(Ordering::SeqCst)),
+            CODE.load(Ordering::SeqCst),
+            match SENDER.load(Ordering::SeqCst) {
+                sender if sender == me => "me",
+                0 => "nobody",
+                _ => "another",
+            }
+        ),
+    );
 }
 
 fn info(t: &mut Report) {
@@ -233,14 +242,17 @@ extern "C" fn tell_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut 
 }
 
 fn fault(t: &Report, what: &str, at: *mut u8, body: impl FnOnce(*mut u8)) {
-    t.show(what, ending(|| {
-        ADDRESS.store(at.expose_provenance(), Ordering::SeqCst);
-        for signal in [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP] {
-            must(handle_info(signal, tell_fault, 0));
-        }
-        body(at);
-        9
-    }));
+    t.show(
+        what,
+        ending(|| {
+            ADDRESS.store(at.expose_provenance(), Ordering::SeqCst);
+            for signal in [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP] {
+                must(handle_info(signal, tell_fault, 0));
+            }
+            body(at);
+            9
+        }),
+    );
 }
 
 fn faults(t: &mut Report) {
@@ -295,17 +307,23 @@ fn faults(t: &mut Report) {
     fault(t, "beyond the end of a file", at(mapping, PAGE + 1), |at| {
         peek(at);
     });
-    t.show("a blocked fault kills", ending(|| {
-        must(handle_info(libc::SIGSEGV, tell_fault, 0));
-        block(&[libc::SIGSEGV]);
-        peek(ptr::null());
-        0
-    }));
-    t.show("an ignored fault kills", ending(|| {
-        must(action(libc::SIGSEGV, libc::SIG_IGN, 0));
-        peek(ptr::null());
-        0
-    }));
+    t.show(
+        "a blocked fault kills",
+        ending(|| {
+            must(handle_info(libc::SIGSEGV, tell_fault, 0));
+            block(&[libc::SIGSEGV]);
+            peek(ptr::null());
+            0
+        }),
+    );
+    t.show(
+        "an ignored fault kills",
+        ending(|| {
+            must(action(libc::SIGSEGV, libc::SIG_IGN, 0));
+            peek(ptr::null());
+            0
+        }),
+    );
 }
 
 static STACK: AtomicUsize = AtomicUsize::new(0);
@@ -317,8 +335,12 @@ extern "C" fn where_am_i(_: i32) {
     let base = STACK.load(Ordering::SeqCst);
     let mut now = zeroed!(libc::stack_t);
     let asked = sys!(libc::sigaltstack(ptr::null(), &raw mut now));
-    say!("  on the alternate stack: {} flags {} ({})", (base..base + STACK_BYTES).contains(&here), now.ss_flags,
-        asked.map_or_else(|e| e.to_string(), |n| n.to_string()));
+    say!(
+        "  on the alternate stack: {} flags {} ({})",
+        (base..base + STACK_BYTES).contains(&here),
+        now.ss_flags,
+        asked.map_or_else(|e| e.to_string(), |n| n.to_string())
+    );
     let off = libc::stack_t { ss_sp: ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
     match sys!(libc::sigaltstack(&raw const off, ptr::null_mut())) {
         Ok(_) => say!("  it can be switched off"),
@@ -416,10 +438,16 @@ fn interrupted(t: &mut Report) {
     let time = libc::timespec { tv_sec: 100, tv_nsec: 0 };
     t.ret("sleep with rest", sys!(libc::nanosleep(&raw const time, &raw mut left)));
     t.check("rest is shorter", (98..100).contains(&left.tv_sec));
-    t.ret("clock_nanosleep", Ok(c!(libc::clock_nanosleep(libc::CLOCK_MONOTONIC, 0, &raw const time, ptr::null_mut())).into()));
+    t.ret(
+        "clock_nanosleep",
+        Ok(c!(libc::clock_nanosleep(libc::CLOCK_MONOTONIC, 0, &raw const time, ptr::null_mut())).into()),
+    );
     let word = 0u32;
     t.ret("futex", sys!(libc::syscall(libc::SYS_futex, &raw const word, libc::FUTEX_WAIT, 0, 0)));
-    t.ret("futex with an end", sys!(libc::syscall(libc::SYS_futex, &raw const word, libc::FUTEX_WAIT, 0, &raw const time)));
+    t.ret(
+        "futex with an end",
+        sys!(libc::syscall(libc::SYS_futex, &raw const word, libc::FUTEX_WAIT, 0, &raw const time)),
+    );
     let mut entry = libc::pollfd { fd: from, events: libc::POLLPRI, revents: 0 };
     t.ret("poll", sys!(libc::poll(&raw mut entry, 1, -1)));
     t.ret("select", sys!(libc::select(0, ptr::null_mut(), ptr::null_mut(), ptr::null_mut(), ptr::null_mut())));
@@ -456,12 +484,15 @@ fn flags(t: &mut Report) {
         t.show(what, format!("{} times, {} deep", seen(), DEEPEST.load(Ordering::SeqCst)));
     }
     must(handle(libc::SIGUSR1, count, libc::SA_RESETHAND));
-    t.show("SA_RESETHAND", ending(|| {
-        c!(libc::raise(libc::SIGUSR1));
-        say!("  once");
-        c!(libc::raise(libc::SIGUSR1));
-        0
-    }));
+    t.show(
+        "SA_RESETHAND",
+        ending(|| {
+            c!(libc::raise(libc::SIGUSR1));
+            say!("  once");
+            c!(libc::raise(libc::SIGUSR1));
+            0
+        }),
+    );
 }
 
 extern "C" fn outer(signal: i32) {
@@ -506,22 +537,28 @@ fn queue(t: &mut Report) {
     }
     for round in 0..3 {
         for signal in signals {
-            let value = libc::sigval { sival_ptr: ptr::without_provenance_mut(usize::try_from(round * 100 + signal).unwrap_or(0)) };
+            let value = libc::sigval {
+                sival_ptr: ptr::without_provenance_mut(usize::try_from(round * 100 + signal).unwrap_or(0)),
+            };
             must(sys!(libc::sigqueue(c!(libc::getpid()), signal, value)));
         }
     }
     say!("lowest number first, each in the order sent");
     unblock(&signals);
-    t.show("limit", ending(|| {
-        block(&[libc::SIGRTMIN()]);
-        let limit = libc::rlimit { rlim_cur: 20, rlim_max: 20 };
-        must(sys!(libc::setrlimit(libc::RLIMIT_SIGPENDING, &raw const limit)));
-        let value = libc::sigval { sival_ptr: ptr::null_mut() };
-        let refused = (0..100).find_map(|_| sys!(libc::sigqueue(c!(libc::getpid()), libc::SIGRTMIN(), value)).err());
-        say!("  too many: {}", refused.map_or("never".to_owned(), |e| e.to_string()));
-        say!("  kill still works: {}", sys!(libc::kill(c!(libc::getpid()), libc::SIGRTMIN())).is_ok());
-        0
-    }));
+    t.show(
+        "limit",
+        ending(|| {
+            block(&[libc::SIGRTMIN()]);
+            let limit = libc::rlimit { rlim_cur: 20, rlim_max: 20 };
+            must(sys!(libc::setrlimit(libc::RLIMIT_SIGPENDING, &raw const limit)));
+            let value = libc::sigval { sival_ptr: ptr::null_mut() };
+            let refused =
+                (0..100).find_map(|_| sys!(libc::sigqueue(c!(libc::getpid()), libc::SIGRTMIN(), value)).err());
+            say!("  too many: {}", refused.map_or("never".to_owned(), |e| e.to_string()));
+            say!("  kill still works: {}", sys!(libc::kill(c!(libc::getpid()), libc::SIGRTMIN())).is_ok());
+            0
+        }),
+    );
 }
 
 fn suspend(t: &mut Report) {
@@ -574,9 +611,17 @@ fn descriptor(t: &mut Report) {
     let mut next = |what: &str| {
         let got = sys!(libc::read(fd, (&raw mut info).cast(), 128));
         match got {
-            Ok(len) => t.show(what, format!("{len} bytes, {} code {} status {} value {} mine {}",
-                signal_name(info.ssi_signo.cast_signed()), info.ssi_code, info.ssi_status, info.ssi_ptr,
-                info.ssi_pid == std::process::id())),
+            Ok(len) => t.show(
+                what,
+                format!(
+                    "{len} bytes, {} code {} status {} value {} mine {}",
+                    signal_name(info.ssi_signo.cast_signed()),
+                    info.ssi_code,
+                    info.ssi_status,
+                    info.ssi_ptr,
+                    info.ssi_pid == std::process::id()
+                ),
+            ),
             Err(errno) => t.show(what, errno),
         }
     };
@@ -610,7 +655,10 @@ fn stop(t: &mut Report) {
         40
     });
     let next = |what: &str, options: i32| match wait_with(pid, options) {
-        Ok((found, status)) => t.show(what, format!("{} {}", found == pid, if found == 0 { "nothing".into() } else { status_text(status) })),
+        Ok((found, status)) => t.show(
+            what,
+            format!("{} {}", found == pid, if found == 0 { "nothing".into() } else { status_text(status) }),
+        ),
         Err(errno) => t.show(what, errno),
     };
     next("stops", libc::WUNTRACED);
@@ -641,21 +689,24 @@ fn stop(t: &mut Report) {
         0
     });
     c!(libc::kill(pid, libc::SIGCONT));
-    let ended = until(|| matches!(wait_with(pid, libc::WNOHANG), Ok((found, _)) if found == pid) );
+    let ended = until(|| matches!(wait_with(pid, libc::WNOHANG), Ok((found, _)) if found == pid));
     t.show("stopped in its own group", ended);
     if !ended {
         c!(libc::kill(pid, libc::SIGKILL));
         wait(pid);
     }
-    t.show("SIGCONT takes a pending stop away", ending(|| {
-        block(&[libc::SIGTSTP, libc::SIGCONT]);
-        c!(libc::raise(libc::SIGTSTP));
-        c!(libc::raise(libc::SIGCONT));
-        let mut waiting = zeroed!(libc::sigset_t);
-        c!(libc::sigpending(&raw mut waiting));
-        say!("  {}", names(&waiting));
-        0
-    }));
+    t.show(
+        "SIGCONT takes a pending stop away",
+        ending(|| {
+            block(&[libc::SIGTSTP, libc::SIGCONT]);
+            c!(libc::raise(libc::SIGTSTP));
+            c!(libc::raise(libc::SIGCONT));
+            let mut waiting = zeroed!(libc::sigset_t);
+            c!(libc::sigpending(&raw mut waiting));
+            say!("  {}", names(&waiting));
+            0
+        }),
+    );
 }
 
 fn defaults(t: &mut Report) {
@@ -665,18 +716,33 @@ fn defaults(t: &mut Report) {
         if [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(&signal) {
             continue;
         }
-        t.show(&signal_name(signal), ending(|| {
-            c!(libc::signal(signal, libc::SIG_DFL));
-            c!(libc::kill(libc::getpid(), signal));
-            0
-        }));
+        t.show(
+            &signal_name(signal),
+            ending(|| {
+                c!(libc::signal(signal, libc::SIG_DFL));
+                c!(libc::kill(libc::getpid(), signal));
+                0
+            }),
+        );
     }
 }
 
 fn core(t: &mut Report) {
     let _scratch = families::files::Scratch::new();
-    for signal in [libc::SIGQUIT, libc::SIGILL, libc::SIGABRT, libc::SIGFPE, libc::SIGSEGV, libc::SIGBUS, libc::SIGSYS,
-        libc::SIGTRAP, libc::SIGXCPU, libc::SIGXFSZ, libc::SIGTERM, libc::SIGKILL] {
+    for signal in [
+        libc::SIGQUIT,
+        libc::SIGILL,
+        libc::SIGABRT,
+        libc::SIGFPE,
+        libc::SIGSEGV,
+        libc::SIGBUS,
+        libc::SIGSYS,
+        libc::SIGTRAP,
+        libc::SIGXCPU,
+        libc::SIGXFSZ,
+        libc::SIGTERM,
+        libc::SIGKILL,
+    ] {
         let pid = child(|| {
             let limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
             must(sys!(libc::setrlimit(libc::RLIMIT_CORE, &raw const limit)));
@@ -821,9 +887,10 @@ fn context(t: &mut Report) {
     t.show("a non-canonical address to return to", ending(|| c!(libc::raise(libc::SIGUSR1))));
     must(handle_info(libc::SIGUSR1, kernel_segments, 0));
     t.show("segments of the kernel", ending(|| c!(libc::raise(libc::SIGUSR1))));
-    t.show("sigreturn without a frame", ending(|| {
-        c!(asm!("mov rsp, 64", "mov eax, 15", "syscall", options(noreturn)))
-    }));
+    t.show(
+        "sigreturn without a frame",
+        ending(|| c!(asm!("mov rsp, 64", "mov eax, 15", "syscall", options(noreturn)))),
+    );
 }
 
 fn permission(t: &mut Report) {
@@ -832,12 +899,18 @@ fn permission(t: &mut Report) {
         0
     });
     if c!(libc::geteuid()) == 0 {
-        t.show("another user", ending(|| {
-            must(sys!(libc::setresuid(1000, 1000, 1000)));
-            say!("  kill: {}", sys!(libc::kill(pid, libc::SIGTERM)).err().map_or("ok".to_owned(), |e| e.to_string()));
-            say!("  ask: {}", sys!(libc::kill(pid, 0)).err().map_or("ok".to_owned(), |e| e.to_string()));
-            0
-        }));
+        t.show(
+            "another user",
+            ending(|| {
+                must(sys!(libc::setresuid(1000, 1000, 1000)));
+                say!(
+                    "  kill: {}",
+                    sys!(libc::kill(pid, libc::SIGTERM)).err().map_or("ok".to_owned(), |e| e.to_string())
+                );
+                say!("  ask: {}", sys!(libc::kill(pid, 0)).err().map_or("ok".to_owned(), |e| e.to_string()));
+                0
+            }),
+        );
     }
     t.ret("ours", sys!(libc::kill(pid, libc::SIGTERM)));
     t.show("end", wait(pid));
@@ -849,10 +922,13 @@ fn broken_pipe(t: &mut Report) {
     must(handle(libc::SIGPIPE, count, 0));
     t.ret("write", families::files::write(to, b"x"));
     t.show("handled", seen());
-    t.show("by default", ending(|| {
-        c!(libc::signal(libc::SIGPIPE, libc::SIG_DFL));
-        families::files::write(to, b"x").map_or(1, |_| 0)
-    }));
+    t.show(
+        "by default",
+        ending(|| {
+            c!(libc::signal(libc::SIGPIPE, libc::SIG_DFL));
+            families::files::write(to, b"x").map_or(1, |_| 0)
+        }),
+    );
 }
 
 fn stack_overflow(t: &mut Report) {
@@ -861,29 +937,47 @@ fn stack_overflow(t: &mut Report) {
         let frame = std::hint::black_box([level; 64]);
         deeper(std::hint::black_box(level + 1)).wrapping_add(std::hint::black_box(frame)[0])
     }
-    t.show("by default", ending(|| {
-        c!(libc::signal(libc::SIGSEGV, libc::SIG_DFL));
-        let limit = libc::rlimit { rlim_cur: 256 << 10, rlim_max: 256 << 10 };
-        c!(libc::setrlimit(libc::RLIMIT_STACK, &raw const limit));
-        i32::from(deeper(1) == 0)
-    }));
+    t.show(
+        "by default",
+        ending(|| {
+            c!(libc::signal(libc::SIGSEGV, libc::SIG_DFL));
+            let limit = libc::rlimit { rlim_cur: 256 << 10, rlim_max: 256 << 10 };
+            c!(libc::setrlimit(libc::RLIMIT_STACK, &raw const limit));
+            i32::from(deeper(1) == 0)
+        }),
+    );
     extern "C" fn rescued(_: i32) {
         say!("  handled on the alternate stack");
         c!(libc::_exit(3));
     }
-    t.show("handled", ending(|| {
-        let stack = libc::stack_t { ss_sp: anonymous(STACK_BYTES).cast(), ss_flags: 0, ss_size: STACK_BYTES };
-        must(sys!(libc::sigaltstack(&raw const stack, ptr::null_mut())));
-        must(handle(libc::SIGSEGV, rescued, libc::SA_ONSTACK));
-        let limit = libc::rlimit { rlim_cur: 256 << 10, rlim_max: 256 << 10 };
-        c!(libc::setrlimit(libc::RLIMIT_STACK, &raw const limit));
-        i32::from(deeper(1) == 0)
-    }));
-    t.show("no room for the frame", ending(|| {
-        must(handle(libc::SIGUSR1, count, 0));
-        c!(asm!("mov rsp, 4096", "mov eax, 39", "syscall", "mov edi, eax", "mov esi, 10", "mov eax, 62", "syscall", "ud2",
-            options(noreturn)))
-    }));
+    t.show(
+        "handled",
+        ending(|| {
+            let stack = libc::stack_t { ss_sp: anonymous(STACK_BYTES).cast(), ss_flags: 0, ss_size: STACK_BYTES };
+            must(sys!(libc::sigaltstack(&raw const stack, ptr::null_mut())));
+            must(handle(libc::SIGSEGV, rescued, libc::SA_ONSTACK));
+            let limit = libc::rlimit { rlim_cur: 256 << 10, rlim_max: 256 << 10 };
+            c!(libc::setrlimit(libc::RLIMIT_STACK, &raw const limit));
+            i32::from(deeper(1) == 0)
+        }),
+    );
+    t.show(
+        "no room for the frame",
+        ending(|| {
+            must(handle(libc::SIGUSR1, count, 0));
+            c!(asm!(
+                "mov rsp, 4096",
+                "mov eax, 39",
+                "syscall",
+                "mov edi, eax",
+                "mov esi, 10",
+                "mov eax, 62",
+                "syscall",
+                "ud2",
+                options(noreturn)
+            ))
+        }),
+    );
 }
 
 fn storm(t: &mut Report) {

@@ -131,16 +131,18 @@ fn channels(t: &mut Report) {
     for n in 0..500 {
         to.send(n).expect("send");
         if n % 2 == 1 {
-            t.check("answers come in order", answers.recv() == Ok(n * 2 - 2) && answers.recv() == Ok(n * 2)) ;
+            t.check("answers come in order", answers.recv() == Ok(n * 2 - 2) && answers.recv() == Ok(n * 2));
             if n > 5 {
                 break;
             }
         }
     }
-    let sum: u64 = (10..200).map(|n| {
-        to.send(n).expect("send");
-        answers.recv().unwrap_or(0)
-    }).sum();
+    let sum: u64 = (10..200)
+        .map(|n| {
+            to.send(n).expect("send");
+            answers.recv().unwrap_or(0)
+        })
+        .sum();
     t.show("sum", sum);
     drop(to);
     t.check("worker ends", worker.join().is_ok());
@@ -183,10 +185,12 @@ fn locals(t: &mut Report) {
     let ran = AtomicU32::new(0);
     thread::scope(|scope| {
         for _ in 0..10 {
-            scope.spawn(|| once.call_once(|| {
-                pause_ms(10);
-                ran.fetch_add(1, Ordering::SeqCst);
-            }));
+            scope.spawn(|| {
+                once.call_once(|| {
+                    pause_ms(10);
+                    ran.fetch_add(1, Ordering::SeqCst);
+                })
+            });
         }
     });
     t.show("once", ran.load(Ordering::SeqCst));
@@ -245,9 +249,10 @@ fn many(t: &mut Report) {
 fn numbers(t: &mut Report) {
     let (pid, tid) = (c!(libc::getpid()), c!(libc::gettid()));
     t.check("the first thread has the process's number", pid == tid);
-    let (other_pid, other_tid, other_parent, other_group) = thread::spawn(|| {
-        (c!(libc::getpid()), c!(libc::gettid()), c!(libc::getppid()), c!(libc::getpgrp()))
-    }).join().expect("thread");
+    let (other_pid, other_tid, other_parent, other_group) =
+        thread::spawn(|| (c!(libc::getpid()), c!(libc::gettid()), c!(libc::getppid()), c!(libc::getpgrp())))
+            .join()
+            .expect("thread");
     t.check("others have it, too", other_pid == pid);
     t.check("and one of their own", other_tid != tid);
     t.check("the same parent and group", other_parent == c!(libc::getppid()) && other_group == c!(libc::getpgrp()));
@@ -255,66 +260,88 @@ fn numbers(t: &mut Report) {
 }
 
 fn exit(t: &mut Report) {
-    t.show("exit of a thread ends all", ending(|| {
-        thread::spawn(|| c!(libc::_exit(33)));
-        loop {
-            c!(libc::pause());
-        }
-    }));
-    t.show("the first thread's return ends all", ending(|| {
-        thread::spawn(|| loop {
-            c!(libc::pause());
-        });
-        thread::spawn(|| loop {
-            std::hint::spin_loop();
-        });
-        pause_ms(20);
-        34
-    }));
-    t.show("a deadly signal to a thread", ending(|| {
-        let (to, from) = channel();
-        thread::spawn(move || {
-            to.send(c!(libc::gettid())).expect("send");
+    t.show(
+        "exit of a thread ends all",
+        ending(|| {
+            thread::spawn(|| c!(libc::_exit(33)));
+            loop {
+                c!(libc::pause());
+            }
+        }),
+    );
+    t.show(
+        "the first thread's return ends all",
+        ending(|| {
+            thread::spawn(|| {
+                loop {
+                    c!(libc::pause());
+                }
+            });
+            thread::spawn(|| {
+                loop {
+                    std::hint::spin_loop();
+                }
+            });
+            pause_ms(20);
+            34
+        }),
+    );
+    t.show(
+        "a deadly signal to a thread",
+        ending(|| {
+            let (to, from) = channel();
+            thread::spawn(move || {
+                to.send(c!(libc::gettid())).expect("send");
+                pause_ms(60_000);
+            });
+            let tid = from.recv().expect("number");
+            c!(libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, libc::SIGTERM));
             pause_ms(60_000);
-        });
-        let tid = from.recv().expect("number");
-        c!(libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, libc::SIGTERM));
-        pause_ms(60_000);
-        1
-    }));
-    t.show("exit while others wait for a lock", ending(|| {
-        let lock = Arc::new(Mutex::new(()));
-        let guard = lock.lock().expect("lock");
-        for _ in 0..4 {
-            let lock = Arc::clone(&lock);
-            thread::spawn(move || drop(lock.lock()));
-        }
-        pause_ms(20);
-        std::mem::forget(guard);
-        35
-    }));
+            1
+        }),
+    );
+    t.show(
+        "exit while others wait for a lock",
+        ending(|| {
+            let lock = Arc::new(Mutex::new(()));
+            let guard = lock.lock().expect("lock");
+            for _ in 0..4 {
+                let lock = Arc::clone(&lock);
+                thread::spawn(move || drop(lock.lock()));
+            }
+            pause_ms(20);
+            std::mem::forget(guard);
+            35
+        }),
+    );
 }
 
 fn first_thread_ends(t: &mut Report) {
-    t.show("others go on", ending(|| {
-        let me = c!(libc::getpid());
-        thread::spawn(move || {
-            let zombie = until(|| tasks::state(me) == 'Z');
-            say!("  the first thread is a zombie: {zombie}");
-            pause_ms(20);
-            c!(libc::_exit(44));
-        });
-        c!(libc::syscall(libc::SYS_exit, 1));
-        0
-    }));
-    t.show("the last one's code", ending(|| {
-        thread::spawn(|| {
-            pause_ms(50);
-            c!(libc::syscall(libc::SYS_exit, 9));
-        });
-        c!(libc::syscall(libc::SYS_exit, 7));
-        0
-    }));
+    t.show(
+        "others go on",
+        ending(|| {
+            let me = c!(libc::getpid());
+            thread::spawn(move || {
+                let zombie = until(|| tasks::state(me) == 'Z');
+                say!("  the first thread is a zombie: {zombie}");
+                pause_ms(20);
+                c!(libc::_exit(44));
+            });
+            c!(libc::syscall(libc::SYS_exit, 1));
+            0
+        }),
+    );
+    t.show(
+        "the last one's code",
+        ending(|| {
+            thread::spawn(|| {
+                pause_ms(50);
+                c!(libc::syscall(libc::SYS_exit, 9));
+            });
+            c!(libc::syscall(libc::SYS_exit, 7));
+            0
+        }),
+    );
 }
 
 fn exec(t: &mut Report) {
@@ -323,23 +350,31 @@ fn exec(t: &mut Report) {
         c!(libc::execl(own.as_ptr(), me.as_ptr(), word.as_ptr(), ptr::null::<i8>()));
         say!("  {}", families::errno());
     };
-    t.show("by the first thread", ending(|| {
-        for _ in 0..3 {
-            thread::spawn(|| pause_ms(60_000));
-        }
-        become_self();
-        1
-    }));
-    t.show("by another", ending(|| {
-        for _ in 0..3 {
-            thread::spawn(|| loop {
-                std::hint::spin_loop();
-            });
-        }
-        thread::spawn(become_self);
-        pause_ms(60_000);
-        1
-    }));
+    t.show(
+        "by the first thread",
+        ending(|| {
+            for _ in 0..3 {
+                thread::spawn(|| pause_ms(60_000));
+            }
+            become_self();
+            1
+        }),
+    );
+    t.show(
+        "by another",
+        ending(|| {
+            for _ in 0..3 {
+                thread::spawn(|| {
+                    loop {
+                        std::hint::spin_loop();
+                    }
+                });
+            }
+            thread::spawn(become_self);
+            pause_ms(60_000);
+            1
+        }),
+    );
 }
 
 static HANDLER_THREAD: AtomicI32 = AtomicI32::new(0);
@@ -367,7 +402,10 @@ fn signals(t: &mut Report) {
     block(&[libc::SIGUSR1]);
     must(sys!(libc::kill(c!(libc::getpid()), libc::SIGUSR1)));
     HANDLER_THREAD.store(0, Ordering::SeqCst);
-    t.check("one that the first thread blocks goes to another", until(|| HANDLER_THREAD.load(Ordering::SeqCst) == tid) || seen() > 0);
+    t.check(
+        "one that the first thread blocks goes to another",
+        until(|| HANDLER_THREAD.load(Ordering::SeqCst) == tid) || seen() > 0,
+    );
     must(sys!(libc::syscall(libc::SYS_tgkill, c!(libc::getpid()), c!(libc::gettid()), libc::SIGUSR1)));
     let mut waiting = tasks::set(&[]);
     c!(libc::sigpending(&raw mut waiting));
@@ -376,7 +414,9 @@ fn signals(t: &mut Report) {
         let mut waiting = tasks::set(&[]);
         c!(libc::sigpending(&raw mut waiting));
         tasks::names(&waiting)
-    }).join().expect("thread");
+    })
+    .join()
+    .expect("thread");
     t.show("not for others", other_sees);
     stop.store(true, Ordering::SeqCst);
     t.check("join", other.join().is_ok());
@@ -400,12 +440,15 @@ fn fork(t: &mut Report) {
             thread::yield_now();
         }
     });
-    t.show("only the forking thread is in the child", ending(|| {
-        say!("  threads {}", thread_count());
-        say!("  number {}", c!(libc::gettid()) == c!(libc::getpid()));
-        say!("  it can start threads: {}", thread::spawn(|| 4).join().unwrap_or(0));
-        0
-    }));
+    t.show(
+        "only the forking thread is in the child",
+        ending(|| {
+            say!("  threads {}", thread_count());
+            say!("  number {}", c!(libc::gettid()) == c!(libc::getpid()));
+            say!("  it can start threads: {}", thread::spawn(|| 4).join().unwrap_or(0));
+            0
+        }),
+    );
     let code = thread::spawn(|| ending(|| 12)).join();
     t.show("fork by a thread", code.unwrap_or_default());
     let pid = child(|| 13);
@@ -480,14 +523,16 @@ fn clone(t: &mut Report) {
         }
         i32::from(c!(libc::getppid()) == parent)
     });
-    let mut ends = vec![wait(-1), wait(-1)];
+    let mut ends = [wait(-1), wait(-1)];
     ends.sort();
     t.check("CLONE_PARENT", pid > 0);
     t.show("both are our children", ends.join(", "));
 }
 
 fn clone3(t: &mut Report) {
-    let call = |arguments: &libc::clone_args, size: usize| sys!(libc::syscall(libc::SYS_clone3, ptr::from_ref(arguments), size));
+    let call = |arguments: &libc::clone_args, size: usize| {
+        sys!(libc::syscall(libc::SYS_clone3, ptr::from_ref(arguments), size))
+    };
     let size = size_of::<libc::clone_args>();
     let mut arguments = families::zeroed!(libc::clone_args);
     t.ret("too short", call(&arguments, 10));
@@ -529,7 +574,10 @@ fn spinning(t: &mut Report) {
         .collect();
     t.check("each gets its turn", until(|| counts.iter().all(|count| count.load(Ordering::Relaxed) > 0)));
     let before: Vec<u32> = counts.iter().map(|count| count.load(Ordering::Relaxed)).collect();
-    t.check("again and again", until(|| counts.iter().zip(&before).all(|(now, before)| now.load(Ordering::Relaxed) > *before)));
+    t.check(
+        "again and again",
+        until(|| counts.iter().zip(&before).all(|(now, before)| now.load(Ordering::Relaxed) > *before)),
+    );
     stop.store(true, Ordering::Relaxed);
     t.show("joined", threads.into_iter().filter_map(|thread| thread.join().ok()).count());
 }
@@ -546,19 +594,33 @@ fn errno(t: &mut Report) {
 }
 
 fn limits(t: &mut Report) {
-    t.show("a small stack", thread::Builder::new().stack_size(16384).spawn(|| 3).map_or(0, |thread| thread.join().unwrap_or(0)));
-    t.show("a large one", thread::Builder::new().stack_size(64 << 20).spawn(|| {
-        let mut block = [0u8; 1 << 20];
-        std::hint::black_box(&mut block)[12345] = 7;
-        block[12345]
-    }).map_or(0, |thread| thread.join().unwrap_or(0)));
-    t.show("overflow of a thread's stack", ending(|| {
-        fn deeper(level: u64) -> u64 {
-            let frame = std::hint::black_box([level; 64]);
-            if level == 0 { 0 } else { deeper(level + 1).wrapping_add(std::hint::black_box(frame)[0]) }
-        }
-        i32::from(thread::spawn(|| deeper(1)).join().is_ok())
-    }).replace("SIGABRT", "a signal").replace("SIGSEGV", "a signal"));
+    t.show(
+        "a small stack",
+        thread::Builder::new().stack_size(16384).spawn(|| 3).map_or(0, |thread| thread.join().unwrap_or(0)),
+    );
+    t.show(
+        "a large one",
+        thread::Builder::new()
+            .stack_size(64 << 20)
+            .spawn(|| {
+                let mut block = [0u8; 1 << 20];
+                std::hint::black_box(&mut block)[12345] = 7;
+                block[12345]
+            })
+            .map_or(0, |thread| thread.join().unwrap_or(0)),
+    );
+    t.show(
+        "overflow of a thread's stack",
+        ending(|| {
+            fn deeper(level: u64) -> u64 {
+                let frame = std::hint::black_box([level; 64]);
+                if level == 0 { 0 } else { deeper(level + 1).wrapping_add(std::hint::black_box(frame)[0]) }
+            }
+            i32::from(thread::spawn(|| deeper(1)).join().is_ok())
+        })
+        .replace("SIGABRT", "a signal")
+        .replace("SIGSEGV", "a signal"),
+    );
 }
 
 fn names(t: &mut Report) {
@@ -580,11 +642,14 @@ fn names(t: &mut Report) {
 }
 
 fn fault(t: &mut Report) {
-    t.show("a thread's fault ends the process", ending(|| {
-        thread::spawn(|| peek(ptr::null()));
-        pause_ms(60_000);
-        1
-    }));
+    t.show(
+        "a thread's fault ends the process",
+        ending(|| {
+            thread::spawn(|| peek(ptr::null()));
+            pause_ms(60_000);
+            1
+        }),
+    );
     must(handle(libc::SIGUSR1, count, 0));
     t.ret("raise in a thread", {
         let sent = thread::spawn(|| c!(libc::raise(libc::SIGUSR1))).join().unwrap_or(-1);
