@@ -256,7 +256,7 @@ impl<P: Platform> Kernel<P> {
         let events = self.awaited_events() | self.console_events();
         self.fuse.settle(&mut self.platform);
         let found = self.fuse.wait(&mut self.platform, deadline, events);
-        self.listen();
+        self.attend_console(found);
         self.wake_for_events(found);
         self.expire();
     }

@@ -67,6 +67,8 @@ pub struct Wait {
 pub mod wait_events {
     /// Standard input has bytes or has ended.
     pub const CONSOLE_INPUT: u64 = 1 << 0;
+    /// The terminal has another size. Told once for each change.
+    pub const WINDOW: u64 = 1 << 1;
 }
 
 /// Reply to [`WAIT`].

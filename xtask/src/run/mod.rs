@@ -182,7 +182,7 @@ fn environment(asked: &[OsString], terminal: bool) -> Result<Vec<Vec<u8>>, Failu
 }
 
 /// Rows and columns of the terminal, if one of the streams is one.
-fn window() -> [u16; 2] {
+pub(crate) fn window() -> [u16; 2] {
     let size = termios::tcgetwinsize(std::io::stdin())
         .or_else(|_| termios::tcgetwinsize(std::io::stdout()))
         .or_else(|_| termios::tcgetwinsize(std::io::stderr()));

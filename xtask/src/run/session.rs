@@ -4,12 +4,13 @@
 //! against the root's wishes, one waits for signals. The main thread waits for the end, whichever way it comes,
 //! and never longer than the time limit and some grace.
 use super::report::printable;
-use super::terminal::{Raw, Watch, Wish};
+use super::terminal::{Keys, Raw, Wish};
+use super::window;
 use crate::cli::RunOptions;
 use crate::qemu;
 use anyhow::{Context, Result, bail};
 use control::{ExitReport, FrameHeader, INITIAL_CREDIT, kind};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, PipeReader, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -144,9 +145,10 @@ impl Session {
         let input = machine.0.stdin.take().context("QEMU has no input")?;
 
         let terminal = self.streams.stdin.is_terminal();
-        spawn_reader(output, input, credit, self.streams, self.events);
+        let root = ToRoot(Arc::new(Mutex::new(input)));
+        spawn_reader(output, root.clone(), credit, self.streams, self.events);
         let mut boot = None;
-        let end = wait_for_end(&self.inbox, start, self.timeout, terminal, &mut boot, &mut machine);
+        let end = wait_for_end(&self.inbox, start, self.timeout, terminal.then_some(&root), &mut boot, &mut machine);
         drop(machine);
         Ok(Ended { end: end?, wall: start.elapsed(), boot })
     }
@@ -185,7 +187,7 @@ fn wait_for_end(
     inbox: &Receiver<Event>,
     start: Instant,
     timeout: Option<Duration>,
-    terminal: bool,
+    terminal: Option<&ToRoot>,
     boot: &mut Option<Duration>,
     machine: &mut Running,
 ) -> Result<End> {
@@ -200,7 +202,7 @@ fn wait_for_end(
         match event {
             Ok(Event::RootUp) => {
                 *boot = Some(start.elapsed());
-                _raw = if terminal { Raw::enter() } else { None };
+                _raw = terminal.and_then(|_| Raw::enter());
                 deadline = timeout.map(|limit| Instant::now() + limit + GRACE);
             }
             Ok(Event::Ended(end)) => {
@@ -211,6 +213,13 @@ fn wait_for_end(
             }
             Ok(Event::Gone) => {
                 return Ok(End::Lost { status: machine.finish()?, root_was_up: boot.is_some() });
+            }
+            Ok(Event::Signal(SIGWINCH)) => {
+                if let (Some(root), true) = (terminal, boot.is_some()) {
+                    let size: Vec<u8> = window().into_iter().flat_map(u16::to_le_bytes).collect();
+                    // A root that is gone shows no window.
+                    let _ = root.send(kind::WINDOW, &size);
+                }
             }
             Ok(Event::Signal(signal)) => return Ok(End::Interrupted(signal)),
             Err(RecvTimeoutError::Timeout) => {
@@ -238,7 +247,7 @@ fn duplicate(stream: BorrowedFd<'_>) -> Result<File> {
 /// Turns signals into events.
 fn watch_signals(events: Sender<Event>) -> Result<()> {
     let mut signals =
-        signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot watch for signals")?;
+        signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP, SIGWINCH]).context("cannot watch for signals")?;
     thread::spawn(move || {
         for signal in &mut signals {
             if events.send(Event::Signal(signal)).is_err() {
@@ -264,8 +273,7 @@ impl ToRoot {
 }
 
 /// Reads the root's frames in a thread until the end.
-fn spawn_reader(output: PipeReader, input: ChildStdin, credit: u32, streams: Streams, events: Sender<Event>) {
-    let root = ToRoot(Arc::new(Mutex::new(input)));
+fn spawn_reader(output: PipeReader, root: ToRoot, credit: u32, streams: Streams, events: Sender<Event>) {
     let line_end = if streams.stderr.is_terminal() { "\r\n" } else { "\n" };
     let mut reader = Reader {
         stdout: streams.stdout,
@@ -379,9 +387,16 @@ fn read_whole(from: &mut PipeReader, buffer: &mut [u8]) -> Result<bool> {
 }
 
 /// Feeds standard input to the root in a thread, never reading more than the root asked for.
-fn spawn_input(mut stdin: File, root: ToRoot, events: Sender<Event>) -> Sender<u32> {
+fn spawn_input(stdin: File, root: ToRoot, events: Sender<Event>) -> Sender<u32> {
     let (wishes, inbox) = mpsc::channel::<u32>();
-    let mut watch = stdin.is_terminal().then(Watch::new);
+    let mut stdin: Box<dyn Read + Send> = if stdin.is_terminal() {
+        Box::new(Keys::watch(stdin, move |wish| match wish {
+            Wish::Stop => drop(events.send(Event::Signal(SIGINT))),
+            Wish::Help => drop(write!(io::stderr(), "\r\ncordon: Ctrl-] three times stops the run\r\n")),
+        }))
+    } else {
+        Box::new(stdin)
+    };
     thread::spawn(move || {
         let mut buffer = vec![0; INPUT_PIECE];
         for wish in inbox {
@@ -394,11 +409,6 @@ fn spawn_input(mut stdin: File, root: ToRoot, events: Sender<Event>) -> Sender<u
                     // What cannot be read has ended.
                     Err(_) => 0,
                 };
-                match watch.as_mut().and_then(|watch| watch.see(&buffer[..got], Instant::now())) {
-                    Some(Wish::Stop) => drop(events.send(Event::Signal(SIGINT))),
-                    Some(Wish::Help) => drop(write!(io::stderr(), "\r\ncordon: Ctrl-] three times stops the run\r\n")),
-                    None => {}
-                }
                 let sent = match got {
                     0 => root.send(kind::STDIN_EOF, &[]),
                     _ => root.send(kind::STDIN, &buffer[..got]),

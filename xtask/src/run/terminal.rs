@@ -4,7 +4,10 @@
 //! signals as the program wants it. So the terminal here passes every key on as it is: Ctrl-C belongs to the program. What
 //! stops the run whatever the program does is Ctrl-], three times within a second.
 use rustix::termios::{self, InputModes, LocalModes, OptionalActions, OutputModes, Termios};
-use std::io::{self, IsTerminal};
+use std::fs::File;
+use std::io::{self, IsTerminal, Read};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Ctrl-].
@@ -16,6 +19,9 @@ const ESCAPE_TIME: Duration = Duration::from_secs(1);
 const INTERRUPT: u8 = 3;
 const INTERRUPTS: usize = 5;
 const INTERRUPT_TIME: Duration = Duration::from_secs(2);
+/// Keys are read in pieces of at most this size, and so many pieces wait for a program that does not read. More are lost.
+const PIECE: usize = 1024;
+const PIECES: usize = 256;
 
 /// The terminal while it passes keys on as they are.
 #[derive(Debug)]
@@ -118,6 +124,51 @@ impl Watch {
             }
         }
         wish
+    }
+}
+
+/// The keys on their way to the program. They are looked at as they are pressed, whether the program reads or not.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    pieces: Receiver<Vec<u8>>,
+    rest: Vec<u8>,
+}
+
+impl Keys {
+    /// Reads `terminal` in a thread; `act` is called with what somebody wants of the run.
+    pub(crate) fn watch(mut terminal: File, act: impl Fn(Wish) + Send + 'static) -> Self {
+        let (sender, pieces) = mpsc::sync_channel(PIECES);
+        thread::spawn(move || {
+            let mut watch = Watch::new();
+            let mut buffer = vec![0; PIECE];
+            loop {
+                let got = match terminal.read(&mut buffer) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    // What cannot be read has ended.
+                    Ok(0) | Err(_) => return,
+                    Ok(got) => got,
+                };
+                if let Some(wish) = watch.see(&buffer[..got], Instant::now()) {
+                    act(wish);
+                }
+                if let Err(mpsc::TrySendError::Disconnected(_)) = sender.try_send(buffer[..got].to_vec()) {
+                    return;
+                }
+            }
+        });
+        Self { pieces, rest: Vec::new() }
+    }
+}
+
+impl Read for Keys {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.rest.is_empty() {
+            self.rest = self.pieces.recv().unwrap_or_default();
+        }
+        let len = self.rest.len().min(buffer.len());
+        buffer[..len].copy_from_slice(&self.rest[..len]);
+        self.rest.drain(..len);
+        Ok(len)
     }
 }
 

@@ -301,7 +301,11 @@ impl<P: Platform> Kernel<P> {
         if let Some(window) = terminal.window() {
             return Ok(window);
         }
-        let size: WindowSize = self.fuse.own(&mut self.platform, op::WINDOW_SIZE, &(), &[])?;
+        let size: WindowSize = match self.fuse.own(&mut self.platform, op::WINDOW_SIZE, &(), &[]) {
+            // A terminal of unknown size.
+            Err(Errno::ENOTTY) => WindowSize::default(),
+            size => size?,
+        };
         Ok(Winsize { ws_row: size.rows, ws_col: size.columns, ..Default::default() })
     }
 
@@ -379,9 +383,9 @@ impl<P: Platform> Kernel<P> {
 
     /// What ends a wait so that the console's terminal is heard: typing may be for somebody else than who waits.
     pub(crate) fn console_events(&self) -> u64 {
-        let heard = self.flags & boot_flags::STDIN_TTY != 0
-            && self.terminals.console().is_some_and(|console| console.has_room() && !console.has_ended());
-        if heard { wait_events::CONSOLE_INPUT } else { 0 }
+        let Some(console) = self.terminals.console() else { return 0 };
+        let heard = self.flags & boot_flags::STDIN_TTY != 0 && console.has_room() && !console.has_ended();
+        wait_events::WINDOW | if heard { wait_events::CONSOLE_INPUT } else { 0 }
     }
 
     /// Takes what was typed on the console, if `terminal` is that.
@@ -390,7 +394,7 @@ impl<P: Platform> Kernel<P> {
             return;
         }
         let Ok(frame) = self.frames.take(&mut self.platform) else { return };
-        while self.console_events() != 0 {
+        while self.console_events() & wait_events::CONSOLE_INPUT != 0 {
             let len = terminal.room().min(PAGE_SIZE);
             let segment = Segment { gpa: frame, len: len32(len), reserved: 0 };
             let args = ConsoleIo { stream: 0, reserved: 0 };
@@ -460,13 +464,24 @@ impl<P: Platform> Kernel<P> {
         }
     }
 
-    /// Takes what was typed on the console, whoever it is for: it may be a signal.
+    /// Asks whether there is something on the console, whoever it is for: it may be a signal.
     pub(crate) fn listen(&mut self) {
-        if self.console_events() != 0
-            && let Some(console) = self.terminals.console().cloned()
-        {
-            self.hear_console(&console);
-            self.settle_terminals();
+        let events = self.console_events();
+        if events != 0 {
+            let found = self.fuse.wait(&mut self.platform, 0, events);
+            self.attend_console(found);
         }
+    }
+
+    /// These events were found: what was typed is taken, and a new size is told.
+    pub(crate) fn attend_console(&mut self, found: u64) {
+        let Some(console) = self.terminals.console().cloned() else { return };
+        if found & wait_events::WINDOW != 0 {
+            console.forget_window();
+        }
+        if found & wait_events::CONSOLE_INPUT != 0 {
+            self.hear_console(&console);
+        }
+        self.settle_terminals();
     }
 }

@@ -45,6 +45,8 @@ pub(super) struct Machine {
     pub(super) input: Vec<u8>,
     /// Nothing more will come.
     pub(super) input_ended: bool,
+    /// The terminal has another size.
+    pub(super) window_changed: bool,
     /// The end, if it came.
     pub(super) exit: Option<op::Exit>,
     /// Why nothing started.
@@ -83,6 +85,7 @@ impl Machine {
             output: [Vec::new(), Vec::new(), Vec::new()],
             input: Vec::new(),
             input_ended: true,
+            window_changed: false,
             exit: None,
             not_started: None,
             requests: Vec::new(),
@@ -163,14 +166,17 @@ impl Machine {
             op::WAIT => {
                 let wait = op::Wait::read_from_bytes(body).expect("Wait");
                 self.waits.push((wait.deadline, wait.events));
+                let input = wait.events & op::wait_events::CONSOLE_INPUT;
                 let mut events = 0;
-                if wait.events != 0 && (!self.input.is_empty() || self.input_ended) {
-                    events = wait.events;
+                if wait.events & op::wait_events::WINDOW != 0 && core::mem::take(&mut self.window_changed) {
+                    events = op::wait_events::WINDOW;
+                } else if input != 0 && (!self.input.is_empty() || self.input_ended) {
+                    events = input;
                 } else if wait.deadline == u64::MAX {
                     // Whoever waits for ever is given what it waits for, or the test would not end.
-                    assert_ne!(wait.events, 0, "{FOR_EVER}");
+                    assert_ne!(input, 0, "{FOR_EVER}");
                     self.input_ended = true;
-                    events = wait.events;
+                    events = input;
                 } else {
                     self.time = self.time.max(wait.deadline);
                 }

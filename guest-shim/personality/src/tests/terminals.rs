@@ -290,6 +290,24 @@ fn an_interrupt_key_ends_a_program_that_sleeps() {
 }
 
 #[test]
+fn a_new_window_size_is_a_signal_to_the_foreground() {
+    let mut sandbox = Sandbox::with_terminal();
+    let at = sandbox.scratch;
+    let window = Winsize { ws_row: 7, ws_col: 9, ..Default::default() };
+    sandbox.kernel.copy_out(at, window.as_bytes()).expect("scratch memory");
+    assert_eq!(sandbox.ioctl(0, TIOCSWINSZ, at), 0);
+    assert_eq!(sandbox.ioctl(1, TIOCGWINSZ, at + 8), 0);
+    assert_eq!(sandbox.bytes(at + 8, 4), [7, 0, 9, 0]);
+    // SIGWINCH is waited for: blocked, so that it stays pending.
+    sandbox.kernel.copy_out(at, &(1_u64 << 27).to_le_bytes()).expect("scratch memory");
+    assert_eq!(sandbox.call(14, [0, at, 0, 8, 0, 0]), 0);
+    sandbox.kernel.platform.window_changed = true;
+    assert_eq!(sandbox.call(128, [at, 0, 0, 8, 0, 0]), 28);
+    assert_eq!(sandbox.ioctl(1, TIOCGWINSZ, at), 0);
+    assert_eq!(sandbox.bytes(at, 4), [24, 0, 80, 0]);
+}
+
+#[test]
 fn the_console_ends_like_a_file() {
     let mut sandbox = Sandbox::with_terminal();
     sandbox.kernel.platform.input = b"rest\n".to_vec();

@@ -64,6 +64,8 @@ pub mod kind {
     pub const STDIN_EOF: u32 = 0x82;
     /// Host → root: payload: u32, how many bytes more (headers included) the root may send.
     pub const OUTPUT_CREDIT: u32 = 0x83;
+    /// Host → root: the terminal has another size; payload: rows and columns, each u16.
+    pub const WINDOW: u32 = 0x84;
 }
 
 /// A frame said that it is longer than [`MAX_PAYLOAD`]: the two sides no longer understand each other.

@@ -80,6 +80,7 @@ pub(crate) struct HostLink {
     /// Bytes that the host was asked for and has not sent.
     wanted: u32,
     window: Option<(u16, u16)>,
+    window_changed: bool,
     /// The device interrupts when the host has sent something.
     interrupts: bool,
     /// The host sent what is no frame; it is not listened to any more.
@@ -107,6 +108,7 @@ impl HostLink {
             input_ended: false,
             wanted: 0,
             window: None,
+            window_changed: false,
             garbled: false,
         };
         link.outbox.push_stream(kind::HELLO, env!("CARGO_PKG_VERSION").as_bytes());
@@ -116,6 +118,11 @@ impl HostLink {
     /// The terminal's size: rows and columns, 0 if unknown.
     pub(crate) fn set_window(&mut self, window: [u16; 2]) {
         self.window = (window != [0, 0]).then_some((window[0], window[1]));
+    }
+
+    /// The terminal's size has changed since this was asked last.
+    pub(crate) fn take_window_change(&mut self) -> bool {
+        core::mem::take(&mut self.window_changed)
     }
 
     /// Takes what the host has sent, and sends what it takes.
@@ -180,6 +187,11 @@ impl HostLink {
             (kind::STDIN, _) => self.take_input(&frame.payload),
             (kind::STDIN_EOF, _) => self.input_ended = true,
             (kind::OUTPUT_CREDIT, Some(bytes)) => self.outbox.grant(bytes),
+            (kind::WINDOW, Some(size)) => {
+                let [low, high, columns_low, columns_high] = size.to_le_bytes();
+                self.set_window([u16::from_le_bytes([low, high]), u16::from_le_bytes([columns_low, columns_high])]);
+                self.window_changed = true;
+            }
             _ => {}
         }
         true

@@ -162,6 +162,19 @@ impl Runner<'_> {
         }
     }
 
+    /// Which of `events` are there.
+    fn found(&mut self, events: u64) -> u64 {
+        let link = &mut self.machine.link;
+        let mut found = 0;
+        if events & wait_events::CONSOLE_INPUT != 0 && link.input_ready() {
+            found |= wait_events::CONSOLE_INPUT;
+        }
+        if events & wait_events::WINDOW != 0 && link.take_window_change() {
+            found |= wait_events::WINDOW;
+        }
+        found
+    }
+
     /// Until reference time `deadline` or one of `events`: the events that are there. `None`: the time is over.
     fn wait(&mut self, deadline: u64, events: u64, sandbox: &mut Sandbox<'_, Pages>) -> Option<u64> {
         let mut pause = self.machine.link.pause();
@@ -171,9 +184,9 @@ impl Runner<'_> {
             if now >= self.deadline {
                 return None;
             }
-            let input = events & wait_events::CONSOLE_INPUT != 0 && self.machine.link.input_ready();
-            if input {
-                return Some(wait_events::CONSOLE_INPUT);
+            let found = self.found(events);
+            if found != 0 {
+                return Some(found);
             }
             if now >= deadline {
                 return Some(0);

@@ -14,7 +14,7 @@ const MAX_SIGNAL: u32 = 64;
 
 pub(crate) fn wait(arguments: Arguments<'_>) -> Result<Wait, Errno> {
     let wait: Wait = arguments.only()?;
-    if wait.events & !wait_events::CONSOLE_INPUT != 0 {
+    if wait.events & !(wait_events::CONSOLE_INPUT | wait_events::WINDOW) != 0 {
         return Err(Errno::EINVAL);
     }
     Ok(wait)

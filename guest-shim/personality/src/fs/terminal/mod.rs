@@ -146,6 +146,12 @@ impl Terminal {
         }
     }
 
+    /// The host's window is what counts, and it has another size.
+    pub fn forget_window(&self) {
+        self.window.set(None);
+        self.signal_foreground(Signal(raw::SIGWINCH));
+    }
+
     /// The foreground group gets a signal.
     pub fn signal_foreground(&self, signal: Signal) {
         if self.foreground.get() != 0 {

@@ -91,7 +91,7 @@ fn a_wait_is_answered_later() {
         shim.services.finish_wait(SERVICE, &mut shim.memory, op::Woken { events: 1 });
         let woken = op::Woken::read_from_bytes(&shim.reply().unwrap()).unwrap();
         assert_eq!(woken.events, 1);
-        let unknown = op::Wait { events: 2, ..wait };
+        let unknown = op::Wait { events: 4, ..wait };
         assert_eq!(shim.call(op::WAIT, 0, &bytes_of(&unknown)), Err(code(e::EINVAL)));
         let before = shim.memory.clone();
         shim.services.finish_wait(SERVICE, &mut shim.memory, op::Woken { events: 1 });
