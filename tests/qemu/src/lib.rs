@@ -111,6 +111,13 @@ pub fn trees(setup: &Setup, filter: Option<&str>) -> Vec<&'static str> {
     names.into_iter().collect()
 }
 
+impl Bench<'_> {
+    /// Prints a line about the test that is running.
+    pub(crate) fn note(&self, line: &str) {
+        println!("    {line}");
+    }
+}
+
 /// Runs the tests whose name contains `filter`.
 ///
 /// # Errors

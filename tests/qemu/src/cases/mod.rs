@@ -1,5 +1,6 @@
 //! The list of tests, by what they are about.
 mod bad_input;
+mod conformance;
 mod denials;
 mod families;
 mod faults;
@@ -22,6 +23,7 @@ pub(crate) fn all(setup: &Setup) -> Vec<Case> {
     all.extend(programs::cases());
     all.extend(real::cases(setup));
     all.extend(families::cases());
+    all.extend(conformance::cases(setup));
     all.extend(files::cases());
     all.extend(streams::cases());
     all.extend(denials::cases());

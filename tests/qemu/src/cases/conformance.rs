@@ -1,0 +1,259 @@
+//! Conformance: python's own test suite, as Debian packages it (libpython3.11-testsuite). Each module is run on plain Linux and in a
+//! sandbox, on the same tree of files; what passes there passes here, but for the differences that are named with their reasons.
+use crate::{Bench, Case, Setup, Verdict};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Runs a module and says what became of each test.
+const RUNNER: &str = include_str!("../../real/suite.py");
+/// Longest time for a module on either side.
+const LIMIT: Duration = Duration::from_secs(100);
+/// The same for those that run with `--all` only.
+const LONG_LIMIT: Duration = Duration::from_secs(900);
+/// Tests that are named when they fail; the rest is counted.
+const SHOWN: usize = 12;
+
+/// Modules of the test package that are run each time: those that rest on the system, and take seconds.
+const MODULES: &[&str] = &[
+    "test_array",
+    "test_asynchat",
+    "test_asyncio.test_locks",
+    "test_asyncio.test_queues",
+    "test_asyncio.test_runners",
+    "test_asyncio.test_selector_events",
+    "test_asyncio.test_sendfile",
+    "test_asyncio.test_server",
+    "test_asyncio.test_streams",
+    "test_asyncio.test_threads",
+    "test_asyncio.test_unix_events",
+    "test_asyncore",
+    "test_atexit",
+    "test_bufio",
+    "test_cmd_line_script",
+    "test_contextlib",
+    "test_dbm",
+    "test_dbm_dumb",
+    "test_epoll",
+    "test_fcntl",
+    "test_file",
+    "test_filecmp",
+    "test_fileinput",
+    "test_fileio",
+    "test_fnmatch",
+    "test_fork1",
+    "test_genericpath",
+    "test_getpass",
+    "test_glob",
+    "test_grp",
+    "test_gzip",
+    "test_hashlib",
+    "test_httplib",
+    "test_httpservers",
+    "test_json",
+    "test_linecache",
+    "test_locale",
+    "test_mailbox",
+    "test_math",
+    "test_memoryio",
+    "test_mimetypes",
+    "test_mmap",
+    "test_netrc",
+    "test_openpty",
+    "test_os",
+    "test_pathlib",
+    "test_pipes",
+    "test_platform",
+    "test_popen",
+    "test_posix",
+    "test_posixpath",
+    "test_pty",
+    "test_pwd",
+    "test_re",
+    "test_resource",
+    "test_runpy",
+    "test_sched",
+    "test_select",
+    "test_shlex",
+    "test_shutil",
+    "test_site",
+    "test_smtplib",
+    "test_stat",
+    "test_strftime",
+    "test_struct",
+    "test_sys",
+    "test_syslog",
+    "test_tempfile",
+    "test_thread",
+    "test_threadedtempfile",
+    "test_threading_local",
+    "test_time",
+    "test_unicode_file",
+    "test_urllib",
+    "test_urllib2_localnet",
+    "test_wsgiref",
+    "test_zipimport",
+    "test_zlib",
+];
+
+/// Modules that take longer: with `--all` only.
+const LONG: &[&str] = &[
+    "test_asyncio.test_base_events",
+    "test_asyncio.test_events",
+    "test_asyncio.test_sock_lowlevel",
+    "test_asyncio.test_subprocess",
+    "test_asyncio.test_tasks",
+    "test_bz2",
+    "test_cmd_line",
+    "test_eintr",
+    "test_faulthandler",
+    "test_ftplib",
+    "test_gc",
+    "test_io",
+    "test_largefile",
+    "test_logging",
+    "test_lzma",
+    "test_multiprocessing_fork",
+    "test_multiprocessing_main_handling",
+    "test_pickle",
+    "test_poll",
+    "test_poplib",
+    "test_queue",
+    "test_selectors",
+    "test_signal",
+    "test_socket",
+    "test_ssl",
+    "test_subprocess",
+    "test_tarfile",
+    "test_threading",
+    "test_threadsignals",
+    "test_uuid",
+    "test_venv",
+    "test_wait3",
+    "test_wait4",
+    "test_weakref",
+    "test_xmlrpc",
+    "test_zipfile",
+];
+
+/// Tests that pass on plain Linux and not in a sandbox, known and with the reason: a test's name, or the beginning of several.
+const KNOWN: &[(&str, &str)] = &[];
+
+/// Modules that are known to differ as a whole so far: with `--all` only.
+const NOT_YET: &[&str] = &[];
+
+/// Tests of conformance.
+pub(crate) fn cases(setup: &Setup) -> Vec<Case> {
+    let all = setup.all;
+    let case = |module: &'static str, limit| {
+        Case::new(format!("conformance python {module}"), move |bench| compare(bench, module, limit)).needs("python")
+    };
+    let usual = MODULES.iter().filter(|module| all || !NOT_YET.contains(module)).map(|module| case(module, LIMIT));
+    let long = LONG.iter().filter(|_| all).map(|module| case(module, LONG_LIMIT));
+    usual.chain(long).collect()
+}
+
+/// What a module said.
+#[derive(Debug, Default)]
+struct Tests {
+    /// Names of those that passed.
+    passed: BTreeSet<String>,
+    /// Names of those that failed, each with its reason where it was given.
+    failed: Vec<(String, String)>,
+    /// Whether the module came to its end.
+    ended: bool,
+}
+
+/// Runs a module on both sides and compares.
+fn compare(bench: &Bench<'_>, module: &str, limit: Duration) -> Verdict {
+    let seconds = limit.as_secs().to_string();
+    let command = ["/usr/bin/python3", "-c", RUNNER, module];
+    let options = ["--memory", "512M", "--timeout", &seconds];
+    let sandbox = bench.in_tree("python", command).options(options).limit(limit + limit / 5);
+    let here = Tests::read(&sandbox.run_here()?.stdout);
+    let outcome = sandbox.run()?;
+    let inside = Tests::read(&outcome.stdout);
+    if !here.ended || here.passed.is_empty() {
+        return Err(format!("on plain Linux it does not come to its end with {} passed", here.passed.len()));
+    }
+    let (known, lost): (Vec<&String>, Vec<&String>) =
+        here.passed.difference(&inside.passed).partition(|name| KNOWN.iter().any(|(begin, _)| name.starts_with(begin)));
+    bench.note(&format!(
+        "{module}: {} passed on plain Linux, {} in the sandbox, {} known to differ",
+        here.passed.len(),
+        inside.passed.len(),
+        known.len()
+    ));
+    if lost.is_empty() && inside.ended {
+        return Ok(());
+    }
+    let mut why = format!("{} passed on plain Linux and not in the sandbox", lost.len());
+    for name in lost.iter().take(SHOWN) {
+        let reason = inside.failed.iter().find(|(failed, _)| failed == *name).map_or("it was not run", |(_, why)| why);
+        why.push_str(&format!("\n{name}: {reason}"));
+    }
+    if !inside.ended {
+        why.push_str(&format!("\nit did not come to its end: exit code {}, {:?}", outcome.code, outcome.said));
+        why.extend(["\n", &last_lines(&outcome.stderr)]);
+    }
+    Err(why)
+}
+
+/// The end of a text.
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines.get(lines.len().saturating_sub(5)..).unwrap_or_default().join("\n")
+}
+
+impl Tests {
+    /// Reads the lines of the runner. A test with a failed part has failed, even if it went on.
+    fn read(output: &[u8]) -> Self {
+        let mut tests = Self::default();
+        for line in String::from_utf8_lossy(output).lines() {
+            // What a test prints itself may stand before it on the line.
+            let Some((_, said)) = line.split_once("@@ ") else {
+                continue;
+            };
+            let (word, rest) = said.split_once(' ').unwrap_or((said, ""));
+            match word {
+                "ok" => {
+                    tests.passed.insert(rest.to_owned());
+                }
+                "fail" => tests.failed.push((rest.to_owned(), String::new())),
+                "why" => {
+                    if let Some((_, why)) = tests.failed.last_mut() {
+                        rest.clone_into(why);
+                    }
+                }
+                "end" => tests.ended = true,
+                _ => {}
+            }
+        }
+        for (name, _) in &tests.failed {
+            tests.passed.remove(name);
+        }
+        tests
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_runner() {
+        let tests =
+            Tests::read(b"noise\n@@ ok a\nprinted@@ ok b\n@@ fail b\n@@ why OSError: [Errno 38]\n@@ skip c\n@@ end\n");
+        assert_eq!(tests.passed.into_iter().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(tests.failed, [("b".to_owned(), "OSError: [Errno 38]".to_owned())]);
+        assert!(tests.ended);
+        assert!(!Tests::read(b"@@ ok a").ended);
+    }
+
+    #[test]
+    fn at_least_sixty_modules_are_named_once() {
+        let names: BTreeSet<&str> = MODULES.iter().chain(LONG).copied().collect();
+        assert_eq!(names.len(), MODULES.len() + LONG.len());
+        assert!(MODULES.len() >= 60);
+        assert!(NOT_YET.iter().all(|name| MODULES.contains(name)));
+    }
+}
