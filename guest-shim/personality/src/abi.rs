@@ -44,6 +44,11 @@ wire! {
     }
     /// `struct iovec`.
     Iovec: 16 { base: u64, len: u64 }
+    /// `struct msghdr`.
+    Msghdr: 56 {
+        msg_name: u64, msg_namelen: u32, pad0: u32, msg_iov: u64, msg_iovlen: u64, msg_control: u64, msg_controllen: u64,
+        msg_flags: u32, pad1: u32,
+    }
     /// `struct pollfd`.
     PollFd: 8 { fd: i32, events: i16, revents: i16 }
     /// `struct epoll_event`, which is packed: its data is not aligned.
@@ -99,6 +104,7 @@ pub const DIRENT_NAME: usize = 19;
 pub mod mode {
     #![expect(missing_docs, reason = "the names are Linux' own")]
     pub const S_IFMT: u32 = 0o170_000;
+    pub const S_IFSOCK: u32 = 0o140_000;
     pub const S_IFIFO: u32 = 0o010_000;
     pub const S_IFCHR: u32 = 0o020_000;
     pub const S_IFDIR: u32 = 0o040_000;

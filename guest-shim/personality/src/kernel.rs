@@ -28,6 +28,7 @@ use crate::mm::frames::Frames;
 use crate::mm::space::{Access, AddressSpace, BadTouch, Source};
 use crate::mm::user;
 use crate::mm::window::Window;
+use crate::net::Network;
 use crate::num::{index, low32};
 use crate::platform::Platform;
 use crate::random::Random;
@@ -122,6 +123,8 @@ pub struct Kernel<P: Platform> {
     pub(crate) terminals: Terminals,
     /// Where objects that tasks wait for get their channels.
     pub(crate) hub: Hub,
+    /// Who is bound to which name of a socket.
+    pub(crate) network: Rc<Network>,
     /// The last inode number that was given to an object of the shim's own.
     numbers: u64,
     pub(crate) flags: u32,
@@ -196,6 +199,7 @@ impl<P: Platform> Kernel<P> {
             ended: false,
             terminals: Terminals::new(&hub),
             hub,
+            network: Rc::default(),
             numbers: 0,
             flags: start.flags,
             realtime_offset_ns: start.realtime_offset_ns,
@@ -274,6 +278,7 @@ impl<P: Platform> Kernel<P> {
 
     /// Puts a call's result into the registers, and into the trace if that is asked for.
     pub(crate) fn report(&mut self, regs: &mut UserRegs, grant: &Grant, outcome: Outcome) {
+        self.network.bury();
         self.fuse.settle(&mut self.platform);
         let heap = self.platform.spare_heap();
         if heap.left < heap.total / HEAP_RESERVE {

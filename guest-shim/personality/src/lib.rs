@@ -5,6 +5,7 @@
 //! * [`syscalls`]: the calls, one family a file, and the table that says how far each goes.
 //! * [`mm`]: frames, page tables, areas, access to user memory.
 //! * [`fs`]: the file protocol's client, names, paths, open files.
+//! * [`net`] holds the sockets.
 //! * [`exec`]: from a path to a program that is ready to run.
 //! * [`task`]: threads, processes, and what they share; [`lifecycle`]: their beginning and end; [`sched`]: which one runs;
 //!   [`signal`], [`futex`], [`timers`].
@@ -32,6 +33,7 @@ pub mod futex;
 pub mod kernel;
 pub mod lifecycle;
 pub mod mm;
+pub mod net;
 pub mod num;
 pub mod platform;
 pub mod random;

@@ -31,7 +31,7 @@ t ln -s third soft
 t readlink -f soft
 t mkdir -p d/e/f
 t find d -type d
-t find . -name 'f*' -exec echo found {} ';'
+t find . -name 'fr*' -exec echo found {} ';'
 t xargs -n 2 echo < fruit
 t tar cf archive.tar fruit third
 t tar tf archive.tar

@@ -113,7 +113,7 @@ t cat no-such-file
 t ls no-such-file
 t stdbuf -oL echo line
 t dircolors -b /dev/null
-t df --output=target /proc
+t df -P --output=fstype /proc
 t mkfifo pipe
 t stat -c %F pipe
 (cat pipe > through &) ; echo hello > pipe; sleep 0.1; t cat through

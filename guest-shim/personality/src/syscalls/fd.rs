@@ -143,6 +143,8 @@ pub(super) fn fcntl<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome
         raw::F_GETPIPE_SZ => Ok(pipe_of(&file)?.pipe().capacity() as u64),
         raw::F_SETPIPE_SZ => set_pipe_size(pipe_of(&file)?.pipe(), args.uint(2)),
         raw::F_ADD_SEALS | raw::F_GET_SEALS => super::memfd::seals(kernel, &file, command, args.uint(2)),
+        // Nothing sends SIGIO or SIGURG, whoever is to get it.
+        raw::F_SETOWN | raw::F_GETOWN => Ok(0),
         _ => Err(Stop::NotImplemented),
     }
 }

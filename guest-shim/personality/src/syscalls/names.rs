@@ -35,6 +35,12 @@ impl<P: Platform> Kernel<P> {
         self.resolve(start, &path, follow)
     }
 
+    /// Walks a path from the working directory.
+    pub(super) fn target_of(&mut self, path: &[u8], follow: bool) -> Result<Target, Errno> {
+        let start = self.start_of(HERE, path)?;
+        self.resolve(start, path, follow)
+    }
+
     /// The place that a path leads to; with AT_EMPTY_PATH an empty path is the descriptor's own.
     fn place_at(&mut self, directory: i32, path: u64, flags: u32) -> Result<Place, Errno> {
         let path = self.path(path)?;
@@ -56,7 +62,7 @@ impl<P: Platform> Kernel<P> {
     }
 
     /// Makes a name by a request whose reply is the new node.
-    fn make<A: IntoBytes + Immutable>(
+    pub(super) fn make<A: IntoBytes + Immutable>(
         &mut self,
         target: &Target,
         opcode: fuse_opcode,
@@ -124,7 +130,7 @@ impl<P: Platform> Kernel<P> {
         }
     }
 
-    fn umask_off(&self, mode: u32) -> u32 {
+    pub(super) fn umask_off(&self, mode: u32) -> u32 {
         mode & !self.task.directories.borrow().umask
     }
 }

@@ -2,8 +2,8 @@
 //! −ENOSYS, and the trace says so.
 
 use super::{
-    Args, advice, clone, credentials, dirs, event, exec, fd, futex, inotify, io, memfd, memory, names, open, poll,
-    process, sched, shm, signal, socket, stat, system, time, timer, tty, wait, xattr,
+    Args, advice, clone, credentials, dirs, event, exec, fd, futex, inotify, io, memfd, memory, message, names, open,
+    poll, process, sched, shm, signal, socket, sockopt, stat, system, time, timer, tty, wait, xattr,
 };
 use crate::errno::{Outcome, Stop};
 use crate::kernel::Kernel;
@@ -75,7 +75,7 @@ mod rows {
         13 rt_sigaction signal::rt_sigaction, Full, "";
         14 rt_sigprocmask signal::rt_sigprocmask, Full, "";
         15 rt_sigreturn signal::rt_sigreturn, Full, "";
-        16 ioctl tty::ioctl, Partial, "terminals (no TIOCSTI, TIOCEXCL), FIONREAD, FIONBIO, FIOCLEX, FIONCLEX";
+        16 ioctl tty::ioctl, Partial, "terminals (no TIOCSTI, TIOCEXCL), FIONREAD, FIONBIO, FIOASYNC (without SIGIO), FIOCLEX, FIONCLEX";
         17 pread64 io::pread64, Full, "";
         18 pwrite64 io::pwrite64, Full, "";
         19 readv io::readv, Full, "";
@@ -100,19 +100,21 @@ mod rows {
         38 setitimer timer::setitimer, Partial, "ITIMER_VIRTUAL and ITIMER_PROF count all processor time alike";
         39 getpid process::getpid, Full, "";
         40 sendfile io::sendfile, Full, "";
-        42 connect socket::on_socket, Partial, "there are no sockets yet: ENOTSOCK";
-        43 accept socket::on_socket, Partial, "there are no sockets yet: ENOTSOCK";
-        44 sendto socket::on_socket, Partial, "there are no sockets yet: ENOTSOCK";
-        45 recvfrom socket::on_socket, Partial, "there are no sockets yet: ENOTSOCK";
-        46 sendmsg socket::on_socket, Partial, "there are no sockets yet: ENOTSOCK";
-        47 recvmsg socket::on_socket, Partial, "there are no sockets yet: ENOTSOCK";
-        48 shutdown socket::on_socket, Partial, "there are no sockets yet: ENOTSOCK";
-        49 bind socket::on_socket, Partial, "there are no sockets yet: ENOTSOCK";
-        50 listen socket::on_socket, Partial, "there are no sockets yet: ENOTSOCK";
-        51 getsockname socket::on_socket, Partial, "there are no sockets yet: ENOTSOCK";
-        52 getpeername socket::on_socket, Partial, "there are no sockets yet: ENOTSOCK";
-        54 setsockopt socket::on_socket, Partial, "there are no sockets yet: ENOTSOCK";
-        55 getsockopt socket::on_socket, Partial, "there are no sockets yet: ENOTSOCK";
+        41 socket socket::socket, Partial, "AF_UNIX, AF_INET and AF_INET6 (loopback) with streams and datagrams; AF_UNIX seqpacket";
+        42 connect socket::connect, Partial, "at once or not at all: never EINPROGRESS";
+        43 accept socket::accept, Full, "";
+        44 sendto message::sendto, Partial, "no out-of-band data";
+        45 recvfrom message::recvfrom, Partial, "no out-of-band data, no error queue";
+        46 sendmsg message::sendmsg, Partial, "SCM_RIGHTS and SCM_CREDENTIALS (the sender as it is)";
+        47 recvmsg message::recvmsg, Partial, "as sendmsg and recvfrom";
+        48 shutdown socket::shutdown, Full, "";
+        49 bind socket::bind, Partial, "Internet sockets to addresses of the loopback interface";
+        50 listen socket::listen, Full, "";
+        51 getsockname socket::getsockname, Full, "";
+        52 getpeername socket::getpeername, Full, "";
+        53 socketpair socket::socketpair, Full, "";
+        54 setsockopt sockopt::setsockopt, Partial, "many options are recorded without effect; time limits hold for send and recv calls, not for read and write";
+        55 getsockopt sockopt::getsockopt, Partial, "no TCP_INFO";
         56 clone clone::clone, Partial, "no name spaces (EPERM), no CLONE_PIDFD";
         57 fork clone::fork, Full, "";
         58 vfork clone::vfork, Full, "";
@@ -122,7 +124,7 @@ mod rows {
         62 kill signal::kill, Full, "";
         63 uname system::uname, Full, "";
         67 shmdt shm::shmdt, Full, "";
-        72 fcntl fd::fcntl, Partial, "no leases, owners, signals or open-file-description locks";
+        72 fcntl fd::fcntl, Partial, "no leases, signals or open-file-description locks; owners are taken without effect";
         74 fsync fd::fsync, Full, "";
         75 fdatasync fd::fsync, Full, "";
         76 truncate names::truncate, Full, "";
@@ -273,7 +275,7 @@ mod rows {
         285 fallocate fd::fallocate, Full, "";
         286 timerfd_settime event::timerfd_settime, Full, "the clock is never set: TFD_TIMER_CANCEL_ON_SET changes nothing";
         287 timerfd_gettime event::timerfd_gettime, Full, "";
-        288 accept4 socket::on_socket, Partial, "there are no sockets yet: ENOTSOCK";
+        288 accept4 socket::accept4, Full, "";
         289 signalfd4 signal::signalfd4, Full, "";
         290 eventfd2 event::eventfd2, Full, "";
         291 epoll_create1 event::epoll_create1, Full, "";
@@ -283,10 +285,12 @@ mod rows {
         295 preadv io::preadv, Full, "";
         296 pwritev io::pwritev, Full, "";
         297 rt_tgsigqueueinfo signal::rt_tgsigqueueinfo, Full, "";
+        299 recvmmsg message::recvmmsg, Partial, "waits for the first message only";
         300 fanotify_init event::refused_to_users, Refused, "EPERM, as without CAP_SYS_ADMIN";
         301 fanotify_mark event::refused_to_users, Refused, "EPERM, as without CAP_SYS_ADMIN";
         302 prlimit64 process::prlimit64, Full, "";
         305 clock_adjtime time::not_settable, Refused, "EPERM: the sandbox has no say about the time";
+        307 sendmmsg message::sendmmsg, Partial, "waits for the first message only";
         309 getcpu system::getcpu, Full, "";
         316 renameat2 names::renameat2, Partial, "no RENAME_WHITEOUT";
         318 getrandom system::getrandom, Full, "";

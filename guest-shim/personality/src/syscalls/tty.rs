@@ -40,6 +40,13 @@ pub(super) fn ioctl<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome
             file.set_status(if on != 0 { file.status() | flag } else { file.status() & !flag });
             return Ok(0);
         }
+        // Asked for by servers that do not rest on it: nothing sends SIGIO.
+        raw::FIOASYNC if matches!(file.kind, FileKind::Special(_)) => {
+            let on: i32 = kernel.get(argument)?;
+            let flag = linux_raw_sys::general::FASYNC;
+            file.set_status(if on != 0 { file.status() | flag } else { file.status() & !flag });
+            return Ok(0);
+        }
         _ => {}
     }
     match &file.kind {

@@ -292,7 +292,6 @@ fn what_there_is_none_of() {
     assert_eq!(sandbox.call(61, [u64::MAX, 0, 0, 0, 0, 0]), error(Errno::ECHILD));
     assert_eq!(sandbox.call(52, [0; 6]), error(Errno::ENOTSOCK));
     assert_eq!(sandbox.call(52, [99, 0, 0, 0, 0, 0]), error(Errno::EBADF));
-    assert_eq!(sandbox.call(41, [2, 1, 0, 0, 0, 0]), error(Errno::ENOSYS));
     let name = sandbox.string(1, b"user.x");
     assert_eq!(sandbox.path_call(191, b"/etc/text", [name, 0]), error(Errno::EOPNOTSUPP));
     assert_eq!(sandbox.path_call(191, b"/etc/none", [name, 0]), error(Errno::ENOENT));

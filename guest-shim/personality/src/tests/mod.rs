@@ -10,6 +10,7 @@ mod memory;
 mod robustness;
 mod server;
 mod shared;
+mod sockets;
 mod start;
 mod tasks;
 mod terminals;

@@ -139,7 +139,33 @@ const LONG: &[&str] = &[
 const KNOWN: &[(&str, &str)] = &[];
 
 /// Modules that are known to differ as a whole so far: with `--all` only.
-const NOT_YET: &[&str] = &[];
+const NOT_YET: &[&str] = &[
+    "test_asynchat",
+    "test_asyncio.test_queues",
+    "test_asyncio.test_locks",
+    "test_asyncio.test_sendfile",
+    "test_asyncio.test_server",
+    "test_asyncio.test_threads",
+    "test_asyncio.test_streams",
+    "test_asyncio.test_unix_events",
+    "test_asyncore",
+    "test_epoll",
+    "test_fcntl",
+    "test_httplib",
+    "test_mailbox",
+    "test_openpty",
+    "test_httpservers",
+    "test_os",
+    "test_pathlib",
+    "test_posix",
+    "test_pty",
+    "test_shutil",
+    "test_stat",
+    "test_smtplib",
+    "test_time",
+    "test_wsgiref",
+    "test_urllib2_localnet",
+];
 
 /// Tests of conformance.
 pub(crate) fn cases(setup: &Setup) -> Vec<Case> {

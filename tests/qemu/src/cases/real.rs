@@ -16,43 +16,46 @@ struct Script {
     text: &'static str,
     /// Memory of the sandbox.
     memory: &'static str,
+    /// Whether it takes too long to be run each time: with `--all` only.
+    slow: bool,
     /// Whether it passes. The others run with `--all` only.
     passes: bool,
 }
 
 /// What a script is unless it says otherwise.
-const SH: Script =
-    Script { name: "", tree: "shell", interpreter: &["/bin/sh", "-c"], text: "", memory: "256M", passes: true };
+const SH: Script = Script {
+    name: "",
+    tree: "shell",
+    interpreter: &["/bin/sh", "-c"],
+    text: "",
+    memory: "256M",
+    slow: false,
+    passes: true,
+};
 
 /// All of them.
 const SCRIPTS: &[Script] = &[
     Script { name: "coreutils", text: include_str!("../../real/coreutils.sh"), passes: false, ..SH },
     Script { name: "busybox", text: include_str!("../../real/busybox.sh"), passes: false, ..SH },
-    Script { name: "dash", text: include_str!("../../real/dash.sh"), passes: false, ..SH },
-    Script {
-        name: "bash",
-        interpreter: &["/bin/bash", "-c"],
-        text: include_str!("../../real/bash.sh"),
-        passes: false,
-        ..SH
-    },
+    Script { name: "dash", text: include_str!("../../real/dash.sh"), ..SH },
+    Script { name: "bash", interpreter: &["/bin/bash", "-c"], text: include_str!("../../real/bash.sh"), ..SH },
     Script {
         name: "find, grep, sed, awk, tar, gzip, xz",
         text: include_str!("../../real/text.sh"),
         passes: false,
         ..SH
     },
-    Script { name: "make", text: include_str!("../../real/make.sh"), passes: false, ..SH },
-    Script { name: "sqlite3", text: include_str!("../../real/sqlite3.sh"), passes: false, ..SH },
-    Script { name: "openssl", text: include_str!("../../real/openssl.sh"), passes: false, ..SH },
+    Script { name: "make", text: include_str!("../../real/make.sh"), ..SH },
+    Script { name: "sqlite3", text: include_str!("../../real/sqlite3.sh"), ..SH },
+    Script { name: "openssl", text: include_str!("../../real/openssl.sh"), ..SH },
     Script { name: "perl", tree: "perl", text: include_str!("../../real/perl.sh"), passes: false, ..SH },
-    Script { name: "git", tree: "git", text: include_str!("../../real/git.sh"), passes: false, ..SH },
+    Script { name: "git", tree: "git", text: include_str!("../../real/git.sh"), ..SH },
     Script { name: "gcc", tree: "gcc", text: include_str!("../../real/gcc.sh"), memory: "512M", passes: false, ..SH },
-    Script { name: "redis", tree: "net", text: include_str!("../../real/redis.sh"), passes: false, ..SH },
+    Script { name: "redis", tree: "net", text: include_str!("../../real/redis.sh"), ..SH },
     Script { name: "nginx and curl", tree: "net", text: include_str!("../../real/nginx.sh"), passes: false, ..SH },
     Script { name: "node", tree: "node", text: include_str!("../../real/node.sh"), memory: "1G", passes: false, ..SH },
     Script { name: "java", tree: "java", text: include_str!("../../real/java.sh"), memory: "1G", passes: false, ..SH },
-    Script { name: "go", tree: "go", text: include_str!("../../real/go.sh"), passes: false, ..SH },
+    Script { name: "go", tree: "go", text: include_str!("../../real/go.sh"), ..SH },
     Script {
         name: "python",
         tree: "python",
@@ -68,7 +71,8 @@ const SCRIPTS: &[Script] = &[
         passes: false,
         ..SH
     },
-    Script { name: "python venv", tree: "python", text: include_str!("../../real/venv.sh"), passes: false, ..SH },
+    Script { name: "python venv", tree: "python", text: include_str!("../../real/venv.sh"), ..SH },
+    Script { name: "python venv with pip", tree: "python", text: include_str!("../../real/pip.sh"), slow: true, ..SH },
     Script { name: "stress-ng", tree: "stress", text: include_str!("../../real/stress.sh"), passes: false, ..SH },
 ];
 
@@ -98,7 +102,7 @@ const COMMANDS: &[(&str, &str, &[&str], bool)] = &[
     ("curl --version", "net", &["/usr/bin/curl", "--version"], true),
     ("redis-server --version", "net", &["/usr/bin/redis-server", "--version"], true),
     ("node --version", "node", &["/usr/bin/node", "--version"], true),
-    ("shfmt (Go) --version", "go", &["/usr/bin/shfmt", "--version"], false),
+    ("shfmt (Go) --version", "go", &["/usr/bin/shfmt", "--version"], true),
 ];
 
 /// Tests of real programs.
@@ -108,7 +112,7 @@ pub(crate) fn cases(setup: &Setup) -> Vec<Case> {
         let run = |bench: &crate::Bench<'_>| bench.in_tree(tree, *command).limit(LIMIT).same_as_here();
         Case::new(format!("real {name}"), run).needs(tree)
     });
-    let scripts = SCRIPTS.iter().filter(|script| all || script.passes).map(|script| {
+    let scripts = SCRIPTS.iter().filter(|script| all || (script.passes && !script.slow)).map(|script| {
         Case::new(format!("real script {}", script.name), |bench| {
             let command = script.interpreter.iter().chain([&script.text]);
             let options = ["--memory", script.memory, "--timeout", "170"];
