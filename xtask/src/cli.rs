@@ -130,15 +130,19 @@ pub(crate) struct TestOptions {
     pub(crate) jobs: u8,
 }
 
-/// Measure what an intercepted, allowed and forwarded getpid costs.
+/// Measure what system calls and programs cost in a sandbox.
 ///
-/// In instructions (the same on every machine) and in time; as a ratio to two raw world switches, and to getpid on plain Linux in
+/// In instructions (the same on every machine) and in time; as ratios to two raw world switches, and to plain Linux in
 /// the same machine, for which Debian's kernel is fetched once.
 #[derive(Debug, Args)]
 pub(crate) struct BenchOptions {
     /// Leave out the comparison with plain Linux
     #[arg(long)]
     pub(crate) no_linux: bool,
+
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Make small trees of Debian 12's packages, for `--layer`.

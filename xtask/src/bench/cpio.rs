@@ -10,6 +10,8 @@ pub(crate) struct Archive {
 
 const DIRECTORY: u32 = 0o040_755;
 const EXECUTABLE: u32 = 0o100_755;
+const REGULAR: u32 = 0o100_000;
+const LINK: u32 = 0o120_777;
 const CHARACTER_DEVICE: u32 = 0o020_600;
 
 impl Archive {
@@ -21,6 +23,16 @@ impl Archive {
     /// Adds an executable file.
     pub(crate) fn executable(&mut self, name: &str, content: &[u8]) {
         self.entry(name, EXECUTABLE, (0, 0), content);
+    }
+
+    /// Adds a regular file.
+    pub(crate) fn file(&mut self, name: &str, permissions: u32, content: &[u8]) {
+        self.entry(name, REGULAR | permissions & 0o7777, (0, 0), content);
+    }
+
+    /// Adds a link.
+    pub(crate) fn link(&mut self, name: &str, target: &[u8]) {
+        self.entry(name, LINK, (0, 0), target);
     }
 
     /// Adds a character device.

@@ -1,12 +1,14 @@
-//! The same guest program on plain Linux in the same machine: Debian's kernel, and the program as its first process.
+//! The same guest programs on plain Linux in the same machine: Debian's kernel, and a program as its first process.
+use super::Clock;
 use super::cpio::Archive;
-use super::{CALLS, Clock, Cost};
 use crate::cli::Accel;
 use crate::qemu::{self, Machine};
-use crate::{apt, images, workspace};
+use crate::{apt, workspace};
 use anyhow::{Context, Result, bail, ensure};
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -18,18 +20,18 @@ const LIMIT: Duration = Duration::from_secs(300);
 /// Memory of the machine, in MiB.
 const MEMORY_MIB: u64 = 512;
 
-/// Boots Linux, runs the getpid guest, and returns what it measured.
-pub(super) fn getpid(clock: Clock) -> Result<Cost> {
+/// Boots Linux with this program as its first process and returns what that printed.
+pub(super) fn run(clock: Clock, files: &Files<'_>) -> Result<String> {
     let kernel = kernel()?;
     let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
     let archive = directory.path().join("initramfs");
-    fs::write(&archive, file_system()?).context("cannot write the file system")?;
+    fs::write(&archive, file_system(files)?).context("cannot write the file system")?;
     let extra: Vec<OsString> = clock.qemu_args().iter().map(OsString::from).collect();
     let machine = Machine {
         accel: Accel::Tcg,
         kernel: &kernel,
         module: Some(&archive),
-        command_line: &format!("console=ttyS0 quiet panic=-1 rdinit=/init -- {CALLS}"),
+        command_line: &format!("console=ttyS0 quiet panic=-1 rdinit=/init -- {}", files.argument),
         memory_mib: MEMORY_MIB,
         directory: directory.path(),
         extra: &extra,
@@ -37,7 +39,18 @@ pub(super) fn getpid(clock: Clock) -> Result<Cost> {
     let qemu = apt::find_program(qemu::PROGRAM).context("QEMU is missing")?;
     boot(&machine, &qemu)?;
     let log = fs::read(directory.path().join(qemu::HYPERVISOR_LOG))?;
-    Cost::parse(&String::from_utf8_lossy(&log)).context("Linux did not measure")
+    Ok(String::from_utf8_lossy(&log).into_owned())
+}
+
+/// What Linux is given.
+#[derive(Debug)]
+pub(super) struct Files<'a> {
+    /// The first process.
+    pub(super) init: &'a Path,
+    /// Its argument.
+    pub(super) argument: String,
+    /// A tree of files.
+    pub(super) tree: Option<&'a Path>,
 }
 
 /// Boots and waits for the machine's end.
@@ -56,15 +69,44 @@ fn boot(machine: &Machine<'_>, qemu: &Path) -> Result<()> {
     bail!("Linux did not end within {} s", LIMIT.as_secs())
 }
 
-/// The first file system: the guest as its only program, and a console.
-fn file_system() -> Result<Vec<u8>> {
-    let init = images::built("init");
-    let init = fs::read(&init).with_context(|| format!("cannot read {}", init.display()))?;
+/// The first file system: the first process, a console, and the tree.
+fn file_system(files: &Files<'_>) -> Result<Vec<u8>> {
+    let init = fs::read(files.init).with_context(|| format!("cannot read {}", files.init.display()))?;
     let mut archive = Archive::default();
     archive.directory("dev");
     archive.device("dev/console", 5, 1);
+    archive.device("dev/null", 1, 3);
     archive.executable("init", &init);
+    if let Some(tree) = files.tree {
+        add(&mut archive, tree, "")?;
+    }
     Ok(archive.finish())
+}
+
+/// Directories of a tree that nothing measured needs: they would only take memory.
+const LEFT_OUT: [&str; 5] = ["dev", "usr/share", "usr/lib/python3.11/test", "var", "usr/sbin"];
+
+/// Adds what is in a directory of the tree.
+fn add(archive: &mut Archive, tree: &Path, inside: &str) -> Result<()> {
+    let directory = tree.join(inside);
+    for entry in fs::read_dir(&directory).with_context(|| directory.display().to_string())? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let name = if inside.is_empty() { name } else { format!("{inside}/{name}") };
+        if LEFT_OUT.contains(&name.as_str()) {
+            continue;
+        }
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            archive.directory(&name);
+            add(archive, tree, &name)?;
+        } else if kind.is_symlink() {
+            archive.link(&name, fs::read_link(entry.path())?.as_os_str().as_bytes());
+        } else if kind.is_file() {
+            archive.file(&name, entry.metadata()?.permissions().mode(), &fs::read(entry.path())?);
+        }
+    }
+    Ok(())
 }
 
 /// Debian's kernel: taken from the build directory if it was fetched before.

@@ -2,7 +2,7 @@
 use crate::Case;
 
 /// Programs and those of their sections that sandboxes carry out as Linux does.
-const SAME: [(&str, &[&str]); 4] = [
+const SAME: [(&str, &[&str]); 7] = [
     (
         "futexes",
         &["wait", "errors", "wake", "requeue", "bitset", "wake-op", "times", "shared", "file", "priority", "exit"],
@@ -32,8 +32,76 @@ const SAME: [(&str, &[&str]); 4] = [
             "bad-pointers",
         ],
     ),
-    ("paths", &["directories", "links", "loops", "rename", "long"]),
-    ("processes", &["fork", "codes"]),
+    (
+        "paths",
+        &[
+            "directories",
+            "links",
+            "loops",
+            "rename",
+            "long",
+            "openat",
+            "umask",
+            "modes",
+            "owners",
+            "times",
+            "statx",
+            "list",
+            "deep",
+            "statfs",
+        ],
+    ),
+    ("pipes", &["pipe", "capacity", "blocking", "positions", "vectors", "append", "holes"]),
+    (
+        "processes",
+        &[
+            "fork",
+            "codes",
+            "vfork",
+            "wait4",
+            "orphans",
+            "subreaper",
+            "groups",
+            "sessions",
+            "exec",
+            "exec-errors",
+            "exec-state",
+            "scripts",
+            "too-big",
+            "parent-death",
+            "tree",
+        ],
+    ),
+    (
+        "signals",
+        &[
+            "actions",
+            "masks",
+            "pending",
+            "info",
+            "alternate-stack",
+            "interrupted",
+            "flags",
+            "nested",
+            "suspend",
+            "timed-wait",
+            "defaults",
+            "core",
+            "children",
+            "registers",
+            "permission",
+            "broken-pipe",
+            "stack-overflow",
+            "storm",
+        ],
+    ),
+    (
+        "threads",
+        &[
+            "join", "mutex", "condvar", "barrier", "channels", "locals", "rwlock", "numbers", "exit", "signals",
+            "spinning", "errno", "limits", "fault", "chain",
+        ],
+    ),
 ];
 
 /// A test for each section.
