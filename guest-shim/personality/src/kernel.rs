@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::rc::Rc;
+use alloc::rc::{Rc, Weak};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::RefCell;
@@ -18,6 +18,8 @@ use crate::fs::dentry::{Dentry, NameCache, Node, Place};
 use crate::fs::dev::Device;
 use crate::fs::file::{FileKind, OpenFile};
 use crate::fs::fuse::Fuse;
+use crate::fs::locks::Locks;
+use crate::fs::pipe::Pipe;
 use crate::fs::proc::ProcNode;
 use crate::fs::special::Caller;
 use crate::fs::table::{Descriptor, FdTable};
@@ -125,6 +127,10 @@ pub struct Kernel<P: Platform> {
     pub(crate) hub: Hub,
     /// Who is bound to which name of a socket.
     pub(crate) network: Rc<Network>,
+    /// Locks on whole files.
+    pub(crate) locks: Rc<Locks>,
+    /// Named pipes that are open, by inode number.
+    pub(crate) fifos: BTreeMap<u64, Weak<Pipe>>,
     /// The last inode number that was given to an object of the shim's own.
     numbers: u64,
     pub(crate) flags: u32,
@@ -198,6 +204,8 @@ impl<P: Platform> Kernel<P> {
             no_space,
             ended: false,
             terminals: Terminals::new(&hub),
+            locks: Locks::new(&hub),
+            fifos: BTreeMap::new(),
             hub,
             network: Rc::default(),
             numbers: 0,
@@ -474,6 +482,7 @@ fn first_task(start: &Start, hub: &Hub, space: AddressSpace, root: Place, starte
         name: [0; 16],
         wait_until: None,
         progress: 0,
+        opening: None,
         call: None,
         vfork_child: None,
         vfork_done: None,

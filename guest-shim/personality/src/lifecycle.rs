@@ -209,6 +209,7 @@ impl<P: Platform> Kernel<P> {
             name: old.name,
             wait_until: None,
             progress: 0,
+            opening: None,
             call: None,
             vfork_child: None,
             vfork_done: share(raw::CLONE_VFORK).then(|| self.hub.channel()),

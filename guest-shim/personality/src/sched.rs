@@ -160,6 +160,7 @@ impl<P: Platform> Kernel<P> {
         let Some(call) = self.task.call.take() else { return };
         self.task.wait_until = None;
         self.task.progress = 0;
+        self.task.opening = None;
         self.end_futex_wait();
         if let Some(mask) = self.task.saved_mask.take() {
             self.task.blocked = mask;

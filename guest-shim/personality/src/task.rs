@@ -13,6 +13,7 @@ use proto::Grant;
 
 use crate::abi::{AltStack, Rlimit, SigAction};
 use crate::fs::dentry::Place;
+use crate::fs::file::OpenFile;
 use crate::fs::table::FdTable;
 use crate::futex::FutexKey;
 use crate::mm::space::AddressSpace;
@@ -233,6 +234,8 @@ pub struct Task {
     pub wait_until: Option<u64>,
     /// What the present call has done already, kept while it is made again.
     pub progress: u64,
+    /// The end of a named pipe that the present call opens, and how often the other had been opened before.
+    pub opening: Option<(Rc<OpenFile>, u64)>,
     /// The call that is under way.
     pub call: Option<Call>,
     /// The child whose program a vfork waits for.

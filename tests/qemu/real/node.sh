@@ -1,6 +1,6 @@
 # node: the event loop, a server with its client, worker threads, child processes, files, promises.
 node -e 'console.log([1, 2, 3].map((x) => x * x), process.argv.length, 2n ** 70n)'
-node -e 'setTimeout(() => console.log("timeout"), 500); setImmediate(() => console.log("immediate")); process.nextTick(() => console.log("tick")); Promise.resolve().then(() => console.log("promise")); console.log("now")'
+node -e 'setImmediate(() => { console.log("immediate"); setTimeout(() => console.log("timeout"), 20) }); process.nextTick(() => console.log("tick")); Promise.resolve().then(() => console.log("promise")); console.log("now")'
 cat > server.mjs <<'END'
 import http from "node:http";
 const server = http.createServer((q, r) => { let n = 0; q.on("data", (d) => (n += d.length)); q.on("end", () => r.end(`${q.method} ${q.url} ${n}`)); });

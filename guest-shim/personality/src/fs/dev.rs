@@ -38,6 +38,8 @@ pub const NAMES: &[(&str, Device)] = &[
     ("ptmx", Device::Ptmx),
     ("pts", Device::Terminals),
     ("random", Device::Random),
+    // Memory that processes share by name lies with the temporary files, which are in memory as well.
+    ("shm", Device::Link("/tmp")),
     ("stderr", Device::Link("/proc/self/fd/2")),
     ("stdin", Device::Link("/proc/self/fd/0")),
     ("stdout", Device::Link("/proc/self/fd/1")),

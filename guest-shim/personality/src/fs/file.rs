@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 
 use fuse_abi::linux::{
     fuse_opcode, fuse_read_in, fuse_removemapping_one, fuse_setupmapping_in, fuse_write_in, fuse_write_out,
@@ -18,6 +18,7 @@ use super::dev::Device;
 use super::fuse::{Fuse, Gone, Leftovers};
 use super::inode::{Inode, Shown};
 use super::inotify::happened;
+use super::locks::Lock;
 use super::special::Special;
 use crate::errno::Errno;
 use crate::mm::object::Object;
@@ -94,6 +95,8 @@ pub struct OpenFile {
     status: Cell<u32>,
     offset: Cell<u64>,
     leftovers: Leftovers,
+    /// The lock that it holds (flock).
+    pub lock: RefCell<Option<Lock>>,
 }
 
 impl OpenFile {
@@ -103,7 +106,14 @@ impl OpenFile {
         if let FileKind::Regular { inode, .. } | FileKind::Directory { inode, .. } = &kind {
             inode.marks().opens();
         }
-        Rc::new(Self { kind, place, status: Cell::new(status), offset: Cell::new(0), leftovers })
+        Rc::new(Self {
+            kind,
+            place,
+            status: Cell::new(status),
+            offset: Cell::new(0),
+            leftovers,
+            lock: RefCell::new(None),
+        })
     }
 
     /// Whoever watches the file, or its directory, hears of this (IN_*).

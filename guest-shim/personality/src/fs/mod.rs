@@ -9,6 +9,7 @@ pub mod file;
 pub mod fuse;
 pub mod inode;
 pub mod inotify;
+pub mod locks;
 pub mod pipe;
 pub mod proc;
 pub mod special;

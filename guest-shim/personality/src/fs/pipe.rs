@@ -21,6 +21,8 @@ pub struct Pipe {
     bytes: RefCell<VecDeque<u8>>,
     readers: Cell<u32>,
     writers: Cell<u32>,
+    /// How often an end for reading, and one for writing, has been opened.
+    opened: [Cell<u64>; 2],
     capacity: Cell<usize>,
     number: u64,
     channel: Channel,
@@ -34,6 +36,7 @@ impl Pipe {
             bytes: RefCell::new(VecDeque::new()),
             readers: Cell::new(0),
             writers: Cell::new(0),
+            opened: [Cell::new(0), Cell::new(0)],
             capacity: Cell::new(CAPACITY),
             number,
             channel: hub.channel(),
@@ -43,6 +46,9 @@ impl Pipe {
     /// Opens an end.
     #[must_use]
     pub fn open(self: &Rc<Self>, reading: bool, writing: bool) -> PipeEnd {
+        for (opens, count) in [reading, writing].into_iter().zip(&self.opened) {
+            count.set(count.get() + u64::from(opens));
+        }
         if reading {
             self.readers.set(self.readers.get().saturating_add(1));
         }
@@ -51,6 +57,12 @@ impl Pipe {
         }
         self.channel.wake();
         PipeEnd { pipe: Rc::clone(self), reading, writing }
+    }
+
+    /// How often an end for reading, and one for writing, has been opened.
+    #[must_use]
+    pub fn opened(&self) -> [u64; 2] {
+        [self.opened[0].get(), self.opened[1].get()]
     }
 
     /// How many ends are open for reading and for writing.

@@ -513,13 +513,13 @@ pub(super) fn copy_file_range<P: Platform>(kernel: &mut Kernel<P>, args: &Args) 
 }
 
 /// An offset from the program's memory.
-fn position<P: Platform>(kernel: &mut Kernel<P>, at: u64) -> Result<u64, Errno> {
+pub(super) fn position<P: Platform>(kernel: &mut Kernel<P>, at: u64) -> Result<u64, Errno> {
     let offset: i64 = kernel.get(at)?;
     u64::try_from(offset).map_err(|_| Errno::EINVAL)
 }
 
 /// Copies up to `count` bytes from file to file by way of a few frames; how many.
-fn copy<P: Platform>(
+pub(super) fn copy<P: Platform>(
     kernel: &mut Kernel<P>,
     input: &OpenFile,
     from: u64,

@@ -22,6 +22,7 @@ pub(crate) mod shm;
 mod signal;
 mod socket;
 mod sockopt;
+mod splice;
 mod stat;
 mod system;
 pub mod table;

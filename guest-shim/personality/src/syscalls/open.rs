@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::format;
-use alloc::rc::Rc;
+use alloc::rc::{Rc, Weak};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -18,11 +18,13 @@ use crate::fs::file::{FileKind, ListedName, OpenFile};
 use crate::fs::fuse::Fuse;
 use crate::fs::inode::Inode;
 use crate::fs::inotify::{happened, name_happened};
+use crate::fs::pipe::{Pipe, PipeEnd};
 use crate::fs::proc::{self, ProcKind, ProcNode};
 use crate::fs::walk::{Target, may};
 use crate::kernel::Kernel;
 use crate::mm::space::{Backing, Prot};
 use crate::platform::Platform;
+use crate::wait::Wait;
 
 /// Flags that act on the opening only and are not kept.
 const ONCE: u32 = raw::O_CREAT | raw::O_EXCL | raw::O_NOCTTY | raw::O_TRUNC | raw::O_CLOEXEC;
@@ -134,6 +136,9 @@ fn kept(flags: u32) -> u32 {
 fn open_place<P: Platform>(kernel: &mut Kernel<P>, place: &Place, flags: u32) -> Result<Rc<OpenFile>, Stop> {
     let leftovers = kernel.fuse.leftovers();
     let kind = match &place.node {
+        Node::File(inode) if kernel.file_attributes(inode)?.mode & mode::S_IFMT == mode::S_IFIFO => {
+            return open_fifo(kernel, place, inode.number(), flags);
+        }
         Node::File(inode) => {
             let kind = open_inode(kernel, inode, flags)?;
             if flags & raw::O_TRUNC != 0 {
@@ -173,13 +178,58 @@ fn open_place<P: Platform>(kernel: &mut Kernel<P>, place: &Place, flags: u32) ->
     Ok(OpenFile::new(kind, Some(Rc::clone(place)), kept(flags), leftovers))
 }
 
+/// Opens an end of a named pipe, and waits until the other is open. Meanwhile this end counts as open: it stays with the task.
+fn open_fifo<P: Platform>(kernel: &mut Kernel<P>, place: &Place, inode: u64, flags: u32) -> Result<Rc<OpenFile>, Stop> {
+    if let Some((file, before)) = kernel.task.opening.take() {
+        return opened_fifo(kernel, file, before);
+    }
+    let known = kernel.fifos.get(&inode).and_then(Weak::upgrade);
+    let pipe = known.unwrap_or_else(|| {
+        let number = kernel.next_number();
+        let pipe = Pipe::new(&kernel.hub, number);
+        kernel.fifos.retain(|_, pipe| pipe.strong_count() > 0);
+        kernel.fifos.insert(inode, Rc::downgrade(&pipe));
+        pipe
+    });
+    let (readers, writers) = pipe.ends();
+    let (reading, writing) = match flags & raw::O_ACCMODE {
+        raw::O_RDONLY => (true, false),
+        raw::O_WRONLY => (false, true),
+        _ => (true, true),
+    };
+    let nonblocking = flags & raw::O_NONBLOCK != 0;
+    let alone = (reading && !writing && writers == 0) || (writing && !reading && readers == 0);
+    if alone && writing && nonblocking {
+        return Err(Errno::ENXIO.into());
+    }
+    let [read, written] = pipe.opened();
+    let kind = FileKind::Special(Rc::new(pipe.open(reading, writing)));
+    let file = OpenFile::new(kind, Some(Rc::clone(place)), kept(flags), kernel.fuse.leftovers());
+    if alone && !nonblocking {
+        return opened_fifo(kernel, file, if reading { written } else { read });
+    }
+    Ok(file)
+}
+
+/// Gives the end of a named pipe if the other has been opened since it had been `before` times.
+fn opened_fifo<P: Platform>(kernel: &mut Kernel<P>, file: Rc<OpenFile>, before: u64) -> Result<Rc<OpenFile>, Stop> {
+    let FileKind::Special(special) = &file.kind else { return Err(Errno::ENXIO.into()) };
+    let Some(end) = special.as_any().downcast_ref::<PipeEnd>() else { return Err(Errno::ENXIO.into()) };
+    let [read, written] = end.pipe().opened();
+    if (if file.readable() { written } else { read }) > before {
+        return Ok(file);
+    }
+    let wait = Wait::on(end.pipe().channel());
+    kernel.task.opening = Some((file, before));
+    Err(Stop::Block(wait))
+}
+
 fn open_inode<P: Platform>(kernel: &mut Kernel<P>, inode: &Rc<Inode>, flags: u32) -> Result<FileKind, Stop> {
     let kind = kernel.file_attributes(inode)?.mode & mode::S_IFMT;
     let opcode = match kind {
         mode::S_IFREG => fuse_opcode::FUSE_OPEN,
         mode::S_IFDIR => fuse_opcode::FUSE_OPENDIR,
         mode::S_IFLNK => return Err(Errno::ELOOP.into()),
-        mode::S_IFIFO => return Err(Stop::NotImplemented),
         _ => return Err(Errno::ENXIO.into()),
     };
     if flags & raw::O_TRUNC != 0 {

@@ -3,7 +3,7 @@
 
 use super::{
     Args, advice, clone, credentials, dirs, event, exec, fd, futex, inotify, io, memfd, memory, message, names, open,
-    poll, process, sched, shm, signal, socket, sockopt, stat, system, time, timer, tty, wait, xattr,
+    poll, process, sched, shm, signal, socket, sockopt, splice, stat, system, time, timer, tty, wait, xattr,
 };
 use crate::errno::{Outcome, Stop};
 use crate::kernel::Kernel;
@@ -125,6 +125,7 @@ mod rows {
         63 uname system::uname, Full, "";
         67 shmdt shm::shmdt, Full, "";
         72 fcntl fd::fcntl, Partial, "no leases, signals or open-file-description locks; owners are taken without effect";
+        73 flock splice::flock, Full, "";
         74 fsync fd::fsync, Full, "";
         75 fdatasync fd::fsync, Full, "";
         76 truncate names::truncate, Full, "";
@@ -267,6 +268,7 @@ mod rows {
         270 pselect6 poll::pselect6, Full, "";
         271 ppoll poll::ppoll, Full, "";
         273 set_robust_list process::set_robust_list, Full, "";
+        275 splice splice::splice, Partial, "copies; a few KiB at a time into pipes and sockets";
         280 utimensat names::utimensat, Full, "";
         281 epoll_pwait event::epoll_pwait, Full, "";
         282 signalfd signal::signalfd, Full, "";
