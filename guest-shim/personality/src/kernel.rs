@@ -502,6 +502,7 @@ fn empty_process(pid: u32, start: &Start, hub: &Hub, started: u64) -> Process {
         parent: if pid == INIT { 0 } else { INIT },
         group: INIT,
         session: INIT,
+        without_terminal: false,
         uid: [start.uid; 3],
         gid: [start.gid; 3],
         file_ids: [start.uid, start.gid],

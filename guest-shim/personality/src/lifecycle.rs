@@ -135,6 +135,7 @@ impl<P: Platform> Kernel<P> {
             parent,
             group: old.group,
             session: old.session,
+            without_terminal: old.without_terminal,
             uid: old.uid,
             gid: old.gid,
             file_ids: old.file_ids,

@@ -64,6 +64,8 @@ pub struct Process {
     pub group: u32,
     /// Session.
     pub session: u32,
+    /// It has given the terminal of its session up (TIOCNOTTY).
+    pub without_terminal: bool,
     /// User: real, effective, saved.
     pub uid: [u32; 3],
     /// Group: real, effective, saved.

@@ -8,6 +8,7 @@
 mod cases;
 mod fixture;
 mod sandbox;
+mod terminal;
 mod tree;
 
 pub use sandbox::{Outcome, Sandbox};

@@ -111,14 +111,24 @@ impl Sandbox {
 
     /// Runs it in a sandbox.
     pub(crate) fn run(&self) -> Result<Outcome, String> {
+        self.finish(self.command_inside())
+    }
+
+    /// What runs it in a sandbox.
+    pub(crate) fn command_inside(&self) -> Command {
         let mut command = Command::new(&self.xtask);
         command.args(["run", "--no-build"]).args(&self.options);
-        command.arg("--").args(&self.command);
-        self.finish(command)
+        command.arg("--").args(&self.command).current_dir(&self.directory);
+        command
     }
 
     /// Runs it on this Linux.
     pub(crate) fn run_here(&self) -> Result<Outcome, String> {
+        self.finish(self.command_here()?)
+    }
+
+    /// What runs it on this Linux.
+    pub(crate) fn command_here(&self) -> Result<Command, String> {
         let (program, arguments) = self.command.split_first().ok_or("no program")?;
         let mut command = match &self.root {
             Some(root) => tree::enter(root)?,
@@ -136,7 +146,8 @@ impl Sandbox {
                 command.env(name, value);
             }
         }
-        self.finish(command)
+        command.current_dir(&self.directory);
+        Ok(command)
     }
 
     /// Runs it both ways and wants the same output and exit code.
@@ -153,7 +164,6 @@ impl Sandbox {
     /// Starts `command`, feeds it, and waits for its end.
     fn finish(&self, mut command: Command) -> Result<Outcome, String> {
         let mut child = command
-            .current_dir(&self.directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -201,7 +211,7 @@ fn collect(stream: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec
 }
 
 /// Waits for the end, but not for ever. Returns the exit code as a shell shows it.
-fn wait(child: &mut Child, limit: Duration) -> Result<i32, String> {
+pub(crate) fn wait(child: &mut Child, limit: Duration) -> Result<i32, String> {
     let deadline = Instant::now() + limit;
     while Instant::now() < deadline {
         if let Some(status) = child.try_wait().map_err(|e| e.to_string())? {

@@ -12,6 +12,7 @@ use proto::{MAX_SEGMENTS, Segment};
 
 use super::Args;
 use super::signal::{SIGNALFD_INFO, next_of_signalfd};
+use crate::abi::mode;
 use crate::errno::{Errno, Outcome, Stop};
 use crate::fs::dev::Device;
 use crate::fs::file::{FileKind, OpenFile};
@@ -419,9 +420,11 @@ fn check_pipe<P: Platform>(kernel: &mut Kernel<P>, written: Result<usize, Errno>
 pub(super) fn lseek<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let (file, offset, whence) = (kernel.file(args.int(0))?, args.long(1), args.uint(2));
     let base = match &file.kind {
+        // What has no file type has no position either, and does not mind.
+        FileKind::Special(special) if special.mode() & mode::S_IFMT == 0 => return Ok(0),
         FileKind::Special(_) | FileKind::Console(_) => return Err(Errno::ESPIPE.into()),
         FileKind::Path => return Err(Errno::EBADF.into()),
-        FileKind::Device(_) => return Ok(0),
+        FileKind::Device(_) | FileKind::Signals(_) => return Ok(0),
         _ => match whence {
             raw::SEEK_SET => 0,
             raw::SEEK_CUR => file.offset().cast_signed(),

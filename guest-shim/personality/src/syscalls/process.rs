@@ -142,6 +142,7 @@ pub(super) fn setsid<P: Platform>(kernel: &mut Kernel<P>, _: &Args) -> Outcome {
     }
     let mut process = kernel.task.process.borrow_mut();
     (process.session, process.group) = (pid, pid);
+    process.without_terminal = false;
     Ok(u64::from(pid))
 }
 

@@ -136,7 +136,7 @@ fn user<P: Platform>(
         let orphan = request == raw::TIOCSPGRP && checked == Err(Errno::EIO.into());
         if orphan { Err(Errno::ENOTTY.into()) } else { checked }?;
     }
-    let controls = terminal.session() != 0 && terminal.session() == kernel.session();
+    let controls = kernel.own_terminal().is_some_and(|own| Rc::ptr_eq(&own, terminal));
     match request {
         raw::TIOCGPGRP | raw::TIOCSPGRP | raw::TIOCGSID | raw::TIOCNOTTY if !controls => {
             return Err(Errno::ENOTTY.into());
@@ -154,7 +154,9 @@ fn user<P: Platform>(
         }
         raw::TIOCSCTTY => kernel.take_terminal(file, terminal, argument == 1)?,
         raw::TIOCNOTTY if kernel.leads_session() => terminal.leader_ended(),
-        raw::TIOCNOTTY => return Err(Stop::NotImplemented),
+        raw::TIOCNOTTY => kernel.task.process.borrow_mut().without_terminal = true,
+        raw::TIOCEXCL | raw::TIOCNXCL => terminal.set_exclusive(request == raw::TIOCEXCL),
+        raw::TIOCGEXCL => kernel.put(argument, &i32::from(terminal.is_exclusive()))?,
         _ => return either_side(kernel, terminal, request, argument),
     }
     Ok(0)
@@ -257,7 +259,7 @@ impl<P: Platform> Kernel<P> {
     pub(super) fn check_background(&mut self, terminal: &Terminal, signal: Signal) -> Result<(), Stop> {
         let (session, group) = {
             let process = self.task.process.borrow();
-            (process.session, process.group)
+            (if process.without_terminal { 0 } else { process.session }, process.group)
         };
         let foreground = terminal.foreground();
         if terminal.session() != session || session == 0 || foreground == 0 || foreground == group {
@@ -354,6 +356,9 @@ impl<P: Platform> Kernel<P> {
         if terminal.is_hung_up() {
             return Err(Errno::EIO);
         }
+        if terminal.is_exclusive() && self.task.process.borrow().uid[1] != 0 {
+            return Err(Errno::EBUSY);
+        }
         let user = User::open(terminal, self.terminal_stream());
         let kind = FileKind::Special(Rc::new(user));
         let status = flags & !(general::O_NOCTTY | general::O_CLOEXEC);
@@ -380,7 +385,8 @@ impl<P: Platform> Kernel<P> {
 
     /// The terminal of the present session: what `/dev/tty` is.
     pub(super) fn own_terminal(&self) -> Option<Rc<Terminal>> {
-        self.terminals.controlling(self.session())
+        let given_up = self.task.process.borrow().without_terminal;
+        if given_up { None } else { self.terminals.controlling(self.session()) }
     }
 
     /// The console stream that the console's terminal shows its output on; 0: none is a terminal.

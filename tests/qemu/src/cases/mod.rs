@@ -13,6 +13,7 @@ mod programs;
 mod real;
 mod refusals;
 mod streams;
+mod terminal;
 
 use crate::{Case, Setup};
 
@@ -26,6 +27,7 @@ pub(crate) fn all(setup: &Setup) -> Vec<Case> {
     all.extend(conformance::cases(setup));
     all.extend(files::cases());
     all.extend(streams::cases());
+    all.extend(terminal::cases());
     all.extend(denials::cases());
     all.extend(bad_input::cases());
     all.extend(faults::cases());

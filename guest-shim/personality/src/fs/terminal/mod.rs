@@ -59,6 +59,7 @@ pub struct Terminal {
     hung_up: Cell<bool>,
     ended: Cell<bool>,
     locked: Cell<bool>,
+    exclusive: Cell<bool>,
     /// TIOCPKT, and what there is to tell.
     packets: Cell<bool>,
     news: Cell<u8>,
@@ -82,6 +83,7 @@ impl Terminal {
             hung_up: Cell::new(false),
             ended: Cell::new(false),
             locked: Cell::new(number.is_some()),
+            exclusive: Cell::new(false),
             packets: Cell::new(false),
             news: Cell::new(0),
             number,
@@ -189,6 +191,17 @@ impl Terminal {
             self.news.set(self.news.get() | news);
             self.other.wake_for(ready::PRI | ready::IN);
         }
+    }
+
+    /// Only root may open it once more (TIOCEXCL).
+    pub fn set_exclusive(&self, exclusive: bool) {
+        self.exclusive.set(exclusive);
+    }
+
+    /// Only root may open it once more.
+    #[must_use]
+    pub fn is_exclusive(&self) -> bool {
+        self.exclusive.get()
     }
 
     /// Nobody types any more, and nobody looks.
@@ -561,7 +574,8 @@ impl Terminals {
     #[must_use]
     pub fn controlling(&self, session: u32) -> Option<Rc<Terminal>> {
         let numbered = self.numbered.iter().filter_map(Weak::upgrade);
-        self.console.iter().cloned().chain(numbered).find(|terminal| terminal.session() == session)
+        let mut all = self.console.iter().cloned().chain(numbered);
+        all.find(|terminal| session != 0 && terminal.session() == session)
     }
 
     /// The signals that terminals have caused since the last time.
