@@ -141,10 +141,6 @@ const KNOWN: &[(&str, &str)] = &[];
 /// Modules that are known to differ as a whole so far: with `--all` only.
 const NOT_YET: &[&str] = &[
     "test_asynchat",
-    "test_asyncio.test_queues",
-    "test_asyncio.test_locks",
-    "test_asyncio.test_sendfile",
-    "test_asyncio.test_server",
     "test_asyncio.test_threads",
     "test_asyncio.test_streams",
     "test_asyncio.test_unix_events",

@@ -35,25 +35,21 @@ const SH: Script = Script {
 
 /// All of them.
 const SCRIPTS: &[Script] = &[
-    Script { name: "coreutils", text: include_str!("../../real/coreutils.sh"), passes: false, ..SH },
-    Script { name: "busybox", text: include_str!("../../real/busybox.sh"), passes: false, ..SH },
+    Script { name: "coreutils", text: include_str!("../../real/coreutils.sh"), ..SH },
+    Script { name: "busybox", text: include_str!("../../real/busybox.sh"), ..SH },
     Script { name: "dash", text: include_str!("../../real/dash.sh"), ..SH },
     Script { name: "bash", interpreter: &["/bin/bash", "-c"], text: include_str!("../../real/bash.sh"), ..SH },
-    Script {
-        name: "find, grep, sed, awk, tar, gzip, xz",
-        text: include_str!("../../real/text.sh"),
-        passes: false,
-        ..SH
-    },
+    Script { name: "find, grep, sed, awk, tar, gzip, xz", text: include_str!("../../real/text.sh"), ..SH },
+    Script { name: "ps, pgrep, free, uptime", text: include_str!("../../real/procps.sh"), passes: false, ..SH },
     Script { name: "make", text: include_str!("../../real/make.sh"), ..SH },
     Script { name: "sqlite3", text: include_str!("../../real/sqlite3.sh"), ..SH },
     Script { name: "openssl", text: include_str!("../../real/openssl.sh"), ..SH },
     Script { name: "perl", tree: "perl", text: include_str!("../../real/perl.sh"), ..SH },
     Script { name: "git", tree: "git", text: include_str!("../../real/git.sh"), ..SH },
-    Script { name: "gcc", tree: "gcc", text: include_str!("../../real/gcc.sh"), memory: "512M", passes: false, ..SH },
+    Script { name: "gcc", tree: "gcc", text: include_str!("../../real/gcc.sh"), memory: "512M", ..SH },
     Script { name: "redis", tree: "net", text: include_str!("../../real/redis.sh"), ..SH },
     Script { name: "nginx and curl", tree: "net", text: include_str!("../../real/nginx.sh"), ..SH },
-    Script { name: "node", tree: "node", text: include_str!("../../real/node.sh"), memory: "1G", passes: false, ..SH },
+    Script { name: "node", tree: "node", text: include_str!("../../real/node.sh"), memory: "1G", ..SH },
     Script { name: "java", tree: "java", text: include_str!("../../real/java.sh"), memory: "1G", ..SH },
     Script { name: "go", tree: "go", text: include_str!("../../real/go.sh"), ..SH },
     Script {
@@ -72,7 +68,7 @@ const SCRIPTS: &[Script] = &[
     },
     Script { name: "python venv", tree: "python", text: include_str!("../../real/venv.sh"), ..SH },
     Script { name: "python venv with pip", tree: "python", text: include_str!("../../real/pip.sh"), slow: true, ..SH },
-    Script { name: "stress-ng", tree: "stress", text: include_str!("../../real/stress.sh"), passes: false, ..SH },
+    Script { name: "stress-ng", tree: "stress", text: include_str!("../../real/stress.sh"), ..SH },
 ];
 
 /// Programs that are run by themselves, with the tree that they are in.
