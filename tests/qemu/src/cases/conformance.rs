@@ -140,10 +140,7 @@ const KNOWN: &[(&str, &str)] = &[];
 
 /// Modules that are known to differ as a whole so far: with `--all` only.
 const NOT_YET: &[&str] = &[
-    "test_asynchat",
-    "test_asyncio.test_threads",
     "test_asyncio.test_streams",
-    "test_asyncio.test_unix_events",
     "test_asyncore",
     "test_epoll",
     "test_fcntl",

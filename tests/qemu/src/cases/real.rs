@@ -57,7 +57,6 @@ const SCRIPTS: &[Script] = &[
         tree: "python",
         interpreter: &["/usr/bin/python3", "-c"],
         text: include_str!("../../real/python.py"),
-        passes: false,
         ..SH
     },
     Script {
