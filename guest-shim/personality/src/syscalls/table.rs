@@ -75,7 +75,7 @@ mod rows {
         13 rt_sigaction signal::rt_sigaction, Full, "";
         14 rt_sigprocmask signal::rt_sigprocmask, Full, "";
         15 rt_sigreturn signal::rt_sigreturn, Full, "";
-        16 ioctl tty::ioctl, Partial, "terminals (TIOCSTI is refused), FIONREAD, FIONBIO, FIOCLEX, FIONCLEX";
+        16 ioctl tty::ioctl, Partial, "terminals (TIOCSTI is refused), FIONREAD, FIONBIO, FIOASYNC (without SIGIO), FIOCLEX, FIONCLEX";
         17 pread64 io::pread64, Full, "";
         18 pwrite64 io::pwrite64, Full, "";
         19 readv io::readv, Full, "";

@@ -234,10 +234,11 @@ impl<P: Platform> Kernel<P> {
         process.pid == process.session
     }
 
-    /// The session that a process group belongs to; `None`: there is no such group.
+    /// The session that a process group belongs to, or, like Linux, the process with that id; `None`: there is neither.
     fn session_of_group(&self, group: u32) -> Option<u32> {
         let mut members = self.processes.values().map(|process| process.borrow());
-        members.find(|process| process.group == group).map(|process| process.session)
+        let member = members.find(|process| process.group == group).map(|process| process.session);
+        member.or_else(|| self.process(group).map(|process| process.borrow().session))
     }
 
     /// The leader of a session has ended, or gives the terminal up.

@@ -200,6 +200,7 @@ fn a_session_takes_a_terminal() {
     assert_eq!(sandbox.ioctl_int(slave, TIOCGSID, 0), (0, 2));
     assert_eq!(sandbox.ioctl_int(master, TIOCGPGRP, 0), (0, 2));
     assert_eq!(sandbox.ioctl_int(slave, TIOCSPGRP, 77).0, error(Errno::ESRCH));
+    assert_eq!(sandbox.ioctl_int(slave, TIOCSPGRP, 1).0, error(Errno::EPERM));
     assert_eq!(sandbox.ioctl_int(slave, TIOCSPGRP, 2).0, 0);
     let own = sandbox.open(b"/dev/tty", raw::O_RDWR, 0);
     sandbox.write(own, b"own");
