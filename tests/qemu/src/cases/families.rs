@@ -2,7 +2,7 @@
 use crate::Case;
 
 /// Programs and those of their sections that sandboxes carry out as Linux does.
-const SAME: [(&str, &[&str]); 7] = [
+const SAME: [(&str, &[&str]); 11] = [
     (
         "futexes",
         &["wait", "errors", "wake", "requeue", "bitset", "wake-op", "times", "shared", "file", "priority", "exit"],
@@ -51,7 +51,7 @@ const SAME: [(&str, &[&str]); 7] = [
             "statfs",
         ],
     ),
-    ("pipes", &["pipe", "capacity", "blocking", "positions", "vectors", "append", "holes"]),
+    ("pipes", &["pipe", "capacity", "blocking", "positions", "vectors", "append", "holes", "limits"]),
     (
         "processes",
         &[
@@ -70,6 +70,22 @@ const SAME: [(&str, &[&str]); 7] = [
             "too-big",
             "parent-death",
             "tree",
+        ],
+    ),
+    (
+        "readiness",
+        &[
+            "timerfd",
+            "poll",
+            "ppoll",
+            "select",
+            "epoll",
+            "edges",
+            "nested",
+            "epoll-errors",
+            "epoll-mask",
+            "many",
+            "inotify",
         ],
     ),
     (
@@ -94,6 +110,48 @@ const SAME: [(&str, &[&str]); 7] = [
             "stack-overflow",
             "storm",
         ],
+    ),
+    (
+        "sockets",
+        &[
+            "pair",
+            "seqpacket",
+            "datagram",
+            "stream",
+            "abstract",
+            "descriptors",
+            "credentials",
+            "flags",
+            "backlog",
+            "tcp",
+            "tcp-options",
+            "tcp-refused",
+            "tcp-large",
+            "tcp-half",
+            "tcp-six",
+            "reuse",
+        ],
+    ),
+    (
+        "system",
+        &[
+            "sleeping",
+            "interval-timers",
+            "posix-timers",
+            "timer-threads",
+            "users",
+            "groups",
+            "capabilities",
+            "limits",
+            "usage",
+            "personality",
+            "names",
+            "proc-maps",
+        ],
+    ),
+    (
+        "terminals",
+        &["open", "canonical", "raw", "echo", "output", "interrupt", "size", "background", "hang-up", "none"],
     ),
     (
         "threads",

@@ -1,4 +1,5 @@
 //! The list of tests, by what they are about.
+mod attacks;
 mod bad_input;
 mod conformance;
 mod denials;
@@ -24,6 +25,7 @@ pub(crate) fn all(setup: &Setup) -> Vec<Case> {
     all.extend(programs::cases());
     all.extend(real::cases(setup));
     all.extend(families::cases());
+    all.extend(attacks::cases());
     all.extend(conformance::cases(setup));
     all.extend(files::cases());
     all.extend(streams::cases());

@@ -93,7 +93,7 @@ fn again(mut call: impl FnMut(u32) -> Sys) {
 fn fork_bomb() {
     loop {
         if sys!(libc::fork()).is_err() {
-            pause_ms(1);
+            pause_ms(2000);
         }
     }
 }
@@ -212,7 +212,8 @@ fn sockets() {
 fn in_flight() {
     for _ in 0..2000 {
         let mut ends = [0; 2];
-        if sys!(libc::socketpair(libc::AF_UNIX, libc::SOCK_DGRAM | libc::SOCK_NONBLOCK, 0, ends.as_mut_ptr())).is_err() {
+        if sys!(libc::socketpair(libc::AF_UNIX, libc::SOCK_DGRAM | libc::SOCK_NONBLOCK, 0, ends.as_mut_ptr())).is_err()
+        {
             return;
         }
         let byte = *b"x";
@@ -233,8 +234,10 @@ fn signals() {
     must(handle(libc::SIGUSR1, count, libc::SA_NODEFER));
     let parent = c!(libc::getpid());
     for _ in 0..4 {
-        child(|| loop {
-            c!(libc::kill(parent, libc::SIGUSR1));
+        child(|| {
+            loop {
+                c!(libc::kill(parent, libc::SIGUSR1));
+            }
         });
     }
     let blocked = set(&[libc::SIGRTMIN()]);
