@@ -78,7 +78,7 @@ impl<R: RootMemory> Sandbox<'_, R> {
         let gpa = message.guest_physical_address;
         match self.memory.block_of(gpa) {
             Some(block) if !self.memory.is_backed(block) => {
-                self.memory.back(block, world.memory)?;
+                self.memory.touched(block, world.memory)?;
                 self.map_pending(world)?;
                 Ok(Step::Again)
             }

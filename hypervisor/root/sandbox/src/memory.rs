@@ -120,10 +120,17 @@ pub struct ChildMemory<'t, R: RootMemory> {
     free_start: u64,
     /// Blocks that are backed, but not yet mapped into the partition.
     pending: Vec<usize>,
+    /// The block behind the last one that a touch has backed, and how many touches have followed each other like that.
+    next_touch: usize,
+    touches_in_order: usize,
     pages: u64,
     window: FileWindow<'t>,
     _root: PhantomData<R>,
 }
+
+/// How many touches in order win one more block at a time, and the most blocks that are backed at a time.
+const TOUCHES_A_BLOCK: usize = 8;
+const MOST_AHEAD: usize = 16;
 
 /// Why a page could not be put into a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,7 +157,17 @@ impl<'t, R: RootMemory> ChildMemory<'t, R> {
         let mut blocks = Vec::new();
         blocks.resize_with(count(free_end.saturating_sub(free_start) / BLOCK_SIZE), || None);
         let window = FileWindow::new(window);
-        Self { low, blocks, free_start, pending: Vec::new(), pages: 0, window, _root: PhantomData }
+        Self {
+            low,
+            blocks,
+            free_start,
+            pending: Vec::new(),
+            next_touch: 0,
+            touches_in_order: 0,
+            pages: 0,
+            window,
+            _root: PhantomData,
+        }
     }
 
     /// This memory as a [`GuestMemory`].
@@ -220,6 +237,25 @@ impl<'t, R: RootMemory> ChildMemory<'t, R> {
             *slot = Some(root.allocate_block().ok_or(PlaceError::OutOfMemory)?);
             self.pages += BLOCK_PAGES;
             self.pending.push(block);
+        }
+        Ok(())
+    }
+
+    /// Backs the block that the child has touched. One that touches block after block gets more than it touched, up to
+    /// [`MOST_AHEAD`] blocks at a time: so that it does not stop for each.
+    ///
+    /// # Errors
+    /// [`PlaceError`], for the block itself.
+    pub fn touched(&mut self, block: usize, root: &mut R) -> Result<(), PlaceError> {
+        self.back(block, root)?;
+        self.touches_in_order = if block == self.next_touch { self.touches_in_order.saturating_add(1) } else { 0 };
+        let count = (self.touches_in_order / TOUCHES_A_BLOCK).clamp(1, MOST_AHEAD);
+        self.next_touch = block.saturating_add(count);
+        for ahead in block.saturating_add(1)..self.next_touch {
+            // What was not asked for may fail.
+            if self.back(ahead, root).is_err() {
+                break;
+            }
         }
         Ok(())
     }
@@ -540,6 +576,37 @@ pub(crate) mod tests {
         assert_eq!(child.back(4, &mut root), Err(PlaceError::BadAddress));
         child.release(&mut root);
         assert_eq!(root.free, 40);
+    }
+
+    #[test]
+    fn who_touches_block_after_block_gets_more_at_a_time() {
+        const BLOCKS: u64 = 400;
+        const END: u64 = FREE_START + BLOCKS * BLOCK_SIZE;
+        // Five here and there, and all but two of the rest: what is not asked for may be lacking.
+        let mut root = FakeRoot::new((5 + 248) * BLOCK_PAGES);
+        let mut child = ChildMemory::new(FREE_START, END, &(END..END));
+        let mut touch = |child: &mut ChildMemory<'_, FakeRoot>, block: usize| {
+            let before = child.private_pages();
+            child.touched(block, &mut root).map(|()| (child.private_pages() - before) / BLOCK_PAGES)
+        };
+        // Here and there: each touch is one block.
+        for block in [100, 50, 90, 10, 70] {
+            assert_eq!(touch(&mut child, block), Ok(1));
+        }
+        let (mut block, mut touches) = (150, 0);
+        while block < 390 {
+            let got = touch(&mut child, block).unwrap();
+            assert!((1..=MOST_AHEAD as u64).contains(&got));
+            block += usize::try_from(got).unwrap();
+            touches += 1;
+        }
+        assert!((60..120).contains(&touches), "{touches}");
+        while touch(&mut child, block).is_ok() {
+            block += 1;
+        }
+        assert_eq!((block, root.free), (398, 0));
+        child.release(&mut root);
+        assert_eq!(root.free, (5 + 248) * BLOCK_PAGES);
     }
 
     #[test]
