@@ -20,7 +20,7 @@ use crate::fs::file::{FileKind, OpenFile};
 use crate::fs::fuse::Fuse;
 use crate::fs::locks::Locks;
 use crate::fs::pipe::Pipe;
-use crate::fs::proc::ProcNode;
+use crate::fs::proc;
 use crate::fs::special::Caller;
 use crate::fs::table::{Descriptor, FdTable};
 use crate::fs::terminal::{Terminals, User};
@@ -100,7 +100,7 @@ pub struct Kernel<P: Platform> {
     pub(crate) frames: Frames,
     pub(crate) fuse: Fuse,
     pub(crate) names: NameCache,
-    pub(crate) mounts: [(&'static str, Place); 2],
+    pub(crate) mounts: [(&'static str, Place); 3],
     pub(crate) random: Random,
     /// The task that runs.
     pub(crate) task: Box<Task>,
@@ -173,7 +173,8 @@ impl<P: Platform> Kernel<P> {
         let mut fuse = Fuse::new(start.uid, start.gid);
         let root = Dentry::new(None, b"", Node::File(fuse.root()));
         let dev = Dentry::new(Some(Rc::clone(&root)), b"dev", Node::Device(Device::Directory));
-        let proc = Dentry::new(Some(Rc::clone(&root)), b"proc", Node::Proc(ProcNode::Root));
+        let proc_root = Dentry::new(Some(Rc::clone(&root)), b"proc", Node::Proc(proc::PROC));
+        let sys = Dentry::new(Some(Rc::clone(&root)), b"sys", Node::Proc(proc::SYS));
         let started = platform.reference_time();
         let no_space = match AddressSpace::new(&mut platform, &mut frames) {
             Ok(space) => Rc::new(RefCell::new(space)),
@@ -190,7 +191,7 @@ impl<P: Platform> Kernel<P> {
             frames,
             fuse,
             names: NameCache::new(),
-            mounts: [("dev", dev), ("proc", proc)],
+            mounts: [("dev", dev), ("proc", proc_root), ("sys", sys)],
             random: Random::new(&start.seed),
             task: Box::new(task),
             tasks: BTreeMap::new(),

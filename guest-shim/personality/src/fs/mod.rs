@@ -12,6 +12,7 @@ pub mod inotify;
 pub mod locks;
 pub mod pipe;
 pub mod proc;
+mod proc_text;
 pub mod special;
 pub mod table;
 pub mod terminal;

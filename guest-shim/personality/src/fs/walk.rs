@@ -9,7 +9,7 @@ use fuse_abi::linux::{fuse_attr, fuse_opcode};
 use super::dentry::{Dentry, Node, Place};
 use super::dev::{self, Device};
 use super::file::{FileKind, OpenFile};
-use super::proc::{self, ProcKind, ProcNode};
+use super::proc::{self, Entry, ProcKind, ProcNode};
 use crate::abi::mode;
 use crate::errno::Errno;
 use crate::kernel::Kernel;
@@ -217,16 +217,37 @@ impl<P: Platform> Kernel<P> {
 
     fn proc_child(&self, node: ProcNode, name: &[u8]) -> Option<ProcNode> {
         match node {
-            ProcNode::Root if name == b"self" => Some(ProcNode::SelfLink),
-            ProcNode::Root => {
-                let pid = proc::parse_number(name)?;
-                (pid == self.task.process.borrow().pid).then_some(ProcNode::Process)
+            proc::PROC => match name {
+                b"self" => Some(ProcNode::SelfLink),
+                b"thread-self" => Some(ProcNode::ThreadSelf),
+                _ => match proc::parse_number(name) {
+                    Some(pid) => self.process(pid).map(|_| ProcNode::Process(pid, None)),
+                    None => proc::fixed_child("proc", name),
+                },
+            },
+            ProcNode::Fixed(path) => proc::fixed_child(path, name),
+            ProcNode::Process(pid, tid) => {
+                let entry = proc::ENTRIES.iter().find(|(known, _)| known.as_bytes() == name);
+                match (name, tid) {
+                    (b"fd", _) => Some(ProcNode::Descriptors(pid)),
+                    (b"fdinfo", _) => Some(ProcNode::DescriptorInfos(pid)),
+                    (b"net", _) => proc::fixed_child("proc", name),
+                    (b"task", None) => Some(ProcNode::Threads(pid)),
+                    _ => entry.map(|&(_, entry)| ProcNode::Entry(pid, tid, entry)),
+                }
             }
-            ProcNode::Process => proc::NAMES.iter().find(|(known, _)| known.as_bytes() == name).map(|&(_, node)| node),
-            ProcNode::Descriptors => {
+            ProcNode::Threads(pid) => {
+                let tid = proc::parse_number(name)?;
+                let known = self.process(pid)?.borrow().threads.contains(&tid);
+                known.then_some(ProcNode::Process(pid, Some(tid)))
+            }
+            ProcNode::Descriptors(pid) | ProcNode::DescriptorInfos(pid) => {
                 let number = proc::parse_number(name)?;
-                let fd = i32::try_from(number).ok()?;
-                self.task.files.borrow().get(fd).ok().map(|_| ProcNode::Descriptor(number))
+                self.descriptor_of(pid, number).ok()?;
+                Some(match node {
+                    ProcNode::Descriptors(_) => ProcNode::Descriptor(pid, number),
+                    _ => ProcNode::DescriptorInfo(pid, number),
+                })
             }
             _ => None,
         }
@@ -250,24 +271,32 @@ impl<P: Platform> Kernel<P> {
     }
 
     fn proc_link(&self, node: ProcNode) -> Result<Link, Errno> {
-        Ok(match node {
-            ProcNode::Exe => Link::Object(self.task.process.borrow().executable.clone().ok_or(Errno::ENOENT)?),
-            ProcNode::Cwd => Link::Object(self.task.directories.borrow().current.clone()),
-            ProcNode::RootLink => Link::Object(self.task.directories.borrow().root.clone()),
-            ProcNode::Descriptor(number) => {
-                self.descriptor_file(number)?.place.clone().map_or(Link::Nowhere, Link::Object)
-            }
-            _ => Link::Text(self.link_text(node)?.into()),
-        })
+        let ProcNode::Entry(pid, tid, entry) = node else {
+            return Ok(match node {
+                ProcNode::Descriptor(pid, number) => {
+                    self.descriptor_of(pid, number)?.place.clone().map_or(Link::Nowhere, Link::Object)
+                }
+                _ => Link::Text(self.link_text(node)?.into()),
+            });
+        };
+        let process = self.process(pid).ok_or(Errno::ENOENT)?;
+        let directories = self.proc_task(pid, tid).map(|task| Rc::clone(&task.directories)).ok_or(Errno::ENOENT)?;
+        let directories = directories.borrow();
+        Ok(Link::Object(match entry {
+            Entry::Exe => process.borrow().executable.clone().ok_or(Errno::ENOENT)?,
+            Entry::Cwd => directories.current.clone(),
+            _ => directories.root.clone(),
+        }))
     }
 
-    /// The open file behind `/proc/self/fd/N`.
+    /// The open file behind `/proc/N/fd/M`.
     ///
     /// # Errors
     /// ENOENT.
-    pub fn descriptor_file(&self, number: u32) -> Result<Rc<OpenFile>, Errno> {
+    pub fn descriptor_of(&self, pid: u32, number: u32) -> Result<Rc<OpenFile>, Errno> {
         let fd = i32::try_from(number).map_err(|_| Errno::ENOENT)?;
-        self.task.files.borrow().get(fd).map(|found| Rc::clone(&found.file)).map_err(|_| Errno::ENOENT)
+        let task = self.proc_task(pid, None).ok_or(Errno::ENOENT)?;
+        task.files.borrow().get(fd).map(|found| Rc::clone(&found.file)).map_err(|_| Errno::ENOENT)
     }
 
     /// The text of a link in `/proc`.
@@ -278,8 +307,10 @@ impl<P: Platform> Kernel<P> {
         let pid = self.task.process.borrow().pid;
         Ok(match node {
             ProcNode::SelfLink => alloc::format!("{pid}").into_bytes(),
-            ProcNode::Descriptor(number) => {
-                let file = self.descriptor_file(number)?;
+            ProcNode::ThreadSelf => alloc::format!("{pid}/task/{}", self.task.tid).into_bytes(),
+            ProcNode::Fixed(_) => Vec::from(b"self/mounts"),
+            ProcNode::Descriptor(pid, number) => {
+                let file = self.descriptor_of(pid, number)?;
                 match (&file.place, &file.kind) {
                     (Some(place), _) => place.path(),
                     (None, FileKind::Special(special)) => special.link(),

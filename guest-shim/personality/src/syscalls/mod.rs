@@ -37,6 +37,8 @@ use crate::num::low32;
 use crate::platform::Platform;
 use crate::task::Call;
 
+pub(crate) use stat::{DEV_DEVICE, FILE_DEVICE, PROC_DEVICE};
+pub(crate) use system::{RELEASE, VERSION};
 pub use table::dispatch;
 
 /// A signal handler ends call `call` before it has done anything: what it still has to tell the program.

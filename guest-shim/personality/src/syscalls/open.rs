@@ -1,9 +1,7 @@
 //! open, openat, creat.
 
-use alloc::boxed::Box;
 use alloc::format;
 use alloc::rc::{Rc, Weak};
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use fuse_abi::linux::{fuse_create_in, fuse_entry_out, fuse_opcode, fuse_open_in, fuse_open_out};
@@ -22,7 +20,6 @@ use crate::fs::pipe::{Pipe, PipeEnd};
 use crate::fs::proc::{self, ProcKind, ProcNode};
 use crate::fs::walk::{Target, may};
 use crate::kernel::Kernel;
-use crate::mm::space::{Backing, Prot};
 use crate::platform::Platform;
 use crate::wait::Wait;
 
@@ -165,14 +162,14 @@ fn open_place<P: Platform>(kernel: &mut Kernel<P>, place: &Place, flags: u32) ->
         }
         Node::Device(Device::Link(_)) => return Err(Errno::ELOOP.into()),
         Node::Device(device) => FileKind::Device(*device),
-        Node::Proc(ProcNode::Descriptor(number)) if flags & raw::O_NOFOLLOW == 0 => {
-            return Ok(kernel.descriptor_file(*number)?);
+        Node::Proc(ProcNode::Descriptor(pid, number)) if flags & raw::O_NOFOLLOW == 0 => {
+            return Ok(kernel.descriptor_of(*pid, *number)?);
         }
         Node::Proc(node) => match node.kind() {
             ProcKind::Directory => FileKind::Listing(list_proc(kernel, *node)),
             ProcKind::Link => return Err(Errno::ELOOP.into()),
             ProcKind::Text if flags & raw::O_ACCMODE != raw::O_RDONLY => return Err(Errno::EACCES.into()),
-            ProcKind::Text => FileKind::Text(proc_text(kernel, *node)),
+            ProcKind::Text => FileKind::Text(kernel.proc_text(*node).into()),
         },
     };
     Ok(OpenFile::new(kind, Some(Rc::clone(place)), kept(flags), leftovers))
@@ -279,22 +276,49 @@ fn list_terminals<P: Platform>(kernel: &Kernel<P>) -> Vec<ListedName> {
 
 fn list_proc<P: Platform>(kernel: &Kernel<P>, node: ProcNode) -> Vec<ListedName> {
     let mut list = dots();
+    let mut add = |name: &str, node: ProcNode| list.push(listed(name, proc_type(node), node.inode()));
     match node {
-        ProcNode::Root => {
-            let pid = kernel.task.process.borrow().pid;
-            list.push(listed(&format!("{pid}"), mode::S_IFDIR, ProcNode::Process.inode()));
-            list.push(listed("self", mode::S_IFLNK, ProcNode::SelfLink.inode()));
-        }
-        ProcNode::Process => {
-            for &(name, node) in proc::NAMES {
-                list.push(listed(name, proc_type(node), node.inode()));
+        ProcNode::Fixed(path) => {
+            if node == proc::PROC {
+                for pid in kernel.process_ids() {
+                    add(&format!("{pid}"), ProcNode::Process(pid, None));
+                }
+                add("self", ProcNode::SelfLink);
+                add("thread-self", ProcNode::ThreadSelf);
+            }
+            for (name, node) in proc::fixed_children(path) {
+                add(name, node);
             }
         }
-        _ => {
-            for number in kernel.task.files.borrow().numbers() {
-                list.push(listed(&format!("{number}"), mode::S_IFLNK, number as u64 + 0x100));
+        ProcNode::Process(pid, tid) => {
+            for &(name, entry) in proc::ENTRIES {
+                add(name, ProcNode::Entry(pid, tid, entry));
+            }
+            add("fd", ProcNode::Descriptors(pid));
+            add("fdinfo", ProcNode::DescriptorInfos(pid));
+            add("net", ProcNode::Fixed("proc/net"));
+            if tid.is_none() {
+                add("task", ProcNode::Threads(pid));
             }
         }
+        ProcNode::Threads(pid) => {
+            let threads = kernel.process(pid).map_or_else(Vec::new, |process| process.borrow().threads.clone());
+            for tid in threads {
+                add(&format!("{tid}"), ProcNode::Process(pid, Some(tid)));
+            }
+        }
+        ProcNode::Descriptors(pid) | ProcNode::DescriptorInfos(pid) => {
+            let files = kernel.proc_task(pid, None).map(|task| Rc::clone(&task.files));
+            let numbers = files.map_or_else(Vec::new, |files| files.borrow().numbers().collect());
+            for number in numbers.into_iter().filter_map(|number| u32::try_from(number).ok()) {
+                let child = match node {
+                    ProcNode::Descriptors(_) => ProcNode::Descriptor(pid, number),
+                    _ => ProcNode::DescriptorInfo(pid, number),
+                };
+                add(&format!("{number}"), child);
+            }
+        }
+        _ => {}
     }
     list
 }
@@ -306,58 +330,6 @@ pub(super) fn proc_type(node: ProcNode) -> u32 {
         ProcKind::Link => mode::S_IFLNK,
         ProcKind::Text => mode::S_IFREG,
     }
-}
-
-fn proc_text<P: Platform>(kernel: &Kernel<P>, node: ProcNode) -> Box<[u8]> {
-    match node {
-        ProcNode::CommandLine => kernel.task.process.borrow().arguments.clone().into(),
-        ProcNode::Maps => maps(kernel).into_bytes().into(),
-        _ => {
-            let name = &kernel.task.name;
-            let len = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
-            let mut text = Vec::from(name.get(..len).unwrap_or(&[]));
-            text.push(b'\n');
-            text.into()
-        }
-    }
-}
-
-/// `/proc/self/maps`, one line an area.
-fn maps<P: Platform>(kernel: &Kernel<P>) -> String {
-    use core::fmt::Write;
-    let mut text = String::new();
-    let space = kernel.task.space.borrow();
-    for area in space.areas() {
-        let letter = |right, letter| if area.prot.0 & right != 0 { letter } else { '-' };
-        let (offset, name, inode) = match &area.backing {
-            Backing::File { file, offset, .. } => {
-                let name = file.place.as_ref().map_or(Vec::new(), Dentry::path);
-                (*offset, String::from_utf8_lossy(&name).into_owned(), file.inode().map_or(0, |inode| inode.number()))
-            }
-            Backing::Object { object, offset, .. } => {
-                (*offset, String::from_utf8_lossy(&object.name()).into_owned(), object.inode_number())
-            }
-            Backing::Fixed if area.prot.0 & Prot::EXEC != 0 => (0, String::from("[vdso]"), 0),
-            Backing::Fixed => (0, String::from("[vvar]"), 0),
-            Backing::Anonymous if area.grows_down => (0, String::from("[stack]"), 0),
-            Backing::Anonymous if area.start < space.brk && area.end > space.brk_start => {
-                (0, String::from("[heap]"), 0)
-            }
-            Backing::Anonymous => (0, String::new(), 0),
-        };
-        let _ = writeln!(
-            text,
-            "{:08x}-{:08x} {}{}{}{} {offset:08x} 00:{:02x} {inode:<26} {name}",
-            area.start,
-            area.end,
-            letter(Prot::READ, 'r'),
-            letter(Prot::WRITE, 'w'),
-            letter(Prot::EXEC, 'x'),
-            if area.shared { 's' } else { 'p' },
-            if inode == 0 { 0 } else { super::stat::FILE_DEVICE },
-        );
-    }
-    text
 }
 
 impl<P: Platform> Kernel<P> {

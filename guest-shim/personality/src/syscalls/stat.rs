@@ -20,11 +20,11 @@ use crate::platform::Platform;
 use crate::time::SECOND_NS;
 
 /// Device number of the root's file system.
-pub(super) const FILE_DEVICE: u64 = 0x15;
+pub(crate) const FILE_DEVICE: u64 = 0x15;
 /// Device number of `/dev`.
-const DEV_DEVICE: u64 = 0x5;
+pub(crate) const DEV_DEVICE: u64 = 0x5;
 /// Device number of `/proc`.
-const PROC_DEVICE: u64 = 0x14;
+pub(crate) const PROC_DEVICE: u64 = 0x14;
 /// Device number of files in memory.
 const MEMORY_DEVICE: u64 = 0x1;
 /// Device number of pipes.
@@ -171,9 +171,9 @@ fn place_facts<P: Platform>(kernel: &mut Kernel<P>, place: &Place, follow: bool)
             facts
         }
         Node::Proc(node) => {
-            if let crate::fs::proc::ProcNode::Descriptor(number) = node
+            if let crate::fs::proc::ProcNode::Descriptor(pid, number) = node
                 && follow
-                && let Ok(file) = kernel.descriptor_file(*number)
+                && let Ok(file) = kernel.descriptor_of(*pid, *number)
                 && file.place.is_none()
             {
                 return file_facts(kernel, &file);

@@ -9,7 +9,11 @@ use crate::platform::Platform;
 use crate::time::SECOND_NS;
 
 /// What uname says: system, node, release, version, machine, domain. The release is the Linux whose calls are the model.
-const NAMES: [&str; 6] = ["Linux", "cordon", "6.1.0-cordon", "#1 Cordon", "x86_64", "(none)"];
+const NAMES: [&str; 6] = ["Linux", "cordon", RELEASE, VERSION, "x86_64", "(none)"];
+/// The release of that Linux, and what stands for its build.
+pub(crate) const RELEASE: &str = "6.1.0-cordon";
+/// See [`RELEASE`].
+pub(crate) const VERSION: &str = "#1 Cordon";
 /// Known flags of getrandom.
 const RANDOM_FLAGS: u32 = 7;
 

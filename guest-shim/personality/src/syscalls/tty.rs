@@ -373,7 +373,7 @@ impl<P: Platform> Kernel<P> {
 
     /// Where a terminal stands in `/dev`.
     pub(crate) fn terminal_place(&self, terminal: &Terminal) -> Place {
-        let [(_, devices), _] = &self.mounts;
+        let [(_, devices), ..] = &self.mounts;
         match terminal.number() {
             None => Dentry::new(Some(Rc::clone(devices)), b"console", Node::Device(Device::Console)),
             Some(number) => {
