@@ -120,6 +120,8 @@ pub struct Socket {
     pub protocol: u32,
     /// Options of which nothing is known but their value, by level and name.
     pub options: RefCell<alloc::collections::BTreeMap<(u32, u32), i32>>,
+    /// A connect without waiting has said EINPROGRESS, and none has said how it ended.
+    pub in_progress: Cell<bool>,
     /// SO_RCVTIMEO and SO_SNDTIMEO in ns; 0: none.
     pub timeouts: [Cell<u64>; 2],
     inner: RefCell<Inner>,
@@ -152,6 +154,7 @@ impl Socket {
             kind,
             protocol,
             options: RefCell::default(),
+            in_progress: Cell::new(false),
             timeouts: [Cell::new(0), Cell::new(0)],
             inner: RefCell::new(Inner {
                 state: State::New,

@@ -23,7 +23,7 @@ pub(super) fn sched_yield<P: Platform>(kernel: &mut Kernel<P>, _: &Args) -> Outc
 
 /// There is one processor: its bit, in a mask of at least eight bytes.
 pub(super) fn sched_getaffinity<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    check_task(kernel, args.int(0))?;
+    check_affinity_task(kernel, args.int(0))?;
     let len = args.get(1);
     if len < SET || !len.is_multiple_of(SET) {
         return Err(Errno::EINVAL.into());
@@ -33,12 +33,17 @@ pub(super) fn sched_getaffinity<P: Platform>(kernel: &mut Kernel<P>, args: &Args
 }
 
 pub(super) fn sched_setaffinity<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    check_task(kernel, args.int(0))?;
+    check_affinity_task(kernel, args.int(0))?;
     if args.get(1) == 0 {
         return Err(Errno::EINVAL.into());
     }
     let first: u8 = kernel.get(args.get(2))?;
     if first & 1 == 0 { Err(Errno::EINVAL.into()) } else { Ok(0) }
+}
+
+/// The affinity of a task with a negative number is nobody's; other calls find the number itself wrong.
+fn check_affinity_task<P: Platform>(kernel: &Kernel<P>, tid: i32) -> Result<(), Errno> {
+    if tid < 0 { Err(Errno::ESRCH) } else { check_task(kernel, tid) }
 }
 
 fn check_task<P: Platform>(kernel: &Kernel<P>, tid: i32) -> Result<(), Errno> {

@@ -297,6 +297,9 @@ fn connect_stream<P: Platform>(
     socket: &Rc<Socket>,
     address: Address,
 ) -> Outcome {
+    if socket.in_progress.take() {
+        return socket.take_error().map_or(Ok(0), |error| Err(error.into()));
+    }
     if socket.is_connected() || socket.is_listening() {
         return Err(if socket.is_connected() { Errno::EISCONN } else { Errno::EINVAL }.into());
     }
@@ -307,8 +310,10 @@ fn connect_stream<P: Platform>(
                 return Err(Errno::ENETUNREACH.into());
             }
             let host = host.destination();
-            let found = kernel.network.at(true, host, port, None).ok_or(Errno::ECONNREFUSED)?;
             bind_any(kernel, socket, host)?;
+            let Some(found) = kernel.network.at(true, host, port, None) else {
+                return Err(ended_later(file, socket, Some(Errno::ECONNREFUSED)).into());
+            };
             if let Some(own) = socket.sender_address(host) {
                 socket.set_local(own, None);
             }
@@ -326,10 +331,23 @@ fn connect_stream<P: Platform>(
     let accepted = Socket::new(&kernel.hub, &kernel.network, number, listener.domain, listener.kind, listener.protocol);
     accepted.options.borrow_mut().clone_from(&listener.options.borrow());
     match socket.connect(&listener, accepted, remote, credentials(kernel)) {
+        Ok(()) if file.nonblocking() && socket.domain != family::UNIX => Err(ended_later(file, socket, None).into()),
         Ok(()) => Ok(0),
         Err(Errno::EAGAIN) => Err(wait_or_fail(kernel, file.nonblocking(), &listener, socket.timeouts[1].get())),
         Err(error) => Err(error.into()),
     }
+}
+
+/// What a connect says whose end is known: at once if it would have waited for it, else only that it goes on, as over a wire.
+fn ended_later(file: &OpenFile, socket: &Socket, error: Option<Errno>) -> Errno {
+    if !file.nonblocking() {
+        return error.unwrap_or(Errno::EISCONN);
+    }
+    socket.in_progress.set(true);
+    if let Some(error) = error {
+        socket.set_error(error);
+    }
+    Errno::EINPROGRESS
 }
 
 pub(super) fn listen<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
