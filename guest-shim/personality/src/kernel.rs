@@ -123,6 +123,8 @@ pub struct Kernel<P: Platform> {
     /// The sandbox has ended.
     pub(crate) ended: bool,
     pub(crate) terminals: Terminals,
+    /// Each inotify instance has a clone: so they are counted.
+    pub(crate) inotify_count: Rc<()>,
     /// Where objects that tasks wait for get their channels.
     pub(crate) hub: Hub,
     /// Who is bound to which name of a socket.
@@ -205,6 +207,7 @@ impl<P: Platform> Kernel<P> {
             no_space,
             ended: false,
             terminals: Terminals::new(&hub),
+            inotify_count: Rc::default(),
             locks: Locks::new(&hub),
             fifos: BTreeMap::new(),
             hub,

@@ -21,6 +21,8 @@ use crate::wait::{Channel, Hub};
 
 /// Events that wait to be read (fs.inotify.max_queued_events).
 const MAX_QUEUED: usize = 16384;
+/// Instances of a sandbox (fs.inotify.max_user_instances).
+const MAX_INSTANCES: usize = 128;
 /// Watches of one instance (fs.inotify.max_user_watches as it was for long).
 const MAX_WATCHES: usize = 8192;
 /// Bytes of `struct inotify_event` without its name; names take a multiple of it.
@@ -193,6 +195,7 @@ struct Inner {
     last: Cell<i32>,
     number: u64,
     channel: Channel,
+    _counted: Rc<()>,
 }
 
 impl Inner {
@@ -225,15 +228,21 @@ pub struct Inotify(Rc<Inner>);
 
 impl Inotify {
     /// Watches nothing.
-    #[must_use]
-    pub fn new(hub: &Hub, number: u64) -> Self {
-        Self(Rc::new(Inner {
+    ///
+    /// # Errors
+    /// EMFILE: there are too many, as the clones of `counted` tell.
+    pub fn new(hub: &Hub, number: u64, counted: &Rc<()>) -> Result<Self, Errno> {
+        if Rc::strong_count(counted) > MAX_INSTANCES {
+            return Err(Errno::EMFILE);
+        }
+        Ok(Self(Rc::new(Inner {
             events: RefCell::default(),
             watches: RefCell::default(),
             last: Cell::new(0),
             number,
             channel: hub.channel(),
-        }))
+            _counted: Rc::clone(counted),
+        })))
     }
 
     /// Watches what is at `place`, or changes the watch that is there.

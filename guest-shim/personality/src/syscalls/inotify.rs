@@ -26,7 +26,7 @@ fn make<P: Platform>(kernel: &mut Kernel<P>, flags: u32) -> Outcome {
         return Err(Errno::EINVAL.into());
     }
     let number = kernel.next_number();
-    let inotify = Inotify::new(&kernel.hub, number);
+    let inotify = Inotify::new(&kernel.hub, number, &kernel.inotify_count)?;
     open_special(kernel, Rc::new(inotify), flags, raw::O_RDONLY)
 }
 

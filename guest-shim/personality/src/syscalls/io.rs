@@ -27,6 +27,8 @@ use crate::random::Random;
 use crate::signal::Signal;
 use crate::wait::Wait;
 
+/// Bytes that a write to something of the shim's own takes in one go.
+const BURST: usize = 256 << 10;
 /// Frames that a copy from file to file passes through.
 const COPY_FRAMES: usize = 16;
 
@@ -214,6 +216,7 @@ fn write_special<P: Platform>(
 ) -> Outcome {
     kernel.before_terminal(&**special, false)?;
     let caller = kernel.caller(file);
+    let mut burst = 0;
     loop {
         let done = kernel.task.progress;
         let (space, mut source) = kernel.memory();
@@ -231,6 +234,11 @@ fn write_special<P: Platform>(
                     return Ok(done);
                 }
                 kernel.task.progress = done;
+                burst += count;
+                if burst >= BURST {
+                    // It goes on when the others have had their turn.
+                    return Err(Stop::Block(Wait::until(0)));
+                }
             }
             Err(Errno::EAGAIN) if !file.nonblocking() => return Err(Stop::Block(wait_for(&**special))),
             Err(_) if done > 0 => return Ok(done),

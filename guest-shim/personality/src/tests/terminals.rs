@@ -256,6 +256,19 @@ fn writers_and_typists_are_held_up() {
 }
 
 #[test]
+fn a_write_without_end_lets_others_have_their_turn() {
+    let mut sandbox = Sandbox::new();
+    let (master, _) = sandbox.pty();
+    let at = sandbox.scratch;
+    let list: Vec<u64> = (0..16).flat_map(|_| [at + 0x1000, 0x3_f000]).collect();
+    sandbox.kernel.copy_out(at, list.as_slice().as_bytes()).expect("scratch memory");
+    sandbox.kernel.copy_out(at + 0x1000, &alloc::vec![b'x'; 0x3_f000]).expect("scratch memory");
+    assert_eq!(sandbox.call(20, [master.cast_unsigned(), at, 16, 0, 0, 0]), 16 * 0x3_f000);
+    let turns = sandbox.kernel.platform.waits.len();
+    assert!((12..20).contains(&turns), "{turns}");
+}
+
+#[test]
 fn the_console_is_a_terminal_with_a_line() {
     let mut sandbox = Sandbox::with_terminal();
     sandbox.kernel.platform.input = b"abx\x7f\r".to_vec();

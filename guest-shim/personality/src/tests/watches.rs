@@ -138,6 +138,15 @@ fn watches_are_changed_and_end_by_themselves() {
 }
 
 #[test]
+fn instances_are_counted() {
+    let mut sandbox = Sandbox::new();
+    let last = (0..128).map(|_| sandbox.inotify()).last().expect("the last");
+    assert_eq!(sandbox.inotify(), error(Errno::EMFILE));
+    sandbox.close_file(last);
+    assert_eq!(sandbox.inotify(), last);
+}
+
+#[test]
 fn too_many_events_are_one_that_says_so() {
     let mut sandbox = Sandbox::new();
     let inotify = sandbox.inotify();

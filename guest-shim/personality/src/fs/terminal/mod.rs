@@ -156,8 +156,11 @@ impl Terminal {
 
     /// The foreground group gets a signal.
     pub fn signal_foreground(&self, signal: Signal) {
-        if self.foreground.get() != 0 {
-            self.outbox.borrow_mut().push((Target::Group(self.foreground.get()), signal));
+        let post = (Target::Group(self.foreground.get()), signal);
+        let mut outbox = self.outbox.borrow_mut();
+        // The same signal twice is one.
+        if self.foreground.get() != 0 && !outbox.contains(&post) {
+            outbox.push(post);
         }
     }
 

@@ -12,6 +12,9 @@ use crate::errno::Errno;
 use crate::fs::special::{Caller, Sink, Special, Supply, ready};
 use crate::wait::Channel;
 
+/// Bytes that one write takes at most: a line without an end takes, and loses, any number.
+const TYPED: usize = 64 << 10;
+
 /// The master's open file.
 pub struct Master(Rc<Terminal>);
 
@@ -88,7 +91,7 @@ impl Special for Master {
 
     fn write(&self, caller: &Caller, data: &mut dyn Supply) -> Result<usize, Errno> {
         let mut done = 0;
-        while data.left() > 0 {
+        while data.left() > 0 && done < TYPED {
             let room = self.0.room();
             if room == 0 {
                 return if done > 0 { Ok(done) } else { Err(Errno::EAGAIN) };
