@@ -34,7 +34,6 @@ fn main() -> ExitCode {
         ("sync", sync),
         ("large", large),
         ("stack", stack),
-        ("transfer", transfer),
         ("bad-pointers", bad_pointers),
     ])
 }
@@ -615,19 +614,6 @@ fn stack(t: &mut Report) {
             i32::from(deep(300) == 0)
         }),
     );
-}
-
-fn transfer(t: &mut Report) {
-    let memory = anonymous(PAGE);
-    slice(memory, 5).copy_from_slice(b"there");
-    let mut buffer = [0u8; 5];
-    let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: 5 };
-    let remote = libc::iovec { iov_base: memory.cast(), iov_len: 5 };
-    let me = c!(libc::getpid());
-    t.ret("process_vm_readv", sys!(libc::process_vm_readv(me, &raw const local, 1, &raw const remote, 1, 0)));
-    t.show("read", text(&buffer));
-    t.ret("nobody", sys!(libc::process_vm_readv(99_999, &raw const local, 1, &raw const remote, 1, 0)));
-    t.ret("flags", sys!(libc::process_vm_readv(me, &raw const local, 1, &raw const remote, 1, 1)));
 }
 
 fn bad_pointers(t: &mut Report) {

@@ -484,7 +484,6 @@ fn clone(t: &mut Report) {
     let all = libc::CLONE_VM | libc::CLONE_FS | libc::CLONE_FILES | libc::CLONE_SIGHAND;
     t.ret("CLONE_THREAD without CLONE_SIGHAND", clone_with(libc::CLONE_VM | libc::CLONE_THREAD, place));
     t.ret("CLONE_SIGHAND without CLONE_VM", clone_with(libc::CLONE_SIGHAND | libc::SIGCHLD, place));
-    t.ret("CLONE_FS with CLONE_NEWNS", clone_with(libc::CLONE_FS | libc::CLONE_NEWNS | libc::SIGCHLD, place));
     let pid = must(clone_with(all | libc::SIGCHLD, place));
     t.show("everything shared but the process", wait(pid));
     t.show("value", peek(place));
