@@ -35,6 +35,7 @@ const SAME: [(&str, &[&str]); 11] = [
     (
         "paths",
         &[
+            "create",
             "directories",
             "links",
             "loops",
@@ -51,7 +52,7 @@ const SAME: [(&str, &[&str]); 11] = [
             "statfs",
         ],
     ),
-    ("pipes", &["pipe", "capacity", "blocking", "positions", "vectors", "append", "holes", "limits"]),
+    ("pipes", &["pipe", "capacity", "blocking", "fifo", "positions", "vectors", "append", "holes", "flock", "limits"]),
     (
         "processes",
         &[
@@ -69,6 +70,7 @@ const SAME: [(&str, &[&str]); 11] = [
             "scripts",
             "too-big",
             "parent-death",
+            "many",
             "tree",
         ],
     ),
@@ -135,6 +137,7 @@ const SAME: [(&str, &[&str]); 11] = [
     (
         "system",
         &[
+            "clocks",
             "sleeping",
             "interval-timers",
             "posix-timers",
@@ -147,17 +150,32 @@ const SAME: [(&str, &[&str]); 11] = [
             "personality",
             "names",
             "proc-maps",
+            "proc-status",
+            "proc-stat",
+            "proc-system",
         ],
     ),
     (
         "terminals",
-        &["open", "canonical", "raw", "echo", "output", "interrupt", "size", "background", "hang-up", "none"],
+        &[
+            "open",
+            "canonical",
+            "raw",
+            "echo",
+            "output",
+            "interrupt",
+            "size",
+            "control",
+            "background",
+            "hang-up",
+            "none",
+        ],
     ),
     (
         "threads",
         &[
-            "join", "mutex", "condvar", "barrier", "channels", "locals", "rwlock", "numbers", "exit", "signals",
-            "spinning", "errno", "limits", "fault", "chain",
+            "join", "mutex", "condvar", "barrier", "channels", "locals", "rwlock", "many", "numbers", "exit", "exec",
+            "signals", "fork", "clone", "spinning", "errno", "limits", "names", "fault", "chain",
         ],
     ),
 ];
