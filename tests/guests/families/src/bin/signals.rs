@@ -648,6 +648,8 @@ fn descriptor(t: &mut Report) {
 
 fn stop(t: &mut Report) {
     let pid = child(|| {
+        // In a group whose parent is of another one: terminal stops of orphaned groups do nothing.
+        c!(libc::setpgid(0, 0));
         must(handle(libc::SIGCONT, count, 0));
         c!(libc::raise(libc::SIGSTOP));
         until(|| SEEN.load(Ordering::SeqCst) > 0);
