@@ -154,7 +154,6 @@ const KNOWN: &[(&str, &str)] = &[
 
 /// Modules that are known to differ as a whole so far: with `--all` only.
 const NOT_YET: &[&str] =
-    &["test_asyncio.test_streams", "test_os", "test_pathlib", "test_posix", "test_wsgiref", "test_urllib2_localnet"];
 
 /// Tests of conformance.
 pub(crate) fn cases(setup: &Setup) -> Vec<Case> {
