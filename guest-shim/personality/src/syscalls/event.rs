@@ -255,13 +255,3 @@ fn collect<P: Platform>(kernel: &mut Kernel<P>, epoll: &Epoll, at: u64, most: u6
         _ => Ok(count),
     }
 }
-
-/// What a kernel without it says: ENOSYS, which is meant and no gap.
-pub(super) fn refused<P: Platform>(_: &mut Kernel<P>, _: &Args) -> Outcome {
-    Err(Errno::ENOSYS.into())
-}
-
-/// What a user may not do.
-pub(super) fn refused_to_users<P: Platform>(_: &mut Kernel<P>, _: &Args) -> Outcome {
-    Err(Errno::EPERM.into())
-}

@@ -1,6 +1,8 @@
 //! Descriptors: close, dup, fcntl, pipes, and what acts on an open file as a whole.
 
 use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::cell::RefCell;
 
 use fuse_abi::linux::{fuse_fallocate_in, fuse_opcode};
 use linux_raw_sys::general as raw;
@@ -18,6 +20,9 @@ use crate::platform::Platform;
 /// Least and most bytes that a pipe can be made to hold (a page; fs.pipe-max-size).
 const MIN_PIPE: u32 = 4096;
 const MAX_PIPE: u32 = 1 << 20;
+/// Flags of close_range (Linux `uapi/linux/close_range.h`).
+const CLOSE_RANGE_UNSHARE: u32 = 1 << 1;
+const CLOSE_RANGE_CLOEXEC: u32 = 1 << 2;
 /// The flags that F_SETFL changes.
 const SETTABLE: u32 = raw::O_APPEND | raw::O_NONBLOCK | raw::O_DIRECT | raw::O_NOATIME;
 
@@ -187,6 +192,44 @@ pub(super) fn fsync<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome
         FileKind::Path => Err(Errno::EBADF.into()),
         _ => Err(Errno::EINVAL.into()),
     }
+}
+
+/// readahead, sync_file_range, syncfs: there is nothing to be read or written ahead of time.
+pub(super) fn nothing_to_do<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    match kernel.file(args.int(0))?.kind {
+        FileKind::Path => Err(Errno::EBADF.into()),
+        _ => Ok(0),
+    }
+}
+
+/// Closes descriptors, or marks them to be closed by execve.
+pub(super) fn close_range<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let (first, last, flags) = (args.uint(0), args.uint(1), args.uint(2));
+    if first > last || flags & !(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    if flags & CLOSE_RANGE_UNSHARE != 0 {
+        unshare_files(kernel);
+    }
+    let numbers: Vec<i32> = {
+        let files = kernel.task.files.borrow();
+        let wanted = files.numbers().filter_map(|number| i32::try_from(number).ok());
+        wanted.filter(|&fd| (first..=last).contains(&fd.unsigned_abs())).collect()
+    };
+    for fd in numbers {
+        if flags & CLOSE_RANGE_CLOEXEC != 0 {
+            kernel.task.files.borrow_mut().get_mut(fd)?.close_on_exec = true;
+        } else {
+            close(kernel, &Args([u64::from(fd.unsigned_abs()), 0, 0, 0, 0, 0]))?;
+        }
+    }
+    Ok(0)
+}
+
+/// Gives the present task descriptors of its own.
+pub(super) fn unshare_files<P: Platform>(kernel: &mut Kernel<P>) {
+    let own = kernel.task.files.borrow().clone();
+    kernel.task.files = Rc::new(RefCell::new(own));
 }
 
 pub(super) fn sync<P: Platform>(_: &mut Kernel<P>, _: &Args) -> Outcome {

@@ -80,6 +80,22 @@ pub(super) fn pwritev<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outco
     write_file(kernel, &file, &ranges, Some(position))
 }
 
+/// The flags of preadv2 and pwritev2: those that ask for nothing beyond what always happens here.
+fn check_flags(flags: u32) -> Result<(), Errno> {
+    let known = raw::RWF_HIPRI | raw::RWF_DSYNC | raw::RWF_SYNC;
+    if flags & !known == 0 { Ok(()) } else { Err(Errno::EOPNOTSUPP) }
+}
+
+pub(super) fn preadv2<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    check_flags(args.uint(5))?;
+    if args.long(3) == -1 { readv(kernel, args) } else { preadv(kernel, args) }
+}
+
+pub(super) fn pwritev2<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    check_flags(args.uint(5))?;
+    if args.long(3) == -1 { writev(kernel, args) } else { pwritev(kernel, args) }
+}
+
 fn iovecs<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Result<Ranges, Errno> {
     let (space, mut source) = kernel.memory();
     Ranges::list(&mut space.borrow_mut(), &mut source, args.get(1), args.get(2))

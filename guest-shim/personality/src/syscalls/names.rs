@@ -172,6 +172,11 @@ pub(super) fn mknodat<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outco
     kernel.make(&target, fuse_opcode::FUSE_MKNOD, &args, None)
 }
 
+pub(super) fn mknod<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let [path, mode, device, ..] = args.0;
+    mknodat(kernel, &Args([i64::from(HERE).cast_unsigned(), path, mode, device, 0, 0]))
+}
+
 pub(super) fn symlink<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     make_symlink(kernel, args.get(0), HERE, args.get(1))
 }
@@ -497,7 +502,20 @@ pub(super) fn utimensat<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Out
 }
 
 pub(super) fn utimes<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let at = args.get(1);
+    let times = timevals(kernel, args.get(1))?;
+    let place = kernel.place_at(HERE, args.get(0), 0)?;
+    change_times(kernel, &place, times)
+}
+
+pub(super) fn futimesat<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let (directory, path, at) = (args.int(0), args.get(1), args.get(2));
+    let times = timevals(kernel, at)?;
+    let place = if path == 0 { kernel.place_of(directory)? } else { kernel.place_at(directory, path, 0)? };
+    change_times(kernel, &place, times)
+}
+
+/// Two `struct timeval`, or now without them.
+fn timevals<P: Platform>(kernel: &mut Kernel<P>, at: u64) -> Result<[Timespec; 2], Errno> {
     let mut times = [NOW; 2];
     if at != 0 {
         let given: [Timeval; 2] = kernel.get(at)?;
@@ -506,8 +524,7 @@ pub(super) fn utimes<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcom
             *time = Timespec { tv_sec: given.tv_sec, tv_nsec: given.tv_usec * 1000 };
         }
     }
-    let place = kernel.place_at(HERE, args.get(0), 0)?;
-    change_times(kernel, &place, times)
+    Ok(times)
 }
 
 pub(super) fn utime<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
@@ -562,6 +579,20 @@ pub(super) fn chdir<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome
 pub(super) fn fchdir<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let place = kernel.file(args.int(0))?.place.clone().ok_or(Errno::ENOTDIR)?;
     enter(kernel, place)
+}
+
+/// The root that absolute paths start at: only for user 0. The working directory stays, as Linux has it.
+pub(super) fn chroot<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let place = kernel.place_at(HERE, args.get(0), 0)?;
+    if !kernel.is_directory(&place)? {
+        return Err(Errno::ENOTDIR.into());
+    }
+    kernel.check_access(&place, may::EXECUTE)?;
+    if kernel.task.process.borrow().uid[1] != 0 {
+        return Err(Errno::EPERM.into());
+    }
+    kernel.task.directories.borrow_mut().root = place;
+    Ok(0)
 }
 
 fn enter<P: Platform>(kernel: &mut Kernel<P>, place: Place) -> Outcome {

@@ -3,7 +3,7 @@
 use alloc::rc::Rc;
 use core::cell::RefCell;
 
-use linux_raw_sys::prctl as pr;
+use linux_raw_sys::{general, prctl as pr};
 use proto::layout::USER_END_VA;
 
 use super::Args;
@@ -156,6 +156,34 @@ pub(super) fn set_robust_list<P: Platform>(kernel: &mut Kernel<P>, args: &Args) 
         return Err(Errno::EINVAL.into());
     }
     kernel.task.robust_list = (args.get(0), args.get(1));
+    Ok(0)
+}
+
+pub(super) fn get_robust_list<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let tid = if args.int(0) == 0 { kernel.task.tid } else { args.int(0).unsigned_abs() };
+    let list = kernel.task_of(tid).ok_or(Errno::ESRCH)?.robust_list;
+    kernel.put(args.get(1), &list.0)?;
+    kernel.put(args.get(2), &ROBUST_HEAD)?;
+    Ok(0)
+}
+
+/// Own descriptors, directories; name spaces are for the privileged.
+pub(super) fn unshare<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let flags = args.uint(0);
+    let known = general::CLONE_FILES | general::CLONE_FS | general::CLONE_SYSVSEM;
+    if flags & (general::CLONE_VM | general::CLONE_SIGHAND | general::CLONE_THREAD) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    if flags & !known != 0 {
+        return Err(Errno::EPERM.into());
+    }
+    if flags & general::CLONE_FILES != 0 {
+        super::fd::unshare_files(kernel);
+    }
+    if flags & general::CLONE_FS != 0 {
+        let own = kernel.task.directories.borrow().clone();
+        kernel.task.directories = Rc::new(RefCell::new(own));
+    }
     Ok(0)
 }
 

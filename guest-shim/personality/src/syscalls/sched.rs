@@ -139,3 +139,38 @@ fn subject<P: Platform>(kernel: &Kernel<P>, args: &Args) -> Result<u32, Errno> {
     };
     found.ok_or(Errno::ESRCH)
 }
+
+/// ioprio_get: the class that everybody has (IOPRIO_CLASS_NONE).
+pub(super) fn ioprio_get<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    subject(kernel, &Args([args.get(0).wrapping_sub(1), args.get(1), 0, 0, 0, 0]))?;
+    Ok(0)
+}
+
+/// ioprio_set: there is no queue that it could change.
+pub(super) fn ioprio_set<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    ioprio_get(kernel, args)
+}
+
+/// Size of `struct sched_attr` in its first version.
+const SCHED_ATTR: u32 = 48;
+
+pub(super) fn sched_getattr<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    check_task(kernel, args.int(0))?;
+    if args.uint(2) < SCHED_ATTR || args.uint(3) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let mut words = [0_u32; 12];
+    words[0] = SCHED_ATTR;
+    words[4] = kernel.task.process.borrow().nice.cast_unsigned();
+    kernel.put(args.get(1), &words)?;
+    Ok(0)
+}
+
+pub(super) fn sched_setattr<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    check_task(kernel, args.int(0))?;
+    let words: [u32; 6] = kernel.get(args.get(1))?;
+    if args.uint(2) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    check_policy(words[1], words[5].cast_signed())
+}
