@@ -20,10 +20,10 @@ use crate::fs::file::{FileKind, OpenFile};
 use crate::fs::fuse::Fuse;
 use crate::fs::locks::Locks;
 use crate::fs::pipe::Pipe;
-use crate::fs::proc;
 use crate::fs::special::Caller;
 use crate::fs::table::{Descriptor, FdTable};
 use crate::fs::terminal::{Terminals, User};
+use crate::fs::{proc, records};
 use crate::futex::Futexes;
 use crate::lifecycle::{FIRST, INIT};
 use crate::mm::frames::Frames;
@@ -112,6 +112,8 @@ pub struct Kernel<P: Platform> {
     pub(crate) futexes: Futexes,
     /// Timers that are armed: when they go off, whose they are, which.
     pub(crate) timers: BTreeSet<(u64, u32, i32)>,
+    /// Locks on ranges of files.
+    pub(crate) records: records::Shared,
     /// The id that was given last.
     pub(crate) last_id: u32,
     /// Root table of the address space that the processor uses.
@@ -201,6 +203,7 @@ impl<P: Platform> Kernel<P> {
             schedule: Schedule::new(started),
             futexes: Futexes::default(),
             timers: BTreeSet::new(),
+            records: records::Shared::new(&hub),
             last_id: FIRST,
             active: 0,
             slice_end: 0,
@@ -329,9 +332,18 @@ impl<P: Platform> Kernel<P> {
             let address = if code == signal::SI_KERNEL { 0 } else { regs.rip };
             Info::fault(signal, code, address)
         };
-        self.task.last_fault = (fault.vector, fault.error_code, fault.address);
+        self.note_fault(&fault);
         self.force_signal(info);
         self.run(regs)
+    }
+
+    /// What signal frames tell of the last exception. Nobody is told what is mapped in the kernel's half.
+    fn note_fault(&mut self, fault: &Fault) {
+        let (.., before) = self.task.last_fault;
+        let paging = fault.vector == signal::PAGE_FAULT;
+        let kernel_half = paging && fault.address >= proto::layout::USER_END_VA;
+        let error_code = fault.error_code | if kernel_half { page_fault::PRESENT } else { 0 };
+        self.task.last_fault = (fault.vector, error_code, if paging { fault.address } else { before });
     }
 
     fn page_fault(&mut self, fault: &Fault) -> Result<(), BadTouch> {
@@ -361,7 +373,13 @@ impl<P: Platform> Kernel<P> {
 
     /// All address spaces.
     pub(crate) fn spaces(&self) -> Vec<Rc<RefCell<AddressSpace>>> {
-        Vec::from([Rc::clone(&self.task.space)])
+        let mut all = vec![Rc::clone(&self.task.space)];
+        for task in self.tasks.values() {
+            if !all.iter().any(|space| Rc::ptr_eq(space, &task.space)) {
+                all.push(Rc::clone(&task.space));
+            }
+        }
+        all
     }
 
     /// What files need to read and write frames.

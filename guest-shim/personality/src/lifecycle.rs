@@ -9,6 +9,7 @@ use linux_raw_sys::general as raw;
 use proto::op;
 
 use crate::errno::{Errno, Outcome};
+use crate::fs::records::Owner;
 use crate::kernel::Kernel;
 use crate::platform::{PAGE, Platform};
 use crate::signal::{Info, SIG_IGN, Signal, child_code, child_info};
@@ -299,6 +300,7 @@ impl<P: Platform> Kernel<P> {
     fn become_zombie(&mut self, process: &Rc<RefCell<Process>>, status: u32) {
         let pid = process.borrow().pid;
         self.drop_timers(pid, true);
+        self.records.release_all(Owner::Process(pid));
         process.borrow_mut().life = Life::Zombie(status);
         process.borrow_mut().stopped = None;
         self.orphan_children(process);

@@ -260,6 +260,8 @@ impl<P: Platform> Kernel<P> {
         self.attend_console(found);
         self.wake_for_events(found);
         self.expire();
+        // Nobody has used the time that has passed.
+        self.schedule.started = self.platform.reference_time();
     }
 
     fn awaited_events(&self) -> u64 {

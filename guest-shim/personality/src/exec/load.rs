@@ -374,12 +374,16 @@ impl<P: Platform> Kernel<P> {
     }
 
     fn close_on_exec(&mut self) {
+        let pid = self.task.process.borrow().pid;
         let mut files = self.task.files.borrow_mut();
         let numbers: Vec<usize> = files.numbers().collect();
         for number in numbers {
             let Ok(fd) = i32::try_from(number) else { continue };
-            if files.get(fd).is_ok_and(|descriptor| descriptor.close_on_exec) {
-                let _ = files.remove(fd);
+            if files.get(fd).is_ok_and(|descriptor| descriptor.close_on_exec)
+                && let Ok(closed) = files.remove(fd)
+                && let Some(inode) = closed.file.inode()
+            {
+                self.records.release_file(inode.number(), pid);
             }
         }
     }

@@ -97,6 +97,8 @@ pub struct OpenFile {
     leftovers: Leftovers,
     /// The lock that it holds (flock).
     pub lock: RefCell<Option<Lock>>,
+    /// What ends its own locks on ranges with it.
+    pub range_locks: RefCell<Option<super::records::Guard>>,
 }
 
 impl OpenFile {
@@ -113,6 +115,7 @@ impl OpenFile {
             offset: Cell::new(0),
             leftovers,
             lock: RefCell::new(None),
+            range_locks: RefCell::new(None),
         })
     }
 

@@ -13,6 +13,7 @@ pub mod locks;
 pub mod pipe;
 pub mod proc;
 mod proc_text;
+pub mod records;
 pub mod special;
 pub mod table;
 pub mod terminal;

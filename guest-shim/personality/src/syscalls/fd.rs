@@ -8,7 +8,6 @@ use fuse_abi::linux::{fuse_fallocate_in, fuse_opcode};
 use linux_raw_sys::general as raw;
 
 use super::Args;
-use crate::abi::Flock;
 use crate::errno::{Errno, Outcome, Stop};
 use crate::fs::file::{FileKind, OpenFile};
 use crate::fs::pipe::{Pipe, PipeEnd};
@@ -28,8 +27,16 @@ const SETTABLE: u32 = raw::O_APPEND | raw::O_NONBLOCK | raw::O_DIRECT | raw::O_N
 
 pub(super) fn close<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let closed = kernel.task.files.borrow_mut().remove(args.int(0))?;
-    drop(closed);
+    closes(kernel, &closed.file);
     Ok(0)
+}
+
+/// The present process closes a descriptor of this file: its locks on ranges of it end.
+fn closes<P: Platform>(kernel: &Kernel<P>, file: &OpenFile) {
+    if let Some(inode) = file.inode() {
+        let pid = kernel.task.process.borrow().pid;
+        kernel.records.release_file(inode.number(), pid);
+    }
 }
 
 pub(super) fn dup<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
@@ -57,6 +64,9 @@ pub(super) fn dup3<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome 
 
 fn replace<P: Platform>(kernel: &mut Kernel<P>, file: Rc<OpenFile>, new: i32, close_on_exec: bool) -> Outcome {
     let limit = kernel.limit(raw::RLIMIT_NOFILE);
+    if let Ok(old) = kernel.file(new) {
+        closes(kernel, &old);
+    }
     kernel.task.files.borrow_mut().replace(new, Descriptor { file, close_on_exec }, limit)?;
     Ok(u64::from(new.unsigned_abs()))
 }
@@ -133,17 +143,9 @@ pub(super) fn fcntl<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome
             file.set_status((file.status() & !SETTABLE) | (args.uint(2) & SETTABLE));
             Ok(0)
         }
-        raw::F_GETLK => {
-            // There is one process: nobody else can hold a lock.
-            let mut lock: Flock = kernel.get(argument)?;
-            lock.l_type = 2;
-            kernel.put(argument, &lock)?;
-            Ok(0)
-        }
-        raw::F_SETLK | raw::F_SETLKW => {
-            let lock: Flock = kernel.get(argument)?;
-            check_lock(&file, &lock)?;
-            Ok(0)
+        raw::F_GETLK | raw::F_OFD_GETLK => super::records::look(kernel, &file, command, argument),
+        raw::F_SETLK | raw::F_SETLKW | raw::F_OFD_SETLK | raw::F_OFD_SETLKW => {
+            super::records::set(kernel, &file, command, argument)
         }
         raw::F_GETPIPE_SZ => Ok(pipe_of(&file)?.pipe().capacity() as u64),
         raw::F_SETPIPE_SZ => set_pipe_size(pipe_of(&file)?.pipe(), args.uint(2)),
@@ -170,15 +172,6 @@ fn set_pipe_size(pipe: &Pipe, wanted: u32) -> Outcome {
     let capacity = wanted.max(MIN_PIPE).next_power_of_two();
     pipe.set_capacity(index(u64::from(capacity)))?;
     Ok(u64::from(capacity))
-}
-
-fn check_lock(file: &OpenFile, lock: &Flock) -> Result<(), Errno> {
-    match lock.l_type {
-        0 if !file.readable() => Err(Errno::EBADF),
-        1 if !file.writable() => Err(Errno::EBADF),
-        0..=2 => Ok(()),
-        _ => Err(Errno::EINVAL),
-    }
 }
 
 pub(super) fn fsync<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {

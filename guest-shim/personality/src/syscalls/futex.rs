@@ -75,7 +75,9 @@ fn wait<P: Platform>(
         kernel.task.futex = None;
         return Err(Errno::ETIMEDOUT.into());
     }
-    Err(Stop::Block(Wait::until(deadline)))
+    // With a time limit it is not made again behind a handler: the limit would start anew.
+    let wait = Wait::until(deadline);
+    Err(Stop::Block(if deadline == u64::MAX { wait } else { wait.never_restarted() }))
 }
 
 fn wake<P: Platform>(kernel: &mut Kernel<P>, args: &Args, private: bool, bits: u32) -> Outcome {

@@ -17,6 +17,7 @@ mod names;
 mod open;
 mod poll;
 mod process;
+mod records;
 mod refused;
 mod sched;
 pub(crate) mod shm;

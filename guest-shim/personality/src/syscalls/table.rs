@@ -124,7 +124,7 @@ mod rows {
         62 kill signal::kill, Full, "";
         63 uname system::uname, Full, "";
         67 shmdt shm::shmdt, Full, "";
-        72 fcntl fd::fcntl, Partial, "no leases, signals or open-file-description locks; owners are taken without effect";
+        72 fcntl fd::fcntl, Partial, "no leases or SIGIO; owners are taken without effect; F_SETLKW finds no deadlocks";
         73 flock splice::flock, Full, "";
         74 fsync fd::fsync, Full, "";
         75 fdatasync fd::fsync, Full, "";
