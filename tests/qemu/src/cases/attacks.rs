@@ -1,4 +1,4 @@
-//! Programs that try everything or take everything (tests/guests/families: `fuzz` and `attacks`): the sandbox lives on, and an ordinary
+//! Programs that try everything or take everything (tests/guests/families: `wild` and `attacks`): the sandbox lives on, and an ordinary
 //! program runs in it afterwards.
 use crate::Case;
 
@@ -35,8 +35,8 @@ const ATTACKS: [&str; 21] = [
 pub(crate) fn cases() -> Vec<Case> {
     let fuzz = SEEDS.map(|seed| {
         Case::new(format!("system calls at random: seed {seed}"), move |bench| {
-            let outcome = bench.guest("fuzz", &[seed, CALLS]).options(["--timeout", "100"]).run()?;
-            outcome.exits(0)?.prints(&format!("fuzz: {CALLS} calls made\n"))?.done()
+            let outcome = bench.guest("wild", &[seed, CALLS]).options(["--timeout", "100"]).run()?;
+            outcome.exits(0)?.prints(&format!("wild: {CALLS} calls made\n"))?.done()
         })
     });
     let attacks = ATTACKS.map(|name| {

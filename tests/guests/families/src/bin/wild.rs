@@ -1,5 +1,5 @@
-//! `fuzz SEED COUNT`: system calls of every number with random arguments, in children, whose deaths do not count. What counts is that
-//! the kernel below lives on: then the last line is `fuzz: COUNT calls made` and the exit code 0.
+//! `wild SEED COUNT`: system calls of every number with random arguments, in children, whose deaths do not count. What counts is that
+//! the kernel below lives on: then the last line is `wild: COUNT calls made` and the exit code 0.
 //!
 //! Not for a machine that is needed: elsewhere than in a sandbox it refuses to run unless it is the first process of its namespace.
 #![allow(unsafe_code)]
@@ -34,12 +34,12 @@ const ON_A_PROCESS: [i64; 8] = [
 fn main() -> ExitCode {
     let mut numbers = std::env::args().skip(1).map_while(|word| word.parse::<u64>().ok());
     let (Some(seed), Some(count)) = (numbers.next(), numbers.next()) else {
-        say!("usage: fuzz SEED COUNT");
+        say!("usage: wild SEED COUNT");
         return ExitCode::from(2);
     };
     // A sandbox keeps number 1 for itself.
     if std::process::id() > 2 {
-        say!("fuzz: only as the first process (unshare --fork --pid --mount --net --ipc)");
+        say!("wild: only as the first process (unshare --fork --pid --mount --net --ipc)");
         return ExitCode::from(2);
     }
     let mut made = 0;
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
         finish(pid);
         made += batch;
     }
-    say!("fuzz: {made} calls made");
+    say!("wild: {made} calls made");
     ExitCode::SUCCESS
 }
 
@@ -139,7 +139,7 @@ fn prepare(random: &mut Random) -> Vec<u64> {
     let end = anonymous(2 * PAGE);
     c!(libc::munmap(at(end, PAGE).cast(), PAGE));
     let paths =
-        [c"/tmp/fuzz", c"/", c".", c"/proc/self/mem", c"/proc/self/fd/3", c"/dev/zero", c"", c"/tmp/fuzz/below"];
+        [c"/tmp/wild", c"/", c".", c"/proc/self/mem", c"/proc/self/fd/3", c"/dev/zero", c"", c"/tmp/wild/below"];
     let mut places: Vec<u64> = paths.iter().map(|path| path.as_ptr().expose_provenance() as u64).collect();
     for offset in [0, 8, 100, 4095, 8192, 65000] {
         places.push(at(buffer, offset).expose_provenance() as u64);
