@@ -341,6 +341,8 @@ impl<P: Platform> Kernel<P> {
         while let Some(space) = self.schedule.dead_spaces.pop() {
             if let Ok(space) = Rc::try_unwrap(space) {
                 space.into_inner().destroy(&mut self.source());
+                // What it wrote to files by way of mappings is there for whoever reads next.
+                self.fuse.settle(&mut self.platform);
             }
         }
     }

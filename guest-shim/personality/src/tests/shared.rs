@@ -237,3 +237,23 @@ fn segments_are_found_by_key_and_outlive_their_removal() {
     assert_eq!(sandbox.call(67, [one, 0, 0, 0, 0, 0]), error(Errno::EINVAL));
     assert_eq!(sandbox.call(31, [id, 2, out, 0, 0, 0]), error(Errno::EINVAL));
 }
+
+#[test]
+fn what_is_cut_off_is_gone_from_every_process() {
+    let mut sandbox = Sandbox::new();
+    let fd = sandbox.memfd(raw::MFD_ALLOW_SEALING);
+    assert_eq!(sandbox.at(77, fd, [2 * PAGE, 0, 0]), 0);
+    let at = sandbox.map_file(fd, 2 * PAGE, 3, SHARED, 0).expect("mapped");
+    sandbox.store(at + PAGE, 4).expect("writable");
+    let child = sandbox.call(57, [0; 6]);
+    assert!(child > 0);
+    let child = u32::try_from(child).expect("a pid");
+    assert_eq!(sandbox.kernel.spaces().len(), 2);
+    assert_eq!(sandbox.call(11, [at, 2 * PAGE, 0, 0, 0, 0]), 0);
+    let seal = [u64::from(raw::F_ADD_SEALS), u64::from(raw::F_SEAL_WRITE), 0];
+    assert_eq!(sandbox.at(72, fd, seal), error(Errno::EBUSY), "the child could write to it");
+    assert_eq!(sandbox.at(77, fd, [PAGE, 0, 0]), 0);
+    let space = alloc::rc::Rc::clone(&sandbox.kernel.task_of(child).expect("the child").space);
+    let touched = space.borrow_mut().touch(&mut sandbox.kernel.source(), at + PAGE, Access::Read);
+    assert_eq!(touched, Err(BadTouch::NoData));
+}
