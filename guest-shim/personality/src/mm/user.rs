@@ -213,6 +213,12 @@ impl Ranges {
         Self { first: Iovec { base, len }, rest: Vec::new(), total: len }
     }
 
+    /// The ranges of a list.
+    #[must_use]
+    pub fn rest(&self) -> &[Iovec] {
+        &self.rest
+    }
+
     /// The list of `count` iovecs at `va`.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ mod memory;
 mod message;
 mod names;
 mod open;
+mod peer;
 mod poll;
 mod process;
 mod records;

@@ -3,7 +3,8 @@
 
 use super::{
     Args, advice, clone, credentials, dirs, event, exec, fd, futex, inotify, io, memfd, memory, message, names, open,
-    poll, process, refused, sched, shm, signal, socket, sockopt, splice, stat, system, time, timer, tty, wait, xattr,
+    peer, poll, process, refused, sched, shm, signal, socket, sockopt, splice, stat, system, time, timer, tty, wait,
+    xattr,
 };
 use crate::errno::{Outcome, Stop};
 use crate::kernel::Kernel;
@@ -351,6 +352,8 @@ mod rows {
         307 sendmmsg message::sendmmsg, Partial, "waits for the first message only";
         308 setns refused::privileged, Refused, "EPERM: there are no name spaces";
         309 getcpu system::getcpu, Full, "";
+        310 process_vm_readv peer::process_vm_readv, Full, "";
+        311 process_vm_writev peer::process_vm_writev, Full, "";
         312 kcmp refused::privileged, Refused, "EPERM, as without PTRACE_MODE_READ";
         313 finit_module refused::privileged, Refused, "EPERM, as without CAP_SYS_MODULE";
         314 sched_setattr sched::sched_setattr, Partial, "no real-time policies: EPERM";

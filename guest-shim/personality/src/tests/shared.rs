@@ -257,3 +257,27 @@ fn what_is_cut_off_is_gone_from_every_process() {
     let touched = space.borrow_mut().touch(&mut sandbox.kernel.source(), at + PAGE, Access::Read);
     assert_eq!(touched, Err(BadTouch::NoData));
 }
+
+#[test]
+fn another_process_is_read_and_written() {
+    let mut sandbox = Sandbox::new();
+    let at = sandbox.map_file(-1, PAGE, 3, u64::from(raw::MAP_PRIVATE) | ANONYMOUS, 0).expect("mapped");
+    sandbox.store(at, 1).expect("writable");
+    let child = sandbox.call(57, [0; 6]).cast_unsigned();
+    sandbox.store(at, 2).expect("writable");
+    let lists = sandbox.scratch;
+    sandbox.kernel.put(lists, &[lists + 64, 3, at, 2 * PAGE]).expect("scratch");
+    assert_eq!(sandbox.call(310, [child, lists, 1, lists + 16, 1, 0]), 3);
+    assert_eq!(sandbox.bytes(lists + 64, 3), [1, 0, 0], "the child's own copy");
+    sandbox.kernel.copy_out(lists + 64, &[7, 8, 9]).expect("scratch");
+    assert_eq!(sandbox.call(311, [child, lists, 1, lists + 16, 1, 0]), 3);
+    assert_eq!(sandbox.load(at), Some(2));
+    assert_eq!(sandbox.call(310, [child, lists, 1, lists + 16, 1, 0]), 3);
+    assert_eq!(sandbox.bytes(lists + 64, 3), [7, 8, 9]);
+    assert_eq!(sandbox.call(310, [9999, lists, 1, lists + 16, 1, 0]), error(Errno::ESRCH));
+    assert_eq!(sandbox.call(310, [child, lists, 1, lists + 16, 1, 1]), error(Errno::EINVAL));
+    sandbox.kernel.put(lists + 16, &0x10_u64).expect("scratch");
+    assert_eq!(sandbox.call(310, [child, lists, 1, lists + 16, 1, 0]), error(Errno::EFAULT));
+    sandbox.kernel.task.process.borrow_mut().uid = [5; 3];
+    assert_eq!(sandbox.call(310, [child, lists, 1, lists + 16, 1, 0]), error(Errno::EPERM));
+}
