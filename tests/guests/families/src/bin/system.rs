@@ -558,11 +558,14 @@ fn proc_maps(t: &mut Report) {
     t.check("a new one is there", after.lines().any(|line| line.contains("r--s") && line.contains("memfd:family")));
 }
 
+/// The lines of `/proc/self/status`, by name.
+fn status() -> BTreeMap<String, String> {
+    let pair = |line: &String| line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
+    lines("/proc/self/status").iter().filter_map(pair).collect()
+}
+
 fn proc_status(t: &mut Report) {
-    let fields: BTreeMap<String, String> = lines("/proc/self/status")
-        .iter()
-        .filter_map(|line| line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned())))
-        .collect();
+    let fields = status();
     let get = |name: &str| fields.get(name).cloned().unwrap_or_else(|| "missing".to_owned());
     t.show("Name", get("Name"));
     t.show("State", get("State"));
@@ -576,13 +579,11 @@ fn proc_status(t: &mut Report) {
     block(&[libc::SIGUSR1]);
     c!(libc::raise(libc::SIGUSR1));
     must(handle(libc::SIGUSR2, count, 0));
-    for line in lines("/proc/self/status").iter().filter(|line| {
-        line.starts_with("SigPnd")
-            || line.starts_with("SigBlk")
-            || line.starts_with("SigIgn")
-            || line.starts_with("SigCgt")
-    }) {
-        say!("{line}");
+    let fields = status();
+    for name in ["SigPnd", "SigBlk", "SigIgn", "SigCgt"] {
+        let set = fields.get(name).and_then(|set| u64::from_str_radix(set, 16).ok()).unwrap_or(u64::MAX);
+        // What glibc keeps for itself may come ignored from whoever started the program.
+        say!("{name}: {:016x}", set & !(0b11 << 31));
     }
     for name in ["Umask", "SigQ", "CapEff", "NoNewPrivs", "Seccomp", "Cpus_allowed_list", "voluntary_ctxt_switches"] {
         t.show(name, fields.contains_key(name));
