@@ -38,6 +38,8 @@ pub enum Gone {
         node: u64,
         /// How often it was looked up.
         lookups: u64,
+        /// It may have lost its last name: its bytes are free once it is forgotten.
+        urgent: bool,
     },
     /// Pages of a file that may differ from it.
     Dirty {
@@ -242,7 +244,8 @@ impl Fuse {
         let gone: Vec<Gone> = {
             let mut leftovers = self.leftovers.borrow_mut();
             let all = leftovers.len() >= FORGET_BATCH;
-            let (now, later) = leftovers.drain(..).partition(|one| all || !matches!(one, Gone::Node { .. }));
+            let (now, later) =
+                leftovers.drain(..).partition(|one| all || !matches!(one, Gone::Node { urgent: false, .. }));
             *leftovers = later;
             now
         };
@@ -259,7 +262,7 @@ impl Fuse {
                 let args = fuse_release_in { fh: handle, ..Default::default() };
                 self.request(platform, opcode as u32, node, &args, &[], &[]).map(|_| ())
             }
-            Gone::Node { node, lookups } => {
+            Gone::Node { node, lookups, .. } => {
                 self.inodes.sweep(node);
                 let args = fuse_forget_in { nlookup: lookups };
                 self.request(platform, fuse_opcode::FUSE_FORGET as u32, node, &args, &[], &[]).map(|_| ())

@@ -111,7 +111,8 @@ impl Inode {
 impl Drop for Inode {
     fn drop(&mut self) {
         if self.number != FUSE_ROOT_ID {
-            let gone = Gone::Node { node: self.number, lookups: self.lookups.get() };
+            let urgent = self.attributes.get().is_none_or(|attr| attr.nlink == 0);
+            let gone = Gone::Node { node: self.number, lookups: self.lookups.get(), urgent };
             self.leftovers.borrow_mut().push(gone);
         }
     }
