@@ -50,6 +50,8 @@ pub struct Tally {
     pub passed: u32,
     /// Failed.
     pub failed: u32,
+    /// What each failed test is called and why it failed, to be said again at the end.
+    failures: Vec<(String, String)>,
 }
 
 impl Tally {
@@ -62,12 +64,26 @@ impl Tally {
             }
             Err(why) => {
                 self.failed += 1;
-                println!("{name} ... FAILED");
-                for line in why.lines() {
-                    println!("    {line}");
-                }
+                print_failure(name, &why);
+                self.failures.push((name.to_owned(), why));
             }
         }
+    }
+
+    /// Prints the failures once more, where they are found below a thousand good lines, and the sum.
+    pub fn print_sum(&self) {
+        for (name, why) in &self.failures {
+            print_failure(name, why);
+        }
+        println!("{} passed, {} failed", self.passed, self.failed);
+    }
+}
+
+/// Prints the line of a test that failed, and below it why.
+fn print_failure(name: &str, why: &str) {
+    println!("{name} ... FAILED");
+    for line in why.lines() {
+        println!("    {line}");
     }
 }
 

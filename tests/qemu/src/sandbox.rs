@@ -132,12 +132,9 @@ impl Sandbox {
         let (program, arguments) = self.command.split_first().ok_or("no program")?;
         let mut command = match &self.root {
             Some(root) => tree::enter(root)?,
-            None => Command::new(program),
+            None => tree::with_default_signals(),
         };
-        if self.root.is_some() {
-            command.arg(program);
-        }
-        command.args(arguments).env_clear();
+        command.arg(program).args(arguments).env_clear();
         command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command.env("HOME", "/tmp");
         for pair in self.options.windows(2).filter(|pair| pair[0] == "--env") {

@@ -33,12 +33,21 @@ busybox ifconfig lo up
 exec unshare "--root=$root" --wd=/tmp -- "$@"
 "#;
 
+/// A command that runs its further arguments with no signal ignored, whatever this process was started with: the first process of a sandbox
+/// ignores none either.
+pub(crate) fn with_default_signals() -> Command {
+    let mut command = Command::new("env");
+    command.arg("--default-signal");
+    command
+}
+
 /// A command that runs its further arguments in `root`.
 pub(crate) fn enter(root: &Path) -> Result<Command, String> {
     if !root.is_dir() {
         return Err(format!("{} is missing: cargo xtask tree makes it", root.display()));
     }
-    let mut command = Command::new("unshare");
+    let mut command = with_default_signals();
+    command.arg("unshare");
     // Whoever is not root is made root of a user namespace, where mounting is allowed.
     let is_root = Path::new("/proc/self").metadata().is_ok_and(|me| me.uid() == 0);
     command.args((!is_root).then_some("--map-root-user"));

@@ -20,7 +20,7 @@ pub(crate) fn test(options: &TestOptions) -> Result<ExitCode, Failure> {
     if !options.host {
         boot_tests(options, &mut tally)?;
     }
-    println!("{} passed, {} failed", tally.passed, tally.failed);
+    tally.print_sum();
     let good = tally.failed == 0 && tally.passed > 0;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,18 +1,19 @@
 //! The terminal: what is typed reaches the program as the program wants it.
 use crate::{Bench, Case, Sandbox};
 
-/// Busybox' shell on a terminal, with a prompt that nothing else prints.
+/// Busybox' shell on a terminal, with a prompt that nothing else prints, and with coreutils to call: not every busybox finds its own
+/// tools.
 fn shell(bench: &Bench<'_>, arguments: &[&str]) -> Sandbox {
-    let mut command = vec!["sh"];
+    let mut command = vec!["busybox", "sh"];
     command.extend(arguments);
-    bench.busybox(&command).options(["--env", "PS1=%% ", "--env", "TERM=dumb"])
+    bench.in_tree("shell", command).options(["--env", "PS1=%% ", "--env", "TERM=dumb"])
 }
 
 /// Tests of the terminal.
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case::new("a line is edited and its end is an end", |bench| {
-            bench.busybox(&["sh", "-c", "echo go; exec cat"]).same_on_terminal(&[
+            shell(bench, &["-c", "echo go; exec cat"]).same_on_terminal(&[
                 ("go\r\n", "wrong\u{15}helxx\u{7f}\u{7f}lo\r"),
                 ("lo\r\nhello\r\n", "last\u{4}"),
                 ("lastlast", "\u{4}"),
@@ -20,7 +21,7 @@ pub(crate) fn cases() -> Vec<Case> {
         }),
         Case::new("a program takes single keys without echo", |bench| {
             let program = "stty raw -echo; echo go; dd bs=1 count=3 2>/dev/null | od -An -tx1; stty sane; stty -a | grep -c icanon";
-            bench.busybox(&["sh", "-c", program]).same_on_terminal(&[("go", "\u{3}\rx")])
+            shell(bench, &["-c", program]).same_on_terminal(&[("go", "\u{3}\rx")])
         }),
         Case::new("jobs are stopped, resumed and interrupted", |bench| {
             let job = "sh -c 'echo $((1+1))go; read x; echo got $x; exec sleep 60'\r";
