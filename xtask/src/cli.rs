@@ -61,13 +61,22 @@ pub(crate) struct RunOptions {
     #[arg(long)]
     pub(crate) stats: bool,
 
-    /// Memory that the program may use, its stack, heap and page tables included: a number of MiB, or with a suffix K, M or G. Files
+    /// Memory that each sandbox may use, its stack, heap and page tables included: a number of MiB, or with a suffix K, M or G. Files
     /// that it writes may take half as much again, up to 1G. The machine takes from this one what is touched, and no more
-    /// [default: 1G, or half of this machine's memory if that is less]
+    /// [default: 1G, or half of this machine's memory divided among the sandboxes if that is less]
     #[arg(long, value_name = "M", value_parser = parse_memory)]
     pub(crate) memory: Option<u64>,
 
-    /// End the program after S seconds (fractions allowed)
+    /// Run N copies of the program, each in a sandbox of its own. The first one has standard input and the terminal
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=MAX_SANDBOXES))]
+    pub(crate) copies: u16,
+
+    /// Run this command as well, in a sandbox of its own with the same policy, layers and limits (may be repeated). Lines of every
+    /// sandbox but the first begin with its number, as in `[2] `; what they end with does not count
+    #[arg(long, value_name = "COMMAND", value_parser = parse_command)]
+    pub(crate) beside: Vec<Words>,
+
+    /// End each program after S seconds (fractions allowed)
     #[arg(long, value_name = "S", value_parser = parse_seconds)]
     pub(crate) timeout: Option<u64>,
 
@@ -200,17 +209,42 @@ const MIN_MEMORY: u64 = 4 << 20;
 /// Largest sandbox, in bytes.
 const MAX_MEMORY: u64 = 256 << 30;
 
+/// Most sandboxes of a run.
+const MAX_SANDBOXES: i64 = bundle::MAX_SANDBOXES as i64;
+
+/// The words of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Words(pub(crate) Vec<OsString>);
+
 impl RunOptions {
-    /// Memory of the sandbox in bytes.
+    /// Memory of each sandbox in bytes.
     pub(crate) fn memory(&self) -> u64 {
-        self.memory.unwrap_or_else(|| default_memory(host_memory()))
+        self.memory.unwrap_or_else(|| default_memory(host_memory(), self.sandboxes()))
+    }
+
+    /// How many sandboxes there are.
+    pub(crate) fn sandboxes(&self) -> usize {
+        usize::from(self.copies).saturating_add(self.beside.len())
+    }
+
+    /// What each of them runs.
+    pub(crate) fn commands(&self) -> impl Iterator<Item = &[OsString]> {
+        let copies = std::iter::repeat_n(self.command.as_slice(), self.copies.into());
+        copies.chain(self.beside.iter().map(|words| words.0.as_slice()))
     }
 }
 
-/// The default where this machine has `host` bytes of memory.
-fn default_memory(host: u64) -> u64 {
-    let half = host / 2;
-    DEFAULT_MEMORY.min(half - half % (1 << 20)).max(MIN_MEMORY)
+/// The default for each of so many sandboxes, where this machine has `host` bytes of memory.
+fn default_memory(host: u64, sandboxes: usize) -> u64 {
+    let share = host / 2 / u64::try_from(sandboxes).unwrap_or(u64::MAX).max(1);
+    DEFAULT_MEMORY.min(share - share % (1 << 20)).max(MIN_MEMORY)
+}
+
+/// Splits a command as a shell does.
+fn parse_command(text: &str) -> Result<Words, String> {
+    let words = shlex::split(text).filter(|words| !words.is_empty());
+    let words = words.ok_or_else(|| format!("`{text}` is no command: a quote is not closed, or it is empty"))?;
+    Ok(Words(words.into_iter().map(OsString::from).collect()))
 }
 
 /// Memory of this machine, in bytes.
@@ -267,9 +301,10 @@ mod tests {
 
     #[test]
     fn the_default_memory_is_no_more_than_half_of_what_there_is() {
-        assert_eq!(default_memory(64 << 30), 1 << 30);
-        assert_eq!(default_memory((1 << 30) + 4097), 512 << 20);
-        assert_eq!(default_memory(0), MIN_MEMORY);
+        assert_eq!(default_memory(64 << 30, 1), 1 << 30);
+        assert_eq!(default_memory((1 << 30) + 4097, 1), 512 << 20);
+        assert_eq!(default_memory(8 << 30, 200), 20 << 20);
+        assert_eq!(default_memory(0, 0), MIN_MEMORY);
         assert!(host_memory() > MIN_MEMORY);
     }
 
@@ -291,6 +326,22 @@ mod tests {
         assert_eq!(parse_seconds("1.25"), Ok(1_250));
         for bad in ["", "0", "0.0", "-1", "1e3", "1.2345", "x", "999999999999999999999"] {
             assert!(parse_seconds(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn commands_beside() {
+        let arguments =
+            ["xtask", "run", "--copies", "2", "--beside", "sh -c 'echo  a'", "--beside", "true", "ls", "-l"];
+        let Command::Run(options) = Cli::try_parse_from(arguments).unwrap().command else {
+            panic!("not `run`");
+        };
+        let commands: Vec<_> = options.commands().collect();
+        assert_eq!(commands.len(), options.sandboxes());
+        assert_eq!(commands, [&["ls", "-l"][..], &["ls", "-l"], &["sh", "-c", "echo  a"], &["true"]]);
+        for bad in [&["--copies", "0"], &["--copies", "1001"], &["--beside", ""], &["--beside", "'x"]] {
+            let arguments = ["xtask", "run"].into_iter().chain(*bad).chain(["ls"]);
+            assert!(Cli::try_parse_from(arguments).is_err(), "{bad:?}");
         }
     }
 

@@ -70,6 +70,16 @@ impl Bench<'_> {
         sandbox
     }
 
+    /// A guest program, for a command line.
+    pub(crate) fn path_of_guest(&self, name: &str) -> String {
+        self.fixture.guest(name)
+    }
+
+    /// The host's busybox, for a command line.
+    pub(crate) fn path_of_busybox(&self) -> String {
+        self.fixture.busybox()
+    }
+
     /// A sandbox for busybox with these arguments.
     pub(crate) fn busybox(&self, arguments: &[&str]) -> Sandbox {
         let mut command = vec![self.fixture.busybox()];
@@ -242,6 +252,19 @@ impl Outcome {
     /// Wants exactly this on standard output.
     pub(crate) fn prints(&self, text: &str) -> Result<&Self, String> {
         self.wants(self.stdout == text.as_bytes(), &format!("output {text:?}"))
+    }
+
+    /// Wants exactly this on standard output, of the first sandbox and of those beside it.
+    pub(crate) fn prints_by_sandbox(&self, texts: &[&str]) -> Result<&Self, String> {
+        let stdout = String::from_utf8_lossy(&self.stdout);
+        let mut own = vec![String::new(); texts.len()];
+        for line in stdout.split_inclusive('\n') {
+            let label = line.strip_prefix('[').and_then(|rest| rest.split_once("] "));
+            let (number, text) = label.map_or((Ok(1), line), |(number, text)| (number.parse::<usize>(), text));
+            let place = number.ok().and_then(|number| own.get_mut(number.checked_sub(1)?));
+            place.ok_or_else(|| format!("a line of nobody: {line:?}"))?.push_str(text);
+        }
+        self.wants(own == texts, &format!("the sandboxes' outputs {texts:?}"))
     }
 
     /// Wants this somewhere in the program's own standard error.

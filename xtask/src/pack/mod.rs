@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 /// What to pack.
 #[derive(Debug)]
 pub(crate) struct Request<'a> {
-    /// The program and its arguments, as on the command line.
-    pub(crate) command: &'a [OsString],
+    /// The programs and their arguments, as on the command line.
+    pub(crate) commands: &'a [&'a [OsString]],
     /// Directories to lay over the root.
     pub(crate) layers: &'a [PathBuf],
     /// Working directory: what relative names start from.
@@ -38,8 +38,8 @@ pub(crate) struct Request<'a> {
 pub(crate) struct Packed {
     /// The tree.
     pub(crate) tree: Tree,
-    /// The path to execute: as it was named if that was a path, so that the program sees no other name than on a host.
-    pub(crate) program: PathBuf,
+    /// The path to execute of each command: as it was named if that was a path, so that the program sees no other name than on a host.
+    pub(crate) programs: Vec<PathBuf>,
 }
 
 /// Trees of the host that are no files but windows into its kernel: arguments never pack from them.
@@ -61,19 +61,40 @@ pub(crate) fn pack(request: &Request<'_>) -> Result<Packed, Failure> {
         }
     }
     let library_path = request.library_path.map(|list| program::split_colons(list.as_bytes())).unwrap_or_default();
-    let (program, arguments) = request.command.split_first().ok_or_else(|| Failure::early("no program was named"))?;
-    let program = locate(&tree, program, request)?;
-    import_program(&mut tree, &request.cwd.join(&program), &library_path)?;
-    if request.arg_files {
-        for argument in arguments {
-            import_argument(&mut tree, argument, request.cwd, &library_path);
+    let mut programs: Vec<PathBuf> = Vec::new();
+    let mut packed = None;
+    for &command in request.commands {
+        // Copies of a command need nothing more.
+        if let (true, Some(last)) = (packed == Some(command), programs.last()) {
+            programs.push(last.clone());
+            continue;
         }
+        packed = Some(command);
+        programs.push(import_command(&mut tree, command, request, &library_path)?);
     }
     // The working directory exists, whatever it holds; where it cannot be looked at, the program starts without it.
     if let Err(error) = tree.import(request.cwd) {
         warn(&format!("{error:#}"));
     }
-    Ok(Packed { tree, program })
+    Ok(Packed { tree, programs })
+}
+
+/// Takes a command's program in, and the files that its arguments name. The path to execute.
+fn import_command(
+    tree: &mut Tree,
+    command: &[OsString],
+    request: &Request<'_>,
+    library_path: &[Vec<u8>],
+) -> Result<PathBuf, Failure> {
+    let (program, arguments) = command.split_first().ok_or_else(|| Failure::early("no program was named"))?;
+    let program = locate(tree, program, request)?;
+    import_program(tree, &request.cwd.join(&program), library_path)?;
+    if request.arg_files {
+        for argument in arguments {
+            import_argument(tree, argument, request.cwd, library_path);
+        }
+    }
+    Ok(program)
 }
 
 /// Finds the program as a shell does: by its path, or by name in `PATH`.
@@ -155,8 +176,8 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    fn request<'a>(command: &'a [OsString], layers: &'a [PathBuf], cwd: &'a Path) -> Request<'a> {
-        Request { command, layers, cwd, search_path: OsStr::new("/usr/bin:/bin"), library_path: None, arg_files: true }
+    fn request<'a>(commands: &'a [&'a [OsString]], layers: &'a [PathBuf], cwd: &'a Path) -> Request<'a> {
+        Request { commands, layers, cwd, search_path: OsStr::new("/usr/bin:/bin"), library_path: None, arg_files: true }
     }
 
     /// Whether the path leads to a file of the tree alone.
@@ -167,8 +188,8 @@ mod tests {
     #[test]
     fn a_dynamic_program_brings_its_interpreter_and_libc() {
         let command = ["/bin/cat".into(), "/etc/os-release".into()];
-        let packed = pack(&request(&command, &[], Path::new("/"))).unwrap();
-        assert_eq!(packed.program, Path::new("/bin/cat"));
+        let packed = pack(&request(&[&command], &[], Path::new("/"))).unwrap();
+        assert_eq!(packed.programs, [Path::new("/bin/cat")]);
         for path in ["/bin/cat", "/lib64/ld-linux-x86-64.so.2", "/lib/x86_64-linux-gnu/libc.so.6", "/etc/os-release"] {
             assert!(holds(&packed.tree, path), "{path}");
         }
@@ -178,11 +199,11 @@ mod tests {
     #[test]
     fn programs_are_found_as_a_shell_finds_them() {
         let command = ["cat".into()];
-        let packed = pack(&request(&command, &[], Path::new("/"))).unwrap();
-        assert_eq!(packed.program, Path::new("/usr/bin/cat"));
+        let packed = pack(&request(&[&command], &[], Path::new("/"))).unwrap();
+        assert_eq!(packed.programs, [Path::new("/usr/bin/cat")]);
         let code = |command: &str| {
             let command = [command.into()];
-            pack(&request(&command, &[], Path::new("/"))).unwrap_err().code()
+            pack(&request(&[&command], &[], Path::new("/"))).unwrap_err().code()
         };
         assert_eq!(code("no-such-program"), NOT_FOUND);
         assert_eq!(code("/no/such/program"), NOT_FOUND);
@@ -206,7 +227,7 @@ mod tests {
         fs::write(two.join("alias/more"), "").unwrap();
         let layers = [one, two.clone()];
         let command = ["/app/run".into()];
-        let packed = pack(&request(&command, &layers, Path::new("/"))).unwrap();
+        let packed = pack(&request(&[&command], &layers, Path::new("/"))).unwrap();
         let Found::File { file, .. } = packed.tree.find(Path::new("/app/run")).unwrap() else {
             panic!("not there");
         };
@@ -230,7 +251,7 @@ mod tests {
     #[test]
     fn arguments_of_the_kernels_trees_are_not_packed() {
         let command = ["/bin/cat".into(), "/proc/version".into(), "/usr".into()];
-        let packed = pack(&request(&command, &[], Path::new("/"))).unwrap();
+        let packed = pack(&request(&[&command], &[], Path::new("/"))).unwrap();
         assert!(!holds(&packed.tree, "/proc/version"));
     }
 }

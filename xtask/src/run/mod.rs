@@ -1,4 +1,5 @@
 //! `cargo xtask run`: one program in its own partition.
+mod outputs;
 mod report;
 mod session;
 mod terminal;
@@ -10,7 +11,7 @@ use crate::pack::{self, Contents, Packed, Request};
 use crate::qemu::{self, Machine};
 use crate::workspace;
 use anyhow::{Context, anyhow};
-use bundle::RunConfig;
+use bundle::{MAX_SANDBOXES, Program, RunConfig};
 use rustix::termios;
 use session::Session;
 use std::ffi::{OsStr, OsString};
@@ -27,11 +28,16 @@ const DEFAULT_POLICY: &str = "policies/default.toml";
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Its `HOME`.
 const DEFAULT_HOME: &str = "HOME=/tmp";
-/// Memory beside the sandbox's and the bundle's: hypervisor, root and what the firmware keeps.
+/// Memory beside the sandboxes' and the bundle's: hypervisor, root and what the firmware keeps.
 const OVERHEAD: u64 = 96 << 20;
+/// What the root and the hypervisor keep of each sandbox, at most.
+const OVERHEAD_EACH: u64 = 4 << 20;
 
 /// Runs a program as the options say; the exit code is the program's or says what became of it.
 pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
+    if options.sandboxes() > MAX_SANDBOXES {
+        return Err(Failure::early(format!("{} sandboxes are too many: at most {MAX_SANDBOXES}", options.sandboxes())));
+    }
     let policy = Policy::read(options.policy.as_deref())?;
     let qemu = qemu::require()?;
     let cwd = working_directory(options)?;
@@ -54,7 +60,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
         kernel: &images.hypervisor,
         module: Some(&bundle.path),
         command_line: &options.append,
-        memory_mib: machine_memory(options.memory(), bundle.len).div_ceil(1 << 20),
+        memory_mib: machine_memory(options.memory(), options.sandboxes(), bundle.len).div_ceil(1 << 20),
         directory: directory.path(),
         extra: &options.qemu_args,
     };
@@ -74,10 +80,11 @@ fn contents<'a>(images: &'a Images, policy: &'a Policy, run: &'a RunConfig, pack
 /// Most memory that the files which a program writes get beside the sandbox's own, in bytes.
 const MAX_FILES: u64 = 1 << 30;
 
-/// Memory of the whole machine: the sandbox's with half as much for the files that it writes, the bundle's, an index of whose files
-/// the root makes, and the rest. QEMU takes what is touched only.
-fn machine_memory(sandbox: u64, bundle: u64) -> u64 {
-    sandbox + (sandbox / 2).min(MAX_FILES) + bundle + bundle / 4 + OVERHEAD
+/// Memory of the whole machine: each sandbox's with half as much for the files that it writes and something for what the root and the
+/// hypervisor keep of it, the bundle's, an index of whose files the root makes, and the rest. QEMU takes what is touched only.
+fn machine_memory(sandbox: u64, sandboxes: usize, bundle: u64) -> u64 {
+    let each = sandbox + (sandbox / 2).min(MAX_FILES) + OVERHEAD_EACH;
+    each.saturating_mul(sandboxes as u64) + bundle + bundle / 4 + OVERHEAD
 }
 
 /// A policy that has been found good.
@@ -123,9 +130,10 @@ fn pack_program(options: &RunOptions, cwd: &Path) -> Result<Packed, Failure> {
         }
     }
     let search_path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
+    let commands: Vec<&[OsString]> = options.commands().collect();
     let library_path = options.env.iter().rev().find_map(|pair| pair.as_bytes().strip_prefix(b"LD_LIBRARY_PATH="));
     pack::pack(&Request {
-        command: &options.command,
+        commands: &commands,
         layers: &options.layers,
         cwd,
         search_path: &search_path,
@@ -140,16 +148,24 @@ fn configuration(options: &RunOptions, packed: &Packed, policy: &Policy, cwd: &P
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_err(|_| anyhow!("the clock of this machine stands before 1970"))?;
+    let program = |path: &PathBuf, command: &[OsString], tty: [bool; 3]| -> Result<Program, Failure> {
+        Ok(Program {
+            path: path.as_os_str().as_bytes().to_vec(),
+            args: command.iter().map(|word| word.as_bytes().to_vec()).collect(),
+            env: environment(&options.env, tty[0])?,
+            cwd: cwd.as_os_str().as_bytes().to_vec(),
+            tty,
+        })
+    };
+    // The terminal is the first one's.
+    let ttys = std::iter::once(tty).chain(std::iter::repeat([false; 3]));
+    let programs = packed.programs.iter().zip(options.commands()).zip(ttys);
     Ok(RunConfig {
-        path: packed.program.as_os_str().as_bytes().to_vec(),
-        args: options.command.iter().map(|word| word.as_bytes().to_vec()).collect(),
-        env: environment(&options.env, tty[0])?,
-        cwd: cwd.as_os_str().as_bytes().to_vec(),
+        programs: programs.map(|((path, command), tty)| program(path, command, tty)).collect::<Result<_, _>>()?,
         policy_name: policy.name.clone(),
         memory: options.memory(),
         timeout_ms: options.timeout.unwrap_or(0),
         trace: options.trace.is_some(),
-        tty,
         window: window(),
         realtime_ns: u64::try_from(now.as_nanos()).context("the clock stands too late")?,
         seed: seed()?,

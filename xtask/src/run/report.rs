@@ -1,12 +1,13 @@
 //! What the user is told at the end: one line for anything but a normal exit, the figures, the exit code.
+use super::outputs::label;
 use super::session::{End, Ended};
 use crate::cli::{Accel, RunOptions};
 use crate::exit::{POLICY_KILLED, SANDBOX_FAILED, SIGNAL_BASE, TIMED_OUT};
 use crate::qemu::{self, code};
-use control::{ExitReport, Outcome};
-use std::fs;
+use control::{ExitReport, Outcome, RunStats};
 use std::path::Path;
 use std::process::{ExitCode, ExitStatus};
+use std::{fmt, fs};
 
 /// Lines of each log that are shown after a failure.
 const TAIL: usize = 15;
@@ -15,26 +16,43 @@ const SIGPIPE: u8 = 13;
 
 /// Tells the user how it ended and gives the exit code.
 pub(crate) fn report(ended: &Ended, options: &RunOptions, accel: Accel, directory: &Path) -> ExitCode {
-    let (code, message) = verdict(&ended.end);
-    if let Some(message) = message {
-        eprintln!("cordon: {}", printable(&message));
+    let ends = verdicts(&ended.end);
+    for (sandbox, end) in (0u16..).zip(&ends) {
+        if let Some(message) = end.message(sandbox) {
+            eprintln!("cordon: {}{}", label(sandbox), printable(&message));
+        }
     }
-    if code == SANDBOX_FAILED {
+    if ends.iter().any(|end| end.code == SANDBOX_FAILED) {
         show_logs(directory);
     }
-    if let End::Reported(report) = &ended.end
+    if let End::Reported(reports) = &ended.end
         && (options.stats || options.trace.is_some())
     {
-        let exits = Exits::read(directory);
+        show_figures(reports, ended, options, accel, directory);
+    }
+    // The first copy that did not end well speaks for all. What runs beside them is not asked.
+    let copies = ends.iter().take(options.copies.into()).map(|end| end.code);
+    ExitCode::from(copies.into_iter().find(|code| *code != 0).unwrap_or(0))
+}
+
+/// Figures of the run, as far as they were asked for.
+fn show_figures(reports: &[Option<ExitReport>], ended: &Ended, options: &RunOptions, accel: Accel, directory: &Path) {
+    let exits = Exits::read(directory);
+    if let [Some(report)] = reports {
         eprintln!("{}", summary(report, ended, accel, exits));
         if options.stats {
             eprint!("{}", figures(report, ended, exits));
-            if let Some(ticks) = raw_switch(directory) {
-                eprintln!("cordon: raw world switch: {ticks} ticks");
-            }
         }
+    } else if options.stats {
+        let told = (0u16..).zip(reports).filter_map(|(sandbox, report)| Some((sandbox, report.as_ref()?)));
+        for (sandbox, report) in told {
+            eprintln!("cordon: {}{}", numbered(sandbox), own_figures(&report.stats));
+        }
+        eprint!("{}", figures_of_all(reports, ended, accel, exits));
     }
-    ExitCode::from(code)
+    if let Some(ticks) = raw_switch(directory).filter(|_| options.stats) {
+        eprintln!("cordon: raw world switch: {ticks} ticks");
+    }
 }
 
 /// The name of an accelerator.
@@ -47,10 +65,25 @@ pub(crate) fn accel_name(accel: Accel) -> &'static str {
     }
 }
 
-/// The exit code, and the line for the user if it is not a plain exit.
-fn verdict(end: &End) -> (u8, Option<String>) {
-    match end {
-        End::Reported(report) => outcome(&report.outcome),
+/// How a program ended: its exit code, and the line for the user if it is not a plain exit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Verdict {
+    code: u8,
+    message: Option<String>,
+}
+
+impl Verdict {
+    /// The line for the user. The first program's code is seen anyway.
+    fn message(&self, sandbox: u16) -> Option<String> {
+        let exited = || format!("program ended with exit code {}", self.code);
+        self.message.clone().or_else(|| (sandbox > 0 && self.code != 0).then(exited))
+    }
+}
+
+/// How each program ended. Where the run as a whole came to an end, that is told of the first.
+fn verdicts(end: &End) -> Vec<Verdict> {
+    let (code, message) = match end {
+        End::Reported(reports) => return reports.iter().map(|report| told(report.as_ref())).collect(),
         End::Lost { status, root_was_up } => (SANDBOX_FAILED, Some(lost(*status, *root_was_up))),
         End::Hung { root_was_up: true } => {
             (TIMED_OUT, Some("timed out, and the root did not end the program: the machine was stopped".into()))
@@ -64,10 +97,20 @@ fn verdict(end: &End) -> (u8, Option<String>) {
         }
         End::OutputClosed => (SIGNAL_BASE + SIGPIPE, None),
         End::Protocol(what) => (SANDBOX_FAILED, Some(format!("sandbox failed: the root sent nonsense: {what}"))),
-    }
+    };
+    vec![Verdict { code, message }]
 }
 
-/// The same for an end that the root reported.
+/// How a program ended, by the root's report.
+fn told(report: Option<&ExitReport>) -> Verdict {
+    let (code, message) = match report {
+        Some(report) => outcome(&report.outcome),
+        None => (SANDBOX_FAILED, Some("sandbox failed: the root did not tell its end".into())),
+    };
+    Verdict { code, message }
+}
+
+/// The exit code, and the line for the user if it is not a plain exit.
 fn outcome(outcome: &Outcome) -> (u8, Option<String>) {
     match outcome {
         Outcome::Exited { status } => (*status, None),
@@ -119,6 +162,12 @@ struct Exits {
     child: u64,
 }
 
+impl fmt::Display for Exits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cordon: exits, as the hypervisor counts: {} of the root, {} of the children", self.root, self.child)
+    }
+}
+
 impl Exits {
     /// From the hypervisor's last words, `cordon-hv: exits root=<n> child=<n>`.
     fn read(directory: &Path) -> Option<Self> {
@@ -160,6 +209,42 @@ fn summary(report: &ExitReport, ended: &Ended, accel: Accel, exits: Option<Exits
     )
 }
 
+/// The number of a sandbox among several.
+fn numbered(sandbox: u16) -> String {
+    format!("[{}] ", u32::from(sandbox) + 1)
+}
+
+/// One sandbox' figures among several, in a line.
+fn own_figures(stats: &RunStats) -> String {
+    format!(
+        "{} calls, {} denied, {} killed, {} dispatches, {:.3} s, {} KiB in all, {} KiB beyond the program's own pages",
+        stats.calls,
+        stats.denied,
+        stats.killed,
+        stats.dispatches,
+        seconds(stats.wall_us),
+        stats.memory_bytes / 1024,
+        stats.memory_bytes.saturating_sub(stats.program_bytes) / 1024,
+    )
+}
+
+/// What several sandboxes took together.
+fn figures_of_all(reports: &[Option<ExitReport>], ended: &Ended, accel: Accel, exits: Option<Exits>) -> String {
+    let all = || reports.iter().flatten().map(|report| &report.stats);
+    let mut lines = format!(
+        "cordon: {} sandboxes: {} calls, {} KiB of memory of their own, {:.3} s with the boot, {}\n",
+        reports.len(),
+        all().map(|stats| stats.calls).sum::<u64>(),
+        all().map(|stats| stats.memory_bytes).sum::<u64>() / 1024,
+        ended.wall.as_secs_f64(),
+        accel_name(accel),
+    );
+    if let Some(exits) = exits {
+        lines += &format!("{exits}\n");
+    }
+    lines
+}
+
 /// The further figures of `--stats`, a line each.
 fn figures(report: &ExitReport, ended: &Ended, exits: Option<Exits>) -> String {
     let stats = &report.stats;
@@ -180,12 +265,7 @@ fn figures(report: &ExitReport, ended: &Ended, exits: Option<Exits>) -> String {
             stats.dispatches, stats.other_hypercalls, stats.service_requests, stats.wake_ups
         ),
     ];
-    if let Some(exits) = exits {
-        lines.push(format!(
-            "cordon: exits, as the hypervisor counts: {} of the root, {} of the child",
-            exits.root, exits.child
-        ));
-    }
+    lines.extend(exits.map(|exits| exits.to_string()));
     if let Some(boot) = ended.boot {
         lines.push(format!("cordon: boot: {:.3} s from QEMU's start until the root was up", boot.as_secs_f64()));
     }

@@ -3,7 +3,7 @@
 //! Three threads beside the main one: one reads the root's frames and passes them on, one feeds standard input
 //! against the root's wishes, one waits for signals. The main thread waits for the end, whichever way it comes,
 //! and never longer than the time limit and some grace.
-use super::report::printable;
+use super::outputs::{Outputs, Stream};
 use super::terminal::{Keys, Raw, Wish};
 use super::window;
 use crate::cli::RunOptions;
@@ -39,8 +39,8 @@ const INPUT_PIECE: usize = 16 * 1024;
 /// How a session ended.
 #[derive(Debug)]
 pub(crate) enum End {
-    /// The root's report.
-    Reported(ExitReport),
+    /// The root's reports, one for each sandbox that it told the end of.
+    Reported(Vec<Option<ExitReport>>),
     /// QEMU ended without one.
     Lost {
         /// Its exit status.
@@ -76,6 +76,7 @@ pub(crate) struct Ended {
 #[derive(Debug)]
 pub(crate) struct Session {
     timeout: Option<Duration>,
+    sandboxes: usize,
     streams: Streams,
     qemu_log: PathBuf,
     events: Sender<Event>,
@@ -119,6 +120,7 @@ impl Session {
         watch_signals(events.clone())?;
         Ok(Self {
             timeout: options.timeout.map(Duration::from_millis),
+            sandboxes: options.sandboxes(),
             streams,
             qemu_log: directory.join(qemu::QEMU_LOG),
             events,
@@ -146,7 +148,16 @@ impl Session {
 
         let terminal = self.streams.stdin.is_terminal();
         let root = ToRoot(Arc::new(Mutex::new(input)));
-        spawn_reader(output, root.clone(), credit, self.streams, self.events);
+        let Streams { stdin, stdout, stderr, trace } = self.streams;
+        let reader = Reader {
+            outputs: Outputs::new(stdout, stderr, trace, self.sandboxes),
+            reports: vec![None; self.sandboxes],
+            wishes: spawn_input(stdin, root.clone(), self.events.clone()),
+            root: root.clone(),
+            events: self.events,
+            unreturned: credit,
+        };
+        spawn_reader(output, reader);
         let mut boot = None;
         let end = wait_for_end(&self.inbox, start, self.timeout, terminal.then_some(&root), &mut boot, &mut machine);
         drop(machine);
@@ -264,8 +275,8 @@ struct ToRoot(Arc<Mutex<ChildStdin>>);
 
 impl ToRoot {
     /// Sends one frame, in one write if the pipe has room.
-    fn send(&self, kind: u32, payload: &[u8]) -> io::Result<()> {
-        let header = FrameHeader::new(kind, payload.len()).map_err(|_| io::Error::from(ErrorKind::InvalidInput))?;
+    fn send(&self, kind: u16, payload: &[u8]) -> io::Result<()> {
+        let header = FrameHeader::new(kind, 0, payload.len()).map_err(|_| io::Error::from(ErrorKind::InvalidInput))?;
         let frame = [header.as_bytes(), payload].concat();
         let mut pipe = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         pipe.write_all(&frame)
@@ -273,18 +284,7 @@ impl ToRoot {
 }
 
 /// Reads the root's frames in a thread until the end.
-fn spawn_reader(output: PipeReader, root: ToRoot, credit: u32, streams: Streams, events: Sender<Event>) {
-    let line_end = if streams.stderr.is_terminal() { "\r\n" } else { "\n" };
-    let mut reader = Reader {
-        stdout: streams.stdout,
-        stderr: streams.stderr,
-        trace: streams.trace,
-        line_end,
-        wishes: spawn_input(streams.stdin, root.clone(), events.clone()),
-        root,
-        events: events.clone(),
-        unreturned: credit,
-    };
+fn spawn_reader(output: PipeReader, mut reader: Reader) {
     thread::spawn(move || {
         let event = match reader.read_all(output) {
             Ok(None) => Event::Gone,
@@ -292,17 +292,14 @@ fn spawn_reader(output: PipeReader, root: ToRoot, credit: u32, streams: Streams,
             Err(error) => Event::Ended(End::Protocol(format!("{error:#}"))),
         };
         // The main thread may have ended the session already.
-        let _ = events.send(event);
+        let _ = reader.events.send(event);
     });
 }
 
 /// Takes the root's frames and passes on what is in them.
 struct Reader {
-    stdout: File,
-    stderr: File,
-    trace: File,
-    /// Ends a line of our own: the terminal may be one that takes bytes as they are.
-    line_end: &'static str,
+    outputs: Outputs,
+    reports: Vec<Option<ExitReport>>,
     wishes: Sender<u32>,
     root: ToRoot,
     events: Sender<Event>,
@@ -311,7 +308,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// Reads to the report (or another end), or to the end of the stream (`None`).
+    /// Reads to the end that the root tells (or another), or to the end of the stream (`None`).
     fn read_all(&mut self, mut from: PipeReader) -> Result<Option<End>> {
         let mut payload = vec![0; control::MAX_PAYLOAD];
         let mut header = FrameHeader::new_zeroed();
@@ -330,39 +327,43 @@ impl Reader {
             }
             self.unreturned = self.unreturned.saturating_add(header.len);
             self.unreturned = self.unreturned.saturating_add(u32::try_from(size_of::<FrameHeader>())?);
-            if let Some(end) = self.frame(header.kind, payload)? {
+            if let Some(end) = self.frame(header.kind, header.sandbox, payload)? {
                 return Ok(Some(end));
             }
         }
     }
 
     /// Handles one frame.
-    fn frame(&mut self, kind: u32, payload: &[u8]) -> Result<Option<End>> {
+    fn frame(&mut self, kind: u16, sandbox: u16, payload: &[u8]) -> Result<Option<End>> {
+        if usize::from(sandbox) >= self.outputs.sandboxes() {
+            bail!("a frame of sandbox {sandbox}, of which there is none");
+        }
         match kind {
             kind::HELLO => {
                 let _ = self.events.send(Event::RootUp);
             }
             kind::STDOUT => {
-                if self.stdout.write_all(payload).is_err() {
+                if self.outputs.write(sandbox, Stream::Stdout, payload).is_err() {
                     return Ok(Some(End::OutputClosed));
                 }
             }
             // A closed standard error stops neither a program nor us.
-            kind::STDERR => drop(self.stderr.write_all(payload)),
-            kind::LOG => {
-                for line in String::from_utf8_lossy(payload).lines() {
-                    drop(write!(self.stderr, "cordon: {}{}", printable(line), self.line_end));
-                }
-            }
-            kind::TRACE => self.trace.write_all(payload).context("the trace")?,
+            kind::STDERR => drop(self.outputs.write(sandbox, Stream::Stderr, payload)),
+            kind::LOG => self.outputs.log(sandbox, &String::from_utf8_lossy(payload)),
+            kind::TRACE => self.outputs.write(sandbox, Stream::Trace, payload).context("the trace")?,
             kind::STDIN_WANT => {
                 let bytes = <[u8; 4]>::try_from(payload).context("a malformed wish for input")?;
                 let _ = self.wishes.send(u32::from_le_bytes(bytes));
             }
             kind::EXIT => {
                 let report = ExitReport::decode(payload).context("a malformed report")?;
-                return Ok(Some(End::Reported(report)));
+                // Where the line cannot go, nothing else can.
+                let _ = self.outputs.finish(sandbox);
+                if let Some(place) = self.reports.get_mut(usize::from(sandbox)) {
+                    *place = Some(report);
+                }
             }
+            kind::END => return Ok(Some(End::Reported(std::mem::take(&mut self.reports)))),
             other => bail!("a frame of unknown kind {other}"),
         }
         Ok(None)
@@ -429,14 +430,18 @@ mod tests {
     use control::{Outcome, RunStats};
     use std::fs;
 
-    fn frame(kind: u32, payload: &[u8]) -> Vec<u8> {
-        let header = FrameHeader::new(kind, payload.len()).unwrap();
+    fn frame(kind: u16, payload: &[u8]) -> Vec<u8> {
+        frame_of(0, kind, payload)
+    }
+
+    fn frame_of(sandbox: u16, kind: u16, payload: &[u8]) -> Vec<u8> {
+        let header = FrameHeader::new(kind, sandbox, payload.len()).unwrap();
         [header.as_bytes(), payload].concat()
     }
 
-    fn exit_frame(status: u8) -> Vec<u8> {
+    fn exit_frame(sandbox: u16, status: u8) -> Vec<u8> {
         let report = ExitReport { outcome: Outcome::Exited { status }, stats: RunStats::default() };
-        frame(kind::EXIT, &report.encode().unwrap())
+        frame_of(sandbox, kind::EXIT, &report.encode().unwrap())
     }
 
     /// A session with a shell script in the machine's place, which finds `frames` in the file `$1`. Returns the end
@@ -452,6 +457,7 @@ mod tests {
             events,
             inbox,
             timeout: None,
+            sandboxes: 2,
             streams: Streams {
                 stdin: File::open(at("in")).unwrap(),
                 stdout: create("out"),
@@ -472,14 +478,20 @@ mod tests {
             frame(kind::HELLO, b"1"),
             frame(kind::STDOUT, b"out"),
             frame(kind::STDERR, b"err\n"),
+            frame_of(1, kind::STDOUT, b"other"),
+            exit_frame(1, 0),
             frame(kind::LOG, b"careful"),
-            exit_frame(3),
+            exit_frame(0, 3),
+            frame(kind::END, b""),
         ]
         .concat();
         let (ended, out, err) = with_script("cat $1", &frames, b"");
-        assert!(matches!(ended.end, End::Reported(ExitReport { outcome: Outcome::Exited { status: 3 }, .. })));
+        let End::Reported(reports) = &ended.end else { panic!("{ended:?}") };
+        let status = |report: &Option<ExitReport>| report.as_ref().map(|report| report.outcome.clone());
+        let ends = [3, 0].map(|status| Some(Outcome::Exited { status }));
+        assert_eq!(reports.iter().map(status).collect::<Vec<_>>(), ends);
         assert!(ended.boot.is_some());
-        assert_eq!((out.as_slice(), err.as_slice()), (b"out".as_slice(), b"err\ncordon: careful\n".as_slice()));
+        assert_eq!((out.as_slice(), err.as_slice()), (&b"out[2] other\n"[..], &b"err\ncordon: careful\n"[..]));
     }
 
     #[test]
@@ -497,6 +509,7 @@ mod tests {
         let end = |script: &str, frames: &[u8]| with_script(script, frames, b"").0.end;
         assert!(matches!(end("cat $1", &frame(99, b"")), End::Protocol(_)));
         assert!(matches!(end("cat $1", &[0xff; 8]), End::Protocol(_)));
+        assert!(matches!(end("cat $1", &frame_of(2, kind::STDOUT, b"x")), End::Protocol(_)));
         assert!(matches!(end("cat $1", &frame(kind::EXIT, b"")), End::Protocol(_)));
         let lost = end("exit 37", b"");
         let End::Lost { status, root_was_up: false } = lost else {

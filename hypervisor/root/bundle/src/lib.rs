@@ -92,10 +92,38 @@ pub mod section_kind {
     pub const TREE_DATA: u32 = 5;
 }
 
+/// Most sandboxes of a run: with the root a partition each, and the hypervisor has room for `partition::MAX_PARTITIONS`.
+pub const MAX_SANDBOXES: usize = 1000;
+
 /// What to run and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunConfig {
-    /// Path of the program in the tree.
+    /// The programs, each in a sandbox of its own: 1 to [`MAX_SANDBOXES`]. The first one has standard input and the terminal.
+    pub programs: Vec<Program>,
+    /// Name of the policy file, for messages.
+    pub policy_name: String,
+    /// Memory that each sandbox may use, in bytes.
+    pub memory: u64,
+    /// Wall-clock limit of each sandbox in milliseconds from its partition's creation; 0: none.
+    pub timeout_ms: u64,
+    /// Send a trace line for each call.
+    pub trace: bool,
+    /// Terminal size: rows, columns (0: unknown).
+    pub window: [u16; 2],
+    /// CLOCK_REALTIME of the host at the time of writing, in ns since the epoch.
+    pub realtime_ns: u64,
+    /// Random seed.
+    pub seed: [u8; 32],
+    /// User of the programs.
+    pub uid: u32,
+    /// Group of the programs.
+    pub gid: u32,
+}
+
+/// The program of one sandbox.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// Its path in the tree.
     pub path: Vec<u8>,
     /// Its arguments, the zeroth included.
     pub args: Vec<Vec<u8>>,
@@ -103,26 +131,8 @@ pub struct RunConfig {
     pub env: Vec<Vec<u8>>,
     /// Working directory.
     pub cwd: Vec<u8>,
-    /// Name of the policy file, for messages.
-    pub policy_name: String,
-    /// Memory that the sandbox may use, in bytes.
-    pub memory: u64,
-    /// Wall-clock limit in milliseconds from the partition's creation; 0: none.
-    pub timeout_ms: u64,
-    /// Send a trace line for each call.
-    pub trace: bool,
     /// Standard input, output, error are terminals.
     pub tty: [bool; 3],
-    /// Terminal size: rows, columns (0: unknown).
-    pub window: [u16; 2],
-    /// CLOCK_REALTIME of the host at the time of writing, in ns since the epoch.
-    pub realtime_ns: u64,
-    /// Random seed.
-    pub seed: [u8; 32],
-    /// User and group of the program.
-    pub uid: u32,
-    /// Group of the program.
-    pub gid: u32,
 }
 
 /// The read-only tree, one entry for each name; parents stand before children.

@@ -5,7 +5,9 @@ use core::fmt;
 use serde::de::DeserializeOwned;
 use zerocopy::FromBytes;
 
-use crate::{ALIGN, MAX_SECTIONS, PAYLOAD_MAGIC, PayloadHeader, RunConfig, Section, TreeIndex, section_kind};
+use crate::{
+    ALIGN, MAX_SANDBOXES, MAX_SECTIONS, PAYLOAD_MAGIC, PayloadHeader, RunConfig, Section, TreeIndex, section_kind,
+};
 
 /// Why a payload cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub enum PayloadError {
     Twice(&'static str),
     /// The section cannot be decoded.
     Undecodable(&'static str),
+    /// No program, or more than [`MAX_SANDBOXES`].
+    Programs(usize),
 }
 
 impl fmt::Display for PayloadError {
@@ -33,6 +37,9 @@ impl fmt::Display for PayloadError {
             Self::Missing(name) => write!(f, "the payload has no {name} section"),
             Self::Twice(name) => write!(f, "the payload has two {name} sections"),
             Self::Undecodable(name) => write!(f, "the payload's {name} section cannot be decoded"),
+            Self::Programs(count) => {
+                write!(f, "the payload names {count} programs; there must be 1 to {MAX_SANDBOXES}")
+            }
         }
     }
 }
@@ -61,11 +68,16 @@ impl<'p> Payload<'p> {
     /// [`PayloadError`]: the first thing that is wrong with it.
     pub fn parse(bytes: &'p [u8]) -> Result<Self, PayloadError> {
         let sections = Sections::read(bytes)?;
-        let policy = sections.get(section_kind::POLICY, "policy")?;
+        let policy = core::str::from_utf8(sections.get(section_kind::POLICY, "policy")?)
+            .map_err(|_| PayloadError::Undecodable("policy"))?;
+        let run: RunConfig = decode(sections.get(section_kind::RUN, "run")?, "run")?;
+        if !(1..=MAX_SANDBOXES).contains(&run.programs.len()) {
+            return Err(PayloadError::Programs(run.programs.len()));
+        }
         Ok(Self {
             shim: sections.get(section_kind::SHIM, "shim")?,
-            policy: core::str::from_utf8(policy).map_err(|_| PayloadError::Undecodable("policy"))?,
-            run: decode(sections.get(section_kind::RUN, "run")?, "run")?,
+            policy,
+            run,
             tree: decode(sections.get(section_kind::TREE_INDEX, "tree index")?, "tree index")?,
             tree_data: sections.get(section_kind::TREE_DATA, "tree data")?,
         })
@@ -126,6 +138,7 @@ impl<'p> Sections<'p> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Program;
     use alloc::vec;
     use alloc::vec::Vec;
     use zerocopy::IntoBytes;
@@ -147,7 +160,13 @@ mod tests {
     }
 
     fn whole() -> Vec<u8> {
-        let run = RunConfig { path: b"/bin/true".to_vec(), memory: 7, ..RunConfig::default() };
+        running(1)
+    }
+
+    /// A payload that names so many programs.
+    fn running(programs: usize) -> Vec<u8> {
+        let program = Program { path: b"/bin/true".to_vec(), ..Program::default() };
+        let run = RunConfig { programs: vec![program; programs], memory: 7, ..RunConfig::default() };
         let run = postcard::to_allocvec(&run).unwrap();
         let tree = postcard::to_allocvec(&TreeIndex::default()).unwrap();
         write(&[
@@ -165,7 +184,7 @@ mod tests {
         let payload = Payload::parse(&bytes).unwrap();
         assert_eq!(payload.shim, b"shim");
         assert_eq!(payload.policy, "version = 1");
-        assert_eq!(payload.run.path, b"/bin/true");
+        assert_eq!(payload.run.programs[0].path, b"/bin/true");
         assert!(payload.tree_data.is_empty());
     }
 
@@ -179,6 +198,9 @@ mod tests {
         assert_eq!(parse(&twice), PayloadError::Twice("policy"));
         let not_text = write(&[(section_kind::POLICY, b"\xff"), (section_kind::SHIM, b"")]);
         assert_eq!(parse(&not_text), PayloadError::Undecodable("policy"));
+        for programs in [0, MAX_SANDBOXES + 1] {
+            assert_eq!(parse(&running(programs)), PayloadError::Programs(programs));
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::{FrameHeader, FrameTooLong};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// [`crate::kind`].
-    pub kind: u32,
+    pub kind: u16,
     /// What it carries.
     pub payload: Vec<u8>,
 }
@@ -63,7 +63,7 @@ mod tests {
     fn frames_come_out_whole_however_they_went_in() {
         let mut stream = Vec::new();
         for (kind, payload) in [(kind::STDIN, &b"hello"[..]), (kind::STDIN_EOF, b""), (kind::STDIN, b"x")] {
-            stream.extend_from_slice(FrameHeader::new(kind, payload.len()).unwrap().as_bytes());
+            stream.extend_from_slice(FrameHeader::new(kind, 0, payload.len()).unwrap().as_bytes());
             stream.extend_from_slice(payload);
         }
         for step in 1..stream.len() {

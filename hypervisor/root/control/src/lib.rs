@@ -1,9 +1,9 @@
 //! The control protocol: framed messages between the root partition and `xtask` on the host, over one
 //! byte stream (a virtio console).
 //!
-//! A frame is a [`FrameHeader`] and `len` bytes. The root's frames carry the program's output, its trace and its end;
-//! the host's carry standard input, which it sends only against credit ([`kind::STDIN_WANT`]), so that the
-//! host reads its own input no further than the program does.
+//! A frame is a [`FrameHeader`] and `len` bytes. The root's frames carry the programs' output, their traces and their ends, each of one
+//! sandbox; the host's carry standard input, which it sends only against credit ([`kind::STDIN_WANT`]), so that the
+//! host reads its own input no further than the program does. Input is the first sandbox's, as is the terminal.
 //!
 //! Output is sent against credit too ([`kind::OUTPUT_CREDIT`], [`OutputCredit`]): QEMU's virtio console drops bytes, and
 //! tells nobody, when the pipe behind it is full (`flush_buf` in its `hw/char/virtio-console.c`). So the
@@ -37,7 +37,9 @@ pub const INITIAL_CREDIT: u32 = 32 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct FrameHeader {
     /// [`kind`].
-    pub kind: u32,
+    pub kind: u16,
+    /// Which sandbox it concerns: its place in `bundle::RunConfig::programs`. 0 where that means nothing.
+    pub sandbox: u16,
     /// Length of the payload in bytes.
     pub len: u32,
 }
@@ -45,27 +47,29 @@ pub struct FrameHeader {
 /// Kinds of frames.
 pub mod kind {
     /// Root → host: the root is up; payload: its version as text.
-    pub const HELLO: u32 = 1;
+    pub const HELLO: u16 = 1;
     /// Root → host: bytes of the program's standard output.
-    pub const STDOUT: u32 = 2;
+    pub const STDOUT: u16 = 2;
     /// Root → host: bytes of the program's standard error.
-    pub const STDERR: u32 = 3;
+    pub const STDERR: u16 = 3;
     /// Root → host: lines for the user's eyes (warnings, errors), UTF-8.
-    pub const LOG: u32 = 4;
+    pub const LOG: u16 = 4;
     /// Root → host: lines of the trace, UTF-8, each with its newline.
-    pub const TRACE: u32 = 5;
+    pub const TRACE: u16 = 5;
     /// Root → host: the program wants input; payload: u32, how many bytes more the host may send.
-    pub const STDIN_WANT: u32 = 6;
-    /// Root → host: the end; payload: [`super::ExitReport`] in postcard. Nothing follows.
-    pub const EXIT: u32 = 7;
+    pub const STDIN_WANT: u16 = 6;
+    /// Root → host: the end of a sandbox; payload: [`super::ExitReport`] in postcard. Nothing follows of that sandbox.
+    pub const EXIT: u16 = 7;
+    /// Root → host: the end of all. Nothing follows.
+    pub const END: u16 = 8;
     /// Host → root: bytes of standard input.
-    pub const STDIN: u32 = 0x81;
+    pub const STDIN: u16 = 0x81;
     /// Host → root: standard input has ended.
-    pub const STDIN_EOF: u32 = 0x82;
+    pub const STDIN_EOF: u16 = 0x82;
     /// Host → root: payload: u32, how many bytes more (headers included) the root may send.
-    pub const OUTPUT_CREDIT: u32 = 0x83;
+    pub const OUTPUT_CREDIT: u16 = 0x83;
     /// Host → root: the terminal has another size; payload: rows and columns, each u16.
-    pub const WINDOW: u32 = 0x84;
+    pub const WINDOW: u16 = 0x84;
 }
 
 /// A frame said that it is longer than [`MAX_PAYLOAD`]: the two sides no longer understand each other.
@@ -74,12 +78,12 @@ pub struct FrameTooLong;
 
 impl FrameHeader {
     /// The header for a payload of `len` bytes.
-    pub fn new(kind: u32, len: usize) -> Result<Self, FrameTooLong> {
+    pub fn new(kind: u16, sandbox: u16, len: usize) -> Result<Self, FrameTooLong> {
         if len > MAX_PAYLOAD {
             return Err(FrameTooLong);
         }
         let len = u32::try_from(len).map_err(|_| FrameTooLong)?;
-        Ok(Self { kind, len })
+        Ok(Self { kind, sandbox, len })
     }
 
     /// Length of the payload that follows, checked.
@@ -229,9 +233,9 @@ mod tests {
 
     #[test]
     fn a_header_refuses_too_long_a_payload() {
-        assert_eq!(FrameHeader::new(kind::STDOUT, MAX_PAYLOAD + 1), Err(FrameTooLong));
-        assert_eq!(FrameHeader { kind: 0, len: u32::MAX }.payload_len(), Err(FrameTooLong));
-        assert_eq!(FrameHeader::new(kind::STDOUT, 5).and_then(|h| h.payload_len()), Ok(5));
+        assert_eq!(FrameHeader::new(kind::STDOUT, 0, MAX_PAYLOAD + 1), Err(FrameTooLong));
+        assert_eq!(FrameHeader { kind: 0, sandbox: 0, len: u32::MAX }.payload_len(), Err(FrameTooLong));
+        assert_eq!(FrameHeader::new(kind::STDOUT, 7, 5).and_then(|h| h.payload_len()), Ok(5));
     }
 
     #[test]

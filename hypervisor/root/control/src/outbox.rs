@@ -8,21 +8,30 @@ use crate::{FrameHeader, FrameTooLong, MAX_OUTPUT_PAYLOAD, OutputCredit, kind};
 
 const HEADER_LEN: usize = size_of::<FrameHeader>();
 
-/// Frames that wait for their way out, oldest first.
+/// Frames that wait for their way out: of each sandbox the oldest first, and the sandboxes in turn, so that one that says much
+/// keeps none of the others from being heard.
 ///
 /// Bytes of one stream that follow each other share a frame as long as it waits: a program that writes
 /// byte by byte costs no frame a byte.
 #[derive(Debug, Default)]
 pub struct Outbox {
+    lanes: Vec<Lane>,
+    /// The lane whose turn it is.
+    turn: usize,
+    credit: OutputCredit,
+}
+
+/// What waits of one sandbox.
+#[derive(Debug, Default)]
+struct Lane {
     frames: VecDeque<Waiting>,
     queued: usize,
-    credit: OutputCredit,
 }
 
 /// A frame under way, with room for its header at the front of `bytes`.
 #[derive(Debug)]
 struct Waiting {
-    kind: u32,
+    kind: u16,
     bytes: Vec<u8>,
 }
 
@@ -32,9 +41,19 @@ impl Waiting {
     }
 
     /// How many more bytes of `kind` this frame takes.
-    fn room_for(&self, kind: u32) -> usize {
+    fn room_for(&self, kind: u16) -> usize {
         let stream = matches!(kind, kind::STDOUT | kind::STDERR | kind::LOG | kind::TRACE);
         if stream && kind == self.kind { MAX_OUTPUT_PAYLOAD.saturating_sub(self.payload_len()) } else { 0 }
+    }
+}
+
+impl Lane {
+    fn append(&mut self, kind: u16, payload: &[u8]) {
+        let mut bytes = Vec::with_capacity(HEADER_LEN + payload.len());
+        bytes.resize(HEADER_LEN, 0);
+        bytes.extend_from_slice(payload);
+        self.queued += bytes.len();
+        self.frames.push_back(Waiting { kind, bytes });
     }
 }
 
@@ -45,23 +64,30 @@ impl Outbox {
         Self::default()
     }
 
-    /// Bytes that wait, headers included.
+    /// Bytes of a sandbox that wait, headers included.
     #[must_use]
-    pub fn queued(&self) -> usize {
-        self.queued
+    pub fn queued(&self, sandbox: u16) -> usize {
+        self.lanes.get(usize::from(sandbox)).map_or(0, |lane| lane.queued)
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.frames.is_empty())
     }
 
     /// Adds bytes of a stream, in as many frames as they need.
-    pub fn push_stream(&mut self, kind: u32, data: &[u8]) {
+    pub fn push_stream(&mut self, sandbox: u16, kind: u16, data: &[u8]) {
+        let lane = self.lane(sandbox);
         let mut rest = data;
-        if let Some(last) = self.frames.back_mut() {
+        if let Some(last) = lane.frames.back_mut() {
             let (now, later) = rest.split_at(last.room_for(kind).min(rest.len()));
             last.bytes.extend_from_slice(now);
-            self.queued += now.len();
+            lane.queued += now.len();
             rest = later;
         }
         for chunk in rest.chunks(MAX_OUTPUT_PAYLOAD) {
-            self.append(kind, chunk);
+            lane.append(kind, chunk);
         }
     }
 
@@ -69,24 +95,32 @@ impl Outbox {
     ///
     /// # Errors
     /// [`FrameTooLong`] if it is longer than [`MAX_OUTPUT_PAYLOAD`].
-    pub fn push_message(&mut self, kind: u32, payload: &[u8]) -> Result<(), FrameTooLong> {
+    pub fn push_message(&mut self, sandbox: u16, kind: u16, payload: &[u8]) -> Result<(), FrameTooLong> {
         if payload.len() > MAX_OUTPUT_PAYLOAD {
             return Err(FrameTooLong);
         }
-        self.append(kind, payload);
+        self.lane(sandbox).append(kind, payload);
         Ok(())
     }
 
-    /// What the host may be sent now: a frame with its header, or nothing (nothing waits, or the credit does not cover it).
+    /// What the host may be sent now: a frame with its header, or nothing (nothing waits, or the credit does not cover the frame
+    /// whose turn it is).
     #[must_use]
     pub fn take_frame(&mut self) -> Option<Vec<u8>> {
-        let payload_len = self.frames.front()?.payload_len();
-        let header = FrameHeader::new(self.frames.front()?.kind, payload_len).ok()?;
+        let count = self.lanes.len();
+        let turn = (self.turn..count).chain(0..self.turn).find(|&lane| self.has_frame(lane))?;
+        // It stays this lane's turn until the host can take its frame.
+        self.turn = turn;
+        let lane = self.lanes.get_mut(turn)?;
+        let next = lane.frames.front()?;
+        let payload_len = next.payload_len();
+        let header = FrameHeader::new(next.kind, u16::try_from(turn).ok()?, payload_len).ok()?;
         if !self.credit.take(payload_len) {
             return None;
         }
-        let mut frame = self.frames.pop_front()?.bytes;
-        self.queued = self.queued.saturating_sub(frame.len());
+        let mut frame = lane.frames.pop_front()?.bytes;
+        lane.queued = lane.queued.saturating_sub(frame.len());
+        self.turn = (turn + 1) % count;
         if let Some(room) = frame.get_mut(..HEADER_LEN) {
             room.copy_from_slice(header.as_bytes());
         }
@@ -98,12 +132,17 @@ impl Outbox {
         self.credit.grant(bytes);
     }
 
-    fn append(&mut self, kind: u32, payload: &[u8]) {
-        let mut bytes = Vec::with_capacity(HEADER_LEN + payload.len());
-        bytes.resize(HEADER_LEN, 0);
-        bytes.extend_from_slice(payload);
-        self.queued += bytes.len();
-        self.frames.push_back(Waiting { kind, bytes });
+    fn has_frame(&self, lane: usize) -> bool {
+        self.lanes.get(lane).is_some_and(|lane| !lane.frames.is_empty())
+    }
+
+    /// A sandbox's lane, made if need be.
+    fn lane(&mut self, sandbox: u16) -> &mut Lane {
+        let index = usize::from(sandbox);
+        if self.lanes.len() <= index {
+            self.lanes.resize_with(index + 1, Lane::default);
+        }
+        &mut self.lanes[index]
     }
 }
 
@@ -123,42 +162,70 @@ mod tests {
     #[test]
     fn a_streams_bytes_share_a_frame() {
         let mut outbox = Outbox::new();
-        outbox.push_stream(kind::STDOUT, b"ab");
-        outbox.push_stream(kind::STDOUT, b"c");
-        outbox.push_stream(kind::STDERR, b"d");
-        outbox.push_stream(kind::STDOUT, b"e");
-        outbox.push_stream(kind::STDOUT, b"");
-        assert_eq!(outbox.queued(), 3 * HEADER_LEN + 5);
+        outbox.push_stream(0, kind::STDOUT, b"ab");
+        outbox.push_stream(0, kind::STDOUT, b"c");
+        outbox.push_stream(0, kind::STDERR, b"d");
+        outbox.push_stream(0, kind::STDOUT, b"e");
+        outbox.push_stream(0, kind::STDOUT, b"");
+        assert_eq!(outbox.queued(0), 3 * HEADER_LEN + 5);
         let frames: Vec<_> = core::iter::from_fn(|| outbox.take_frame()).collect();
         let parts: Vec<_> = frames.iter().map(|f| split(f)).map(|(h, p)| (h.kind, p)).collect();
         assert_eq!(parts, [(kind::STDOUT, &b"abc"[..]), (kind::STDERR, b"d"), (kind::STDOUT, b"e")]);
-        assert_eq!(outbox.queued(), 0);
+        assert_eq!(outbox.queued(0), 0);
     }
 
     #[test]
     fn messages_stay_apart() {
         let mut outbox = Outbox::new();
-        outbox.push_message(kind::STDIN_WANT, &[1]).unwrap();
-        outbox.push_message(kind::STDIN_WANT, &[2]).unwrap();
+        outbox.push_message(0, kind::STDIN_WANT, &[1]).unwrap();
+        outbox.push_message(0, kind::STDIN_WANT, &[2]).unwrap();
         assert_eq!(outbox.take_frame().map(|f| f.len()), Some(HEADER_LEN + 1));
-        assert_eq!(outbox.push_message(kind::EXIT, &vec![0; MAX_OUTPUT_PAYLOAD + 1]), Err(FrameTooLong));
+        assert_eq!(outbox.push_message(0, kind::EXIT, &vec![0; MAX_OUTPUT_PAYLOAD + 1]), Err(FrameTooLong));
     }
 
     #[test]
     fn nothing_leaves_without_credit() {
         let mut outbox = Outbox::new();
         let data = vec![7; MAX_OUTPUT_PAYLOAD * 3];
-        outbox.push_stream(kind::STDOUT, &data);
+        outbox.push_stream(0, kind::STDOUT, &data);
         let mut sent = 0;
         while let Some(frame) = outbox.take_frame() {
             sent += frame.len();
         }
         assert!(sent <= usize::try_from(INITIAL_CREDIT).unwrap());
-        assert_eq!(outbox.queued(), data.len() + 3 * HEADER_LEN - sent);
+        assert_eq!(outbox.queued(0), data.len() + 3 * HEADER_LEN - sent);
         outbox.grant(u32::MAX);
         while let Some(frame) = outbox.take_frame() {
             sent += frame.len();
         }
         assert_eq!(sent, data.len() + 3 * HEADER_LEN);
+    }
+
+    #[test]
+    fn each_sandbox_is_heard_in_its_turn() {
+        let mut outbox = Outbox::new();
+        outbox.push_stream(0, kind::STDOUT, &vec![0; 3 * MAX_OUTPUT_PAYLOAD]);
+        outbox.push_stream(2, kind::STDOUT, b"c");
+        outbox.push_stream(5, kind::STDERR, b"f");
+        outbox.push_stream(2, kind::STDERR, b"C");
+        outbox.grant(u32::MAX);
+        let frames: Vec<_> = core::iter::from_fn(|| outbox.take_frame()).collect();
+        let order: Vec<_> = frames.iter().map(|f| split(f).0).map(|h| (h.sandbox, h.kind)).collect();
+        let (out, err) = (kind::STDOUT, kind::STDERR);
+        assert_eq!(order, [(0, out), (2, out), (5, err), (0, out), (2, err), (0, out)]);
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn a_frame_without_credit_keeps_its_turn() {
+        let mut outbox = Outbox::new();
+        outbox.push_stream(0, kind::STDOUT, &vec![0; MAX_OUTPUT_PAYLOAD]);
+        outbox.push_stream(1, kind::STDOUT, &vec![1; MAX_OUTPUT_PAYLOAD]);
+        assert!(outbox.take_frame().is_some_and(|f| split(&f).0.sandbox == 0));
+        outbox.push_stream(0, kind::STDOUT, b"x");
+        assert_eq!(outbox.take_frame(), None, "what is small does not overtake");
+        outbox.grant(u32::try_from(MAX_OUTPUT_PAYLOAD).unwrap());
+        assert!(outbox.take_frame().is_some_and(|f| split(&f).0.sandbox == 1));
+        assert!(outbox.take_frame().is_some_and(|f| split(&f).0.sandbox == 0));
     }
 }

@@ -46,7 +46,7 @@ mod xattr;
 pub use access::Access;
 pub use attr::{Attr, Context, Ino, Kind, SetAttr, SetTime, Statfs, Timestamp, mode};
 pub use errno::Errno;
-pub use lower::InvalidTree;
+pub use lower::{InvalidTree, Lower};
 pub use name::{NAME_MAX, Name, TARGET_MAX};
 pub use stack::{DirEntry, RenameMode, Stack};
 pub use usage::Limits;

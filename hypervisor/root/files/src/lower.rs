@@ -34,9 +34,9 @@ impl fmt::Display for InvalidTree {
 /// An index into the tree.
 pub(crate) type Index = usize;
 
-/// The checked tree.
+/// The checked tree. Nothing changes it, so that any number of [stacks](crate::Stack) can share one.
 #[derive(Debug)]
-pub(crate) struct Lower<'t> {
+pub struct Lower<'t> {
     entries: Vec<TreeEntry>,
     data: &'t [u8],
     /// All entries but the root, sorted by parent, then name.
@@ -67,8 +67,18 @@ pub(crate) enum LowerBody<'a, 't> {
 }
 
 impl<'t> Lower<'t> {
-    /// Takes a tree whose entries are all in order.
-    pub(crate) fn new(index: TreeIndex, data: &'t [u8]) -> Result<Self, InvalidTree> {
+    /// Bytes of the heap that a tree of `entries` takes beside its index: order, children, further names.
+    #[must_use]
+    pub const fn cost(entries: usize) -> u64 {
+        const EACH: u64 = 48;
+        (entries as u64).saturating_mul(EACH)
+    }
+
+    /// Takes a tree whose entries are all in order; `data` holds the bytes of its files.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with the tree.
+    pub fn new(index: TreeIndex, data: &'t [u8]) -> Result<Self, InvalidTree> {
         let entries = index.entries;
         check_entries(&entries, data)?;
         let sorted = sort(&entries);

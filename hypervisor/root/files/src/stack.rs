@@ -5,15 +5,14 @@
 //! has changed nothing, except that inodes may have been copied up, which nobody can see.
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::rc::Rc;
 use alloc::vec;
 use alloc::vec::Vec;
-
-use bundle::TreeIndex;
 
 use crate::access::{self, Access};
 use crate::attr::{Context, Ino};
 use crate::content::Content;
-use crate::lower::{Index, InvalidTree, Lower, LowerBody};
+use crate::lower::{Index, Lower, LowerBody};
 use crate::name::Name;
 use crate::node::{Body, Directory, Meta, Node};
 use crate::references::References;
@@ -32,7 +31,7 @@ pub use rename::RenameMode;
 /// A read-only tree with a writable layer on top. See the crate's documentation.
 #[derive(Debug)]
 pub struct Stack<'t> {
-    lower: Lower<'t>,
+    lower: Rc<Lower<'t>>,
     /// One bit for each lower entry: set, it is no longer where the lower layer has it.
     whiteouts: Whiteouts,
     /// The upper layer.
@@ -44,28 +43,17 @@ pub struct Stack<'t> {
 }
 
 impl<'t> Stack<'t> {
-    /// Bytes of the heap that a stack takes for a lower tree of `entries`, beside their index: order, children, whiteouts, further
-    /// names.
+    /// A stack over a read-only tree, with nothing changed yet.
     #[must_use]
-    pub const fn lower_cost(entries: usize) -> u64 {
-        const EACH: u64 = 48;
-        (entries as u64).saturating_mul(EACH)
-    }
-
-    /// A stack over a read-only tree; `data` holds the bytes of its files.
-    ///
-    /// # Errors
-    /// The first thing that is wrong with the tree.
-    pub fn new(index: TreeIndex, data: &'t [u8], limits: Limits) -> Result<Self, InvalidTree> {
-        let lower = Lower::new(index, data)?;
-        Ok(Self {
+    pub fn new(lower: Rc<Lower<'t>>, limits: Limits) -> Self {
+        Self {
             whiteouts: Whiteouts::new(lower.len()),
             next: Ino::ROOT.0 + lower.len() as u64,
             lower,
             nodes: BTreeMap::new(),
             usage: Usage::new(limits),
             references: References::new(limits.references),
-        })
+        }
     }
 
     /// Counts a reference to an inode that is told to somebody who will use it later; undone by [`Stack::forget`].

@@ -1,9 +1,10 @@
 //! Tests of the stack: what they share. [`model`] compares it with this machine's own file system.
+use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 use bundle::{TreeEntry, TreeIndex, TreeNode};
 
-use crate::{Attr, Context, Errno, Ino, Limits, Stack, Timestamp};
+use crate::{Attr, Context, Errno, Ino, Limits, Lower, Stack, Timestamp};
 
 mod content;
 mod layers;
@@ -79,7 +80,11 @@ impl Builder {
     }
 
     fn stack_with(&self, limits: Limits) -> Stack<'_> {
-        Stack::new(self.index.clone(), &self.data, limits).unwrap()
+        Stack::new(self.lower(), limits)
+    }
+
+    fn lower(&self) -> Rc<Lower<'_>> {
+        Rc::new(Lower::new(self.index.clone(), &self.data).unwrap())
     }
 }
 

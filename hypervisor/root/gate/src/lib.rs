@@ -22,7 +22,7 @@
 //! use guestmem::double::VecMemory;
 //!
 //! let policy = policy::parse("p.toml", "version = 1\n[[rule]]\ncalls = [\"getpid\"]\naction = \"allow\"\n").unwrap();
-//! let mut gate = Gate::new(policy, true);
+//! let mut gate = Gate::new(policy.into(), true);
 //! let mut gprs = [0; 16];
 //! gprs[0] = 102; // getuid
 //! let site = CallSite {
@@ -44,6 +44,7 @@ mod trace;
 
 use alloc::collections::VecDeque;
 use alloc::format;
+use alloc::rc::Rc;
 use alloc::string::String;
 
 use guestmem::GuestMemory;
@@ -166,7 +167,7 @@ struct Open {
 
 /// The gate of one sandbox.
 pub struct Gate {
-    policy: Policy,
+    policy: Rc<Policy>,
     trace: bool,
     sequence: u64,
     counters: Counters,
@@ -176,7 +177,7 @@ pub struct Gate {
 impl Gate {
     /// A gate that judges by `policy` and, if `trace`, writes a line for every call.
     #[must_use]
-    pub fn new(policy: Policy, trace: bool) -> Self {
+    pub fn new(policy: Rc<Policy>, trace: bool) -> Self {
         Self { policy, trace, sequence: 0, counters: Counters::default(), open: VecDeque::new() }
     }
 

@@ -5,6 +5,7 @@ use alloc::format;
 use core::ptr::NonNull;
 
 use control::{ExitReport, Inbox, Outbox, kind};
+use proto::op::wait_events;
 use sandbox::HostConsole;
 use services::{Console, ConsoleRead, Stream};
 use virtio_drivers::device::console::VirtIOConsole;
@@ -16,8 +17,10 @@ use crate::pause::Pause;
 use crate::pci::{self, ConfigPorts};
 use crate::{apic, memory, msix};
 
-/// Bytes of output that may wait before the program has to.
+/// Bytes of a sandbox' output that may wait before its program has to.
 const CONGESTED: usize = 64 << 10;
+/// The sandbox that has standard input and the terminal.
+const TERMINAL_OWNER: u16 = 0;
 /// Bytes of input that are asked for when a program waits for input without saying how much it will read.
 const DEFAULT_WANT: u32 = 4096;
 
@@ -111,7 +114,7 @@ impl HostLink {
             window_changed: false,
             garbled: false,
         };
-        link.outbox.push_stream(kind::HELLO, env!("CARGO_PKG_VERSION").as_bytes());
+        link.outbox.push_stream(0, kind::HELLO, env!("CARGO_PKG_VERSION").as_bytes());
         Ok(link)
     }
 
@@ -120,9 +123,9 @@ impl HostLink {
         self.window = (window != [0, 0]).then_some((window[0], window[1]));
     }
 
-    /// The terminal's size has changed since this was asked last.
-    pub(crate) fn take_window_change(&mut self) -> bool {
-        core::mem::take(&mut self.window_changed)
+    /// The way to the host as one sandbox has it.
+    pub(crate) fn lane(&mut self, sandbox: u16) -> Lane<'_> {
+        Lane { link: self, sandbox }
     }
 
     /// Takes what the host has sent, and sends what it takes.
@@ -141,33 +144,63 @@ impl HostLink {
         Pause::new(self.interrupts)
     }
 
-    /// So much output waits that the program should, too.
-    pub(crate) fn congested(&self) -> bool {
-        self.outbox.queued() > CONGESTED
+    /// So much output of a sandbox waits that its program should, too.
+    pub(crate) fn congested(&self, sandbox: u16) -> bool {
+        self.outbox.queued(sandbox) > CONGESTED
     }
 
-    /// Whether a read of standard input would bring something, or its end. If not, the host is asked for some.
-    pub(crate) fn input_ready(&mut self) -> bool {
-        let ready = !self.input.is_empty() || self.input_ended;
-        if !ready {
-            self.want(DEFAULT_WANT);
+    /// Whether one of `events` is there for a sandbox.
+    pub(crate) fn any_of(&self, sandbox: u16, events: u64) -> bool {
+        let input = events & wait_events::CONSOLE_INPUT != 0 && self.input_ready(sandbox);
+        let window = events & wait_events::WINDOW != 0 && self.window_changed && sandbox == TERMINAL_OWNER;
+        input || window
+    }
+
+    /// Which of `events` are there for a sandbox. A change of the window is there once. If there is no input, the host is asked for
+    /// some.
+    pub(crate) fn take_events(&mut self, sandbox: u16, events: u64) -> u64 {
+        let mut found = 0;
+        if events & wait_events::CONSOLE_INPUT != 0 {
+            if self.input_ready(sandbox) {
+                found |= wait_events::CONSOLE_INPUT;
+            } else {
+                self.want(DEFAULT_WANT);
+            }
         }
-        ready
+        if events & wait_events::WINDOW != 0 && sandbox == TERMINAL_OWNER && core::mem::take(&mut self.window_changed) {
+            found |= wait_events::WINDOW;
+        }
+        found
     }
 
-    /// A line for the user, over the console.
-    pub(crate) fn log(&mut self, text: core::fmt::Arguments<'_>) {
-        self.outbox.push_stream(kind::LOG, format!("{text}\n").as_bytes());
+    /// Whether a read of standard input would bring something, or its end.
+    fn input_ready(&self, sandbox: u16) -> bool {
+        sandbox != TERMINAL_OWNER || !self.input.is_empty() || self.input_ended
     }
 
-    /// Sends the report and everything before it, waiting for the host as long as there is time left (in 100 ns).
-    pub(crate) fn finish(&mut self, report: &ExitReport, left: impl Fn() -> u64) {
+    /// A line for the user about a sandbox.
+    pub(crate) fn log(&mut self, sandbox: u16, text: &str) {
+        self.outbox.push_stream(sandbox, kind::LOG, format!("{text}\n").as_bytes());
+    }
+
+    /// Says how a sandbox has ended.
+    pub(crate) fn report(&mut self, sandbox: u16, report: &ExitReport) {
         if let Ok(payload) = report.encode() {
-            let _ = self.outbox.push_message(kind::EXIT, &payload);
+            let _ = self.outbox.push_message(sandbox, kind::EXIT, &payload);
         }
+    }
+
+    /// Sends everything that waits, and that it was all, waiting for the host as long as there is time left (in 100 ns).
+    pub(crate) fn finish(&mut self, left: impl Fn() -> u64) {
+        self.flush(&left);
+        let _ = self.outbox.push_message(0, kind::END, &[]);
+        self.flush(&left);
+    }
+
+    fn flush(&mut self, left: &impl Fn() -> u64) {
         self.poll();
         let mut pause = self.pause();
-        while self.outbox.queued() > 0 && left() > 0 {
+        while !self.outbox.is_empty() && left() > 0 {
             pause.rest(left());
             self.poll();
         }
@@ -207,7 +240,7 @@ impl HostLink {
     fn want(&mut self, bytes: u32) {
         if self.wanted == 0 && !self.input_ended {
             self.wanted = bytes;
-            let _ = self.outbox.push_message(kind::STDIN_WANT, &bytes.to_le_bytes());
+            let _ = self.outbox.push_message(TERMINAL_OWNER, kind::STDIN_WANT, &bytes.to_le_bytes());
         }
     }
 }
@@ -216,37 +249,47 @@ fn number(payload: &[u8]) -> Option<u32> {
     payload.try_into().ok().map(u32::from_le_bytes)
 }
 
-impl Console for HostLink {
+/// The console of one sandbox. Input is the first one's: for the others it has ended.
+pub(crate) struct Lane<'l> {
+    link: &'l mut HostLink,
+    sandbox: u16,
+}
+
+impl Console for Lane<'_> {
     fn write(&mut self, stream: Stream, data: &[u8]) {
         let kind = match stream {
             Stream::Output => kind::STDOUT,
             Stream::Error => kind::STDERR,
         };
-        self.outbox.push_stream(kind, data);
+        self.link.outbox.push_stream(self.sandbox, kind, data);
     }
 
     fn read(&mut self, buf: &mut [u8]) -> ConsoleRead {
-        if self.input.is_empty() && !buf.is_empty() {
-            if self.input_ended {
+        if self.sandbox != TERMINAL_OWNER {
+            return ConsoleRead::EndOfFile;
+        }
+        let link = &mut *self.link;
+        if link.input.is_empty() && !buf.is_empty() {
+            if link.input_ended {
                 return ConsoleRead::EndOfFile;
             }
-            self.want(u32::try_from(buf.len()).unwrap_or(DEFAULT_WANT));
+            link.want(u32::try_from(buf.len()).unwrap_or(DEFAULT_WANT));
             return ConsoleRead::NothingYet;
         }
-        let len = buf.len().min(self.input.len());
-        for (slot, byte) in buf.iter_mut().zip(self.input.drain(..len)) {
+        let len = buf.len().min(link.input.len());
+        for (slot, byte) in buf.iter_mut().zip(link.input.drain(..len)) {
             *slot = byte;
         }
         ConsoleRead::Bytes(len)
     }
 
     fn window(&self) -> Option<(u16, u16)> {
-        self.window
+        self.link.window.filter(|_| self.sandbox == TERMINAL_OWNER)
     }
 }
 
-impl HostConsole for HostLink {
+impl HostConsole for Lane<'_> {
     fn trace(&mut self, line: &str) {
-        self.outbox.push_stream(kind::TRACE, line.as_bytes());
+        self.link.outbox.push_stream(self.sandbox, kind::TRACE, line.as_bytes());
     }
 }

@@ -28,7 +28,6 @@ use alloc::string::ToString;
 use core::fmt::Display;
 
 use bundle::payload::Payload;
-use control::Outcome;
 use hvclient::Client;
 use hvclient::machine::{Clock, HypercallPage, ThisCpu, apic_frequency};
 use tlfs::time::REFERENCE_TICKS_PER_SECOND;
@@ -73,22 +72,19 @@ extern "C" fn boot_main(start_info: u64) -> ! {
     end(&mut machine, payload)
 }
 
-/// Runs the payload, tells the host how it ended, and ends the machine.
+/// Runs the payload, tells the host that it has ended, and ends the machine.
 fn end(machine: &mut Machine, payload: &'static [u8]) -> ! {
-    let report = match Payload::parse(payload) {
+    let ran = match Payload::parse(payload) {
         Ok(payload) => run::run(machine, payload),
-        Err(e) => run::bad_payload(e.to_string()),
-    };
-    let code = match &report.outcome {
-        Outcome::SandboxFailed { reason } => {
-            log::error!("sandbox failed: {reason}");
-            exit::FAILED
+        Err(e) => {
+            run::fail(machine, 0, e.to_string());
+            Err(run::SomeFailed)
         }
-        _ => exit::DONE,
     };
+    let code = if ran.is_ok() { exit::DONE } else { exit::FAILED };
     let clock = machine.clock;
     let patience = clock.now().saturating_add(FAREWELL);
-    machine.link.finish(&report, || patience.saturating_sub(clock.now()));
+    machine.link.finish(|| patience.saturating_sub(clock.now()));
     apic::stop();
     rt::stop(code)
 }

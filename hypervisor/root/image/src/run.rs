@@ -1,15 +1,21 @@
-//! The run: one sandbox from the bundle, stepped until it ends, with the console and the clock looked after in between.
-use alloc::string::String;
+//! The run: the bundle's programs, each in a sandbox of its own, until the last has ended. One has the processor at a time, in
+//! [`Turns`]; in between the console and the clock are looked after.
+use alloc::format;
+use alloc::rc::Rc;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 use bundle::payload::Payload;
+use bundle::{Program, RunConfig};
 use control::{ExitReport, Outcome, RunStats};
-use files::Stack;
+use files::{Lower, Stack};
 use hvclient::Client;
 use hvclient::machine::{Clock, HypercallPage};
-use proto::op::wait_events;
+use policy::Policy;
 use sandbox::budget::Budget;
 use sandbox::create::SupervisorProtection;
 use sandbox::shim::Shim;
+use sandbox::turns::{SLICE, Turns, Waiting};
 use sandbox::{Failure, RootMemory, Sandbox, Setup, Step, World};
 use tlfs::addr::PAGE_SIZE;
 use tlfs::time::REFERENCE_TICKS_PER_SECOND;
@@ -29,59 +35,91 @@ pub(crate) struct Machine {
 
 impl Machine {
     /// Does `work` with what a sandbox is lent meanwhile.
-    fn lend<T>(&mut self, entropy: &mut Generator, work: impl FnOnce(&mut World<'_, HypercallPage, Pages>) -> T) -> T {
+    fn lend<T>(
+        &mut self,
+        sandbox: u16,
+        entropy: &mut Generator,
+        work: impl FnOnce(&mut World<'_, HypercallPage, Pages>) -> T,
+    ) -> T {
         let clock = self.clock;
         work(&mut World {
             client: &mut self.client,
             memory: &mut Pages,
-            console: &mut self.link,
+            console: &mut self.link.lane(sandbox),
             entropy,
             now: &move || clock.now(),
         })
     }
 }
 
-/// Runs what `payload` says, from beginning to end.
-pub(crate) fn run(machine: &mut Machine, payload: Payload<'static>) -> ExitReport {
+/// Runs what `payload` says, from beginning to end, and reports each sandbox' end to the host.
+pub(crate) fn run(machine: &mut Machine, payload: Payload<'static>) -> Result<(), SomeFailed> {
     machine.link.set_window(payload.run.window);
-    let mut entropy = Generator::new(payload.run.seed);
-    let timeout = payload.run.timeout_ms;
-    let created = setup(payload)
-        .and_then(|setup| machine.lend(&mut entropy, |world| Sandbox::create(setup, world).map_err(Failure::from)));
-    let mut sandbox = match created {
-        Ok(sandbox) => sandbox,
+    let Payload { shim, policy, run, tree, tree_data } = payload;
+    let common = match Common::new(&run, shim, policy, tree, tree_data) {
+        Ok(common) => common,
         Err(Failure { reason }) => {
-            return ExitReport { outcome: Outcome::SandboxFailed { reason }, stats: RunStats::default() };
+            (0u16..).zip(&run.programs).for_each(|(sandbox, _)| fail(machine, sandbox, reason.clone()));
+            return Err(SomeFailed);
         }
     };
-    let deadline = match timeout {
-        0 => u64::MAX,
-        ms => sandbox.created().saturating_add(ms.saturating_mul(REFERENCE_TICKS_PER_SECOND / 1000)),
-    };
-    let outcome = Runner { machine, entropy: &mut entropy, deadline, events: apic::events(), interrupt_at: u64::MAX }
-        .run_to_end(&mut sandbox);
-    let (stats, destroyed) = machine.lend(&mut entropy, |world| sandbox.destroy(world));
-    if let Err(failure) = destroyed {
-        log::error!("taking the sandbox down: {}", failure.reason);
-        machine.link.log(format_args!("taking the sandbox down: {}", failure.reason));
+    let mut fleet = Fleet::new(machine, &run);
+    for program in &run.programs {
+        fleet.add(common.setup(program));
     }
-    ExitReport { outcome, stats }
+    fleet.run_to_end();
+    if fleet.some_failed { Err(SomeFailed) } else { Ok(()) }
 }
 
-/// What the sandbox is made from, all of it checked.
-fn setup(payload: Payload<'static>) -> Result<Setup<'static>, Failure> {
-    let shim = Shim::parse(payload.shim)?;
-    let policy = policy::parse(&payload.run.policy_name, payload.policy).map_err(|e| Failure::new(display(&e)))?;
-    // What the tree takes of the heap is no part of what the sandbox gets.
-    let tree_pages = Stack::lower_cost(payload.tree.entries.len()).div_ceil(PAGE_SIZE);
-    let budget = Budget::divide(Pages.free_pages().saturating_sub(tree_pages), payload.run.memory);
-    let limits = files::Limits::within(budget.files);
-    let files = Stack::new(payload.tree, payload.tree_data, limits).map_err(|e| Failure::new(display(&e)))?;
-    Ok(Setup { run: payload.run, shim, policy, files, budget, supervisor_protection: supervisor_protection() })
+/// A sandbox could not be made or did not keep to the rules; the host knows which, and why.
+pub(crate) struct SomeFailed;
+
+/// What is told of a sandbox that was never made.
+pub(crate) fn fail(machine: &mut Machine, sandbox: u16, reason: String) {
+    log::error!("sandbox {sandbox} failed: {reason}");
+    machine
+        .link
+        .report(sandbox, &ExitReport { outcome: Outcome::SandboxFailed { reason }, stats: RunStats::default() });
 }
 
-fn display(e: &dyn core::fmt::Display) -> String {
-    alloc::format!("{e}")
+/// What all sandboxes share, all of it checked.
+struct Common<'r> {
+    run: &'r RunConfig,
+    shim: Shim<'static>,
+    policy: Rc<Policy>,
+    lower: Rc<Lower<'static>>,
+    budget: Budget,
+}
+
+impl<'r> Common<'r> {
+    fn new(
+        run: &'r RunConfig,
+        shim: &'static [u8],
+        policy: &str,
+        tree: bundle::TreeIndex,
+        tree_data: &'static [u8],
+    ) -> Result<Self, Failure> {
+        let shim = Shim::parse(shim)?;
+        let policy = policy::parse(&run.policy_name, policy).map_err(|e| Failure::new(e.to_string()))?.into();
+        // What the tree takes of the heap is no part of what a sandbox gets.
+        let tree_pages = Lower::cost(tree.entries.len()).div_ceil(PAGE_SIZE);
+        let free_pages = Pages.free_pages().saturating_sub(tree_pages);
+        let lower = Lower::new(tree, tree_data).map_err(|e| Failure::new(e.to_string()))?.into();
+        Ok(Self { run, shim, policy, lower, budget: Budget::divide(free_pages, run.programs.len(), run.memory) })
+    }
+
+    /// What the sandbox of `program` is made from.
+    fn setup(&self, program: &'r Program) -> Setup<'r> {
+        Setup {
+            program,
+            run: self.run,
+            shim: self.shim,
+            policy: Rc::clone(&self.policy),
+            files: Stack::new(Rc::clone(&self.lower), files::Limits::within(self.budget.files)),
+            budget: self.budget,
+            supervisor_protection: supervisor_protection(),
+        }
+    }
 }
 
 fn supervisor_protection() -> SupervisorProtection {
@@ -91,37 +129,129 @@ fn supervisor_protection() -> SupervisorProtection {
     }
 }
 
-/// One sandbox in its run.
-struct Runner<'m> {
-    machine: &'m mut Machine,
-    entropy: &'m mut Generator,
-    /// Reference time at which the run ends.
+/// A sandbox that has not ended.
+struct Member<'r> {
+    sandbox: Sandbox<'r, Pages>,
+    /// Reference time at which its time is over.
     deadline: u64,
-    /// Interrupts that there had been when the console was looked after last.
-    events: u64,
-    /// The sandbox's wish for an interrupt that the timer was last set for.
-    interrupt_at: u64,
 }
 
-impl Runner<'_> {
-    fn run_to_end(mut self, sandbox: &mut Sandbox<'_, Pages>) -> Outcome {
-        loop {
-            match self.step(sandbox) {
-                Step::Again => {}
-                Step::Interrupted => apic::take_pending(),
-                Step::Waiting { deadline, events } => {
-                    let Some(events) = self.wait(deadline, events, sandbox) else { return Outcome::TimedOut };
-                    self.wake(sandbox, events);
-                }
-                Step::Ended(outcome) => return outcome,
+/// All sandboxes of a run.
+struct Fleet<'m, 'r> {
+    machine: &'m mut Machine,
+    entropy: Generator,
+    /// By number; `None`: it has ended.
+    members: Vec<Option<Member<'r>>>,
+    turns: Turns,
+    /// How long each may run, in 100 ns.
+    time_limit: u64,
+    /// Interrupts that there had been when everything was looked after last.
+    events: u64,
+    /// What the timer was last set for, beside its ticks.
+    interrupt_at: u64,
+    some_failed: bool,
+}
+
+impl<'m, 'r> Fleet<'m, 'r> {
+    fn new(machine: &'m mut Machine, run: &RunConfig) -> Self {
+        let time_limit = match run.timeout_ms {
+            0 => u64::MAX,
+            ms => ms.saturating_mul(REFERENCE_TICKS_PER_SECOND / 1000),
+        };
+        Self {
+            machine,
+            entropy: Generator::new(run.seed),
+            members: Vec::new(),
+            turns: Turns::new(),
+            time_limit,
+            events: apic::events(),
+            interrupt_at: u64::MAX,
+            some_failed: false,
+        }
+    }
+
+    /// Makes one more sandbox.
+    fn add(&mut self, setup: Setup<'r>) {
+        let number = u16::try_from(self.members.len()).unwrap_or(u16::MAX);
+        let created = self.machine.lend(number, &mut self.entropy, |world| Sandbox::create(setup, world));
+        self.turns.add(created.is_ok());
+        match created {
+            Ok(sandbox) => {
+                let deadline = sandbox.created().saturating_add(self.time_limit);
+                self.members.push(Some(Member { sandbox, deadline }));
             }
-            if !self.look_after_console() {
-                return Outcome::TimedOut;
-            }
-            if sandbox.interrupt_at() != self.interrupt_at {
-                self.set_timer(sandbox.interrupt_at());
+            Err(failed) => {
+                self.members.push(None);
+                self.some_failed = true;
+                fail(self.machine, number, failed.0.reason);
             }
         }
+    }
+
+    fn run_to_end(&mut self) {
+        while self.turns.any_left() {
+            self.look_after_all();
+            match self.turns.take() {
+                Some(sandbox) => self.turn(sandbox),
+                None => self.rest(),
+            }
+        }
+    }
+
+    /// One sandbox' turn.
+    fn turn(&mut self, number: u16) {
+        let Some(member) = self.members.get_mut(usize::from(number)).and_then(Option::take) else { return };
+        let mut sandbox = member.sandbox;
+        let end = self.run_turn(number, &mut sandbox);
+        match end {
+            TurnEnd::Ended(outcome) => return self.end(number, sandbox, outcome),
+            TurnEnd::Waiting(waiting) => self.turns.wait(number, waiting),
+            TurnEnd::Over if self.machine.link.congested(number) => self.turns.hold(number),
+            TurnEnd::Over => self.turns.ready(number),
+        }
+        if let Some(seat) = self.members.get_mut(usize::from(number)) {
+            *seat = Some(Member { sandbox, ..member });
+        }
+    }
+
+    fn run_turn(&mut self, number: u16, sandbox: &mut Sandbox<'_, Pages>) -> TurnEnd {
+        let over = self.machine.clock.now().saturating_add(SLICE);
+        let others_wake = self.turns.wake_at();
+        loop {
+            let at = sandbox.interrupt_at().min(others_wake);
+            if at != self.interrupt_at {
+                self.set_timer(at);
+            }
+            match self.machine.lend(number, &mut self.entropy, |world| sandbox.step(world)) {
+                Step::Again => {}
+                Step::Interrupted => apic::take_pending(),
+                Step::Waiting { deadline, events } => return TurnEnd::Waiting(Waiting { deadline, events }),
+                Step::Ended(outcome) => return TurnEnd::Ended(outcome),
+            }
+            if self.machine.link.congested(number) {
+                return TurnEnd::Over;
+            }
+            if apic::events() != self.events && !self.goes_on(over) {
+                return TurnEnd::Over;
+            }
+        }
+    }
+
+    /// After an interrupt: whether the turn that lasts until `over` goes on. With a slice still to run it does, unless there is more to
+    /// look after than the console.
+    fn goes_on(&mut self, over: u64) -> bool {
+        let now = self.machine.clock.now();
+        if now >= over || now >= self.turns.wake_at() {
+            return false;
+        }
+        self.look_after_console();
+        !self.input_waits()
+    }
+
+    /// Whether a sandbox waits for what the host has sent.
+    fn input_waits(&mut self) -> bool {
+        let link = &mut self.machine.link;
+        self.turns.waiting().any(|(sandbox, waiting)| link.any_of(sandbox, waiting.events))
     }
 
     /// Sees to it that an interrupt comes by reference time `at`.
@@ -132,74 +262,92 @@ impl Runner<'_> {
         apic::hasten(left, TICK);
     }
 
-    fn step(&mut self, sandbox: &mut Sandbox<'_, Pages>) -> Step {
-        self.machine.lend(self.entropy, |world| sandbox.step(world))
+    fn look_after_console(&mut self) {
+        self.events = apic::events();
+        // A tick has set the timer for the next one.
+        self.interrupt_at = u64::MAX;
+        self.machine.link.poll();
     }
 
-    fn wake(&mut self, sandbox: &mut Sandbox<'_, Pages>, events: u64) {
-        self.machine.lend(self.entropy, |world| sandbox.wake(events, world));
-    }
-
-    /// After each interrupt, and for as long as too much output waits. False: the time is over.
-    fn look_after_console(&mut self) -> bool {
-        if apic::events() == self.events && !self.machine.link.congested() {
-            return true;
-        }
-        let mut pause = self.machine.link.pause();
-        loop {
-            self.events = apic::events();
-            // A tick has set the timer for the next one.
-            self.interrupt_at = u64::MAX;
-            self.machine.link.poll();
-            let now = self.machine.clock.now();
-            if now >= self.deadline {
-                return false;
+    /// The console, those whose time is over, and those that can go on.
+    fn look_after_all(&mut self) {
+        self.look_after_console();
+        let now = self.machine.clock.now();
+        let late: Vec<u16> = self.turns.left().filter(|&number| now >= self.deadline(number)).collect();
+        for number in late {
+            if let Some(member) = self.members.get_mut(usize::from(number)).and_then(Option::take) {
+                self.end(number, member.sandbox, Outcome::TimedOut);
             }
-            if !self.machine.link.congested() {
-                return true;
-            }
-            pause.rest(self.deadline - now);
         }
-    }
-
-    /// Which of `events` are there.
-    fn found(&mut self, events: u64) -> u64 {
         let link = &mut self.machine.link;
-        let mut found = 0;
-        if events & wait_events::CONSOLE_INPUT != 0 && link.input_ready() {
-            found |= wait_events::CONSOLE_INPUT;
+        let free: Vec<u16> = self.turns.held().filter(|&number| !link.congested(number)).collect();
+        free.into_iter().for_each(|number| self.turns.ready(number));
+        let waiting: Vec<(u16, Waiting)> = self.turns.waiting().collect();
+        for (number, Waiting { deadline, events }) in waiting {
+            let found = self.machine.link.take_events(number, events);
+            if found != 0 || now >= deadline {
+                self.wake(number, found);
+            }
         }
-        if events & wait_events::WINDOW != 0 && link.take_window_change() {
-            found |= wait_events::WINDOW;
-        }
-        found
     }
 
-    /// Until reference time `deadline` or one of `events`: the events that are there. `None`: the time is over.
-    fn wait(&mut self, deadline: u64, events: u64, sandbox: &mut Sandbox<'_, Pages>) -> Option<u64> {
+    fn deadline(&self, number: u16) -> u64 {
+        self.members.get(usize::from(number)).and_then(Option::as_ref).map_or(u64::MAX, |member| member.deadline)
+    }
+
+    fn wake(&mut self, number: u16, events: u64) {
+        if let Some(Some(member)) = self.members.get_mut(usize::from(number)) {
+            self.machine.lend(number, &mut self.entropy, |world| member.sandbox.wake(events, world));
+            self.turns.ready(number);
+        }
+    }
+
+    /// Nobody can run: halts the processor until somebody can.
+    fn rest(&mut self) {
         let mut pause = self.machine.link.pause();
         loop {
+            // What asking for input has put into the outbox has to go before the processor sleeps.
             self.machine.link.poll();
-            let now = self.machine.clock.now();
-            if now >= self.deadline {
-                return None;
+            let first_limit = self.turns.left().map(|number| self.deadline(number)).min().unwrap_or(u64::MAX);
+            let until = self.turns.wake_at().min(first_limit);
+            pause.rest(until.saturating_sub(self.machine.clock.now()));
+            self.count_wake_up();
+            self.look_after_all();
+            if self.turns.any_ready() || !self.turns.any_left() {
+                return;
             }
-            let found = self.found(events);
-            if found != 0 {
-                return Some(found);
-            }
-            if now >= deadline {
-                return Some(0);
-            }
-            // What `input_ready` asks the host for has to go before the processor sleeps.
-            self.machine.link.poll();
-            pause.rest(deadline.min(self.deadline) - now);
-            sandbox.count_wake_up();
         }
+    }
+
+    fn count_wake_up(&mut self) {
+        for (number, _) in self.turns.waiting() {
+            if let Some(Some(member)) = self.members.get_mut(usize::from(number)) {
+                member.sandbox.count_wake_up();
+            }
+        }
+    }
+
+    /// Takes a sandbox down and reports its end.
+    fn end(&mut self, number: u16, sandbox: Sandbox<'_, Pages>, outcome: Outcome) {
+        self.turns.end(number);
+        if let Outcome::SandboxFailed { reason } = &outcome {
+            self.some_failed = true;
+            log::error!("sandbox {number} failed: {reason}");
+        }
+        let (stats, destroyed) = self.machine.lend(number, &mut self.entropy, |world| sandbox.destroy(world));
+        if let Err(failure) = destroyed {
+            let complaint = format!("taking the sandbox down: {}", failure.reason);
+            log::error!("{complaint}");
+            self.machine.link.log(number, &complaint);
+        }
+        self.machine.link.report(number, &ExitReport { outcome, stats });
     }
 }
 
-/// What the host is told when the bundle itself is bad.
-pub(crate) fn bad_payload(reason: String) -> ExitReport {
-    ExitReport { outcome: Outcome::SandboxFailed { reason }, stats: RunStats::default() }
+/// Why a turn is over.
+enum TurnEnd {
+    /// Others can have theirs.
+    Over,
+    Waiting(Waiting),
+    Ended(Outcome),
 }

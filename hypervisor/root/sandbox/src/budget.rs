@@ -26,10 +26,12 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Divides `free_pages` of the root's memory for a sandbox that is to have `wanted` bytes.
+    /// Divides `free_pages` of the root's memory for `sandboxes` that are to have `wanted` bytes each. All get the same, and nobody
+    /// can take of another's.
     #[must_use]
-    pub fn divide(free_pages: u64, wanted: u64) -> Self {
-        let free = free_pages.saturating_mul(PAGE_SIZE);
+    pub fn divide(free_pages: u64, sandboxes: usize, wanted: u64) -> Self {
+        let sandboxes = u64::try_from(sandboxes.max(1)).unwrap_or(u64::MAX);
+        let free = (free_pages / sandboxes).saturating_mul(PAGE_SIZE);
         let reserve = RESERVE.min(free / SMALL_MACHINE_SHARE) + free / RESERVE_SHARE;
         let spare = free.saturating_sub(reserve);
         let child = wanted.min(spare - spare / FILES_SHARE);
@@ -46,7 +48,7 @@ mod tests {
 
     #[test]
     fn what_is_wanted_is_given_if_it_is_there() {
-        let budget = Budget::divide(1024 * MIB / PAGE_SIZE, 256 * MIB);
+        let budget = Budget::divide(3 * 1024 * MIB / PAGE_SIZE, 3, 256 * MIB);
         assert_eq!((budget.child, budget.files), (256 * MIB, 256 * MIB));
         assert!(budget.handles > 10_000);
     }
@@ -56,11 +58,11 @@ mod tests {
         for mib in [1, 8, 24, 64, 500, 4096, 1 << 20] {
             for wanted in [0, 1, 64 * MIB, u64::MAX] {
                 let free = mib * MIB;
-                let budget = Budget::divide(free / PAGE_SIZE, wanted);
+                let budget = Budget::divide(free / PAGE_SIZE, 1, wanted);
                 assert!(budget.child + budget.files <= free - free / RESERVE_SHARE, "{mib} MiB");
                 assert!(budget.child <= wanted && budget.files <= wanted);
             }
         }
-        assert_eq!(Budget::divide(0, 5), Budget { child: 0, files: 0, handles: 0 });
+        assert_eq!(Budget::divide(0, 0, 5), Budget { child: 0, files: 0, handles: 0 });
     }
 }

@@ -1,10 +1,11 @@
 //! Making a sandbox: plan its memory, create its partition, fill and map what it starts with, set its VP up.
 use alloc::format;
+use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 
-use bundle::RunConfig;
+use bundle::{Program, RunConfig};
 use files::Stack;
 use gate::Gate;
 use guestmem::{GuestMemory, NotMapped};
@@ -47,11 +48,13 @@ impl core::error::Error for CreateError {}
 /// What a sandbox is made from.
 pub struct Setup<'t> {
     /// What to run.
-    pub run: RunConfig,
+    pub program: &'t Program,
+    /// What it has in common with the sandboxes beside it.
+    pub run: &'t RunConfig,
     /// The checked shim image, in memory that stays as it is and starts at a page.
     pub shim: Shim<'static>,
     /// The rules.
-    pub policy: Policy,
+    pub policy: Rc<Policy>,
     /// The files, within the budget.
     pub files: Stack<'t>,
     /// What it may take of the root.
@@ -111,7 +114,7 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
     /// # Errors
     /// [`CreateError`].
     pub fn create<T: Transport>(setup: Setup<'t>, world: &mut World<'_, T, R>) -> Result<Self, CreateError> {
-        let params = params::encode(&setup.run).map_err(|e| CreateError(e.into()))?;
+        let params = params::encode(setup.program).map_err(|e| CreateError(e.into()))?;
         let params_len = u64::try_from(params.len()).unwrap_or(u64::MAX);
         let layout = Layout::plan(setup.budget.child, setup.shim.memory_len(), params_len);
         let layout = layout.map_err(|e| CreateError(e.into()))?;
@@ -173,7 +176,7 @@ impl<R: RootMemory> Builder<'_, '_, R> {
         self.partition.deposit(world.client, world.memory)?;
         self.set_registers(world.client)?;
         let syscall_entry = self.setup.shim.syscall_entry();
-        let realtime_base = realtime_at(&self.setup.run, 0);
+        let realtime_base = realtime_at(self.setup.run, 0);
         let registers = Registers::new(registers);
         Ok(Parts { registers, message, created, child_epoch, syscall_entry, realtime_base })
     }
@@ -250,11 +253,11 @@ impl<R: RootMemory> Builder<'_, '_, R> {
     }
 
     fn boot_info<T: Transport>(&self, params: &[u8], child_epoch: u64, world: &mut World<'_, T, R>) -> BootInfo {
-        let run = &self.setup.run;
+        let Setup { run, program, .. } = self.setup;
         let mut random = [0; 32];
         world.entropy.fill(&mut random);
         let flags = [boot_flags::STDIN_TTY, boot_flags::STDOUT_TTY, boot_flags::STDERR_TTY];
-        let flags = flags.into_iter().zip(run.tty).filter(|(_, tty)| *tty).fold(0, |all, (flag, _)| all | flag);
+        let flags = flags.into_iter().zip(program.tty).filter(|(_, tty)| *tty).fold(0, |all, (flag, _)| all | flag);
         BootInfo {
             magic: BOOT_MAGIC,
             version: PROTO_VERSION,

@@ -12,6 +12,7 @@
 //! * [`layout`], [`shim`], [`tables`], [`params`]: what a child finds in its memory when it starts.
 //! * [`partition`]: the partition and the memory that it costs.
 //! * `alarm`: when the child wants to be interrupted.
+//! * [`turns`]: which of several runs.
 //! * [`create`], [`run`]: the beginning and the rest of a sandbox's life; in `syscall` and `exits` what is done about an exit.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -36,6 +37,7 @@ mod syscall;
 pub mod tables;
 #[cfg(test)]
 mod tests;
+pub mod turns;
 
 use alloc::string::String;
 

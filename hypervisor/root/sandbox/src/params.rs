@@ -2,7 +2,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use bundle::RunConfig;
+use bundle::Program;
 use proto::ProgramParams;
 use zerocopy::IntoBytes;
 
@@ -29,13 +29,13 @@ impl fmt::Display for ParamsError {
 
 impl core::error::Error for ParamsError {}
 
-/// The block for `run`.
+/// The block for `program`.
 ///
 /// # Errors
 /// [`ParamsError`].
-pub fn encode(run: &RunConfig) -> Result<Vec<u8>, ParamsError> {
+pub fn encode(program: &Program) -> Result<Vec<u8>, ParamsError> {
     let mut strings = Vec::new();
-    let list = [&run.path].into_iter().chain(&run.args).chain(&run.env).chain([&run.cwd]);
+    let list = [&program.path].into_iter().chain(&program.args).chain(&program.env).chain([&program.cwd]);
     for string in list {
         if string.contains(&0) {
             return Err(ParamsError::Nul);
@@ -48,8 +48,8 @@ pub fn encode(run: &RunConfig) -> Result<Vec<u8>, ParamsError> {
     }
     let count = |n: usize| u32::try_from(n).map_err(|_| ParamsError::TooLong);
     let header = ProgramParams {
-        argc: count(run.args.len())?,
-        envc: count(run.env.len())?,
+        argc: count(program.args.len())?,
+        envc: count(program.env.len())?,
         strings_len: count(strings.len())?,
         reserved: 0,
     };
@@ -66,14 +66,14 @@ mod tests {
 
     #[test]
     fn strings_follow_in_order() {
-        let run = RunConfig {
+        let program = Program {
             path: b"/bin/echo".to_vec(),
             args: vec![b"echo".to_vec(), b"".to_vec(), b"x".to_vec()],
             env: vec![b"A=1".to_vec()],
             cwd: b"/".to_vec(),
-            ..RunConfig::default()
+            ..Program::default()
         };
-        let block = encode(&run).unwrap();
+        let block = encode(&program).unwrap();
         let (header, strings) = ProgramParams::read_from_prefix(&block).unwrap();
         assert_eq!((header.argc, header.envc), (3, 1));
         assert_eq!(strings, b"/bin/echo\0echo\0\0x\0A=1\0/\0");
@@ -82,9 +82,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_said_is_refused() {
-        let run = RunConfig { args: vec![b"a\0b".to_vec()], ..RunConfig::default() };
-        assert_eq!(encode(&run), Err(ParamsError::Nul));
-        let run = RunConfig { env: vec![vec![b'x'; MAX_LEN + 1]], ..RunConfig::default() };
-        assert_eq!(encode(&run), Err(ParamsError::TooLong));
+        let program = Program { args: vec![b"a\0b".to_vec()], ..Program::default() };
+        assert_eq!(encode(&program), Err(ParamsError::Nul));
+        let program = Program { env: vec![vec![b'x'; MAX_LEN + 1]], ..Program::default() };
+        assert_eq!(encode(&program), Err(ParamsError::TooLong));
     }
 }

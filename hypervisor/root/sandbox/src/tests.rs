@@ -5,7 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::mem::offset_of;
 
-use bundle::{RunConfig, TreeEntry, TreeIndex, TreeNode};
+use bundle::{Program, RunConfig, TreeEntry, TreeIndex, TreeNode};
 use guestmem::GuestMemory;
 use hvclient::double::Double;
 use hvclient::{Client, StatePage};
@@ -85,17 +85,21 @@ fn setup() -> Setup<'static> {
     image.0.copy_from_slice(&shim_image(&shim_header()));
     let image = Box::leak(image);
     let root = TreeEntry { parent: 0, name: vec![], mode: 0o755, uid: 0, gid: 0, mtime: 0, node: TreeNode::Directory };
+    let lower = files::Lower::new(TreeIndex { entries: vec![root] }, &[]).unwrap();
     Setup {
-        run: RunConfig {
+        program: Box::leak(Box::new(Program {
             path: b"/bin/true".to_vec(),
             args: vec![b"true".to_vec()],
+            ..Program::default()
+        })),
+        run: Box::leak(Box::new(RunConfig {
             trace: true,
             realtime_ns: 1_700_000_000_000_000_000,
             ..RunConfig::default()
-        },
+        })),
         shim: Shim::parse(&image.0).unwrap(),
-        policy: policy::parse("test.toml", POLICY).unwrap(),
-        files: files::Stack::new(TreeIndex { entries: vec![root] }, &[], files::Limits::within(1 << 20)).unwrap(),
+        policy: policy::parse("test.toml", POLICY).unwrap().into(),
+        files: files::Stack::new(lower.into(), files::Limits::within(1 << 20)),
         budget: Budget { child: 16 << 20, files: 1 << 20, handles: 10 },
         supervisor_protection: crate::create::SupervisorProtection { smep: true, smap: false },
     }

@@ -1,9 +1,10 @@
 //! Tests of the services, through the pages that a shim would use.
+use alloc::rc::Rc;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use bundle::{TreeEntry, TreeIndex, TreeNode};
-use files::{Errno, Stack, Timestamp};
+use files::{Errno, Lower, Stack, Timestamp};
 use fuse_abi::linux::{fuse_entry_out, fuse_in_header, fuse_open_out, fuse_out_header, fuse_write_out};
 use guestmem::GuestMemory;
 use guestmem::double::VecMemory;
@@ -133,7 +134,7 @@ fn with_shim(test: impl FnOnce(&mut Shim<'_>)) {
 
 fn with_authority<A: Authority>(authority: A, test: impl FnOnce(&mut Shim<'_, A>)) {
     let (index, data) = tree();
-    let stack = Stack::new(index, &data, FILE_LIMITS).unwrap();
+    let stack = Stack::new(Rc::new(Lower::new(index, &data).unwrap()), FILE_LIMITS);
     test(&mut Shim {
         services: Services::with_authority(stack, Limits { handles: 20 }, authority),
         memory: VecMemory::new(MEMORY),

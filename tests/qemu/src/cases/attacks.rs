@@ -1,6 +1,6 @@
 //! Programs that try everything or take everything (tests/guests/families: `wild` and `attacks`): the sandbox lives on, and an ordinary
-//! program runs in it afterwards.
-use crate::Case;
+//! program runs in it afterwards. Beside each of them an ordinary program runs in a sandbox of its own, and notices nothing.
+use crate::{Bench, Case, Verdict};
 
 /// Calls that the fuzzer makes from one seed.
 const CALLS: &str = "2000";
@@ -35,15 +35,25 @@ const ATTACKS: [&str; 21] = [
 pub(crate) fn cases() -> Vec<Case> {
     let fuzz = SEEDS.map(|seed| {
         Case::new(format!("system calls at random: seed {seed}"), move |bench| {
-            let outcome = bench.guest("wild", &[seed, CALLS]).options(["--timeout", "100"]).run()?;
-            outcome.exits(0)?.prints(&format!("wild: {CALLS} calls made\n"))?.done()
+            survives(bench, "wild", &[seed, CALLS], &format!("wild: {CALLS} calls made\n"))
         })
     });
     let attacks = ATTACKS.map(|name| {
         Case::new(format!("attack: {name}"), move |bench| {
-            let outcome = bench.guest("attacks", &[name]).options(["--timeout", "60"]).run()?;
-            outcome.exits(0)?.prints("afterwards all is well: yes\nafterwards: works\n")?.done()
+            survives(bench, "attacks", &[name], "afterwards all is well: yes\nafterwards: works\n")
         })
     });
     fuzz.into_iter().chain(attacks).collect()
+}
+
+/// What runs beside an attacker: it computes, writes and reads files, and forks.
+const NEIGHBOUR: &str = "i=0; while [ $i -lt 300 ]; do i=$((i+1)); echo $i >/tmp/n; read j </tmp/n; [ $i = $j ] || exit 1; done; \
+                         (echo neighbour: $i)";
+
+/// Runs an attacker with a neighbour, and wants both to come to their ends.
+fn survives(bench: &Bench<'_>, program: &str, arguments: &[&str], expected: &str) -> Verdict {
+    let neighbour = format!("{} sh -c '{NEIGHBOUR}'", bench.path_of_busybox());
+    let sandbox = bench.guest(program, arguments).options(["--timeout", "100", "--beside", &neighbour]);
+    let outcome = sandbox.run()?;
+    outcome.exits(0)?.prints_by_sandbox(&[expected, "neighbour: 300\n"])?.says_nothing()?.done()
 }

@@ -10,6 +10,7 @@ mod files;
 mod host_side;
 mod hostile;
 mod kernels;
+mod many;
 mod programs;
 mod real;
 mod refusals;
@@ -26,6 +27,7 @@ pub(crate) fn all(setup: &Setup) -> Vec<Case> {
     all.extend(real::cases(setup));
     all.extend(families::cases());
     all.extend(attacks::cases());
+    all.extend(many::cases());
     all.extend(conformance::cases(setup));
     all.extend(files::cases());
     all.extend(streams::cases());

@@ -1,11 +1,11 @@
 //! Lower trees that must be refused, and the use of one that is not.
 use bundle::TreeNode;
 
-use super::{Builder, LIMITS, at, attr, contents, sample};
-use crate::{Errno, InvalidTree, Kind, Stack};
+use super::{Builder, at, attr, contents, sample};
+use crate::{Errno, InvalidTree, Kind, Lower};
 
 fn refusal(builder: &Builder) -> InvalidTree {
-    Stack::new(builder.index.clone(), &builder.data, LIMITS).expect_err("the tree should be refused")
+    Lower::new(builder.index.clone(), &builder.data).expect_err("the tree should be refused")
 }
 
 /// A refusal of the one entry that `spoil` adds to an otherwise good tree.

@@ -34,7 +34,7 @@ impl Child {
         for page in 0..PAGES {
             memory.write_u64(Gpa(0x4000 + page * 8), (DATA + page * 4096) | PRESENT_WRITABLE_USER).expect("memory");
         }
-        Self { memory, gate: Gate::new(policy, trace), lines: String::new(), now_100ns: 0, thread: 1 }
+        Self { memory, gate: Gate::new(policy.into(), trace), lines: String::new(), now_100ns: 0, thread: 1 }
     }
 
     /// Puts bytes at a mapped address.

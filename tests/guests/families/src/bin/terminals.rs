@@ -164,6 +164,9 @@ fn output(t: &mut Report) {
     t.show("not processed", read(master, 100));
     let mut count = 0i32;
     must(write(slave, b"12345"));
+    // What goes into one end comes out of the other a little later.
+    let mut there = libc::pollfd { fd: master, events: libc::POLLIN, revents: 0 };
+    until(|| c!(libc::poll(&raw mut there, 1, 1000)) == 1);
     t.ret("FIONREAD", sys!(libc::ioctl(master, libc::FIONREAD, &raw mut count)));
     t.show("bytes", count);
 }
