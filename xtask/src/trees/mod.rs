@@ -1,10 +1,11 @@
 //! `cargo xtask tree`: small root file systems of Debian 12, for `--layer`.
 //!
 //! A tree is made of what packages contain, without their maintainer scripts and so without any privilege: [`recipes`] names the
-//! packages, [`packages`] has apt choose and fetch them with their dependencies, [`unpack`] lays them out and does by hand the little
+//! packages, [`packages`] has apt choose and fetch them with their dependencies ([`sources`] likewise a test suite), [`unpack`] lays them out and does by hand the little
 //! that scripts would have done. Trees live in `target/trees`; a stamp beside each says what it was made of.
 mod packages;
 mod recipes;
+mod sources;
 mod unpack;
 
 use crate::cli::TreeOptions;
@@ -76,7 +77,8 @@ fn make(directory: &Path, wanted: &[&Recipe], refresh: bool) -> Result<(), Failu
     for recipe in wanted {
         let files = apt.fetch(recipe)?;
         eprintln!("cordon: {}: {} packages", recipe.name, files.len());
-        work.push((*recipe, files));
+        let archive = recipe.source.map(|source| apt.fetch_source(source.package)).transpose()?;
+        work.push((*recipe, files, archive));
     }
     let work = Mutex::new(work);
     let workers = thread::available_parallelism().map_or(1, usize::from);
@@ -85,10 +87,11 @@ fn make(directory: &Path, wanted: &[&Recipe], refresh: bool) -> Result<(), Failu
         let worker = move || -> Result<()> {
             loop {
                 let next = work.lock().map_err(|_| anyhow!("another worker failed"))?.pop();
-                let Some((recipe, files)) = next else {
+                let Some((recipe, files, archive)) = next else {
                     return Ok(());
                 };
-                unpack_one(directory, recipe, &files).with_context(|| format!("the tree {}", recipe.name))?;
+                unpack_one(directory, recipe, &files, archive.as_deref())
+                    .with_context(|| format!("the tree {}", recipe.name))?;
             }
         };
         let all: Vec<_> = (0..workers).map(|_| scope.spawn(worker)).collect();
@@ -100,11 +103,14 @@ fn make(directory: &Path, wanted: &[&Recipe], refresh: bool) -> Result<(), Failu
 }
 
 /// Unpacks beside the place and moves it there when it is whole.
-fn unpack_one(directory: &Path, recipe: &Recipe, files: &[PathBuf]) -> Result<()> {
+fn unpack_one(directory: &Path, recipe: &Recipe, files: &[PathBuf], archive: Option<&Path>) -> Result<()> {
     let (tree, new) = (directory.join(recipe.name), directory.join(format!("{}.new", recipe.name)));
     let stamp = stamp(directory, recipe);
     remove(&new)?;
     unpack::unpack(&new, recipe, files)?;
+    if let (Some(source), Some(archive)) = (recipe.source, archive) {
+        unpack::lay_out_source(&new, &source, archive)?;
+    }
     if stamp.exists() {
         fs::remove_file(&stamp).with_context(|| stamp.display().to_string())?;
     }

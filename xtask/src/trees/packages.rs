@@ -41,7 +41,7 @@ impl Apt {
         // apt takes relative names as below its usual directories.
         let state = std::path::absolute(state).context("the directory of apt's state")?;
         let made = || -> std::io::Result<bool> {
-            for directory in ["lists/partial", "archives/partial", "preferences.d", FETCHED] {
+            for directory in ["lists/partial", "source-lists/partial", "archives/partial", "preferences.d", FETCHED] {
                 fs::create_dir_all(state.join(directory))?;
             }
             // No package is installed as far as this state knows: every dependency is fetched.
@@ -114,8 +114,13 @@ impl Apt {
         Ok(Some(text.lines().filter_map(file_name).filter(|name| is_wanted(name)).map(str::to_owned).collect()))
     }
 
+    /// A file or directory of the state.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.state.join(name)
+    }
+
     /// A quiet apt command that knows nothing of this machine but its sources.
-    fn command(&self, program: &str) -> Command {
+    pub(super) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.stdin(Stdio::null()).stdout(Stdio::null()).args(["-qq", "--yes"]);
         let mut set = |option: &str, value: &str| {

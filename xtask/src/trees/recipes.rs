@@ -11,6 +11,23 @@ pub(super) struct Recipe {
     pub(super) packages: &'static [&'static str],
     /// Links that maintainer scripts would have made: where, and to what.
     pub(super) links: &'static [(&'static str, &'static str)],
+    /// What is taken of a source package.
+    pub(super) source: Option<Source>,
+}
+
+/// A part of a source package.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source {
+    /// The package.
+    pub(super) package: &'static str,
+    /// A directory of its original archive, which is laid out,
+    pub(super) directory: &'static str,
+    /// below this one of the tree.
+    pub(super) into: &'static str,
+    /// Directories of the tree whose files appear, the later over the earlier ones,
+    pub(super) merged: &'static [&'static str],
+    /// here as well.
+    pub(super) merged_into: &'static str,
 }
 
 /// What every tree begins with: users, groups and the layout of directories come with these.
@@ -51,55 +68,75 @@ pub(super) const RECIPES: &[Recipe] = &[
             "debianutils",
         ],
         links: &[SH, AWK],
+        source: None,
     },
     Recipe {
         name: "perl",
-        about: "perl with its modules, and test suites of modules as Debian packages them",
+        about: "perl with its modules, and its core tests",
         packages: &["perl", "coreutils", "dash"],
         links: &[SH],
+        // The tests look for modules in ../lib, as they are while perl is built.
+        source: Some(Source {
+            package: "perl",
+            directory: "t",
+            into: "usr/src/perl",
+            merged: &[
+                "usr/lib/x86_64-linux-gnu/perl-base",
+                "usr/share/perl/5.36.0",
+                "usr/lib/x86_64-linux-gnu/perl/5.36.0",
+            ],
+            merged_into: "usr/src/perl/lib",
+        }),
     },
     Recipe {
         name: "python",
         about: "python3 with venv and sqlite3, and its own test suite",
         packages: &["python3", "python3-venv", "libpython3.11-testsuite", "coreutils", "dash"],
         links: &[SH],
+        source: None,
     },
     Recipe {
         name: "gcc",
         about: "gcc, binutils, make, glibc's and musl's headers",
         packages: &["gcc", "libc6-dev", "make", "musl-tools", "coreutils", "dash", "grep"],
         links: &[SH],
+        source: None,
     },
     Recipe {
         name: "git",
         about: "git with what its scripts need",
         packages: &["git", "coreutils", "dash", "sed", "grep", "gzip"],
         links: &[SH],
+        source: None,
     },
     Recipe {
         name: "net",
         about: "redis, nginx and curl",
         packages: &["redis-server", "redis-tools", "nginx-light", "curl", "coreutils", "dash", "sed", "grep", "procps"],
         links: &[SH],
+        source: None,
     },
-    Recipe { name: "node", about: "node", packages: &["nodejs", "coreutils", "dash"], links: &[SH] },
+    Recipe { name: "node", about: "node", packages: &["nodejs", "coreutils", "dash"], links: &[SH], source: None },
     Recipe {
         name: "java",
         about: "OpenJDK 17 without a compiler",
         packages: &["openjdk-17-jre-headless", "coreutils", "dash"],
         links: &[SH, ("usr/bin/java", "../lib/jvm/java-17-openjdk-amd64/bin/java")],
+        source: None,
     },
     Recipe {
         name: "go",
         about: "programs that are written in Go: gron, fzf, shfmt",
         packages: &["gron", "fzf", "shfmt", "coreutils", "dash"],
         links: &[SH],
+        source: None,
     },
     Recipe {
         name: "stress",
         about: "stress-ng",
         packages: &["stress-ng", "coreutils", "dash", "grep", "sed"],
         links: &[SH],
+        source: None,
     },
 ];
 

@@ -1,5 +1,5 @@
 //! Lays packages out as a tree and does what their maintainer scripts would have done for it.
-use super::recipes::{LEFT_OUT_FILES, Recipe};
+use super::recipes::{LEFT_OUT_FILES, Recipe, Source};
 use anyhow::{Context, Result, bail};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -67,6 +67,41 @@ fn unpack_file(tree: &Path, file: &Path) -> Result<()> {
     let read = archive.wait().context("dpkg-deb")?;
     if !unpacked.success() || !read.success() {
         bail!("it cannot be unpacked");
+    }
+    Ok(())
+}
+
+/// Adds what is taken of a source package.
+pub(super) fn lay_out_source(tree: &Path, source: &Source, archive: &Path) -> Result<()> {
+    let into = tree.join(source.into);
+    fs::create_dir_all(&into)?;
+    let mut tar = Command::new("tar");
+    tar.args(["--extract", "--no-same-owner", "--strip-components=1", "--wildcards", "--no-wildcards-match-slash"]);
+    tar.arg("--file").arg(archive).arg("--directory").arg(&into).arg(format!("*/{}", source.directory));
+    if !tar.status().context("tar")?.success() {
+        bail!("{} cannot be unpacked", archive.display());
+    }
+    let merged = tree.join(source.merged_into);
+    for directory in source.merged {
+        link_over(&tree.join(directory), &merged).with_context(|| (*directory).to_owned())?;
+    }
+    Ok(())
+}
+
+/// Makes the files below `from` appear below `to` as well, over those that are there.
+fn link_over(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let place = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            link_over(&entry.path(), &place)?;
+            continue;
+        }
+        if fs::symlink_metadata(&place).is_ok() {
+            fs::remove_file(&place)?;
+        }
+        fs::hard_link(entry.path(), place)?;
     }
     Ok(())
 }

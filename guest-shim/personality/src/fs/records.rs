@@ -196,7 +196,7 @@ mod tests {
         let mut random = crate::random::Random::new(&[9; 32]);
         let mut records = Records::default();
         let mut model = Model::default();
-        for _ in 0..20_000 {
+        for _ in 0..crate::tests::rounds(20_000) {
             let pid = u32::try_from(random.below(3)).expect("small");
             let owner = Owner::Process(pid);
             let start = random.below(LEN as u64 - 1);

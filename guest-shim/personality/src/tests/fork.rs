@@ -66,7 +66,7 @@ fn random_writes_stay_with_their_space() {
     let before = source.frames.used();
     let mut random = Random::new(&[5; 32]);
     let mut spaces = vec![(with_area(&mut source), BTreeMap::new())];
-    for _ in 0..4000 {
+    for _ in 0..rounds(4000) {
         let count = spaces.len();
         let which = usize::try_from(random.below(count as u64)).expect("small");
         let va = BASE + random.below(PAGES) * PAGE;

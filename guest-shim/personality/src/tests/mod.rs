@@ -32,6 +32,11 @@ use crate::{Kernel, Start, UserRegs};
 use machine::Machine;
 use server::Server;
 
+/// How often a random test does something; under Miri, which is a thousand times slower, a hundredth of it.
+pub(crate) const fn rounds(usual: u32) -> u32 {
+    if cfg!(miri) { usual / 100 } else { usual }
+}
+
 /// Frames of the scripted machine.
 const FRAMES_START: u64 = 0x10_0000;
 const FRAMES_END: u64 = 0x90_0000;

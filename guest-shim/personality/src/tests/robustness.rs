@@ -9,7 +9,7 @@ use crate::random::Random;
 use crate::syscalls::table::SUPPORT;
 
 /// Calls that are made.
-const ROUNDS: u64 = 10_000;
+const ROUNDS: u32 = rounds(10_000);
 
 /// Numbers that arguments are made of.
 fn wild(random: &mut Random, scratch: u64) -> u64 {
@@ -66,7 +66,7 @@ fn wild_arguments_do_no_harm() {
 fn wild_faults_do_no_harm() {
     let mut random = Random::new(&[43; 32]);
     let mut sandbox = Sandbox::new();
-    for _ in 0..5_000 {
+    for _ in 0..rounds(5_000) {
         let address = wild(&mut random, sandbox.scratch);
         if sandbox.fault(random.below(32), random.below(32), address) == Flow::Ended {
             sandbox = Sandbox::new();

@@ -1,19 +1,22 @@
-//! Conformance: python's own test suite, as Debian packages it (libpython3.11-testsuite). Each module is run on plain Linux and in a
-//! sandbox, on the same tree of files; what passes there passes here, but for the differences that are named with their reasons.
+//! Conformance: python's own test suite, as Debian packages it (libpython3.11-testsuite), and perl's core tests (of its source package).
+//! Each is run on plain Linux and in a sandbox, on the same tree of files; what passes there passes here, but for the differences that
+//! are named with their reasons.
 use crate::{Bench, Case, Setup, Verdict};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Runs a module and says what became of each test.
-const RUNNER: &str = include_str!("../../real/suite.py");
+/// Runs a module of python's and says what became of each test.
+const PYTHON: &str = include_str!("../../real/suite.py");
+/// The same for files of perl's.
+const PERL: &str = include_str!("../../real/suite.pl");
 /// Longest time for a module on either side.
-const LIMIT: Duration = Duration::from_secs(100);
+const LIMIT: Duration = Duration::from_secs(200);
 /// The same for those that run with `--all` only.
 const LONG_LIMIT: Duration = Duration::from_secs(900);
 /// Tests that are named when they fail; the rest is counted.
 const SHOWN: usize = 12;
 
-/// Modules of the test package that are run each time: those that rest on the system, and take seconds.
+/// Modules of the test package that are run each time: those that rest on the system most, and take seconds.
 const MODULES: &[&str] = &[
     "test_array",
     "test_asynchat",
@@ -28,8 +31,6 @@ const MODULES: &[&str] = &[
     "test_asyncio.test_unix_events",
     "test_asyncore",
     "test_atexit",
-    "test_bufio",
-    "test_cmd_line_script",
     "test_contextlib",
     "test_dbm",
     "test_dbm_dumb",
@@ -43,24 +44,17 @@ const MODULES: &[&str] = &[
     "test_fork1",
     "test_genericpath",
     "test_getpass",
-    "test_glob",
     "test_grp",
-    "test_gzip",
-    "test_hashlib",
     "test_httplib",
     "test_httpservers",
-    "test_json",
     "test_linecache",
     "test_locale",
     "test_mailbox",
-    "test_math",
     "test_memoryio",
-    "test_mimetypes",
     "test_mmap",
     "test_netrc",
     "test_openpty",
     "test_os",
-    "test_pathlib",
     "test_pipes",
     "test_platform",
     "test_popen",
@@ -68,18 +62,13 @@ const MODULES: &[&str] = &[
     "test_posixpath",
     "test_pty",
     "test_pwd",
-    "test_re",
     "test_resource",
-    "test_runpy",
     "test_sched",
     "test_select",
     "test_shlex",
     "test_shutil",
-    "test_site",
     "test_smtplib",
     "test_stat",
-    "test_strftime",
-    "test_struct",
     "test_sys",
     "test_syslog",
     "test_tempfile",
@@ -95,33 +84,47 @@ const MODULES: &[&str] = &[
     "test_zlib",
 ];
 
-/// Modules that take longer: with `--all` only.
+/// Modules that take longer, or hardly ask the system for anything: with `--all` only.
 const LONG: &[&str] = &[
     "test_asyncio.test_base_events",
     "test_asyncio.test_events",
     "test_asyncio.test_sock_lowlevel",
     "test_asyncio.test_subprocess",
     "test_asyncio.test_tasks",
+    "test_bufio",
     "test_bz2",
     "test_cmd_line",
+    "test_cmd_line_script",
     "test_eintr",
     "test_faulthandler",
     "test_ftplib",
     "test_gc",
+    "test_glob",
+    "test_gzip",
+    "test_hashlib",
     "test_io",
+    "test_json",
     "test_largefile",
     "test_logging",
     "test_lzma",
+    "test_math",
+    "test_mimetypes",
     "test_multiprocessing_fork",
     "test_multiprocessing_main_handling",
+    "test_pathlib",
     "test_pickle",
     "test_poll",
     "test_poplib",
     "test_queue",
+    "test_re",
+    "test_runpy",
     "test_selectors",
     "test_signal",
+    "test_site",
     "test_socket",
     "test_ssl",
+    "test_strftime",
+    "test_struct",
     "test_subprocess",
     "test_tarfile",
     "test_threading",
@@ -133,6 +136,30 @@ const LONG: &[&str] = &[
     "test_weakref",
     "test_xmlrpc",
     "test_zipfile",
+];
+
+/// Groups of perl's core tests that are run each time: the language from the ground up, and what rests on the system. Patterns of their
+/// files; `-`: not this one, which takes minutes.
+const PERL_GROUPS: &[(&str, &[&str])] = &[
+    ("base, cmd", &["base/*.t", "cmd/*.t"]),
+    ("comp", &["comp/*.t", "-comp/utf.t"]),
+    ("opbasic", &["opbasic/*.t"]),
+    ("io", &["io/{argv,binmode,closepid,dup,fflush,fs,inplace,iofile}.t"]),
+    ("io, pipes and sockets", &["io/{nargv,openpid,pipe,print,read,socket,tell}.t"]),
+    ("op, files", &["op/{chdir,filetest,glob,readline,stat,sysio}.t"]),
+    ("op, processes", &["op/{die_exit,exec,fork,getpid,getppid}.t"]),
+    ("op, signals and time", &["op/{alarm,kill0,sleep,sselect,time}.t"]),
+];
+
+/// The others, but for those of regular expressions, which take an hour: with `--all` only.
+const PERL_LONG: &[(&str, &[&str])] = &[
+    ("comp/utf", &["comp/utf.t"]),
+    ("io, all", &["io/*.t"]),
+    ("lib", &["lib/*.t"]),
+    ("mro", &["mro/*.t"]),
+    ("op, all", &["op/*.t"]),
+    ("run", &["run/*.t"]),
+    ("uni", &["uni/*.t"]),
 ];
 
 /// Tests that pass on plain Linux and not in a sandbox, known and with the reason: a test's name, or the beginning of several.
@@ -159,11 +186,36 @@ const NOT_YET: &[&str] = &["test_asyncio.test_streams", "test_os", "test_wsgiref
 pub(crate) fn cases(setup: &Setup) -> Vec<Case> {
     let all = setup.all;
     let case = |module: &'static str, limit| {
-        Case::new(format!("conformance python {module}"), move |bench| compare(bench, module, limit)).needs("python")
+        Case::new(format!("conformance python {module}"), move |bench| {
+            compare(
+                bench,
+                &Suite { tree: "python", runner: &["/usr/bin/python3", "-c", PYTHON], name: module, limit },
+                &[module],
+            )
+        })
+        .needs("python")
     };
     let usual = MODULES.iter().filter(|module| all || !NOT_YET.contains(module)).map(|module| case(module, LIMIT));
     let long = LONG.iter().filter(|_| all).map(|module| case(module, LONG_LIMIT));
-    usual.chain(long).collect()
+    let perl = |(name, patterns): &(&'static str, &'static [&'static str]), limit| {
+        let (name, patterns) = (*name, *patterns);
+        Case::new(format!("conformance perl {name}"), move |bench| {
+            compare(bench, &Suite { tree: "perl", runner: &["/usr/bin/perl", "-e", PERL], name, limit }, patterns)
+        })
+        .needs("perl")
+    };
+    let perls = PERL_GROUPS.iter().map(|group| perl(group, LIMIT));
+    let long_perls = PERL_LONG.iter().filter(|_| all).map(|group| perl(group, LONG_LIMIT));
+    usual.chain(long).chain(perls).chain(long_perls).collect()
+}
+
+/// A part of a test suite.
+struct Suite {
+    tree: &'static str,
+    /// What runs it, without the arguments that say which part.
+    runner: &'static [&'static str],
+    name: &'static str,
+    limit: Duration,
 }
 
 /// What a module said.
@@ -177,12 +229,12 @@ struct Tests {
     ended: bool,
 }
 
-/// Runs a module on both sides and compares.
-fn compare(bench: &Bench<'_>, module: &str, limit: Duration) -> Verdict {
-    let seconds = limit.as_secs().to_string();
-    let command = ["/usr/bin/python3", "-c", RUNNER, module];
+/// Runs a part of a suite on both sides and compares.
+fn compare(bench: &Bench<'_>, suite: &Suite, arguments: &[&str]) -> Verdict {
+    let seconds = suite.limit.as_secs().to_string();
     let options = ["--memory", "512M", "--timeout", &seconds];
-    let sandbox = bench.in_tree("python", command).options(options).limit(limit + limit / 5);
+    let command = suite.runner.iter().chain(arguments);
+    let sandbox = bench.in_tree(suite.tree, command).options(options).limit(suite.limit + suite.limit / 5);
     let here = Tests::read(&sandbox.run_here()?.stdout);
     let outcome = sandbox.run()?;
     let inside = Tests::read(&outcome.stdout);
@@ -192,7 +244,8 @@ fn compare(bench: &Bench<'_>, module: &str, limit: Duration) -> Verdict {
     let (known, lost): (Vec<&String>, Vec<&String>) =
         here.passed.difference(&inside.passed).partition(|name| KNOWN.iter().any(|(begin, _)| name.starts_with(begin)));
     bench.note(&format!(
-        "{module}: {} passed on plain Linux, {} in the sandbox, {} known to differ",
+        "{}: {} passed on plain Linux, {} in the sandbox, {} known to differ",
+        suite.name,
         here.passed.len(),
         inside.passed.len(),
         known.len()
