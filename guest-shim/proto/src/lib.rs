@@ -84,6 +84,8 @@ pub mod boot_flags {
     pub const STDOUT_TTY: u32 = 1 << 1;
     /// Standard error is a terminal.
     pub const STDERR_TTY: u32 = 1 << 2;
+    /// The policy lets no program map memory that it can write to and execute: no program is started with such memory either.
+    pub const WRITE_XOR_EXECUTE: u32 = 1 << 3;
 }
 
 /// Head of the program parameters: what execve would be given. The strings follow, each with its NUL:

@@ -27,6 +27,7 @@ use crate::platform::{PAGE, PAGE_SIZE, Platform};
 use crate::regs::UserRegs;
 use crate::signal::{SIG_DFL, SIG_IGN};
 use crate::vdso::Vdso;
+use proto::boot_flags;
 use proto::layout::{USER_CS, USER_END_VA, USER_SS};
 
 /// FUSE open flag: opened to be executed (`__FMODE_EXEC`).
@@ -208,6 +209,12 @@ impl<P: Platform> Kernel<P> {
         let inode = candidate.file.inode().ok_or_else(|| bad(truncated))?;
         let size = self.file_attributes(inode).map_err(failed)?.size;
         let elf = elf::check(&header, headers, size).map_err(bad)?;
+        if self.write_xor_execute()
+            && elf.loads().any(|segment| rights(segment.flags).0 & WRITE_AND_EXECUTE == WRITE_AND_EXECUTE)
+        {
+            let reason = "cannot execute: a segment is writable and executable, which the policy does not allow";
+            return Err(ExecError::new(Errno::EACCES, path, reason));
+        }
         let interpreter = self.read_interpreter(&candidate, &elf, path)?;
         let Candidate { place, file, .. } = candidate;
         Ok(Image { place, file, elf, interpreter })
@@ -291,9 +298,15 @@ impl<P: Platform> Kernel<P> {
         })
     }
 
+    /// Whether the policy lets no memory be writable and executable.
+    fn write_xor_execute(&self) -> bool {
+        self.flags & boot_flags::WRITE_XOR_EXECUTE != 0
+    }
+
     fn map_stack(&mut self, space: &mut AddressSpace, program: &Image, top: u64) {
         let limit = self.limit(linux_raw_sys::general::RLIMIT_STACK).min(USER_END_VA / 6 * 5);
-        let executable = program.elf.find(PT_GNU_STACK).is_none_or(|header| header.flags & 1 != 0);
+        let wanted = program.elf.find(PT_GNU_STACK).is_none_or(|header| header.flags & 1 != 0);
+        let executable = wanted && !self.write_xor_execute();
         let rights = Prot::READ | Prot::WRITE | if executable { Prot::EXEC } else { 0 };
         space.stack_limit = page_down(limit);
         let area = Area::new(top - FIRST_STACK, top, Prot(rights), Backing::Anonymous);
@@ -447,6 +460,9 @@ fn map_segments(space: &mut AddressSpace, image: &Image, displacement: u64) -> R
     }
     Ok(())
 }
+
+/// What no memory may have at a time if the policy says so.
+const WRITE_AND_EXECUTE: u32 = Prot::WRITE | Prot::EXEC;
 
 /// PF_X, PF_W, PF_R as access rights.
 fn rights(flags: u32) -> Prot {

@@ -123,3 +123,17 @@ fn a_second_program_leaves_nothing_of_the_first() {
     assert!(sandbox.kernel.frames.used() <= used + 0x8000, "frames leak");
     assert_eq!(sandbox.kernel.platform.server.open_count(), 1);
 }
+
+#[test]
+fn a_program_with_memory_that_the_policy_forbids_does_not_start() {
+    let start = |flags| {
+        let machine = Machine::new(FRAMES_START, FRAMES_END, ordinary_server());
+        let start = Start { flags, ..start_parameters(b"/bin/tiny") };
+        let mut kernel = Kernel::new(machine, &start).unwrap_or_else(|_| panic!("memory for a kernel"));
+        kernel.exec(&start.path, &start.arguments, &start.environment).map(|_| ())
+    };
+    assert!(start(0).is_ok());
+    let refused = start(proto::boot_flags::WRITE_XOR_EXECUTE).expect_err("its one segment is both");
+    assert_eq!((refused.shell_code(), refused.errno), (126, Errno::EACCES));
+    assert!(refused.reason.contains("policy"), "{}", refused.reason);
+}

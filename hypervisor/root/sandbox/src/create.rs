@@ -257,7 +257,9 @@ impl<R: RootMemory> Builder<'_, '_, R> {
         let mut random = [0; 32];
         world.entropy.fill(&mut random);
         let flags = [boot_flags::STDIN_TTY, boot_flags::STDOUT_TTY, boot_flags::STDERR_TTY];
-        let flags = flags.into_iter().zip(program.tty).filter(|(_, tty)| *tty).fold(0, |all, (flag, _)| all | flag);
+        let ttys = flags.into_iter().zip(program.tty).filter(|(_, tty)| *tty).fold(0, |all, (flag, _)| all | flag);
+        let flags =
+            ttys | if forbids_write_and_execute(&self.setup.policy) { boot_flags::WRITE_XOR_EXECUTE } else { 0 };
         BootInfo {
             magic: BOOT_MAGIC,
             version: PROTO_VERSION,
@@ -366,6 +368,16 @@ pub(crate) fn change_window<T: Transport, R: RootMemory>(
         }
     }
     Ok(())
+}
+
+/// Whether a program gets no fresh memory that it can write to and execute. What it may not ask for, the shim must not give it unasked
+/// when it starts one.
+fn forbids_write_and_execute(policy: &Policy) -> bool {
+    const MMAP: u64 = 9;
+    const READ_WRITE_EXECUTE: u64 = 7;
+    const PRIVATE_ANONYMOUS: u64 = 0x22;
+    let arguments = [0, PAGE_SIZE, READ_WRITE_EXECUTE, PRIVATE_ANONYMOUS, u64::MAX, 0];
+    policy.judge(MMAP, &arguments).action != policy::Action::Allow
 }
 
 /// The root's reference time at which the child's began: its partition has its own clock.

@@ -133,7 +133,7 @@ fn with_program(bench: &Bench<'_>, bytes: &[u8]) -> Result<(TempDir, crate::Outc
     Ok((scratch, outcome))
 }
 
-fn write_program(scratch: &TempDir, bytes: &[u8]) -> Result<PathBuf, String> {
+pub(super) fn write_program(scratch: &TempDir, bytes: &[u8]) -> Result<PathBuf, String> {
     let path = scratch.path().join("program");
     fs::write(&path, bytes)
         .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o755)))

@@ -2,6 +2,22 @@
 use crate::{Bench, Case, Sandbox};
 use std::fs;
 
+/// The example of a policy under which no memory is writable and executable.
+const WRITE_XOR_EXECUTE: &str = include_str!("../../../../policies/write-xor-execute.toml");
+
+/// Tries to get code into memory: at once, without a file, and by changing memory that was written to; which can still be made read-only.
+const MAKE_CODE: &str = "
+import ctypes, mmap
+for rights in 7, 5:
+    try: print(len(mmap.mmap(-1, 4096, prot=rights)))
+    except OSError as why: print(why)
+libc = ctypes.CDLL(None, use_errno=True)
+page = mmap.mmap(-1, 4096)
+address = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(page)))
+print(libc.mprotect(address, 4096, 5), ctypes.get_errno())
+print(libc.mprotect(address, 4096, 1))
+";
+
 /// Tests of denials.
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -33,6 +49,30 @@ pub(crate) fn cases() -> Vec<Case> {
             with_policy(bench, policy, bench.guest("probe", &["121", "0"]), |sandbox| {
                 let outcome = sandbox.run()?;
                 outcome.exits(0)?.wants(outcome.stdout != b"-13\n", "another answer than -13")?.done()
+            })
+        }),
+        Case::new("no memory is writable and executable, if the policy says so", |bench| {
+            let sandbox = bench.in_tree("python", ["/usr/bin/python3", "-c", MAKE_CODE]);
+            // Without the policy it is as on plain Linux.
+            sandbox.same_as_here()?;
+            with_policy(bench, WRITE_XOR_EXECUTE, sandbox, |sandbox| {
+                let denied = "[Errno 13] Permission denied\n".repeat(2) + "-1 13\n0\n";
+                sandbox.run()?.exits(0)?.prints(&denied)?.done()
+            })
+        })
+        .needs("python"),
+        Case::new("a program whose code is writable, if the policy does not allow it", |bench| {
+            let mut bytes = fs::read(bench.path_of_busybox()).map_err(|e| e.to_string())?;
+            make_code_writable(&mut bytes)?;
+            let scratch = bench.fixture.scratch()?;
+            let path = super::bad_input::write_program(&scratch, &bytes)?;
+            bench.sandbox([path.as_os_str(), "echo".as_ref(), "x".as_ref()]).same_as_here()?;
+            with_policy(bench, WRITE_XOR_EXECUTE, bench.sandbox([path]), |sandbox| {
+                let outcome = sandbox.run()?;
+                outcome
+                    .exits(126)?
+                    .says("a segment is writable and executable, which the policy does not allow")?
+                    .done()
             })
         }),
         Case::new("an unknown call is denied by the default policy", |bench| {
@@ -69,4 +109,19 @@ fn with_policy(
     let file = scratch.path().join("policy.toml");
     fs::write(&file, text).map_err(|e| e.to_string())?;
     test(sandbox.options(["--policy".as_ref(), file.as_os_str()]))
+}
+
+/// Marks the segment of a program's code as writable as well.
+fn make_code_writable(elf: &mut [u8]) -> Result<(), String> {
+    const EXECUTE: u8 = 1;
+    const WRITE: u8 = 2;
+    let half =
+        |elf: &[u8], at: usize| elf.get(at..at + 2).map(|bytes| usize::from(bytes[0]) | usize::from(bytes[1]) << 8);
+    // Program headers of a 64-bit ELF file stand behind its header, 56 bytes each: type, flags, ...
+    let count = half(elf, 56).ok_or("a short file")?;
+    let headers = elf.get_mut(64..64 + 56 * count).ok_or("a short file")?;
+    let mut loads = headers.chunks_exact_mut(56).filter(|header| header[0] == 1);
+    let code = loads.find(|header| header[4] & EXECUTE != 0).ok_or("no code")?;
+    code[4] |= WRITE;
+    Ok(())
 }
