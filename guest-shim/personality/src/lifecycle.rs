@@ -11,7 +11,7 @@ use proto::op;
 use crate::errno::{Errno, Outcome};
 use crate::fs::records::Owner;
 use crate::kernel::Kernel;
-use crate::platform::{PAGE, Platform};
+use crate::platform::Platform;
 use crate::signal::{Info, SIG_IGN, Signal, child_code, child_info};
 use crate::task::{Change, Life, MAX_TASKS, Process, State, Task};
 
@@ -320,7 +320,7 @@ impl<P: Platform> Kernel<P> {
         let (address, rip) = process.borrow().fault;
         let signal = status & 0x7f;
         let status = if signal == 0 { status >> 8 & 0xff } else { 0 };
-        let program_bytes = process.borrow().peak * PAGE;
+        let program_bytes = self.frames.peak();
         self.end(op::Exit { status, signal, address, rip, program_bytes });
     }
 

@@ -23,6 +23,9 @@ pub struct Frames {
     end: u64,
     free: u64,
     free_count: u64,
+    /// How many of those in use are page tables, and the most bytes that the others have come to.
+    tables: u64,
+    peak: u64,
     /// Owners beyond the first, by frame number from `start`.
     shares: Vec<Option<Box<[u32]>>>,
     bin: Bin,
@@ -49,6 +52,8 @@ impl Frames {
             end,
             free: NONE,
             free_count: 0,
+            tables: 0,
+            peak: 0,
             shares: Vec::new(),
             bin: Bin::default(),
             window: Window::default(),
@@ -57,20 +62,35 @@ impl Frames {
 
     /// A zeroed frame; ENOMEM when the sandbox' memory is used up.
     pub fn take<P: Platform>(&mut self, platform: &mut P) -> Result<u64, Errno> {
-        if self.free == NONE && !self.empty_bin(platform) {
-            return self.take_untouched();
+        let untouched = self.next;
+        let gpa = self.take_dirty(platform)?;
+        // What nobody has touched is zeros.
+        if gpa != untouched {
+            platform.frame_mut(gpa).fill(0);
         }
-        let gpa = self.take_used(platform);
-        platform.frame_mut(gpa).fill(0);
         Ok(gpa)
     }
 
     /// A frame with anything in it, for who overwrites all of it; ENOMEM as [`Frames::take`].
     pub fn take_dirty<P: Platform>(&mut self, platform: &mut P) -> Result<u64, Errno> {
-        if self.free == NONE && !self.empty_bin(platform) {
-            return self.take_untouched();
-        }
-        Ok(self.take_used(platform))
+        let gpa = match self.free == NONE && !self.empty_bin(platform) {
+            true => self.take_untouched()?,
+            false => self.take_used(platform),
+        };
+        self.peak = self.peak.max(self.programs());
+        Ok(gpa)
+    }
+
+    /// A zeroed frame for a page table.
+    pub fn take_table<P: Platform>(&mut self, platform: &mut P) -> Result<u64, Errno> {
+        self.tables += 1;
+        self.take(platform).inspect_err(|_| self.tables -= 1)
+    }
+
+    /// Gives up a frame of [`Frames::take_table`].
+    pub fn give_table<P: Platform>(&mut self, platform: &mut P, gpa: u64) {
+        self.tables -= 1;
+        self.give(platform, gpa);
     }
 
     /// Where destructors leave pages.
@@ -197,6 +217,17 @@ impl Frames {
     #[must_use]
     pub fn used(&self) -> u64 {
         self.next - self.start - self.free_count * PAGE
+    }
+
+    /// Bytes in frames that hold what programs have: their pages, and what they wrote to pipes and shared memory.
+    fn programs(&self) -> u64 {
+        self.used().saturating_sub(self.tables * PAGE)
+    }
+
+    /// The most that [programs](Self::programs) have had at a time.
+    #[must_use]
+    pub fn peak(&self) -> u64 {
+        self.peak
     }
 
     /// Bytes that can still be had.

@@ -46,7 +46,7 @@ const fn reach(level: u64) -> u64 {
 impl PageTable {
     /// An empty user half under the shared upper half.
     pub fn new<P: Platform>(platform: &mut P, frames: &mut Frames) -> Result<Self, Errno> {
-        let root = frames.take(platform)?;
+        let root = frames.take_table(platform)?;
         for entry in 256..512 {
             let value = platform.kernel_entry(entry);
             write_word(platform.frame_mut(root), entry as u64, value);
@@ -110,7 +110,7 @@ impl PageTable {
             let at = slot(va, level);
             let mut next = read_word(platform.frame(table), at);
             if next & PRESENT == 0 {
-                next = frames.take(platform)? | PRESENT | WRITE | USER;
+                next = frames.take_table(platform)? | PRESENT | WRITE | USER;
                 self.tables += 1;
                 write_word(platform.frame_mut(table), at, next);
             }
@@ -219,9 +219,9 @@ impl PageTable {
             for middle in words(platform.frame(upper)).into_iter().filter_map(child) {
                 destroy_lower(platform, frames, middle);
             }
-            frames.give(platform, upper);
+            frames.give_table(platform, upper);
         }
-        frames.give(platform, self.root);
+        frames.give_table(platform, self.root);
     }
 }
 
@@ -234,9 +234,9 @@ fn destroy_lower<P: Platform>(platform: &mut P, frames: &mut Frames, middle: u64
                 frames.give(platform, entry & FRAME);
             }
         }
-        frames.give(platform, leaf);
+        frames.give_table(platform, leaf);
     }
-    frames.give(platform, middle);
+    frames.give_table(platform, middle);
 }
 
 /// All entries of a table.
