@@ -49,6 +49,8 @@ wire! {
         msg_name: u64, msg_namelen: u32, pad0: u32, msg_iov: u64, msg_iovlen: u64, msg_control: u64, msg_controllen: u64,
         msg_flags: u32, pad1: u32,
     }
+    /// `struct futex_waitv`.
+    FutexWaiter: 24 { value: u64, address: u64, flags: u32, reserved: u32 }
     /// `struct pollfd`.
     PollFd: 8 { fd: i32, events: i16, revents: i16 }
     /// `struct epoll_event`, which is packed: its data is not aligned.
@@ -88,6 +90,19 @@ wire! {
     IpcPermissions: 48 {
         key: i32, uid: u32, gid: u32, cuid: u32, cgid: u32, mode: u32, sequence: u16, pad: u16, pad2: u32, unused: [u64; 2],
     }
+    /// `struct semid64_ds`.
+    SemaphoreSet: 104 {
+        perm: IpcPermissions, operation_time: i64, unused1: u64, change_time: i64, unused2: u64, count: u64, unused3: [u64; 2],
+    }
+    /// `struct sembuf`.
+    SemaphoreOperation: 6 { number: u16, change: i16, flags: i16 }
+    /// `struct msqid64_ds`.
+    MessageQueue: 120 {
+        perm: IpcPermissions, send_time: i64, receive_time: i64, change_time: i64, bytes: u64, messages: u64, most_bytes: u64,
+        sender: i32, receiver: i32, unused: [u64; 2],
+    }
+    /// `struct mq_attr`.
+    MqAttributes: 64 { flags: i64, most: i64, longest: i64, now: i64, reserved: [i64; 4] }
     /// `struct shmid64_ds`.
     SharedSegment: 112 {
         perm: IpcPermissions, size: u64, attach_time: i64, detach_time: i64, change_time: i64, creator: i32, last: i32,

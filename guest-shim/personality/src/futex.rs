@@ -27,12 +27,39 @@ pub enum FutexKey {
 struct Waiter {
     tid: u32,
     bits: u32,
+    /// Which of the words that it waits at this is.
+    place: usize,
 }
 
 /// All futexes that somebody waits at.
 #[derive(Default)]
 pub struct Futexes {
     queues: BTreeMap<FutexKey, Vec<Waiter>>,
+}
+
+impl Futexes {
+    /// Takes out the one who has waited longest at `key` of those whose bits meet `bits`.
+    fn take(&mut self, key: FutexKey, bits: u32) -> Option<Waiter> {
+        let queue = self.queues.get_mut(&key)?;
+        let at = queue.iter().position(|waiter| waiter.bits & bits != 0)?;
+        let waiter = queue.remove(at);
+        if queue.is_empty() {
+            self.queues.remove(&key);
+        }
+        Some(waiter)
+    }
+
+    /// A thread does not wait at these any more.
+    pub(crate) fn leave(&mut self, tid: u32, keys: &[FutexKey]) {
+        for key in keys {
+            if let Some(queue) = self.queues.get_mut(key) {
+                queue.retain(|waiter| waiter.tid != tid);
+                if queue.is_empty() {
+                    self.queues.remove(key);
+                }
+            }
+        }
+    }
 }
 
 /// A robust list may be this long (ROBUST_LIST_LIMIT).
@@ -66,25 +93,18 @@ impl<P: Platform> Kernel<P> {
         Ok(FutexKey::Shared(frame + va % PAGE))
     }
 
-    /// The present task waits at a futex from now on.
-    pub(crate) fn join_futex(&mut self, key: FutexKey, bits: u32) {
-        self.futexes.queues.entry(key).or_default().push(Waiter { tid: self.task.tid, bits });
-        self.task.futex = Some(FutexWait { key, woken: false });
+    /// The present task waits at these futexes from now on, until one of them is woken by somebody whose bits meet `bits`.
+    pub(crate) fn join_futexes(&mut self, keys: Vec<FutexKey>, bits: u32) {
+        for (place, &key) in keys.iter().enumerate() {
+            self.futexes.queues.entry(key).or_default().push(Waiter { tid: self.task.tid, bits, place });
+        }
+        self.task.futex = Some(FutexWait { keys, woken: None });
     }
 
     /// The present task does not wait at a futex any more.
     pub(crate) fn end_futex_wait(&mut self) {
         if let Some(wait) = self.task.futex.take() {
-            self.leave_futex(self.task.tid, wait.key);
-        }
-    }
-
-    pub(crate) fn leave_futex(&mut self, tid: u32, key: FutexKey) {
-        if let Some(queue) = self.futexes.queues.get_mut(&key) {
-            queue.retain(|waiter| waiter.tid != tid);
-            if queue.is_empty() {
-                self.futexes.queues.remove(&key);
-            }
+            self.futexes.leave(self.task.tid, &wait.keys);
         }
     }
 
@@ -92,14 +112,11 @@ impl<P: Platform> Kernel<P> {
     pub(crate) fn wake_futex(&mut self, key: FutexKey, count: u32, bits: u32) -> u32 {
         let mut woken = 0;
         while woken < count {
-            let Some(queue) = self.futexes.queues.get_mut(&key) else { break };
-            let Some(at) = queue.iter().position(|waiter| waiter.bits & bits != 0) else { break };
-            let waiter = queue.remove(at);
-            if queue.is_empty() {
-                self.futexes.queues.remove(&key);
-            }
-            if let Some(task) = self.task_mut(waiter.tid) {
-                task.futex = Some(FutexWait { key, woken: true });
+            let Some(waiter) = self.futexes.take(key, bits) else { break };
+            if let Some(wait) = self.task_mut(waiter.tid).and_then(|task| task.futex.as_mut()) {
+                wait.woken = Some(waiter.place);
+                let keys = core::mem::take(&mut wait.keys);
+                self.futexes.leave(waiter.tid, &keys);
             }
             self.make_ready(waiter.tid);
             woken += 1;
@@ -111,17 +128,11 @@ impl<P: Platform> Kernel<P> {
     pub(crate) fn requeue_futex(&mut self, from: FutexKey, to: FutexKey, count: u32) -> u32 {
         let mut moved = 0;
         while moved < count && from != to {
-            let Some(queue) = self.futexes.queues.get_mut(&from) else { break };
-            if queue.is_empty() {
-                break;
-            }
-            let waiter = queue.remove(0);
-            if queue.is_empty() {
-                self.futexes.queues.remove(&from);
-            }
+            let Some(waiter) = self.futexes.take(from, u32::MAX) else { break };
             self.futexes.queues.entry(to).or_default().push(waiter);
-            if let Some(task) = self.task_mut(waiter.tid) {
-                task.futex = Some(FutexWait { key: to, woken: false });
+            let wait = self.task_mut(waiter.tid).and_then(|task| task.futex.as_mut());
+            if let Some(key) = wait.and_then(|wait| wait.keys.get_mut(waiter.place)) {
+                *key = to;
             }
             moved += 1;
         }

@@ -37,7 +37,9 @@ use crate::random::Random;
 use crate::regs::UserRegs;
 use crate::sched::Schedule;
 use crate::signal::{self, Info, Pending, Signal};
-use crate::task::{Call, Directories, FPU_STATE, FpuState, Life, Process, SIGNALS, State, Task, default_limits};
+use crate::task::{
+    Call, Directories, FPU_STATE, FpuState, Life, Process, SIGNALS, State, TIMER_SLACK, Task, default_limits,
+};
 use crate::timers::Timers;
 use crate::vdso::Vdso;
 use crate::wait::Hub;
@@ -143,6 +145,9 @@ pub struct Kernel<P: Platform> {
     /// Registers that a call wants instead of the ones that it came with (a new program's).
     pub(crate) new_regs: Option<UserRegs>,
     pub(crate) shm: crate::syscalls::shm::Table,
+    pub(crate) semaphores: crate::syscalls::semaphore::Table,
+    pub(crate) messages: crate::syscalls::msgqueue::Table,
+    pub(crate) mqueues: crate::syscalls::mqueue::Table,
     /// Sequence of the last grant that was used.
     sequence: u64,
 }
@@ -221,6 +226,9 @@ impl<P: Platform> Kernel<P> {
             vdso: start.vdso.clone(),
             new_regs: None,
             shm: crate::syscalls::shm::Table::default(),
+            semaphores: crate::syscalls::semaphore::Table::default(),
+            messages: crate::syscalls::msgqueue::Table::default(),
+            mqueues: crate::syscalls::mqueue::Table::default(),
             sequence: 0,
         };
         kernel.open_console();
@@ -327,7 +335,12 @@ impl<P: Platform> Kernel<P> {
                 BadTouch::NoMemory => Info::kernel(Signal::KILL),
             }
         } else {
-            let (signal, code) = signal::of_exception(fault.vector);
+            let (signal, code) = match (fault.vector, signal::of_exception(fault.vector)) {
+                (vector @ (signal::FPU_FAULT | signal::SIMD_FAULT), (signal, _)) => {
+                    (signal, signal::floating_point_code(vector, self.platform.fpu()))
+                }
+                (_, found) => found,
+            };
             // An INT3 is reported behind it, without an address.
             let address = if code == signal::SI_KERNEL { 0 } else { regs.rip };
             Info::fault(signal, code, address)
@@ -508,6 +521,9 @@ fn first_task(start: &Start, hub: &Hub, space: AddressSpace, root: Place, starte
         call: None,
         vfork_child: None,
         vfork_done: None,
+        ipc_wait: None,
+        timer_slack: TIMER_SLACK,
+        policy: 0,
         futex: None,
         last_fault: (0, 0, 0),
         state: State::Ready,
@@ -537,6 +553,7 @@ fn empty_process(pid: u32, start: &Start, hub: &Hub, started: u64) -> Process {
         dumpable: 1,
         threads: Vec::new(),
         children: Vec::new(),
+        ended: hub.channel(),
         children_changed: hub.channel(),
         life: Life::Alive,
         stopped: None,

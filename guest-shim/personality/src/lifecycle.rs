@@ -8,7 +8,7 @@ use core::cell::RefCell;
 use linux_raw_sys::general as raw;
 use proto::op;
 
-use crate::errno::{Errno, Outcome};
+use crate::errno::{Errno, Stop};
 use crate::fs::records::Owner;
 use crate::kernel::Kernel;
 use crate::platform::Platform;
@@ -33,6 +33,8 @@ pub struct CloneArgs {
     pub exit_signal: u32,
     /// Stack pointer of the child; 0: the parent's.
     pub stack: u64,
+    /// Where a descriptor of the child is written in the parent's memory (CLONE_PIDFD).
+    pub pidfd: u64,
     /// Where the child's id is written in the parent's memory.
     pub parent_tid: u64,
     /// Where the child's id is written, or cleared, in the child's memory.
@@ -72,7 +74,7 @@ impl<P: Platform> Kernel<P> {
     ///
     /// # Errors
     /// EAGAIN when there are too many; ENOMEM; EFAULT for the places where its id goes.
-    pub(crate) fn clone_task(&mut self, args: &CloneArgs, regs: &crate::UserRegs) -> Result<u32, Errno> {
+    pub(crate) fn clone_task(&mut self, args: &CloneArgs, regs: &crate::UserRegs) -> Result<u32, Stop> {
         self.check_room_for_task()?;
         let tid = self.new_id()?;
         let space = if args.has(raw::CLONE_VM) {
@@ -93,9 +95,9 @@ impl<P: Platform> Kernel<P> {
         if args.has(raw::CLONE_SETTLS) {
             task.fs_base = args.tls;
         }
-        if args.has(raw::CLONE_PARENT_SETTID) && self.put(args.parent_tid, &tid).is_err() {
+        if let Err(stop) = self.tell_of_child(args, &task) {
             self.discard_task(task);
-            return Err(Errno::EFAULT);
+            return Err(stop);
         }
         if args.has(raw::CLONE_CHILD_SETTID) {
             let own = core::mem::replace(&mut self.task.space, Rc::clone(&task.space));
@@ -115,15 +117,39 @@ impl<P: Platform> Kernel<P> {
         Ok(tid)
     }
 
+    /// Writes what the parent wants to know of a child that is about to start: its id, a descriptor of it.
+    fn tell_of_child(&mut self, args: &CloneArgs, child: &Task) -> Result<(), Stop> {
+        if args.has(raw::CLONE_PARENT_SETTID) {
+            self.put(args.parent_tid, &child.tid)?;
+        }
+        if args.has(raw::CLONE_PIDFD) {
+            let fd = self.open_pidfd(Rc::clone(&child.process), 0)?;
+            let fd = crate::kernel::int(fd);
+            if let Err(errno) = self.put(args.pidfd, &fd) {
+                let _ = self.task.files.borrow_mut().remove(fd);
+                return Err(errno.into());
+            }
+        }
+        Ok(())
+    }
+
     fn check_room_for_task(&self) -> Result<(), Errno> {
         let heap = self.platform.spare_heap();
-        let limit = self.limit(raw::RLIMIT_NPROC).min(MAX_TASKS);
         // Zombies count as well, INIT does not.
         let count = self.task_count().max(self.processes.len().saturating_sub(1));
-        if count as u64 >= limit || heap.left < heap.total / HEAP_FOR_TASKS {
+        let limit = self.limit(raw::RLIMIT_NPROC);
+        let uid = self.task.process.borrow().uid[0];
+        let too_many = count as u64 >= MAX_TASKS || (uid != 0 && limit < MAX_TASKS && self.tasks_of_user(uid) >= limit);
+        if too_many || heap.left < heap.total / HEAP_FOR_TASKS {
             return Err(Errno::EAGAIN);
         }
         Ok(())
+    }
+
+    /// Threads and zombies of a user, as RLIMIT_NPROC counts them.
+    fn tasks_of_user(&self, uid: u32) -> u64 {
+        let own = self.processes.values().map(|process| process.borrow()).filter(|process| process.uid[0] == uid);
+        own.filter(|process| process.pid != INIT).map(|process| process.threads.len().max(1) as u64).sum()
     }
 
     /// A copy of the present process for its child.
@@ -149,6 +175,7 @@ impl<P: Platform> Kernel<P> {
             dumpable: old.dumpable,
             threads: Vec::new(),
             children: Vec::new(),
+            ended: self.hub.channel(),
             children_changed: self.hub.channel(),
             life: Life::Alive,
             stopped: None,
@@ -215,6 +242,9 @@ impl<P: Platform> Kernel<P> {
             call: None,
             vfork_child: None,
             vfork_done: share(raw::CLONE_VFORK).then(|| self.hub.channel()),
+            ipc_wait: None,
+            timer_slack: old.timer_slack,
+            policy: inherited_policy(old.policy),
             futex: None,
             last_fault: (0, 0, 0),
             state: State::Ready,
@@ -285,8 +315,8 @@ impl<P: Platform> Kernel<P> {
         let others: Vec<u32> = process.borrow().threads.iter().copied().filter(|&tid| tid != own).collect();
         for tid in others {
             let Some(task) = self.expel(tid) else { continue };
-            if let Some(wait) = task.futex {
-                self.leave_futex(tid, wait.key);
+            if let Some(wait) = &task.futex {
+                self.futexes.leave(tid, &wait.keys);
             }
             self.leave_memory(&task.space, tid, task.clear_tid, task.robust_list);
             if let Some(done) = &task.vfork_done {
@@ -301,8 +331,13 @@ impl<P: Platform> Kernel<P> {
         let pid = process.borrow().pid;
         self.drop_timers(pid, true);
         self.records.release_all(Owner::Process(pid));
-        process.borrow_mut().life = Life::Zombie(status);
-        process.borrow_mut().stopped = None;
+        self.undo_semaphores(pid);
+        {
+            let mut process = process.borrow_mut();
+            process.life = Life::Zombie(status);
+            process.stopped = None;
+            process.ended.wake();
+        }
         self.orphan_children(process);
         self.hang_up(process);
         if process.borrow().session == pid {
@@ -389,11 +424,7 @@ impl<P: Platform> Kernel<P> {
             self.processes.remove(&pid);
             return;
         };
-        parent_process.borrow().children_changed.wake();
-        let action = parent_process.borrow().threads.first().and_then(|&tid| self.task_of(tid)).and_then(|task| {
-            let actions = task.actions.borrow();
-            actions.get(Signal::CHLD.slot()).copied()
-        });
+        let action = self.wake_parent(&parent_process);
         if let Some(signal) = Signal::new(exit_signal.cast_signed()) {
             let (code, what) = child_code(status);
             let ticks = time / crate::time::CLOCK_TICK;
@@ -511,11 +542,11 @@ impl Who {
     }
 }
 
-fn no_stack() -> crate::abi::AltStack {
-    crate::abi::AltStack { ss_flags: 2, ..Default::default() }
+/// The scheduling policy of a new task of one with `policy`.
+fn inherited_policy(policy: u32) -> u32 {
+    if policy & raw::SCHED_RESET_ON_FORK == 0 { policy } else { raw::SCHED_NORMAL }
 }
 
-/// A result that is a process id.
-pub(crate) fn id(pid: u32) -> Outcome {
-    Ok(u64::from(pid))
+fn no_stack() -> crate::abi::AltStack {
+    crate::abi::AltStack { ss_flags: 2, ..Default::default() }
 }

@@ -161,6 +161,7 @@ impl<P: Platform> Kernel<P> {
         self.task.wait_until = None;
         self.task.progress = 0;
         self.task.opening = None;
+        self.task.ipc_wait = None;
         self.end_futex_wait();
         if let Some(mask) = self.task.saved_mask.take() {
             self.task.blocked = mask;
@@ -235,6 +236,10 @@ impl<P: Platform> Kernel<P> {
     /// Gives the processor to the next task that can run, waiting for one if there is none. `false`: there is nothing left.
     fn next(&mut self, regs: &mut UserRegs) -> bool {
         self.account();
+        if self.task.process.borrow().timers.counts_processor_time() {
+            let used = self.process_time();
+            self.check_processor_timers(used);
+        }
         loop {
             if self.ended {
                 return false;
@@ -358,7 +363,7 @@ impl<P: Platform> Kernel<P> {
             let found = self.fuse.wait(&mut self.platform, 0, events);
             self.wake_for_events(found);
         }
-        self.check_processor_time(now);
+        self.check_processor_time();
         if now >= self.slice_end {
             self.schedule.yielding = true;
         }
@@ -369,9 +374,8 @@ impl<P: Platform> Kernel<P> {
     fn set_alarm(&mut self) {
         let deadline = self.schedule.deadlines.first().map_or(NO_ALARM, |&(deadline, _)| deadline);
         let mut wanted = deadline.min(self.next_timer());
-        let shared = !self.schedule.ready.is_empty()
-            || !self.schedule.event_waiters.is_empty()
-            || self.task.process.borrow().timers.counts_processor_time();
+        let shared =
+            !self.schedule.ready.is_empty() || !self.schedule.event_waiters.is_empty() || self.watches_processor_time();
         if shared {
             let now = self.schedule.started;
             if self.slice_end <= now {

@@ -9,6 +9,7 @@ use alloc::collections::VecDeque;
 use linux_raw_sys::general as raw;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::task::FpuState;
 pub(crate) use deliver::{Delivery, child_code, child_info};
 pub(crate) use frame::is_on;
 
@@ -185,8 +186,8 @@ impl Pending {
         self.set
     }
 
-    /// Adds a signal. `false`: there is no room for what comes with it (`limit` of the queue, or no memory); an ordinary signal is
-    /// pending all the same, without its information.
+    /// Adds a signal. `false`: there is no room for it (`limit` of the queue, or no memory). An ordinary signal, and one that `kill`
+    /// sends, is pending all the same, without its information.
     pub fn add(&mut self, info: Info, limit: u64) -> bool {
         let signal = info.signal();
         if !signal.is_real_time() && self.set & signal.bit() != 0 {
@@ -196,10 +197,11 @@ impl Pending {
         if room {
             self.queue.push_back(info);
         }
-        if room || !signal.is_real_time() {
+        let added = room || !signal.is_real_time() || info.code == SI_USER;
+        if added {
             self.set |= signal.bit();
         }
-        room
+        added
     }
 
     /// Takes the first signal of `wanted`: faults first, then the lowest number, each in the order of sending.
@@ -254,7 +256,7 @@ pub const PAGE_FAULT: u64 = 14;
 pub fn of_exception(vector: u64) -> (Signal, i32) {
     match vector {
         0 => (Signal::FPE, FPE_INTDIV),
-        16 | 19 => (Signal::FPE, FPE_FLTINV),
+        FPU_FAULT | SIMD_FAULT => (Signal::FPE, 0),
         1 => (Signal::TRAP, TRAP_TRACE),
         3 => (Signal::TRAP, SI_KERNEL),
         6 => (Signal::ILL, ILL_ILLOPN),
@@ -264,7 +266,45 @@ pub fn of_exception(vector: u64) -> (Signal, i32) {
     }
 }
 
+/// Vector of the x87 fault, and of the SSE one.
+pub const FPU_FAULT: u64 = 16;
+/// See [`FPU_FAULT`].
+pub const SIMD_FAULT: u64 = 19;
+
+/// The `si_code` of a floating-point fault, from the state that FXSAVE stored: what has happened and is not masked (Linux
+/// `fpu__exception_code`).
+#[must_use]
+pub fn floating_point_code(vector: u64, state: &FpuState) -> i32 {
+    let word = |at: usize| {
+        let bytes = state.0.get(at..).and_then(|rest| rest.first_chunk());
+        bytes.map_or(0, |bytes| u32::from(u16::from_le_bytes(*bytes)))
+    };
+    let (happened, masked) = if vector == FPU_FAULT {
+        (word(STATUS_WORD), word(CONTROL_WORD))
+    } else {
+        (word(MXCSR), word(MXCSR) >> MXCSR_MASKS)
+    };
+    match happened & !masked {
+        due if due & 0x01 != 0 => FPE_FLTINV,
+        due if due & 0x04 != 0 => FPE_FLTDIV,
+        due if due & 0x08 != 0 => FPE_FLTOVF,
+        due if due & 0x12 != 0 => FPE_FLTUND,
+        due if due & 0x20 != 0 => FPE_FLTRES,
+        _ => 0,
+    }
+}
+
+/// Where FXSAVE puts the control and status words of the x87, and MXCSR, whose masks begin at a bit.
+const CONTROL_WORD: usize = 0;
+const STATUS_WORD: usize = 2;
+const MXCSR: usize = 24;
+const MXCSR_MASKS: u32 = 7;
+
 const FPE_INTDIV: i32 = 1;
+const FPE_FLTDIV: i32 = 3;
+const FPE_FLTOVF: i32 = 4;
+const FPE_FLTUND: i32 = 5;
+const FPE_FLTRES: i32 = 6;
 const FPE_FLTINV: i32 = 7;
 const TRAP_TRACE: i32 = 2;
 const ILL_ILLOPN: i32 = 2;
@@ -317,11 +357,23 @@ mod tests {
     }
 
     #[test]
+    fn floating_point_faults_say_what_was_not_masked() {
+        let mut state = FpuState([0; crate::task::FPU_STATE]);
+        state.0[..4].copy_from_slice(&[0x7b, 0x03, 0x05, 0x00]);
+        assert_eq!(floating_point_code(FPU_FAULT, &state), FPE_FLTDIV);
+        state.0[24..28].copy_from_slice(&0x1f08_u32.to_le_bytes());
+        assert_eq!(floating_point_code(SIMD_FAULT, &state), 0);
+        state.0[24..28].copy_from_slice(&0x1b08_u32.to_le_bytes());
+        assert_eq!(floating_point_code(SIMD_FAULT, &state), FPE_FLTOVF);
+    }
+
+    #[test]
     fn a_full_queue_refuses_real_time_signals_only() {
         let mut pending = Pending::default();
         assert!(pending.add(Info::sent(Signal(40), -1, 1, 0), 1));
         assert!(!pending.add(Info::sent(Signal(41), -1, 1, 0), 1));
-        assert!(!pending.add(Info::sent(Signal::INT, 0, 1, 0), 1));
-        assert_eq!(pending.set(), Signal(40).bit() | Signal::INT.bit());
+        assert!(pending.add(Info::sent(Signal::INT, 0, 1, 0), 1));
+        assert!(pending.add(Info::sent(Signal(42), SI_USER, 1, 0), 1));
+        assert_eq!(pending.set(), Signal(40).bit() | Signal::INT.bit() | Signal(42).bit());
     }
 }

@@ -90,6 +90,8 @@ pub struct Process {
     pub threads: Vec<u32>,
     /// Its children, zombies included.
     pub children: Vec<u32>,
+    /// Woken when it ends (pidfds).
+    pub ended: Channel,
     /// Woken when something becomes of a child.
     pub children_changed: Channel,
     /// Alive or not.
@@ -185,12 +187,23 @@ pub enum State {
 }
 
 /// A futex wait that is under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FutexWait {
-    /// Where it waits.
-    pub key: FutexKey,
-    /// It has been woken.
-    pub woken: bool,
+    /// Where it waits: at one word, or at any of several (futex_waitv).
+    pub keys: Vec<FutexKey>,
+    /// It has been woken, at this one of them.
+    pub woken: Option<usize>,
+}
+
+/// A wait at a System V object: the call ends with EIDRM if the object goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IpcWait {
+    /// The object's id.
+    pub id: i32,
+    /// The semaphore of a set.
+    pub semaphore: u16,
+    /// It waits for the semaphore to be zero, not to grow.
+    pub for_zero: bool,
 }
 
 /// A call that has been allowed and is under way.
@@ -199,6 +212,12 @@ pub struct Call {
     /// What the gate allowed.
     pub grant: Grant,
 }
+
+/// The timer slack that tasks start with, in ns.
+pub const TIMER_SLACK: u64 = 50_000;
+
+/// Longest name of a thread, without its NUL.
+const MAX_NAME: usize = 15;
 
 /// A thread.
 pub struct Task {
@@ -244,6 +263,12 @@ pub struct Task {
     pub vfork_child: Option<u32>,
     /// Woken when this task's program has memory of its own, or has ended: its parent waits for that (CLONE_VFORK).
     pub vfork_done: Option<Channel>,
+    /// The System V object that the present call waits at, kept while it is made again.
+    pub ipc_wait: Option<IpcWait>,
+    /// PR_SET_TIMERSLACK, in ns: recorded.
+    pub timer_slack: u64,
+    /// Scheduling policy, with SCHED_RESET_ON_FORK: recorded.
+    pub policy: u32,
     /// A futex wait under way.
     pub futex: Option<FutexWait>,
     /// The last exception: vector, error code, address (for signal frames).
@@ -256,4 +281,15 @@ pub struct Task {
     pub fpu: FpuState,
     /// Processor time, in reference time, up to when it was last switched from.
     pub time: u64,
+}
+
+impl Task {
+    /// Names it by the first bytes of `name`, up to a NUL.
+    pub fn set_name(&mut self, name: &[u8]) {
+        self.name = [0; 16];
+        let given = name.iter().take_while(|&&byte| byte != 0);
+        for (slot, &byte) in self.name.iter_mut().take(MAX_NAME).zip(given) {
+            *slot = byte;
+        }
+    }
 }

@@ -47,6 +47,15 @@ pub fn from_timeval(time: Timeval) -> Result<u64, Errno> {
     from_timespec(Timespec { tv_sec: time.tv_sec, tv_nsec: ns })
 }
 
+/// Whose processor time a clock of clock_getcpuclockid or pthread_getcpuclockid is: whether a thread's, and the id (0: the
+/// caller's). It has the inverted id in the upper bits, bit 2 for a thread, 2 (CPUCLOCK_SCHED) in the low two; 0 and 1 count the
+/// same here. `None`: it is no such clock.
+#[must_use]
+pub fn dynamic_clock(clock: u32) -> Option<(bool, u32)> {
+    let known = clock >> 31 != 0 && clock & 3 != 3;
+    known.then(|| (clock & 4 != 0, !(clock.cast_signed() >> 3).cast_unsigned()))
+}
+
 impl<P: Platform> Kernel<P> {
     /// Nanoseconds since the partition was made.
     pub(crate) fn monotonic_ns(&mut self) -> u64 {
@@ -87,15 +96,11 @@ impl<P: Platform> Kernel<P> {
         self.task.time.saturating_mul(TICK_NS)
     }
 
-    /// The processor-time clock of another process or thread (clock_getcpuclockid, pthread_getcpuclockid): the inverted id
-    /// in the upper bits, bit 2 for a thread, 2 (CPUCLOCK_SCHED) in the low two; 0 and 1 count the same here.
+    /// The processor-time clock of another process or thread.
     fn cpu_clock_ns(&mut self, clock: u32) -> Result<u64, Errno> {
-        if clock >> 31 == 0 || clock & 3 == 3 {
-            return Err(Errno::EINVAL);
-        }
-        let id = !(clock.cast_signed() >> 3).cast_unsigned();
+        let named = dynamic_clock(clock).ok_or(Errno::EINVAL)?;
         let own = self.task.process.borrow().pid;
-        let ticks = match (clock & 4 != 0, id) {
+        let ticks = match named {
             (true, 0) => return Ok(self.thread_cpu_ns()),
             (false, 0) => return Ok(self.cpu_ns()),
             (false, id) if id == own => return Ok(self.cpu_ns()),

@@ -27,11 +27,24 @@ pub enum Notify {
     Thread(Signal, u32),
 }
 
+/// What a POSIX timer goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// Time.
+    Time,
+    /// Processor time of its process.
+    Process,
+    /// Processor time of a thread.
+    Thread(u32),
+}
+
 /// A POSIX timer.
 #[derive(Clone, Copy, Debug)]
 pub struct PosixTimer {
     /// Its clock.
     pub clock: u32,
+    /// What that counts.
+    pub basis: Basis,
     /// What it does.
     pub notify: Notify,
     /// `sigev_value`.
@@ -61,10 +74,16 @@ pub const REAL: i32 = -1;
 const MAX_OVERRUN: u64 = 0x7fff_ffff;
 
 impl Timers {
+    /// Does timer `id` go by time, not by processor time?
+    fn goes_by_time(&self, id: i32) -> bool {
+        self.posix.get(&id).is_none_or(|timer| timer.basis == Basis::Time)
+    }
+
     /// Does one of them go by processor time?
     #[must_use]
     pub fn counts_processor_time(&self) -> bool {
-        self.processor.iter().any(|setting| setting.due != 0)
+        let posix = |timer: &PosixTimer| timer.basis != Basis::Time && timer.setting.due != 0;
+        self.processor.iter().any(|setting| setting.due != 0) || self.posix.values().any(posix)
     }
 }
 
@@ -94,7 +113,7 @@ impl<P: Platform> Kernel<P> {
         let Some(setting) = setting_of(&mut process.timers, id) else { return };
         self.timers.remove(&(setting.due, pid, id));
         *setting = new;
-        if new.due != 0 {
+        if new.due != 0 && process.timers.goes_by_time(id) {
             self.timers.insert((new.due, pid, id));
         }
     }
@@ -114,8 +133,9 @@ impl<P: Platform> Kernel<P> {
         let Some(process) = self.process(pid) else { return };
         let (missed, next) = {
             let mut process = process.borrow_mut();
+            let by_time = process.timers.goes_by_time(id);
             let Some(setting) = setting_of(&mut process.timers, id) else { return };
-            (setting.advance(now), setting.due)
+            (setting.advance(now), if by_time { setting.due } else { 0 })
         };
         if next != 0 {
             self.timers.insert((next, pid, id));
@@ -149,8 +169,14 @@ impl<P: Platform> Kernel<P> {
     }
 
     /// Looks after what goes by the processor time of the present process.
-    pub(crate) fn check_processor_time(&mut self, _now: u64) {
+    pub(crate) fn check_processor_time(&mut self) {
         let used = self.process_time();
+        self.check_processor_timers(used);
+        self.check_processor_limit(used);
+    }
+
+    /// Lets the timers go off that count the processor time of the present process, of which it has used so much.
+    pub(crate) fn check_processor_timers(&mut self, used: u64) {
         let process = alloc::rc::Rc::clone(&self.task.process);
         for (slot, signal) in [(0, Signal::VTALRM), (1, Signal::PROF)] {
             let due = {
@@ -167,7 +193,41 @@ impl<P: Platform> Kernel<P> {
                 let _ = self.signal_process(pid, Info::kernel(signal));
             }
         }
-        self.check_processor_limit(used);
+        let due: alloc::vec::Vec<(i32, u64)> = {
+            let process = process.borrow();
+            let counting = process.timers.posix.iter().filter(|(_, timer)| timer.basis != Basis::Time);
+            let now = counting.map(|(&id, timer)| (id, timer.setting.due, self.time_by(timer.basis, used)));
+            now.filter(|&(_, due, now)| due != 0 && due <= now).map(|(id, _, now)| (id, now)).collect()
+        };
+        let pid = process.borrow().pid;
+        for (id, now) in due {
+            self.expire_timer(pid, id, now);
+        }
+    }
+
+    /// Processor time by `basis` in the present process, which has used `process` in all.
+    fn time_by(&self, basis: Basis, process: u64) -> u64 {
+        match basis {
+            Basis::Time | Basis::Process => process,
+            Basis::Thread(tid) => self.task_of(tid).map_or(0, |task| task.time),
+        }
+    }
+
+    /// What a timer of the present process goes by, now.
+    pub(crate) fn timer_now(&mut self, timer: &PosixTimer) -> u64 {
+        match timer.basis {
+            Basis::Time => self.platform.reference_time(),
+            basis => {
+                let used = self.process_time();
+                self.time_by(basis, used)
+            }
+        }
+    }
+
+    /// Does something happen when the present process has used so much processor time?
+    pub(crate) fn watches_processor_time(&self) -> bool {
+        self.limit(linux_raw_sys::general::RLIMIT_CPU) != u64::MAX
+            || self.task.process.borrow().timers.counts_processor_time()
     }
 
     /// RLIMIT_CPU: SIGXCPU at the limit and each second after it, SIGKILL at the hard one.

@@ -288,6 +288,7 @@ impl<P: Platform> Kernel<P> {
         let image = stack::build(stack_top, &command.arguments, environment, path, &auxiliary, ids, limit)?;
         let mut source = self.source();
         crate::mm::user::write(space, &mut source, image.pointer, &image.bytes)?;
+        space.auxiliary = image.bytes.get(image.auxiliary).unwrap_or(&[]).into();
         Ok(UserRegs {
             rip: first,
             cs: u64::from(USER_CS),
@@ -380,10 +381,8 @@ impl<P: Platform> Kernel<P> {
         process.arguments = command.arguments.iter().flat_map(|one| one.iter().copied().chain([0])).collect();
         process.environment = environment.iter().flat_map(|one| one.iter().copied().chain([0])).collect();
         let name = command.path.rsplit(|&byte| byte == b'/').next().unwrap_or(&[]);
-        self.task.name = [0; 16];
-        for (slot, &byte) in self.task.name.iter_mut().take(15).zip(name) {
-            *slot = byte;
-        }
+        drop(process);
+        self.task.set_name(name);
     }
 
     fn close_on_exec(&mut self) {

@@ -1,6 +1,7 @@
 //! The first stack of a program: arguments, environment and the auxiliary vector, as the System V ABI for x86-64 wants them.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use linux_raw_sys::auxvec as at;
 
@@ -31,6 +32,8 @@ pub(super) struct StackImage {
     pub pointer: u64,
     /// What stands from there to the top.
     pub bytes: Vec<u8>,
+    /// Where in it the auxiliary vector is.
+    pub auxiliary: Range<usize>,
 }
 
 /// Longest single argument (MAX_ARG_STRLEN).
@@ -93,12 +96,14 @@ pub(super) fn build(
         vector.push(0);
     }
     let path = strings.push(path)?;
+    let auxiliary_start = vector.len() * 8;
     push_auxiliary(&mut vector, auxiliary, [random, platform, path], ids);
+    let auxiliary = auxiliary_start..vector.len() * 8;
     let pointer = (start - vector.len() as u64 * 8) & !15;
     let mut bytes: Vec<u8> = vector.iter().flat_map(|word| word.to_le_bytes()).collect();
     bytes.resize(crate::num::index(start - pointer), 0);
     bytes.extend_from_slice(&strings.bytes);
-    Ok(StackImage { pointer, bytes })
+    Ok(StackImage { pointer, bytes, auxiliary })
 }
 
 fn push_auxiliary(vector: &mut Vec<u64>, auxiliary: &Auxiliary, addresses: [u64; 3], ids: [u32; 4]) {
@@ -170,6 +175,8 @@ mod tests {
         assert!(at(word(&image, 4)).starts_with(b"A=b\0"));
         assert_eq!(word(&image, 5), 0);
         assert_eq!((word(&image, 6), word(&image, 7)), (16, 5));
+        assert_eq!(image.auxiliary.start, 6 * 8);
+        assert_eq!(image.bytes[image.auxiliary][..8], 16_u64.to_le_bytes());
     }
 
     #[test]

@@ -10,6 +10,8 @@ pub mod fuse;
 pub mod inode;
 pub mod inotify;
 pub mod locks;
+pub mod mqueue;
+pub mod pidfd;
 pub mod pipe;
 pub mod proc;
 mod proc_text;

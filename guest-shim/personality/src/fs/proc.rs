@@ -32,6 +32,7 @@ pub enum ProcNode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are the files' own")]
 pub enum Entry {
+    Auxv,
     Cgroup,
     Cmdline,
     Comm,
@@ -65,6 +66,7 @@ pub enum Entry {
 
 /// The names in `/proc/N`, without its directories.
 pub const ENTRIES: &[(&str, Entry)] = &[
+    ("auxv", Entry::Auxv),
     ("cgroup", Entry::Cgroup),
     ("cmdline", Entry::Cmdline),
     ("comm", Entry::Comm),
@@ -212,6 +214,12 @@ impl ProcNode {
                 ProcKind::Directory
             }
         }
+    }
+
+    /// May its text be written to?
+    #[must_use]
+    pub fn is_writable(self) -> bool {
+        matches!(self, Self::Entry(_, _, Entry::Comm))
     }
 
     /// An inode number, outside the root's range.

@@ -9,6 +9,7 @@ use core::fmt::Write;
 
 use super::dentry::Dentry;
 use super::proc::{self, Entry, ProcNode};
+use crate::errno::Errno;
 use crate::kernel::Kernel;
 use crate::mm::space::{AddressSpace, Area, Backing, Prot};
 use crate::platform::{PAGE, Platform};
@@ -53,6 +54,26 @@ impl<P: Platform> Kernel<P> {
             ProcNode::DescriptorInfo(pid, number) => self.descriptor_text(pid, number).unwrap_or_default().into_bytes(),
             _ => Vec::new(),
         }
+    }
+
+    /// May the present process open the text for writing? User 0 may, even where a write then fails.
+    pub(crate) fn may_write_proc(&self, node: ProcNode) -> bool {
+        let about_process = matches!(node, ProcNode::Entry(..));
+        node.is_writable() || (about_process && self.task.process.borrow().uid[1] == 0)
+    }
+
+    /// Writes to a node: the name of a thread, for it and the others of its process.
+    ///
+    /// # Errors
+    /// EINVAL: another process' or not to be written. ESRCH: it has gone.
+    pub(crate) fn write_proc(&mut self, node: ProcNode, bytes: &[u8]) -> Result<(), Errno> {
+        let ProcNode::Entry(pid, tid, Entry::Comm) = node else { return Err(Errno::EINVAL) };
+        if self.task.process.borrow().pid != pid {
+            return Err(Errno::EINVAL);
+        }
+        let task = self.task_mut(tid.unwrap_or(pid)).ok_or(Errno::ESRCH)?;
+        task.set_name(bytes);
+        Ok(())
     }
 
     fn fixed_text(&mut self, path: &str) -> String {
@@ -145,13 +166,9 @@ impl<P: Platform> Kernel<P> {
         )
     }
 
-    /// The thread that a node of a process is about: the one named, or the first.
+    /// The thread that a node of a process is about: the one named, or the first. `None`: it has ended.
     pub(crate) fn proc_task(&self, pid: u32, tid: Option<u32>) -> Option<&Task> {
-        let tid = match tid {
-            Some(tid) => tid,
-            None => self.process(pid)?.borrow().threads.first().copied()?,
-        };
-        self.task_of(tid)
+        self.task_of(tid.unwrap_or(pid))
     }
 
     fn process_text(&mut self, pid: u32, tid: Option<u32>, entry: Entry) -> Option<Vec<u8>> {
@@ -163,8 +180,11 @@ impl<P: Platform> Kernel<P> {
         let space = task.map(|task| Rc::clone(&task.space));
         let process = process.borrow();
         let text = match entry {
+            // They are in its memory, which is gone with its first thread.
+            Entry::Cmdline | Entry::Environ if task.is_none() => return Some(Vec::new()),
             Entry::Cmdline => return Some(process.arguments.clone()),
             Entry::Environ => return Some(process.environment.clone()),
+            Entry::Auxv => return Some(space.map_or_else(Vec::new, |space| space.borrow().auxiliary.to_vec())),
             Entry::Comm => {
                 let mut name = task.map_or_else(Vec::new, |task| name_of(task).into());
                 name.push(b'\n');
@@ -189,7 +209,7 @@ impl<P: Platform> Kernel<P> {
             Entry::Personality => format!("{:08x}\n", process.persona),
             Entry::Schedstat => format!("{} 0 0\n", task.map_or(0, |task| task.time).saturating_mul(100)),
             Entry::Setgroups => String::from("allow\n"),
-            Entry::TimerslackNs => String::from("50000\n"),
+            Entry::TimerslackNs => format!("{}\n", task.map_or(0, |task| task.timer_slack)),
             Entry::UidMap | Entry::GidMap => String::from("         0          0 4294967295\n"),
             Entry::Cwd | Entry::Exe | Entry::Root => return None,
         };

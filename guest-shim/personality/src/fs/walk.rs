@@ -270,6 +270,14 @@ impl<P: Platform> Kernel<P> {
         })
     }
 
+    /// Is this a symbolic link?
+    ///
+    /// # Errors
+    /// What the root says.
+    pub(crate) fn is_link(&mut self, place: &Place) -> Result<bool, Errno> {
+        Ok(self.link(place)?.is_some())
+    }
+
     fn proc_link(&self, node: ProcNode) -> Result<Link, Errno> {
         let ProcNode::Entry(pid, tid, entry) = node else {
             return Ok(match node {
@@ -315,6 +323,7 @@ impl<P: Platform> Kernel<P> {
                     (Some(place), _) => place.path(),
                     (None, FileKind::Special(special)) => special.link(),
                     (None, FileKind::Memory(file)) => file.object.name(),
+                    (None, FileKind::Signals(_)) => Vec::from(b"anon_inode:[signalfd]"),
                     (None, FileKind::Console(stream)) => alloc::format!("pipe:[{}]", 2 + stream).into_bytes(),
                     (None, _) => Vec::from(b"anon_inode:[unknown]"),
                 }

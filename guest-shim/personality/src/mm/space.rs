@@ -268,6 +268,8 @@ pub struct AddressSpace {
     pub membarrier: u32,
     /// MCL_FUTURE: new areas are locked.
     pub lock_future: bool,
+    /// The auxiliary vector of the program, as its first stack had it.
+    pub auxiliary: Rc<[u8]>,
     resident: u64,
     peak: u64,
 }
@@ -284,6 +286,7 @@ impl AddressSpace {
             stack_limit: 0,
             membarrier: 0,
             lock_future: false,
+            auxiliary: Rc::default(),
             resident: 0,
             peak: 0,
         })
@@ -756,6 +759,7 @@ impl AddressSpace {
         child.mmap_top = self.mmap_top;
         child.stack_limit = self.stack_limit;
         child.membarrier = self.membarrier;
+        child.auxiliary = Rc::clone(&self.auxiliary);
         child.areas.try_reserve_exact(self.areas.len()).map_err(|_| Errno::ENOMEM)?;
         for area in self.areas.iter().filter(|area| !area.flags.has(AreaFlags::DONT_FORK)) {
             let mut copy = area.clone();

@@ -43,6 +43,8 @@ pub struct Network {
     next_port: Cell<u16>,
     next_name: Cell<u32>,
     graveyard: Graveyard,
+    /// Open files that are on the way in sockets.
+    in_flight: Cell<usize>,
 }
 
 impl Network {
@@ -50,6 +52,22 @@ impl Network {
     #[must_use]
     pub fn graveyard(&self) -> Graveyard {
         Rc::clone(&self.graveyard)
+    }
+
+    /// How many open files are on the way.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.get()
+    }
+
+    /// So many open files are on the way from now on.
+    pub fn files_leave(&self, count: usize) {
+        self.in_flight.set(self.in_flight.get().saturating_add(count));
+    }
+
+    /// So many are no more.
+    pub fn files_arrive(&self, count: usize) {
+        self.in_flight.set(self.in_flight.get().saturating_sub(count));
     }
 
     /// Closes what has been left, one after the other: a chain of sockets in sockets takes no stack.

@@ -22,7 +22,7 @@ const MESSAGE_COST: usize = 64;
 /// Bytes of a stream that are kept in one piece.
 const PIECE: usize = 16384;
 /// Longest datagram of UDP.
-const MAX_UDP: usize = 65507;
+pub const MAX_UDP: usize = 65507;
 /// Connections that wait to be accepted at most (net.core.somaxconn).
 const MAX_BACKLOG: usize = 4096;
 
@@ -86,8 +86,18 @@ pub struct Received {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     New,
+    /// A connect without waiting found the queue of the other end full: it gets its turn later.
+    Connecting,
     Listening,
     Connected,
+}
+
+/// A connect that gets its turn when the queue of the listener has room.
+struct Late {
+    client: Weak<Socket>,
+    accepted: Rc<Socket>,
+    remote: Address,
+    own: Credentials,
 }
 
 struct Inner {
@@ -100,6 +110,8 @@ struct Inner {
     peer_credentials: Credentials,
     /// Connections that have not been accepted.
     waiting: VecDeque<Rc<Socket>>,
+    /// Connects that found no room among them.
+    late: VecDeque<Late>,
     backlog: usize,
     messages: VecDeque<Message>,
     queued: usize,
@@ -124,6 +136,8 @@ pub struct Socket {
     pub in_progress: Cell<bool>,
     /// SO_RCVTIMEO and SO_SNDTIMEO in ns; 0: none.
     pub timeouts: [Cell<u64>; 2],
+    /// SO_RCVBUF and SO_SNDBUF, if they were set: bytes.
+    pub buffers: [Cell<Option<usize>>; 2],
     inner: RefCell<Inner>,
     channel: Channel,
     number: u64,
@@ -143,6 +157,10 @@ pub mod option {
     pub const IPV6: u32 = 41;
     /// IPV6_V6ONLY.
     pub const V6ONLY: u32 = 26;
+    /// SO_LINGER.
+    pub const LINGER: u32 = 13;
+    /// Where its seconds are kept.
+    pub const LINGER_SECONDS: (u32, u32) = (u32::MAX, LINGER);
 }
 
 impl Socket {
@@ -156,6 +174,7 @@ impl Socket {
             options: RefCell::default(),
             in_progress: Cell::new(false),
             timeouts: [Cell::new(0), Cell::new(0)],
+            buffers: [Cell::new(None), Cell::new(None)],
             inner: RefCell::new(Inner {
                 state: State::New,
                 local: None,
@@ -164,6 +183,7 @@ impl Socket {
                 peer: Weak::new(),
                 peer_credentials: Credentials::default(),
                 waiting: VecDeque::new(),
+                late: VecDeque::new(),
                 backlog: 0,
                 messages: VecDeque::new(),
                 queued: 0,
@@ -266,6 +286,66 @@ impl Socket {
         self.inner.borrow_mut().error.take()
     }
 
+    /// Bytes that may wait at `peer` for what this one sends: the sender's buffer (Unix), the receiver's (UDP), or both together.
+    fn room_at(&self, peer: &Self) -> usize {
+        let (receive, send) = (peer.buffers[0].get(), self.buffers[1].get());
+        match (self.domain, self.kind) {
+            (family::UNIX, _) => send.unwrap_or(CAPACITY),
+            (_, Kind::Datagram) => receive.unwrap_or(CAPACITY),
+            _ => receive.unwrap_or(CAPACITY / 2).saturating_add(send.unwrap_or(CAPACITY / 2)),
+        }
+    }
+
+    /// SO_LINGER with no time: closing throws away what is under way.
+    fn closes_at_once(&self) -> bool {
+        let options = self.options.borrow();
+        let value = |key| options.get(&key).copied().unwrap_or(0);
+        value((option::SOCKET, option::LINGER)) != 0 && value(option::LINGER_SECONDS) == 0
+    }
+
+    /// Its state, as TCP numbers it (`tcp_states.h`).
+    #[must_use]
+    pub fn tcp_state(&self) -> u8 {
+        let inner = self.inner.borrow();
+        match (inner.state, inner.shut[1], inner.end) {
+            (State::Connected, false, false) => 1,
+            (State::Connecting, ..) => 2,
+            (State::Connected, true, false) => 5,
+            (State::Connected, false, true) => 8,
+            (State::Listening, ..) => 10,
+            _ => 7,
+        }
+    }
+
+    /// Does a connect of it wait for its turn?
+    #[must_use]
+    pub fn is_connecting(&self) -> bool {
+        self.inner.borrow().state == State::Connecting
+    }
+
+    /// Connects when `listener` has room again.
+    pub fn connect_later(self: &Rc<Self>, listener: &Self, accepted: Rc<Self>, remote: Address, own: Credentials) {
+        self.inner.borrow_mut().state = State::Connecting;
+        let late = Late { client: Rc::downgrade(self), accepted, remote, own };
+        listener.inner.borrow_mut().late.push_back(late);
+    }
+
+    /// Gives those their turn who found the queue full.
+    fn let_late_ones_in(&self) {
+        loop {
+            let late = {
+                let mut inner = self.inner.borrow_mut();
+                if inner.waiting.len() >= inner.backlog { None } else { inner.late.pop_front() }
+            };
+            let Some(Late { client, accepted, remote, own }) = late else { break };
+            let Some(client) = client.upgrade().filter(|client| client.is_connecting()) else { continue };
+            client.inner.borrow_mut().state = State::New;
+            if let Err(error) = client.connect(self, accepted, remote, own) {
+                client.set_error(error);
+            }
+        }
+    }
+
     /// Notes an error for the next call.
     pub fn set_error(&self, error: Errno) {
         self.inner.borrow_mut().error = Some(error);
@@ -301,6 +381,7 @@ impl Socket {
     ) -> Result<(), Errno> {
         match self.inner.borrow().state {
             State::New => {}
+            State::Connecting => return Err(Errno::EALREADY),
             State::Connected => return Err(Errno::EISCONN),
             State::Listening => return Err(Errno::EINVAL),
         }
@@ -333,6 +414,7 @@ impl Socket {
         let next = inner.waiting.pop_front().ok_or(Errno::EAGAIN)?;
         drop(inner);
         // Whoever found the queue full may try again.
+        self.let_late_ones_in();
         self.channel.wake();
         Ok(next)
     }
@@ -362,8 +444,8 @@ impl Socket {
     /// ENOTCONN.
     pub fn shut_down(&self, reading: bool, writing: bool) -> Result<(), Errno> {
         let mut inner = self.inner.borrow_mut();
-        if inner.state == State::New && self.needs_connection() || (!self.needs_connection() && inner.remote.is_none())
-        {
+        let unconnected = if self.needs_connection() { inner.state == State::New } else { inner.remote.is_none() };
+        if unconnected && self.domain != family::UNIX {
             return Err(Errno::ENOTCONN);
         }
         inner.shut[0] |= reading;
@@ -390,6 +472,7 @@ impl Socket {
         let inner = self.inner.borrow();
         match inner.state {
             State::Connected => {}
+            State::Connecting => return Err(Errno::EAGAIN),
             _ if self.is_stream() && self.domain != family::UNIX => return Err(Errno::EPIPE),
             _ => return Err(Errno::ENOTCONN),
         }
@@ -400,10 +483,11 @@ impl Socket {
             return Err(error);
         }
         let peer = peer.filter(|_| !shut).ok_or(Errno::EPIPE)?;
+        let room = self.room_at(&peer);
         if self.is_stream() {
-            peer.take_bytes(data, extra)
+            peer.take_bytes(data, extra, room)
         } else {
-            peer.take_message(data, extra, self.local(), MAX_MESSAGE)
+            peer.take_message(data, extra, self.local(), room, room.saturating_sub(MESSAGE_HEAD))
         }
     }
 
@@ -450,22 +534,23 @@ impl Socket {
         if self.inner.borrow().shut[1] {
             return Err(Errno::EPIPE);
         }
-        let most = if self.domain == family::UNIX { MAX_MESSAGE } else { MAX_UDP };
+        let room = self.room_at(target);
+        let most = if self.domain == family::UNIX { room.saturating_sub(MESSAGE_HEAD) } else { MAX_UDP };
         let len = data.left();
         let from = self.sender_address(target.host().map_or(Host::V4([127, 0, 0, 1]), Host::destination));
-        match target.take_message(data, extra, from, most) {
+        match target.take_message(data, extra, from, room, most) {
             Err(Errno::EAGAIN) if self.domain != family::UNIX => Ok(len),
             other => other,
         }
     }
 
     /// Bytes of a stream arrive.
-    fn take_bytes(&self, data: &mut dyn Supply, extra: &mut Extra) -> Result<usize, Errno> {
+    fn take_bytes(&self, data: &mut dyn Supply, extra: &mut Extra, room: usize) -> Result<usize, Errno> {
         let mut inner = self.inner.borrow_mut();
         if inner.shut[0] && self.domain == family::UNIX {
             return Err(Errno::EPIPE);
         }
-        let room = CAPACITY.saturating_sub(inner.queued);
+        let room = room.saturating_sub(inner.queued);
         let wanted = data.left().min(room);
         if wanted == 0 {
             return if data.left() == 0 { Ok(0) } else { Err(Errno::EAGAIN) };
@@ -479,6 +564,7 @@ impl Socket {
             if !joins {
                 inner.messages.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
                 let files = core::mem::take(&mut extra.files);
+                self.network.files_leave(files.len());
                 inner.messages.push_back(Message { sender: extra.sender, files, ..Message::default() });
             }
             let Some(last) = inner.messages.back_mut() else { break };
@@ -499,12 +585,13 @@ impl Socket {
         Ok(done)
     }
 
-    /// A message arrives.
+    /// A message arrives; `room` bytes may wait, and it may have `most`.
     fn take_message(
         &self,
         data: &mut dyn Supply,
         extra: &mut Extra,
         from: Option<Address>,
+        room: usize,
         most: usize,
     ) -> Result<usize, Errno> {
         let len = data.left();
@@ -516,7 +603,7 @@ impl Socket {
             return Err(Errno::EPIPE);
         }
         let cost = len + MESSAGE_COST;
-        if inner.queued + cost > CAPACITY && !inner.messages.is_empty() {
+        if inner.queued + cost > room && !inner.messages.is_empty() {
             return Err(Errno::EAGAIN);
         }
         let mut bytes = Vec::new();
@@ -530,6 +617,7 @@ impl Socket {
             bytes.extend_from_slice(run);
         }
         let files = core::mem::take(&mut extra.files);
+        self.network.files_leave(files.len());
         inner.messages.push_back(Message { bytes, read: 0, from, sender: extra.sender, files });
         inner.queued += cost;
         drop(inner);
@@ -558,6 +646,9 @@ impl Socket {
     pub fn receive(&self, out: &mut dyn Sink, peek: bool) -> Result<Received, Errno> {
         let mut inner = self.inner.borrow_mut();
         if self.needs_connection() && inner.state != State::Connected {
+            if inner.state == State::Connecting {
+                return Err(Errno::EAGAIN);
+            }
             return Err(if self.domain == family::UNIX && self.is_stream() { Errno::EINVAL } else { Errno::ENOTCONN });
         }
         if inner.messages.is_empty() {
@@ -572,6 +663,7 @@ impl Socket {
         let peer = inner.peer.upgrade();
         drop(inner);
         if !peek {
+            self.network.files_arrive(received.files.len());
             if let Some(peer) = peer.filter(|_| self.needs_connection()) {
                 peer.channel.wake_for(ready::OUT);
             }
@@ -584,8 +676,8 @@ impl Socket {
     }
 }
 
-/// Longest message of a Unix socket.
-const MAX_MESSAGE: usize = CAPACITY - 32;
+/// What a message of a Unix socket must leave of the sender's buffer.
+const MESSAGE_HEAD: usize = 32;
 
 /// Makes two sockets each other's end.
 pub fn join(one: &Rc<Socket>, other: &Rc<Socket>, own: Credentials, others: Credentials) {
@@ -654,11 +746,20 @@ fn read_message(inner: &mut Inner, out: &mut dyn Sink, peek: bool) -> Received {
 
 impl Drop for Socket {
     fn drop(&mut self) {
+        let reset = self.closes_at_once() && self.domain != family::UNIX && self.is_stream();
         let inner = self.inner.get_mut();
-        let unread = !inner.messages.is_empty();
+        // Whoever has not got a turn never will.
+        for client in inner.late.drain(..).filter_map(|late| late.client.upgrade()) {
+            if let Ok(mut client) = client.inner.try_borrow_mut() {
+                client.state = State::New;
+            }
+            client.set_error(Errno::ECONNREFUSED);
+        }
+        let unread = !inner.messages.is_empty() || reset;
         let graveyard = self.network.graveyard();
         let mut graveyard = graveyard.borrow_mut();
         for message in inner.messages.drain(..) {
+            self.network.files_arrive(message.files.len());
             graveyard.extend(message.files);
         }
         drop(graveyard);
@@ -672,6 +773,7 @@ impl Drop for Socket {
                 // What nobody has read is gone: the other end is told.
                 if unread {
                     there.error = Some(Errno::ECONNRESET);
+                    there.shut[1] = true;
                 }
             }
             peer.channel.wake();
@@ -717,24 +819,23 @@ impl Special for Socket {
         }
         if !self.needs_connection() {
             let full =
-                inner.peer.upgrade().is_some_and(|peer| !core::ptr::eq(&raw const *peer, self) && peer.is_full());
+                inner.peer.upgrade().is_some_and(|peer| !core::ptr::eq(&raw const *peer, self) && self.fills(&peer));
             return found | if full { 0 } else { ready::OUT };
         }
-        if inner.state == State::New {
-            return found | ready::OUT | ready::HUP;
+        match inner.state {
+            State::New => return found | ready::OUT | ready::HUP,
+            State::Connecting => return found,
+            State::Listening | State::Connected => {}
         }
         let peer = inner.peer.upgrade();
-        if inner.end {
+        let no_more = inner.end || inner.shut[0];
+        if no_more {
             found |= ready::IN | ready::RDHUP;
         }
-        let over = match self.domain {
-            family::UNIX => peer.is_none(),
-            _ => inner.end && inner.shut[1],
-        };
-        if over || (inner.shut[0] && inner.shut[1]) {
+        if (no_more && inner.shut[1]) || (self.domain == family::UNIX && peer.is_none()) {
             found |= ready::HUP;
         }
-        if inner.shut[1] || peer.is_none_or(|peer| !peer.is_full()) {
+        if inner.shut[1] || peer.is_none_or(|peer| !self.fills(&peer)) {
             found |= ready::OUT;
         }
         found
@@ -773,9 +874,10 @@ impl Special for Socket {
 }
 
 impl Socket {
-    /// Whether a poll would rather wait before more is sent to it.
-    fn is_full(&self) -> bool {
-        self.inner.try_borrow().is_ok_and(|inner| inner.queued > CAPACITY - CAPACITY / 4)
+    /// Whether a poll would rather wait before more is sent to `peer`.
+    fn fills(&self, peer: &Self) -> bool {
+        let room = self.room_at(peer);
+        peer.inner.try_borrow().is_ok_and(|there| there.queued > room - room / 4)
     }
 
     /// The channel that is woken when anything about it changes.

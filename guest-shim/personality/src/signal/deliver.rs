@@ -11,7 +11,7 @@ use crate::errno::Errno;
 use crate::kernel::Kernel;
 use crate::platform::Platform;
 use crate::regs::UserRegs;
-use crate::task::{Change, Life, Process, State};
+use crate::task::{Change, Life, Process};
 use crate::wait::{Interrupted, Wait};
 
 /// `si_code` of SIGCHLD.
@@ -142,15 +142,19 @@ impl<P: Platform> Kernel<P> {
             (process.pid, process.uid[0], process.parent)
         };
         let Some(parent_process) = self.process(parent) else { return };
-        parent_process.borrow().children_changed.wake();
-        let first = parent_process.borrow().threads.first().copied();
-        let action = first.and_then(|tid| self.task_of(tid)).and_then(|task| {
-            let actions = task.actions.borrow();
-            actions.get(Signal::CHLD.slot()).copied()
-        });
+        let action = self.wake_parent(&parent_process);
         if action.is_some_and(|action| action.flags & u64::from(raw::SA_NOCLDSTOP) == 0) {
             let _ = self.signal_process(parent, child_info(Signal::CHLD, code, pid, uid, status, 0));
         }
+    }
+
+    /// Something has become of a child: wakes whoever waits for that in its parent, and tells what the parent does about SIGCHLD
+    /// (`None`: it has no thread any more).
+    pub(crate) fn wake_parent(&self, parent: &Rc<RefCell<Process>>) -> Option<SigAction> {
+        let parent = parent.borrow();
+        parent.children_changed.wake();
+        let task = self.task_of(parent.threads.first().copied()?)?;
+        task.actions.borrow().get(Signal::CHLD.slot()).copied()
     }
 
     /// The present process ends by a signal.
@@ -181,13 +185,5 @@ pub(crate) fn child_code(status: u32) -> (i32, u32) {
         0 => (CLD_EXITED, status >> 8 & 0xff),
         signal if status & CORE_DUMPED != 0 => (CLD_DUMPED, signal),
         signal => (CLD_KILLED, signal),
-    }
-}
-
-impl State {
-    /// Could it run if it had the processor?
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        *self == Self::Ready
     }
 }

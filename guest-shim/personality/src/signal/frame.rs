@@ -90,6 +90,9 @@ pub(crate) fn is_on(stack: &AltStack, sp: u64) -> bool {
     stack.ss_flags & SS_DISABLE == 0 && sp > stack.ss_sp && sp - stack.ss_sp <= stack.ss_size
 }
 
+/// The privilege level of programs in a selector.
+const RING_3: u16 = 3;
+
 impl<P: Platform> Kernel<P> {
     /// Makes the registers those of the handler's first instruction, with a frame on its stack.
     pub(super) fn enter_handler(&mut self, regs: &mut UserRegs, info: &Info, action: &SigAction) -> Result<(), Errno> {
@@ -190,7 +193,8 @@ impl<P: Platform> Kernel<P> {
     pub(crate) fn leave_handler(&mut self, sp: u64) -> Result<UserRegs, Errno> {
         let frame: Frame = self.get(sp.wrapping_sub(UCONTEXT))?;
         let context = &frame.context;
-        if context.rip >= USER_END_VA {
+        // Code of another kind than the program's own there is not.
+        if context.rip >= USER_END_VA || context.cs | RING_3 != USER_CS {
             return Err(Errno::EFAULT);
         }
         if context.fpu == 0 {

@@ -32,7 +32,7 @@ impl<P: Platform> Kernel<P> {
         if let Some(tid) = taker {
             self.interrupt_task(tid, signal);
         }
-        if added || signal.0 < super::FIRST_REAL_TIME { Ok(()) } else { Err(Errno::EAGAIN) }
+        if added { Ok(()) } else { Err(Errno::EAGAIN) }
     }
 
     /// Sends a signal to one thread.
@@ -53,7 +53,7 @@ impl<P: Platform> Kernel<P> {
         if self.wants(tid, signal) {
             self.interrupt_task(tid, signal);
         }
-        if added || signal.0 < super::FIRST_REAL_TIME { Ok(()) } else { Err(Errno::EAGAIN) }
+        if added { Ok(()) } else { Err(Errno::EAGAIN) }
     }
 
     /// Sends a signal of the kernel's own to every process of a group.

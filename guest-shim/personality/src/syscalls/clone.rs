@@ -5,7 +5,7 @@ use linux_raw_sys::general as raw;
 use super::Args;
 use crate::errno::{Errno, Outcome, Stop};
 use crate::kernel::Kernel;
-use crate::lifecycle::{CloneArgs, id};
+use crate::lifecycle::CloneArgs;
 use crate::num::{index, low32};
 use crate::platform::Platform;
 use crate::signal::Signal;
@@ -28,6 +28,7 @@ const KNOWN: u32 = raw::CLONE_VM
     | raw::CLONE_CHILD_SETTID
     | raw::CLONE_DETACHED
     | raw::CLONE_UNTRACED
+    | raw::CLONE_PIDFD
     | raw::CLONE_IO;
 /// Flags that make new name spaces: only a privileged process may.
 const NAMESPACES: u32 = raw::CLONE_NEWNS
@@ -59,6 +60,7 @@ pub(super) fn clone<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome
         flags: u64::from(word & !raw::CSIGNAL),
         exit_signal: word & raw::CSIGNAL,
         stack: args.get(1),
+        pidfd: args.get(2),
         parent_tid: args.get(2),
         child_tid: args.get(3),
         tls: args.get(4),
@@ -82,9 +84,9 @@ pub(super) fn clone3<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcom
             return Err(Errno::E2BIG.into());
         }
     }
-    let [flags, _pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, _cgroup] =
+    let [flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, _cgroup] =
         words;
-    let unknown = flags & !(u64::from(KNOWN | NAMESPACES | raw::CLONE_PIDFD) | CLEAR_SIGHAND);
+    let unknown = flags & !(u64::from(KNOWN | NAMESPACES) | CLEAR_SIGHAND);
     if unknown != 0 || exit_signal > 64 || (stack == 0) != (stack_size == 0) || flags & u64::from(raw::CSIGNAL) != 0 {
         return Err(Errno::EINVAL.into());
     }
@@ -93,7 +95,7 @@ pub(super) fn clone3<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcom
     }
     let exit_signal = low32(exit_signal);
     let stack = stack.wrapping_add(stack_size);
-    let args = CloneArgs { flags: flags & !CLEAR_SIGHAND, exit_signal, stack, parent_tid, child_tid, tls };
+    let args = CloneArgs { flags: flags & !CLEAR_SIGHAND, exit_signal, stack, pidfd, parent_tid, child_tid, tls };
     start(kernel, &args, flags & CLEAR_SIGHAND != 0)
 }
 
@@ -110,7 +112,7 @@ fn start<P: Platform>(kernel: &mut Kernel<P>, args: &CloneArgs, clear_handlers: 
         }
     }
     if args.flags & u64::from(raw::CLONE_VFORK) == 0 {
-        return id(child);
+        return Ok(u64::from(child));
     }
     kernel.task.vfork_child = Some(child);
     wait_for_program(kernel, child)
@@ -122,7 +124,7 @@ fn wait_for_program<P: Platform>(kernel: &mut Kernel<P>, child: u32) -> Outcome 
         return Err(Stop::Block(Wait::on(&done).uninterruptible()));
     }
     kernel.task.vfork_child = None;
-    id(child)
+    Ok(u64::from(child))
 }
 
 fn check(args: &CloneArgs) -> Result<(), Errno> {
@@ -133,7 +135,10 @@ fn check(args: &CloneArgs) -> Result<(), Errno> {
     if args.flags & u64::from(NAMESPACES) != 0 {
         return Err(Errno::EPERM);
     }
-    if has(raw::CLONE_PIDFD) || args.flags & !u64::from(KNOWN | raw::CLONE_PTRACE) != 0 {
+    let no_pidfd = has(raw::CLONE_THREAD)
+        || has(raw::CLONE_DETACHED)
+        || (has(raw::CLONE_PARENT_SETTID) && args.pidfd == args.parent_tid);
+    if has(raw::CLONE_PIDFD) && no_pidfd || args.flags & !u64::from(KNOWN | raw::CLONE_PTRACE) != 0 {
         return Err(Errno::EINVAL);
     }
     if has(raw::CLONE_SETTLS) && args.tls >= USER_END_VA {

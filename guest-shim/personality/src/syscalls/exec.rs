@@ -23,6 +23,9 @@ pub(super) fn execve<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcom
     execute(kernel, &path, args.get(1), args.get(2))
 }
 
+/// Where descriptors have names.
+const BY_DESCRIPTOR: &[u8] = b"/proc/self/fd/";
+
 /// The program by directory and name; by descriptor alone with AT_EMPTY_PATH. It is found by the path that leads there.
 pub(super) fn execveat<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let (fd, flags) = (args.int(0), args.uint(4));
@@ -35,13 +38,19 @@ pub(super) fn execveat<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outc
     }
     if path.is_empty() {
         kernel.file(fd)?;
-        path = alloc::format!("/proc/self/fd/{fd}").into_bytes();
+        path = [BY_DESCRIPTOR, alloc::format!("{fd}").as_bytes()].concat();
     } else if path.first() != Some(&b'/') && fd != raw::AT_FDCWD {
         let directory = kernel.file(fd)?.place.clone().ok_or(Errno::ENOTDIR)?;
         let mut whole = directory.path();
         whole.push(b'/');
         whole.extend_from_slice(&path);
         path = whole;
+    }
+    if flags & raw::AT_SYMLINK_NOFOLLOW != 0 && !path.starts_with(BY_DESCRIPTOR) {
+        let place = kernel.target_of(&path, false)?.existing()?;
+        if kernel.is_link(&place)? {
+            return Err(Errno::ELOOP.into());
+        }
     }
     execute(kernel, &path, args.get(2), args.get(3))
 }

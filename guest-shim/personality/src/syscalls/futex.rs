@@ -1,16 +1,23 @@
-//! futex.
+//! futex and futex_waitv.
+
+use alloc::vec;
+use alloc::vec::Vec;
 
 use linux_raw_sys::general as raw;
 
 use super::Args;
-use crate::abi::Timespec;
+use crate::abi::{FutexWaiter, Timespec};
 use crate::errno::{Errno, Outcome, Stop};
-use crate::futex::WakeOp;
+use crate::futex::{FutexKey, WakeOp};
 use crate::kernel::Kernel;
-use crate::num::low32;
+use crate::num::{index, low32};
 use crate::platform::Platform;
 use crate::time::from_timespec;
 use crate::wait::Wait;
+use zerocopy::IntoBytes;
+
+/// The size of a futex that futex_waitv knows (FUTEX_32).
+const FUTEX_32: u32 = 2;
 
 pub(super) fn futex<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let (operation, value) = (args.uint(1), args.uint(2));
@@ -54,30 +61,76 @@ fn wait<P: Platform>(
             kernel.deadline(if absolute { ns.saturating_sub(now) } else { ns })
         }
     };
-    let key = match kernel.task.futex {
-        Some(wait) if wait.woken => {
-            kernel.task.futex = None;
-            return Ok(0);
+    if kernel.task.futex.is_none() {
+        let key = kernel.futex_key(at, private)?;
+        let found: u32 = kernel.get(at)?;
+        if found != value {
+            return Err(Errno::EAGAIN.into());
         }
-        Some(wait) => wait.key,
-        None => {
-            let key = kernel.futex_key(at, private)?;
-            let found: u32 = kernel.get(at)?;
-            if found != value {
-                return Err(Errno::EAGAIN.into());
-            }
-            kernel.join_futex(key, bits);
-            key
-        }
-    };
+        kernel.join_futexes(vec![key], bits);
+    }
+    wait_until_woken(kernel, deadline)?;
+    Ok(0)
+}
+
+/// The present task waits at its futexes: which one of them it was woken at.
+fn wait_until_woken<P: Platform>(kernel: &mut Kernel<P>, deadline: u64) -> Outcome {
+    if let Some(place) = kernel.task.futex.as_ref().and_then(|wait| wait.woken) {
+        return Ok(place as u64);
+    }
     if kernel.is_over(deadline) {
-        kernel.leave_futex(kernel.task.tid, key);
-        kernel.task.futex = None;
         return Err(Errno::ETIMEDOUT.into());
     }
     // With a time limit it is not made again behind a handler: the limit would start anew.
     let wait = Wait::until(deadline);
     Err(Stop::Block(if deadline == u64::MAX { wait } else { wait.never_restarted() }))
+}
+
+/// Most futexes of one wait (FUTEX_WAITV_MAX).
+const MAX_WAITERS: u32 = 128;
+
+pub(super) fn futex_waitv<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let (list_at, count, flags, timeout, clock) = (args.get(0), args.uint(1), args.uint(2), args.get(3), args.uint(4));
+    if flags != 0 || count == 0 || count > MAX_WAITERS || list_at == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let deadline = match timeout {
+        0 => u64::MAX,
+        at => {
+            let now = match clock {
+                raw::CLOCK_MONOTONIC => kernel.monotonic_ns(),
+                raw::CLOCK_REALTIME => kernel.realtime_ns(),
+                _ => return Err(Errno::EINVAL.into()),
+            };
+            let ns = from_timespec(kernel.get::<Timespec>(at)?)?;
+            kernel.deadline(ns.saturating_sub(now))
+        }
+    };
+    if kernel.task.futex.is_none() {
+        let keys = waiters(kernel, list_at, count)?;
+        kernel.join_futexes(keys, u32::MAX);
+    }
+    wait_until_woken(kernel, deadline)
+}
+
+/// The futexes of a list of `struct futex_waitv` (`count` is bounded), each of which has the value that the list expects.
+fn waiters<P: Platform>(kernel: &mut Kernel<P>, at: u64, count: u32) -> Result<Vec<FutexKey>, Errno> {
+    let mut list = vec![FutexWaiter::default(); index(u64::from(count))];
+    kernel.copy_in(at, list.as_mut_slice().as_mut_bytes())?;
+    let known = raw::FUTEX_PRIVATE_FLAG | FUTEX_32;
+    if list.iter().any(|one| one.flags & !known != 0 || one.flags & FUTEX_32 == 0 || one.reserved != 0) {
+        return Err(Errno::EINVAL);
+    }
+    let mut keys = Vec::with_capacity(list.len());
+    for one in &list {
+        keys.push(kernel.futex_key(one.address, one.flags & raw::FUTEX_PRIVATE_FLAG != 0)?);
+    }
+    for one in &list {
+        if kernel.get::<u32>(one.address)? != low32(one.value) {
+            return Err(Errno::EAGAIN);
+        }
+    }
+    Ok(keys)
 }
 
 fn wake<P: Platform>(kernel: &mut Kernel<P>, args: &Args, private: bool, bits: u32) -> Outcome {

@@ -14,10 +14,11 @@ use super::Args;
 use super::signal::{SIGNALFD_INFO, next_of_signalfd};
 use crate::abi::mode;
 use crate::errno::{Errno, Outcome, Stop};
+use crate::fs::dentry::Node;
 use crate::fs::dev::Device;
 use crate::fs::file::{FileKind, OpenFile};
 use crate::fs::fuse::Fuse;
-use crate::fs::special::{Sink, Special};
+use crate::fs::special::{Sink, Special, Supply};
 use crate::kernel::Kernel;
 use crate::mm::space::Access;
 use crate::mm::user::{MAX_TRANSFER, Ranges, SegmentRuns, Segments, UserRuns};
@@ -425,12 +426,25 @@ fn put<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile, segments: &Segments
             let written = special.write(&caller, &mut SegmentRuns::new(&mut kernel.platform, segments));
             Ok(check_pipe(kernel, written)? as u64)
         }
-        FileKind::Directory { .. }
-        | FileKind::Listing(_)
-        | FileKind::Text(_)
-        | FileKind::Path
-        | FileKind::Signals(_) => Err(Errno::EBADF.into()),
+        FileKind::Text(_) => put_text(kernel, file, segments),
+        FileKind::Signals(_) => Err(Errno::EINVAL.into()),
+        FileKind::Directory { .. } | FileKind::Listing(_) | FileKind::Path => Err(Errno::EBADF.into()),
     }
+}
+
+/// Bytes of a write to a text of `/proc` that count.
+const MAX_TEXT: usize = 64;
+
+/// Writes one batch to a text of `/proc`.
+fn put_text<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile, segments: &Segments) -> Result<u64, Stop> {
+    let Some(Node::Proc(node)) = file.place.as_ref().map(|place| place.node.clone()) else {
+        return Err(Errno::EBADF.into());
+    };
+    let mut bytes = [0; MAX_TEXT];
+    let runs: &mut dyn Supply = &mut SegmentRuns::new(&mut kernel.platform, segments);
+    let len = runs.take(&mut bytes);
+    kernel.write_proc(node, bytes.get(..len).unwrap_or(&[]))?;
+    Ok(segments.bytes())
 }
 
 /// A write that nobody will read ends with SIGPIPE too.

@@ -15,7 +15,7 @@ use crate::kernel::{Kernel, int};
 use crate::mm::space::Access;
 use crate::mm::user::{Ranges, UserRuns};
 use crate::net::address::{Address, family};
-use crate::net::socket::{CAPACITY, Extra, Received, Socket, option};
+use crate::net::socket::{CAPACITY, Extra, MAX_UDP, Received, Socket, option};
 use crate::num::{index, len32};
 use crate::platform::Platform;
 use crate::signal::Signal;
@@ -130,6 +130,10 @@ fn files_of<P: Platform>(kernel: &mut Kernel<P>, socket: &Socket, header: &Msghd
         }
         rest = rest.get(len.next_multiple_of(8)..).unwrap_or(&[]);
     }
+    // Those on the way are nobody's descriptors, and count all the same.
+    if !files.is_empty() && kernel.network.in_flight() as u64 > kernel.limit(raw::RLIMIT_NOFILE) {
+        return Err(Errno::ETOOMANYREFS);
+    }
     Ok(files)
 }
 
@@ -172,6 +176,7 @@ fn send<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile, socket: &Rc<Socket
         let mut space = space.borrow_mut();
         let mut runs = UserRuns::new(&mut space, &mut source, &message.ranges, done, Access::Read);
         let sent = match &goal {
+            Goal::Nobody if message.ranges.total > MAX_UDP as u64 => return Err(Errno::EMSGSIZE.into()),
             Goal::Nobody => return Ok(message.ranges.total),
             Goal::Connection => socket.send(&mut runs, &mut message.extra),
             Goal::Socket(target) => socket.send_to(target, &mut runs, &mut message.extra),
@@ -238,7 +243,8 @@ fn sender(socket: &Socket, received: &Received) -> Option<Vec<u8>> {
     received.from.as_ref().map(|from| from.bytes(socket.domain))
 }
 
-/// Takes what has arrived, or waits for it.
+/// Takes what has arrived, or waits for it. With MSG_WAITALL, the bytes of a stream that have come stay where they are while the
+/// call waits for the rest (`Task::progress`).
 fn receive<P: Platform>(
     kernel: &mut Kernel<P>,
     file: &OpenFile,
@@ -254,8 +260,9 @@ fn receive<P: Platform>(
         return Err(Errno::EAGAIN.into());
     }
     let nonblocking = file.nonblocking() || flags & msg::DONTWAIT != 0;
-    if flags & msg::WAITALL != 0 && socket.is_stream() && socket.is_connected() && !nonblocking {
-        // More than fits is never waited for.
+    let (peek, all) = (flags & msg::PEEK != 0, flags & msg::WAITALL != 0 && socket.is_stream());
+    if all && peek && !nonblocking && socket.is_connected() {
+        // What is only looked at has to be there as a whole: more than fits is never waited for.
         let wanted = index(ranges.total).min(CAPACITY / 2);
         if socket.waiting_bytes() < wanted && !socket.is_at_end() {
             let stop = wait_or_fail(kernel, false, socket, limit);
@@ -264,18 +271,41 @@ fn receive<P: Platform>(
             }
         }
     }
-    let (space, mut source) = kernel.memory();
-    let mut space = space.borrow_mut();
-    let mut runs = UserRuns::new(&mut space, &mut source, ranges, 0, Access::Write);
-    let received = socket.receive(&mut runs, flags & msg::PEEK != 0);
-    let bad = runs.is_bad();
-    drop(space);
-    match received {
-        Ok(received) if bad && received.count == 0 => Err(Errno::EFAULT.into()),
-        Ok(received) => Ok(received),
-        Err(Errno::EAGAIN) => Err(wait_or_fail(kernel, nonblocking, socket, limit)),
-        Err(error) => Err(error.into()),
+    loop {
+        let done = kernel.task.progress;
+        let (space, mut source) = kernel.memory();
+        let mut space = space.borrow_mut();
+        let mut runs = UserRuns::new(&mut space, &mut source, ranges, done, Access::Write);
+        let received = socket.receive(&mut runs, peek);
+        let bad = runs.is_bad();
+        drop(space);
+        match received {
+            Ok(received) if bad && received.count == 0 && done == 0 => return Err(Errno::EFAULT.into()),
+            Ok(mut received) => {
+                let total = done + received.count as u64;
+                let over = received.count == 0 || bad || !received.files.is_empty() || total >= ranges.total;
+                if all && !peek && !over {
+                    kernel.task.progress = total;
+                    continue;
+                }
+                if all {
+                    (received.count, received.whole) = (index(total), index(total));
+                }
+                return Ok(received);
+            }
+            Err(Errno::EAGAIN) => match wait_or_fail(kernel, nonblocking, socket, limit) {
+                Stop::Error(_) if done > 0 => return Ok(partly(done)),
+                stop => return Err(stop),
+            },
+            Err(_) if done > 0 => return Ok(partly(done)),
+            Err(error) => return Err(error.into()),
+        }
     }
+}
+
+/// What had arrived when no more came.
+fn partly(done: u64) -> Received {
+    Received { count: index(done), whole: index(done), ..Received::default() }
 }
 
 pub(super) fn recvmsg<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {

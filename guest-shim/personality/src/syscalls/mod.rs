@@ -9,18 +9,24 @@ mod exec;
 mod fd;
 mod futex;
 mod inotify;
+mod interface;
 mod io;
+mod ipc;
 mod memfd;
 mod memory;
 mod message;
+pub(crate) mod mqueue;
+pub(crate) mod msgqueue;
 mod names;
 mod open;
 mod peer;
+mod pidfd;
 mod poll;
 mod process;
 mod records;
 mod refused;
 mod sched;
+pub(crate) mod semaphore;
 pub(crate) mod shm;
 mod signal;
 mod socket;
@@ -48,9 +54,9 @@ pub use table::dispatch;
 pub(crate) fn interrupted<P: Platform>(kernel: &mut Kernel<P>, call: &Call) {
     let args = Args(call.grant.args);
     match call.grant.number {
-        NANOSLEEP => time::interrupted_sleep(kernel, args.get(1)),
+        NANOSLEEP => time::interrupted_sleep(kernel, linux_raw_sys::general::CLOCK_MONOTONIC, args.get(1)),
         CLOCK_NANOSLEEP if args.uint(1) & linux_raw_sys::general::TIMER_ABSTIME == 0 => {
-            time::interrupted_sleep(kernel, args.get(3));
+            time::interrupted_sleep(kernel, args.uint(0), args.get(3));
         }
         _ => {}
     }

@@ -168,7 +168,9 @@ fn open_place<P: Platform>(kernel: &mut Kernel<P>, place: &Place, flags: u32) ->
         Node::Proc(node) => match node.kind() {
             ProcKind::Directory => FileKind::Listing(list_proc(kernel, *node)),
             ProcKind::Link => return Err(Errno::ELOOP.into()),
-            ProcKind::Text if flags & raw::O_ACCMODE != raw::O_RDONLY => return Err(Errno::EACCES.into()),
+            ProcKind::Text if flags & raw::O_ACCMODE != raw::O_RDONLY && !kernel.may_write_proc(*node) => {
+                return Err(Errno::EACCES.into());
+            }
             ProcKind::Text => FileKind::Text(kernel.proc_text(*node).into()),
         },
     };

@@ -11,6 +11,7 @@ use crate::mm::space::AddressSpace;
 use crate::mm::user::{self, Ranges};
 use crate::num::index;
 use crate::platform::{PAGE_SIZE, Platform};
+use crate::task::{Process, Task};
 
 type Space = Rc<RefCell<AddressSpace>>;
 
@@ -23,14 +24,22 @@ pub(super) fn process_vm_writev<P: Platform>(kernel: &mut Kernel<P>, args: &Args
 }
 
 impl<P: Platform> Kernel<P> {
-    /// The memory of a process that the present one may reach into: one of the same user, or any for user 0.
+    /// The memory of a process that the present one may reach into.
     fn space_of(&self, pid: i32) -> Result<Space, Errno> {
         let pid = u32::try_from(pid).map_err(|_| Errno::ESRCH)?;
         let process = self.process(pid).ok_or(Errno::ESRCH)?;
+        Ok(Rc::clone(&self.reachable(&process)?.space))
+    }
+
+    /// A thread of a process that the present one may reach into: one of the same user, or any for user 0.
+    ///
+    /// # Errors
+    /// ESRCH: it has none any more. EPERM.
+    pub(super) fn reachable(&self, process: &Rc<RefCell<Process>>) -> Result<&Task, Errno> {
         let tid = process.borrow().threads.first().copied().ok_or(Errno::ESRCH)?;
         let task = self.task_of(tid).ok_or(Errno::ESRCH)?;
         let own = self.task.process.borrow();
-        let same = Rc::ptr_eq(&process, &self.task.process);
+        let same = Rc::ptr_eq(process, &self.task.process);
         if !same {
             let other = process.borrow();
             let allowed = own.uid[1] == 0
@@ -39,7 +48,7 @@ impl<P: Platform> Kernel<P> {
                 return Err(Errno::EPERM);
             }
         }
-        Ok(Rc::clone(&task.space))
+        Ok(task)
     }
 }
 

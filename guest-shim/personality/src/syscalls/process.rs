@@ -12,7 +12,7 @@ use crate::errno::{Errno, Outcome, Stop};
 use crate::kernel::Kernel;
 use crate::num::{index, low32};
 use crate::platform::{PAGE, Platform};
-use crate::task::Process;
+use crate::task::{Process, TIMER_SLACK};
 use crate::time::{CLOCK_TICK, to_timeval};
 
 const ARCH_SET_GS: u32 = 0x1001;
@@ -228,7 +228,7 @@ pub(super) fn prctl<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome
                     break;
                 }
             }
-            kernel.task.name = name;
+            kernel.task.set_name(&name);
             Ok(0)
         }
         pr::PR_GET_NAME => {
@@ -265,8 +265,13 @@ pub(super) fn prctl<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome
             kernel.put(argument, &subreaper)?;
             Ok(0)
         }
-        pr::PR_SET_TIMERSLACK => Ok(0),
-        pr::PR_GET_TIMERSLACK => Ok(50_000),
+        pr::PR_SET_TIMERSLACK => {
+            // 0 and less bring back what it was at first.
+            let given = argument.cast_signed();
+            kernel.task.timer_slack = if given > 0 { argument } else { TIMER_SLACK };
+            Ok(0)
+        }
+        pr::PR_GET_TIMERSLACK => Ok(kernel.task.timer_slack),
         pr::PR_GET_SECCOMP => Ok(0),
         pr::PR_GET_TSC => {
             kernel.put(argument, &pr::PR_TSC_ENABLE)?;
@@ -291,7 +296,7 @@ pub(super) fn prctl<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome
             Err(Errno::EINVAL.into())
         }
         pr::PR_CAPBSET_READ => Err(Errno::EINVAL.into()),
-        _ => Err(Stop::NotImplemented),
+        _ => Err(Errno::EINVAL.into()),
     }
 }
 

@@ -53,14 +53,32 @@ fn check_task<P: Platform>(kernel: &Kernel<P>, tid: i32) -> Result<(), Errno> {
 
 pub(super) fn sched_getscheduler<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     check_task(kernel, args.int(0))?;
-    Ok(u64::from(raw::SCHED_NORMAL))
+    Ok(u64::from(policy_of(kernel, args.int(0))))
+}
+
+/// The thread that a number means which `check_task` has found: 0 is the caller.
+fn thread<P: Platform>(kernel: &Kernel<P>, tid: i32) -> u32 {
+    if tid == 0 { kernel.task.tid } else { tid.unsigned_abs() }
+}
+
+fn policy_of<P: Platform>(kernel: &Kernel<P>, tid: i32) -> u32 {
+    kernel.task_of(thread(kernel, tid)).map_or(raw::SCHED_NORMAL, |task| task.policy)
+}
+
+fn set_policy<P: Platform>(kernel: &mut Kernel<P>, tid: i32, policy: u32) {
+    let tid = thread(kernel, tid);
+    if let Some(task) = kernel.task_mut(tid) {
+        task.policy = policy;
+    }
 }
 
 /// Policies without privileges are as good as the ordinary one; real-time ones nobody here may have.
 pub(super) fn sched_setscheduler<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     check_task(kernel, args.int(0))?;
     let priority: i32 = kernel.get(args.get(2))?;
-    check_policy(args.uint(1) & !raw::SCHED_RESET_ON_FORK, priority)
+    check_policy(args.uint(1) & !raw::SCHED_RESET_ON_FORK, priority)?;
+    set_policy(kernel, args.int(0), args.uint(1));
+    Ok(0)
 }
 
 pub(super) fn sched_setparam<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
@@ -161,6 +179,9 @@ pub(super) fn sched_getattr<P: Platform>(kernel: &mut Kernel<P>, args: &Args) ->
     }
     let mut words = [0_u32; 12];
     words[0] = SCHED_ATTR;
+    let policy = policy_of(kernel, args.int(0));
+    words[1] = policy & !raw::SCHED_RESET_ON_FORK;
+    words[2] = u32::from(policy & raw::SCHED_RESET_ON_FORK != 0);
     words[4] = kernel.task.process.borrow().nice.cast_unsigned();
     kernel.put(args.get(1), &words)?;
     Ok(0)
@@ -172,5 +193,8 @@ pub(super) fn sched_setattr<P: Platform>(kernel: &mut Kernel<P>, args: &Args) ->
     if args.uint(2) != 0 {
         return Err(Errno::EINVAL.into());
     }
-    check_policy(words[1], words[5].cast_signed())
+    check_policy(words[1], words[5].cast_signed())?;
+    let reset = if words[2] & 1 != 0 { raw::SCHED_RESET_ON_FORK } else { 0 };
+    set_policy(kernel, args.int(0), words[1] | reset);
+    Ok(0)
 }

@@ -124,13 +124,13 @@ pub(super) fn raise<P: Platform>(kernel: &mut Kernel<P>, signal: Signal) -> Resu
 }
 
 /// Process id and real user of the caller.
-fn own_ids<P: Platform>(kernel: &Kernel<P>) -> (u32, u32) {
+pub(super) fn own_ids<P: Platform>(kernel: &Kernel<P>) -> (u32, u32) {
     let process = kernel.task.process.borrow();
     (process.pid, process.uid[0])
 }
 
 /// May the caller send this signal to that process?
-fn may_send<P: Platform>(kernel: &Kernel<P>, pid: u32, number: i32) -> Result<(), Errno> {
+pub(super) fn may_send<P: Platform>(kernel: &Kernel<P>, pid: u32, number: i32) -> Result<(), Errno> {
     let target = kernel.process(pid).ok_or(Errno::ESRCH)?;
     if pid == INIT {
         return Err(Errno::EPERM);
@@ -143,7 +143,7 @@ fn may_send<P: Platform>(kernel: &Kernel<P>, pid: u32, number: i32) -> Result<()
 }
 
 /// The signal with this number; `None` for 0.
-fn checked(number: i32) -> Result<Option<Signal>, Errno> {
+pub(super) fn checked(number: i32) -> Result<Option<Signal>, Errno> {
     if number == 0 { Ok(None) } else { Signal::new(number).map(Some).ok_or(Errno::EINVAL) }
 }
 
@@ -217,7 +217,12 @@ fn thread_in<P: Platform>(kernel: &Kernel<P>, pid: Option<u32>, tid: u32) -> Res
 }
 
 /// The information that a program gives with a signal. What looks as if the kernel had sent it is for the program itself only.
-fn given_info<P: Platform>(kernel: &mut Kernel<P>, at: u64, target: u32, number: i32) -> Result<Info, Errno> {
+pub(super) fn given_info<P: Platform>(
+    kernel: &mut Kernel<P>,
+    at: u64,
+    target: u32,
+    number: i32,
+) -> Result<Info, Errno> {
     let mut info: Info = kernel.get(at)?;
     let own = kernel.task.process.borrow().pid;
     if (info.code >= 0 || info.code == SI_TKILL) && target != own {

@@ -23,6 +23,11 @@ use crate::platform::Platform;
 
 /// Flags beside a socket's type.
 const SOCK_FLAGS: u32 = raw::O_NONBLOCK | raw::O_CLOEXEC;
+/// AF_PACKET.
+const PACKET: u16 = 17;
+/// SOCK_RAW, and the first number that is no kind of socket (SOCK_MAX).
+const RAW: u32 = 3;
+const MAX_KIND: u32 = 11;
 /// IPPROTO_TCP and IPPROTO_UDP.
 const TCP: u32 = 6;
 const UDP: u32 = 17;
@@ -82,19 +87,21 @@ fn make<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Result<(Rc<Socket>,
         return Err(Errno::EINVAL);
     }
     let domain = u16::try_from(domain).map_err(|_| Errno::EAFNOSUPPORT)?;
-    let kind = match kind & 0xf {
-        1 => Kind::Stream,
-        2 => Kind::Datagram,
-        5 => Kind::Seqpacket,
-        _ => return Err(Errno::ESOCKTNOSUPPORT),
+    let kind = match (domain, kind & 0xf) {
+        (_, MAX_KIND..) => return Err(Errno::EINVAL),
+        // As without CAP_NET_RAW: there is nothing below TCP and UDP.
+        (PACKET, _) | (family::INET | family::INET6, RAW) => return Err(Errno::EPERM),
+        (family::UNIX | family::INET | family::INET6, 1) => Kind::Stream,
+        (family::UNIX, RAW) | (family::UNIX | family::INET | family::INET6, 2) => Kind::Datagram,
+        (family::UNIX, 5) => Kind::Seqpacket,
+        (family::UNIX | family::INET | family::INET6, _) => return Err(Errno::ESOCKTNOSUPPORT),
+        _ => return Err(Errno::EAFNOSUPPORT),
     };
     let protocol = match (domain, kind, protocol) {
         (family::UNIX, _, 0 | 1) => 0,
-        (family::INET | family::INET6, Kind::Seqpacket, _) => return Err(Errno::ESOCKTNOSUPPORT),
         (family::INET | family::INET6, Kind::Stream, 0 | TCP) => TCP,
         (family::INET | family::INET6, Kind::Datagram, 0 | UDP) => UDP,
-        (family::UNIX | family::INET | family::INET6, ..) => return Err(Errno::EPROTONOSUPPORT),
-        _ => return Err(Errno::EAFNOSUPPORT),
+        _ => return Err(Errno::EPROTONOSUPPORT),
     };
     let number = kernel.next_number();
     Ok((Socket::new(&kernel.hub, &kernel.network, number, domain, kind, protocol), flags))
@@ -297,6 +304,9 @@ fn connect_stream<P: Platform>(
     socket: &Rc<Socket>,
     address: Address,
 ) -> Outcome {
+    if socket.is_connecting() {
+        return Err(Errno::EALREADY.into());
+    }
     if socket.in_progress.take() {
         return socket.take_error().map_or(Ok(0), |error| Err(error.into()));
     }
@@ -330,9 +340,19 @@ fn connect_stream<P: Platform>(
     let number = kernel.next_number();
     let accepted = Socket::new(&kernel.hub, &kernel.network, number, listener.domain, listener.kind, listener.protocol);
     accepted.options.borrow_mut().clone_from(&listener.options.borrow());
-    match socket.connect(&listener, accepted, remote, credentials(kernel)) {
-        Ok(()) if file.nonblocking() && socket.domain != family::UNIX => Err(ended_later(file, socket, None).into()),
+    for (new, old) in accepted.buffers.iter().zip(&listener.buffers) {
+        new.set(old.get());
+    }
+    let own = credentials(kernel);
+    let nonblocking = file.nonblocking() && socket.domain != family::UNIX;
+    match socket.connect(&listener, Rc::clone(&accepted), remote.clone(), own) {
+        Ok(()) if nonblocking => Err(ended_later(file, socket, None).into()),
         Ok(()) => Ok(0),
+        // TCP does not say how full the other end is.
+        Err(Errno::EAGAIN) if nonblocking => {
+            socket.connect_later(&listener, accepted, remote, own);
+            Err(ended_later(file, socket, None).into())
+        }
         Err(Errno::EAGAIN) => Err(wait_or_fail(kernel, file.nonblocking(), &listener, socket.timeouts[1].get())),
         Err(error) => Err(error.into()),
     }

@@ -22,18 +22,19 @@ const TYPE: u32 = 3;
 const ERROR: u32 = 4;
 const SNDBUF: u32 = 7;
 const RCVBUF: u32 = 8;
-const LINGER: u32 = 13;
 const PEERCRED: u32 = 17;
 const RCVTIMEO: u32 = 20;
 const SNDTIMEO: u32 = 21;
 const ACCEPTCONN: u32 = 30;
 const PROTOCOL: u32 = 38;
 const DOMAIN: u32 = 39;
-/// Where the seconds of SO_LINGER are kept.
-const LINGER_SECONDS: (u32, u32) = (u32::MAX, LINGER);
-/// Largest buffer that can be asked for, and what Linux makes of small wishes (wmem_max, SOCK_MIN_SNDBUF).
+/// Largest buffer that can be asked for, and what Linux makes of small wishes (wmem_max, SOCK_MIN_SNDBUF, SOCK_MIN_RCVBUF).
 const MAX_BUFFER: i32 = 212_992;
-const MIN_BUFFER: i32 = 2304;
+const MIN_SEND: i32 = 4608;
+const MIN_RECEIVE: i32 = 2304;
+/// TCP_INFO, and the bytes of `struct tcp_info`.
+const INFO: u32 = 11;
+const INFO_LEN: usize = 232;
 
 /// What an option without an effect starts with. `None`: there is no such option here.
 fn initial(socket: &Socket, level: u32, name: u32) -> Option<i32> {
@@ -44,6 +45,9 @@ fn initial(socket: &Socket, level: u32, name: u32) -> Option<i32> {
         (option::SOCKET, 1 | 2 | 5 | 6 | 9..=13 | 15 | 16 | 29 | 34 | 35 | 36 | 40 | 46 | 60) => Some(0),
         // SO_RCVLOWAT, SO_SNDLOWAT
         (option::SOCKET, 18 | 19) => Some(1),
+        // SO_SNDBUF, SO_RCVBUF: what TCP starts with (the middle of net.ipv4.tcp_wmem and tcp_rmem).
+        (option::SOCKET, SNDBUF) if internet && socket.is_stream() => Some(16384),
+        (option::SOCKET, RCVBUF) if internet && socket.is_stream() => Some(131_072),
         (option::SOCKET, SNDBUF | RCVBUF) => i32::try_from(CAPACITY).ok(),
         // TCP_NODELAY, TCP_CORK, TCP_DEFER_ACCEPT, TCP_WINDOW_CLAMP, TCP_USER_TIMEOUT, TCP_FASTOPEN, TCP_NOTSENT_LOWAT
         (TCP, 1 | 3 | 9 | 10 | 18 | 23 | 25 | 30) if internet && socket.kind == Kind::Stream => Some(0),
@@ -69,6 +73,19 @@ fn initial(socket: &Socket, level: u32, name: u32) -> Option<i32> {
     }
 }
 
+/// What is said of an option that is not there. A level that is not the socket's own is another matter, except where IP sets one.
+fn unknown(socket: &Socket, level: u32, sets: bool) -> Errno {
+    let known = match (socket.domain, level) {
+        (_, option::SOCKET) => true,
+        (family::UNIX, _) => false,
+        _ if sets => true,
+        (_, TCP) => socket.is_stream(),
+        (domain, option::IPV6) => domain == family::INET6,
+        (_, level) => level == IP,
+    };
+    if known { Errno::ENOPROTOOPT } else { Errno::EOPNOTSUPP }
+}
+
 /// Options that are on or off, whatever the number.
 fn is_switch(level: u32, name: u32) -> bool {
     matches!(
@@ -90,14 +107,14 @@ pub(super) fn setsockopt<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Ou
             socket.timeouts[usize::from(name == SNDTIMEO)].set(limit);
             return Ok(0);
         }
-        (option::SOCKET, LINGER) => {
+        (option::SOCKET, option::LINGER) => {
             if len < 8 {
                 return Err(Errno::EINVAL.into());
             }
             let [on, seconds]: [i32; 2] = kernel.get(at)?;
             let mut options = socket.options.borrow_mut();
             options.insert((level, name), i32::from(on != 0));
-            options.insert(LINGER_SECONDS, seconds);
+            options.insert(option::LINGER_SECONDS, seconds);
             return Ok(0);
         }
         (option::SOCKET, TYPE | ERROR | PEERCRED | ACCEPTCONN | PROTOCOL | DOMAIN) => {
@@ -105,7 +122,7 @@ pub(super) fn setsockopt<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Ou
         }
         _ => {}
     }
-    initial(&socket, level, name).ok_or(Errno::ENOPROTOOPT)?;
+    initial(&socket, level, name).ok_or_else(|| unknown(&socket, level, true))?;
     let value: i32 = match len {
         0 => return Err(Errno::EINVAL.into()),
         1..4 if level == IP => i32::from(kernel.get::<u8>(at)?),
@@ -113,7 +130,12 @@ pub(super) fn setsockopt<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Ou
         _ => kernel.get(at)?,
     };
     let value = match (level, name) {
-        (option::SOCKET, SNDBUF | RCVBUF) => value.clamp(0, MAX_BUFFER).saturating_mul(2).max(MIN_BUFFER),
+        (option::SOCKET, SNDBUF | RCVBUF) => {
+            let (slot, least) = if name == SNDBUF { (1, MIN_SEND) } else { (0, MIN_RECEIVE) };
+            let value = value.clamp(0, MAX_BUFFER).saturating_mul(2).max(least);
+            socket.buffers[slot].set(usize::try_from(value).ok());
+            value
+        }
         _ if is_switch(level, name) => i32::from(value != 0),
         _ => value,
     };
@@ -131,8 +153,8 @@ pub(super) fn getsockopt<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Ou
             let limit = to_timeval(socket.timeouts[usize::from(name == SNDTIMEO)].get());
             return give(kernel, limit.as_bytes(), at, room, len_at);
         }
-        (option::SOCKET, LINGER) => {
-            let both = [socket.option(level, name), socket.option(LINGER_SECONDS.0, LINGER_SECONDS.1)];
+        (option::SOCKET, option::LINGER) => {
+            let both = [socket.option(level, name), socket.option(option::LINGER_SECONDS.0, option::LINGER_SECONDS.1)];
             return give(kernel, both.as_bytes(), at, room, len_at);
         }
         (option::SOCKET, PEERCRED) => {
@@ -141,6 +163,9 @@ pub(super) fn getsockopt<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Ou
             let known = socket.domain == family::UNIX && (socket.is_connected() || socket.is_listening());
             let ids = if known { [peer.pid, peer.uid, peer.gid] } else { [0, u32::MAX, u32::MAX] };
             return give(kernel, ids.as_bytes(), at, room, len_at);
+        }
+        (TCP, INFO) if socket.domain != family::UNIX && socket.is_stream() => {
+            return give(kernel, &tcp_info(&socket), at, room, len_at);
         }
         (option::SOCKET, TYPE) => match socket.kind {
             Kind::Stream => 1,
@@ -152,11 +177,26 @@ pub(super) fn getsockopt<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Ou
         (option::SOCKET, PROTOCOL) => socket.protocol.cast_signed(),
         (option::SOCKET, DOMAIN) => i32::from(socket.domain),
         _ => {
-            let initial = initial(&socket, level, name).ok_or(Errno::ENOPROTOOPT)?;
+            let initial = initial(&socket, level, name).ok_or_else(|| unknown(&socket, level, false))?;
             socket.options.borrow().get(&(level, name)).copied().unwrap_or(initial)
         }
     };
     give(kernel, number.as_bytes(), at, room, len_at)
+}
+
+/// `struct tcp_info` of a connection without a wire: its state, and times and sizes as loopback has them at first.
+fn tcp_info(socket: &Socket) -> [u8; INFO_LEN] {
+    let mut info = [0; INFO_LEN];
+    info[0] = socket.tcp_state();
+    // tcpi_rto and tcpi_ato in µs, tcpi_snd_mss and tcpi_rcv_mss, tcpi_pmtu, tcpi_rcv_ssthresh, tcpi_snd_ssthresh, tcpi_snd_cwnd.
+    let fields: [(usize, u32); 8] =
+        [(8, 200_000), (12, 40_000), (16, 32_768), (20, 536), (60, 65_535), (64, 65_495), (76, 0x7fff_ffff), (80, 10)];
+    for (at, value) in fields {
+        if let Some(place) = info.get_mut(at..at + 4) {
+            place.copy_from_slice(&value.to_le_bytes());
+        }
+    }
+    info
 }
 
 /// Writes a value, cut to the room that there is, and its length.

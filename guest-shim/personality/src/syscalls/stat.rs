@@ -181,6 +181,7 @@ fn place_facts<P: Platform>(kernel: &mut Kernel<P>, place: &Place, follow: bool)
             let rights = match proc_type(*node) {
                 mode::S_IFDIR => 0o555,
                 mode::S_IFLNK => 0o777,
+                _ if node.is_writable() => 0o644,
                 _ => 0o444,
             };
             let mut facts = Facts::made_up(PROC_DEVICE, node.inode(), proc_type(*node) | rights);

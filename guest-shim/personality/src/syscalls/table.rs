@@ -2,9 +2,9 @@
 //! −ENOSYS, and the trace says so.
 
 use super::{
-    Args, advice, clone, credentials, dirs, event, exec, fd, futex, inotify, io, memfd, memory, message, names, open,
-    peer, poll, process, refused, sched, shm, signal, socket, sockopt, splice, stat, system, time, timer, tty, wait,
-    xattr,
+    Args, advice, clone, credentials, dirs, event, exec, fd, futex, inotify, io, memfd, memory, message, mqueue,
+    msgqueue, names, open, peer, pidfd, poll, process, refused, sched, semaphore, shm, signal, socket, sockopt, splice,
+    stat, system, time, timer, tty, wait, xattr,
 };
 use crate::errno::{Outcome, Stop};
 use crate::kernel::Kernel;
@@ -115,8 +115,8 @@ mod rows {
         52 getpeername socket::getpeername, Full, "";
         53 socketpair socket::socketpair, Full, "";
         54 setsockopt sockopt::setsockopt, Partial, "many options are recorded without effect; time limits hold for send and recv calls, not for read and write";
-        55 getsockopt sockopt::getsockopt, Partial, "no TCP_INFO";
-        56 clone clone::clone, Partial, "no name spaces (EPERM), no CLONE_PIDFD";
+        55 getsockopt sockopt::getsockopt, Partial, "of TCP_INFO the state only";
+        56 clone clone::clone, Partial, "no name spaces (EPERM)";
         57 fork clone::fork, Full, "";
         58 vfork clone::vfork, Full, "";
         59 execve exec::execve, Full, "";
@@ -124,7 +124,14 @@ mod rows {
         61 wait4 wait::wait4, Full, "";
         62 kill signal::kill, Full, "";
         63 uname system::uname, Full, "";
+        64 semget semaphore::semget, Full, "at most 1024 sets and 32000 semaphores in all";
+        65 semop semaphore::semop, Full, "";
+        66 semctl semaphore::semctl, Partial, "no IPC_INFO, SEM_INFO, SEM_STAT";
         67 shmdt shm::shmdt, Full, "";
+        68 msgget msgqueue::msgget, Full, "at most 1024 queues";
+        69 msgsnd msgqueue::msgsnd, Full, "";
+        70 msgrcv msgqueue::msgrcv, Partial, "no MSG_COPY: ENOSYS";
+        71 msgctl msgqueue::msgctl, Partial, "no IPC_INFO, MSG_INFO, MSG_STAT";
         72 fcntl fd::fcntl, Partial, "no leases or SIGIO; owners are taken without effect; F_SETLKW finds no deadlocks";
         73 flock splice::flock, Full, "";
         74 fsync fd::fsync, Full, "";
@@ -210,7 +217,7 @@ mod rows {
         154 modify_ldt refused::absent, Refused, "ENOSYS, as a kernel without CONFIG_MODIFY_LDT_SYSCALL";
         155 pivot_root refused::privileged, Refused, "EPERM, as without CAP_SYS_ADMIN";
         156 _sysctl refused::absent, Refused, "ENOSYS, as on Linux";
-        157 prctl process::prctl, Partial, "the options that programs use; the others are ENOSYS";
+        157 prctl process::prctl, Partial, "the options that programs use; the others are EINVAL";
         158 arch_prctl process::arch_prctl, Partial, "FS and GS base";
         159 adjtimex time::not_settable, Refused, "EPERM: the sandbox has no say about the time";
         160 setrlimit process::setrlimit, Full, "";
@@ -272,8 +279,9 @@ mod rows {
         216 remap_file_pages advice::remap_file_pages, Refused, "deprecated, and only emulated by Linux itself: EINVAL";
         217 getdents64 dirs::getdents64, Full, "";
         218 set_tid_address process::set_tid_address, Full, "";
+        220 semtimedop semaphore::semtimedop, Full, "";
         221 fadvise64 fd::fadvise64, Full, "advice changes nothing";
-        222 timer_create timer::timer_create, Partial, "no timers by the processor time of a process: they go by the real time";
+        222 timer_create timer::timer_create, Partial, "no timers by the processor time of another process";
         223 timer_settime timer::timer_settime, Full, "";
         224 timer_gettime timer::timer_gettime, Full, "";
         225 timer_getoverrun timer::timer_getoverrun, Full, "";
@@ -281,7 +289,7 @@ mod rows {
         227 clock_settime time::not_settable, Refused, "EPERM: the sandbox has no say about the time";
         228 clock_gettime time::clock_gettime, Full, "";
         229 clock_getres time::clock_getres, Full, "";
-        230 clock_nanosleep time::clock_nanosleep, Partial, "not by processor time";
+        230 clock_nanosleep time::clock_nanosleep, Full, "";
         231 exit_group process::exit_group, Full, "";
         232 epoll_wait event::epoll_wait, Full, "";
         233 epoll_ctl event::epoll_ctl, Full, "EPOLLEXCLUSIVE and EPOLLWAKEUP change nothing";
@@ -291,8 +299,14 @@ mod rows {
         237 mbind advice::mbind, Full, "there is one node";
         238 set_mempolicy advice::set_mempolicy, Full, "there is one node";
         239 get_mempolicy advice::get_mempolicy, Full, "there is one node; the policy is always the default";
+        240 mq_open mqueue::mq_open, Full, "no file system of queues: they have no paths";
+        241 mq_unlink mqueue::mq_unlink, Full, "";
+        242 mq_timedsend mqueue::mq_timedsend, Full, "";
+        243 mq_timedreceive mqueue::mq_timedreceive, Full, "";
+        244 mq_notify mqueue::mq_notify, Partial, "no SIGEV_THREAD: EINVAL";
+        245 mq_getsetattr mqueue::mq_getsetattr, Full, "";
         246 kexec_load refused::privileged, Refused, "EPERM, as without CAP_SYS_BOOT";
-        247 waitid wait::waitid, Partial, "no P_PIDFD";
+        247 waitid wait::waitid, Full, "";
         248 add_key refused::absent, Refused, "ENOSYS, as a kernel without CONFIG_KEYS";
         249 request_key refused::absent, Refused, "ENOSYS, as a kernel without CONFIG_KEYS";
         250 keyctl refused::absent, Refused, "ENOSYS, as a kernel without CONFIG_KEYS";
@@ -357,7 +371,7 @@ mod rows {
         312 kcmp refused::privileged, Refused, "EPERM, as without PTRACE_MODE_READ";
         313 finit_module refused::privileged, Refused, "EPERM, as without CAP_SYS_MODULE";
         314 sched_setattr sched::sched_setattr, Partial, "no real-time policies: EPERM";
-        315 sched_getattr sched::sched_getattr, Partial, "always the ordinary policy";
+        315 sched_getattr sched::sched_getattr, Partial, "policies change nothing";
         316 renameat2 names::renameat2, Partial, "no RENAME_WHITEOUT";
         317 seccomp refused::invalid, Refused, "EINVAL: the policy of the sandbox judges, and cannot be added to from inside";
         318 getrandom system::getrandom, Full, "";
@@ -377,6 +391,7 @@ mod rows {
         332 statx stat::statx, Full, "";
         333 io_pgetevents refused::absent, Refused, "ENOSYS, as a kernel without CONFIG_AIO";
         334 rseq process::rseq, Refused, "ENOSYS: programs go on without; there is one processor";
+        424 pidfd_send_signal pidfd::pidfd_send_signal, Partial, "not by a descriptor of /proc/N";
         425 io_uring_setup refused::privileged, Refused, "EPERM, as with io_uring_disabled=2: programs use epoll";
         426 io_uring_enter refused::privileged, Refused, "EPERM, as with io_uring_disabled=2";
         427 io_uring_register refused::privileged, Refused, "EPERM, as with io_uring_disabled=2";
@@ -386,8 +401,10 @@ mod rows {
         431 fsconfig refused::privileged, Refused, "EPERM, as without CAP_SYS_ADMIN";
         432 fsmount refused::privileged, Refused, "EPERM, as without CAP_SYS_ADMIN";
         433 fspick refused::privileged, Refused, "EPERM, as without CAP_SYS_ADMIN";
-        435 clone3 clone::clone3, Partial, "no name spaces (EPERM), no CLONE_PIDFD, CLONE_INTO_CGROUP or set_tid";
+        434 pidfd_open pidfd::pidfd_open, Full, "";
+        435 clone3 clone::clone3, Partial, "no name spaces (EPERM), no CLONE_INTO_CGROUP or set_tid";
         436 close_range fd::close_range, Full, "";
+        438 pidfd_getfd pidfd::pidfd_getfd, Full, "";
         439 faccessat2 names::faccessat2, Full, "";
         441 epoll_pwait2 event::epoll_pwait2, Full, "";
         442 mount_setattr refused::privileged, Refused, "EPERM, as without CAP_SYS_ADMIN";
@@ -397,6 +414,7 @@ mod rows {
         446 landlock_restrict_self refused::unsupported, Refused, "EOPNOTSUPP, as a kernel that was booted without it";
         447 memfd_secret refused::absent, Refused, "ENOSYS, as a kernel without CONFIG_SECRETMEM";
         448 process_mrelease refused::absent, Refused, "ENOSYS, as a kernel without it";
+        449 futex_waitv futex::futex_waitv, Full, "";
     }
 }
 

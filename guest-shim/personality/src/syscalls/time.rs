@@ -7,7 +7,7 @@ use crate::abi::{Timespec, Timeval};
 use crate::errno::{Errno, Outcome, Stop};
 use crate::kernel::Kernel;
 use crate::platform::Platform;
-use crate::time::{SECOND_NS, TICK_NS, from_timespec, to_timespec, to_timeval};
+use crate::time::{CLOCK_TICK, SECOND_NS, TICK_NS, dynamic_clock, from_timespec, to_timespec, to_timeval};
 use crate::wait::Wait;
 
 pub(super) fn clock_gettime<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
@@ -54,7 +54,9 @@ pub(super) fn clock_nanosleep<P: Platform>(kernel: &mut Kernel<P>, args: &Args) 
     let wanted = from_timespec(kernel.get::<Timespec>(args.get(2))?)?;
     match clock {
         raw::CLOCK_REALTIME | raw::CLOCK_TAI | raw::CLOCK_MONOTONIC | raw::CLOCK_BOOTTIME => {}
-        raw::CLOCK_PROCESS_CPUTIME_ID => return Err(Stop::NotImplemented),
+        clock if is_own_processor_clock(kernel, clock) => {
+            return sleep_by_processor_time(kernel, wanted, flags & raw::TIMER_ABSTIME != 0);
+        }
         raw::CLOCK_THREAD_CPUTIME_ID => return Err(Errno::EINVAL.into()),
         _ => return Err(Errno::EINVAL.into()),
     }
@@ -68,15 +70,38 @@ pub(super) fn clock_nanosleep<P: Platform>(kernel: &mut Kernel<P>, args: &Args) 
     }
 }
 
+/// Does this clock count the processor time of the present process?
+fn is_own_processor_clock<P: Platform>(kernel: &Kernel<P>, clock: u32) -> bool {
+    let own = kernel.task.process.borrow().pid;
+    clock == raw::CLOCK_PROCESS_CPUTIME_ID
+        || dynamic_clock(clock).is_some_and(|(thread, id)| !thread && (id == 0 || id == own))
+}
+
+/// Sleeps until the process has used so much processor time. There is one processor: it cannot have before as much time has passed.
+fn sleep_by_processor_time<P: Platform>(kernel: &mut Kernel<P>, ns: u64, absolute: bool) -> Outcome {
+    let used = kernel.process_time();
+    let ticks = ns.div_ceil(TICK_NS);
+    // What the call waits for is kept where other calls keep a time limit.
+    let target = if absolute { ticks } else { *kernel.task.wait_until.get_or_insert(used.saturating_add(ticks)) };
+    let left = target.saturating_sub(used);
+    if left == 0 {
+        return Ok(0);
+    }
+    let look_again = kernel.platform.reference_time().saturating_add(left.max(CLOCK_TICK));
+    Err(Stop::Block(Wait::until(look_again).never_restarted()))
+}
+
 fn sleep_for<P: Platform>(kernel: &mut Kernel<P>, ns: u64) -> Outcome {
     let deadline = kernel.deadline(ns.max(TICK_NS));
     if kernel.is_over(deadline) { Ok(0) } else { Err(Stop::Block(Wait::until(deadline).never_restarted())) }
 }
 
 /// A handler has ended a sleep: what is left of it goes where the program wants it.
-pub(super) fn interrupted_sleep<P: Platform>(kernel: &mut Kernel<P>, remaining_at: u64) {
+pub(super) fn interrupted_sleep<P: Platform>(kernel: &mut Kernel<P>, clock: u32, remaining_at: u64) {
     let Some(until) = kernel.task.wait_until.filter(|_| remaining_at != 0) else { return };
-    let left = until.saturating_sub(kernel.platform.reference_time()).saturating_mul(TICK_NS);
+    let now =
+        if is_own_processor_clock(kernel, clock) { kernel.process_time() } else { kernel.platform.reference_time() };
+    let left = until.saturating_sub(now).saturating_mul(TICK_NS);
     // A bad address is the program's affair: the call has failed already.
     let _ = kernel.put(remaining_at, &to_timespec(left));
 }

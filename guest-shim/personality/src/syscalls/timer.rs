@@ -9,20 +9,22 @@ use crate::errno::{Errno, Outcome};
 use crate::kernel::Kernel;
 use crate::platform::Platform;
 use crate::signal::Signal;
-use crate::time::{SECOND_NS, SECOND_TICKS, TICK_NS, from_timespec, from_timeval, to_timespec, to_timeval};
-use crate::timers::{MAX_TIMERS, Notify, PosixTimer, REAL, Setting};
+use crate::time::{
+    SECOND_NS, SECOND_TICKS, TICK_NS, dynamic_clock, from_timespec, from_timeval, to_timespec, to_timeval,
+};
+use crate::timers::{Basis, MAX_TIMERS, Notify, PosixTimer, REAL, Setting};
 
-const SIGEV_SIGNAL: i32 = 0;
-const SIGEV_NONE: i32 = 1;
+pub(super) const SIGEV_SIGNAL: i32 = 0;
+pub(super) const SIGEV_NONE: i32 = 1;
 const SIGEV_THREAD_ID: i32 = 4;
 
 /// `struct sigevent`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
-struct SigEvent {
-    value: u64,
-    signal: i32,
-    notify: i32,
+pub(super) struct SigEvent {
+    pub(super) value: u64,
+    pub(super) signal: i32,
+    pub(super) notify: i32,
     tid: i32,
     pad: [u32; 11],
 }
@@ -96,7 +98,7 @@ fn read<P: Platform>(kernel: &mut Kernel<P>, which: u32) -> Result<[Timeval; 2],
 
 pub(super) fn timer_create<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let (clock, event_at, id_at) = (args.uint(0), args.get(1), args.get(2));
-    kernel.clock_ns(clock)?;
+    let basis = basis_of(kernel, clock)?;
     let id = free_id(kernel)?;
     let event = match event_at {
         0 => SigEvent {
@@ -121,9 +123,28 @@ pub(super) fn timer_create<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> 
         _ => return Err(Errno::EINVAL.into()),
     };
     kernel.put(id_at, &id)?;
-    let timer = PosixTimer { clock, notify, value: event.value, setting: Setting::default(), overrun: 0 };
+    let timer = PosixTimer { clock, basis, notify, value: event.value, setting: Setting::default(), overrun: 0 };
     kernel.task.process.borrow_mut().timers.posix.insert(id, timer);
     Ok(0)
+}
+
+/// What a timer by this clock goes by.
+fn basis_of<P: Platform>(kernel: &mut Kernel<P>, clock: u32) -> Result<Basis, Errno> {
+    kernel.clock_ns(clock)?;
+    let own = kernel.task.process.borrow().pid;
+    match clock {
+        raw::CLOCK_MONOTONIC_RAW | raw::CLOCK_MONOTONIC_COARSE | raw::CLOCK_REALTIME_COARSE => Err(Errno::EOPNOTSUPP),
+        raw::CLOCK_PROCESS_CPUTIME_ID => Ok(Basis::Process),
+        raw::CLOCK_THREAD_CPUTIME_ID => Ok(Basis::Thread(kernel.task.tid)),
+        clock => match dynamic_clock(clock) {
+            None => Ok(Basis::Time),
+            Some((true, 0)) => Ok(Basis::Thread(kernel.task.tid)),
+            Some((true, tid)) => Ok(Basis::Thread(tid)),
+            Some((false, pid)) if pid == 0 || pid == own => Ok(Basis::Process),
+            // Nobody looks at the time of a process that does not run.
+            Some(_) => Err(Errno::EINVAL),
+        },
+    }
 }
 
 fn free_id<P: Platform>(kernel: &Kernel<P>) -> Result<i32, Errno> {
@@ -148,7 +169,7 @@ pub(super) fn timer_settime<P: Platform>(kernel: &mut Kernel<P>, args: &Args) ->
     let timer = kernel.posix_timer(id)?;
     let [interval, value] = kernel.get::<[Timespec; 2]>(new)?.map(from_timespec);
     let (interval, value) = (interval?, value?);
-    let now = kernel.platform.reference_time();
+    let now = kernel.timer_now(&timer);
     let mut wanted = setting(now, value, interval);
     if flags & raw::TIMER_ABSTIME != 0 && value != 0 {
         let at = value.saturating_sub(clock_offset(kernel, timer.clock));
@@ -173,7 +194,7 @@ fn report(setting: Setting, now: u64) -> [Timespec; 2] {
 
 pub(super) fn timer_gettime<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let timer = kernel.posix_timer(args.int(0))?;
-    let now = kernel.platform.reference_time();
+    let now = kernel.timer_now(&timer);
     kernel.put(args.get(1), &report(timer.setting, now))?;
     Ok(0)
 }

@@ -17,6 +17,7 @@ use crate::fs::special::Special;
 use crate::fs::terminal::pty::Master;
 use crate::fs::terminal::{Side, Target, Terminal, User};
 use crate::kernel::Kernel;
+use crate::net::socket::Socket;
 use crate::num::{index, len32};
 use crate::platform::{PAGE_SIZE, Platform};
 use crate::signal::{Info, SIG_IGN, Signal};
@@ -64,6 +65,7 @@ pub(super) fn ioctl<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome
         FileKind::Special(special) => match special.terminal() {
             Some((terminal, Side::Master)) => master(kernel, special, terminal, request, argument),
             Some((terminal, Side::User)) => user(kernel, &file, terminal, request, argument),
+            None if special.as_any().is::<Socket>() => super::interface::ioctl(kernel, request, argument),
             None => Err(Errno::ENOTTY.into()),
         },
         FileKind::Console(_) if request == raw::FIONREAD => Err(Stop::NotImplemented),

@@ -40,8 +40,19 @@ pub(super) fn wait4<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome
 }
 
 pub(super) fn waitid<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let (kind, number, info_at, options, usage_at) =
-        (args.uint(0), args.int(1), args.get(2), args.uint(3), args.get(4));
+    match find_by_id(kernel, args) {
+        Ok(found) => report(kernel, args, found),
+        Err(Stop::Error(errno)) => {
+            // Linux tells of no child then, too.
+            report(kernel, args, None)?;
+            Err(errno.into())
+        }
+        Err(other) => Err(other),
+    }
+}
+
+fn find_by_id<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Result<Option<(u32, u32, Rusage)>, Stop> {
+    let (kind, number, options) = (args.uint(0), args.int(1), args.uint(3));
     let something = raw::WEXITED | raw::WUNTRACED | raw::WCONTINUED;
     if options & !WAITID_OPTIONS != 0 || options & something == 0 {
         return Err(Errno::EINVAL.into());
@@ -51,10 +62,29 @@ pub(super) fn waitid<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcom
         raw::P_PID if number > 0 => Who::Process(number.unsigned_abs()),
         raw::P_PGID if number > 0 => Who::Group(number.unsigned_abs()),
         raw::P_PGID if number == 0 => Who::Group(kernel.task.process.borrow().group),
-        raw::P_PIDFD => return Err(Errno::EBADF.into()),
+        raw::P_PIDFD if number >= 0 => return find_by_descriptor(kernel, number, options),
         _ => return Err(Errno::EINVAL.into()),
     };
-    let found = find(kernel, who, options)?;
+    find(kernel, who, options)
+}
+
+/// P_PIDFD: a descriptor that does not wait says EAGAIN where the call would.
+fn find_by_descriptor<P: Platform>(
+    kernel: &mut Kernel<P>,
+    fd: i32,
+    options: u32,
+) -> Result<Option<(u32, u32, Rusage)>, Stop> {
+    let (process, file) = kernel.pidfd(fd)?;
+    // One that is gone is nobody's child.
+    let pid = kernel.number_of(&process).map_err(|_| Errno::ECHILD)?;
+    let waits = options & raw::WNOHANG == 0;
+    let found = find(kernel, Who::Process(pid), if file.nonblocking() { options | raw::WNOHANG } else { options })?;
+    if found.is_none() && waits { Err(Errno::EAGAIN.into()) } else { Ok(found) }
+}
+
+/// Writes what waitid tells of a child.
+fn report<P: Platform>(kernel: &mut Kernel<P>, args: &Args, found: Option<(u32, u32, Rusage)>) -> Outcome {
+    let (info_at, usage_at) = (args.get(2), args.get(4));
     if let Some((.., usage)) = &found
         && usage_at != 0
     {

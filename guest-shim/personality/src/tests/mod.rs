@@ -5,6 +5,7 @@ mod calls;
 mod events;
 mod files;
 mod fork;
+mod ipc;
 mod locks;
 mod machine;
 mod memory;

@@ -183,8 +183,11 @@ fn what_is_no_socket_is_refused() {
     let mut sandbox = Sandbox::new();
     let file = sandbox.open(b"/etc/text", 0, 0);
     assert_eq!(sandbox.address_call(42, file, &internet(1)), error(Errno::ENOTSOCK));
-    assert_eq!(sandbox.socket(16, 3), error(Errno::ESOCKTNOSUPPORT));
-    assert_eq!(sandbox.socket(17, STREAM), error(Errno::EAFNOSUPPORT));
+    assert_eq!(sandbox.socket(16, 3), error(Errno::EAFNOSUPPORT));
+    assert_eq!(sandbox.socket(17, 3), error(Errno::EPERM));
+    assert_eq!(sandbox.socket(INET, 3), error(Errno::EPERM));
+    assert_eq!(sandbox.socket(INET, 4), error(Errno::ESOCKTNOSUPPORT));
+    assert_eq!(sandbox.socket(UNIX, 11), error(Errno::EINVAL));
     assert_eq!(sandbox.call(41, [INET, 1, 17, 0, 0, 0]), error(Errno::EPROTONOSUPPORT));
     let socket = sandbox.socket(INET, STREAM);
     assert_eq!(sandbox.read(socket, 1), Err(error(Errno::ENOTCONN)));

@@ -113,6 +113,7 @@ fn a_forged_frame_gains_nothing() {
     let at = sandbox.scratch;
     let mut forged = [0xff_u8; 440];
     forged[8 + 40 + 128..][..8].copy_from_slice(&0x40_0100_u64.to_le_bytes());
+    forged[8 + 40 + 144..][..2].copy_from_slice(&proto::layout::USER_CS.to_le_bytes());
     forged[8 + 40 + 184..][..8].copy_from_slice(&[0; 8]);
     sandbox.kernel.copy_out(at, &forged).expect("scratch memory");
     sandbox.regs.rsp = at + 8;
@@ -223,6 +224,8 @@ fn tasks_are_bounded() {
     let at = sandbox.scratch;
     sandbox.kernel.copy_out(at, limit.as_bytes()).expect("scratch memory");
     assert_eq!(sandbox.call(160, [6, at, 0, 0, 0, 0]), 0);
+    // The limit is not for user 0.
+    assert_eq!(sandbox.call(117, [1000, 1000, 1000, 0, 0, 0]), 0);
     let mut made = 0;
     while sandbox.call(FORK, [0; 6]) > 0 {
         made += 1;

@@ -7,7 +7,8 @@ const CALLS: &str = "2000";
 /// Seeds of the fuzzer.
 const SEEDS: [&str; 2] = ["1", "2"];
 /// What is taken without measure, by the sections of the program.
-const ATTACKS: [&str; 21] = [
+const ATTACKS: [&str; 22] = [
+    "fork-bomb",
     "thread-bomb",
     "memory",
     "mappings",

@@ -2,10 +2,29 @@
 use crate::Case;
 
 /// Programs and those of their sections that sandboxes carry out as Linux does.
-const SAME: [(&str, &[&str]); 11] = [
+const SAME: [(&str, &[&str]); 12] = [
     (
         "futexes",
-        &["wait", "errors", "wake", "requeue", "bitset", "wake-op", "times", "shared", "file", "priority", "exit"],
+        &[
+            "robust", "waitv", "wait", "errors", "wake", "requeue", "bitset", "wake-op", "times", "shared", "file",
+            "priority", "exit",
+        ],
+    ),
+    (
+        "ipc",
+        &[
+            "semaphores",
+            "semaphore-waits",
+            "semaphore-undo",
+            "semaphore-errors",
+            "queue",
+            "queue-waits",
+            "queue-errors",
+            "posix-queue",
+            "posix-queue-waits",
+            "posix-queue-errors",
+            "posix-queue-notice",
+        ],
     ),
     (
         "memory",
@@ -56,6 +75,11 @@ const SAME: [(&str, &[&str]); 11] = [
     (
         "processes",
         &[
+            "pidfd",
+            "pidfd-errors",
+            "waitid",
+            "cloexec",
+            "execveat",
             "fork",
             "codes",
             "vfork",
@@ -77,6 +101,7 @@ const SAME: [(&str, &[&str]); 11] = [
     (
         "readiness",
         &[
+            "eventfd",
             "timerfd",
             "poll",
             "ppoll",
@@ -93,6 +118,12 @@ const SAME: [(&str, &[&str]); 11] = [
     (
         "signals",
         &[
+            "faults",
+            "restart",
+            "queue",
+            "descriptor",
+            "stop",
+            "context",
             "actions",
             "masks",
             "pending",
@@ -116,6 +147,17 @@ const SAME: [(&str, &[&str]); 11] = [
     (
         "sockets",
         &[
+            "tcp-late",
+            "tcp-reset",
+            "tcp-state",
+            "wait-for-all",
+            "buffers",
+            "in-flight",
+            "interfaces",
+            "errors",
+            "shutdown",
+            "tcp-nonblocking",
+            "udp",
             "pair",
             "seqpacket",
             "datagram",
@@ -137,6 +179,14 @@ const SAME: [(&str, &[&str]); 11] = [
     (
         "system",
         &[
+            "processor-time",
+            "processor-timers",
+            "limit-effects",
+            "prctl",
+            "scheduling",
+            "proc-self",
+            "proc-fd",
+            "proc-children",
             "clocks",
             "sleeping",
             "interval-timers",
@@ -174,8 +224,28 @@ const SAME: [(&str, &[&str]); 11] = [
     (
         "threads",
         &[
-            "join", "mutex", "condvar", "barrier", "channels", "locals", "rwlock", "many", "numbers", "exit", "exec",
-            "signals", "fork", "clone", "spinning", "errno", "limits", "names", "fault", "chain",
+            "first-thread-ends",
+            "clone3",
+            "join",
+            "mutex",
+            "condvar",
+            "barrier",
+            "channels",
+            "locals",
+            "rwlock",
+            "many",
+            "numbers",
+            "exit",
+            "exec",
+            "signals",
+            "fork",
+            "clone",
+            "spinning",
+            "errno",
+            "limits",
+            "names",
+            "fault",
+            "chain",
         ],
     ),
 ];

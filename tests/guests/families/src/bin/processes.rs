@@ -31,6 +31,8 @@ fn main() -> ExitCode {
         ("scripts", scripts),
         ("too-big", too_big),
         ("parent-death", parent_death),
+        ("pidfd", pidfd),
+        ("pidfd-errors", pidfd_errors),
         ("many", many),
         ("tree", tree),
     ])
@@ -559,4 +561,66 @@ fn tree(t: &mut Report) {
         code.strip_prefix("exit ").and_then(|n| n.parse::<i32>().ok()).map_or(99, |n| n + 1)
     }
     t.show("twenty generations", level(20));
+}
+
+fn pidfd_open(pid: i32, flags: u32) -> families::Sys {
+    sys!(libc::syscall(libc::SYS_pidfd_open, pid, flags))
+}
+
+fn pidfd_signal(fd: i32, signal: i32) -> families::Sys {
+    sys!(libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, 0, 0))
+}
+
+fn pidfd(t: &mut Report) {
+    let baton = Baton::default();
+    let pid = child(|| {
+        baton.pass();
+        pause_ms(100_000);
+        0
+    });
+    baton.take();
+    let fd = must(pidfd_open(pid, 0));
+    t.ret("it is closed by exec", sys!(libc::fcntl(fd, libc::F_GETFD)));
+    t.show("not ready", families::events::ready(fd));
+    t.ret("asked with signal 0", pidfd_signal(fd, 0));
+    let epoll = families::events::Epoll::new();
+    must(epoll.control(libc::EPOLL_CTL_ADD, fd, libc::EPOLLIN));
+    t.ret("signal", pidfd_signal(fd, libc::SIGTERM));
+    t.show("ready", families::events::poll(fd, libc::POLLIN, 10_000));
+    t.ret("a zombie can be asked", pidfd_signal(fd, 0));
+    t.show("the end", wait(pid));
+    t.ret("it is gone", pidfd_signal(fd, 0));
+    // Later kernels say HUP as well.
+    t.show("still ready", families::events::poll(fd, libc::POLLIN, 0).starts_with("IN"));
+    let mut info = zeroed!(libc::siginfo_t);
+    let by_fd = |fd: i32, info: &mut libc::siginfo_t| {
+        sys!(libc::waitid(libc::P_PIDFD, fd.cast_unsigned(), ptr::from_mut(info), libc::WEXITED))
+    };
+    t.ret("nobody's child", by_fd(fd, &mut info));
+    let pid = child(|| {
+        baton.take();
+        3
+    });
+    let fd = must(pidfd_open(pid, libc::O_NONBLOCK.cast_unsigned()));
+    t.ret("without waiting", by_fd(fd, &mut info));
+    baton.pass();
+    t.show("then", families::events::poll(fd, libc::POLLIN, 10_000));
+    t.ret("waited for", by_fd(fd, &mut info));
+    t.show("status", c!(info.si_status()));
+}
+
+fn pidfd_errors(t: &mut Report) {
+    let me = c!(libc::getpid());
+    t.ret("nobody", pidfd_open(99_999, 0));
+    t.ret("no number", pidfd_open(0, 0));
+    t.ret("a negative one", pidfd_open(-1, 0));
+    t.ret("flags that there are not", pidfd_open(me, 1));
+    let fd = must(pidfd_open(me, 0));
+    t.ret("read", sys!(libc::read(fd, ptr::null_mut(), 0)));
+    t.ret("signal to oneself", pidfd_signal(fd, 0));
+    t.ret("a bad signal", pidfd_signal(fd, 99));
+    t.ret("no pidfd", pidfd_signal(must(open("/dev/null", libc::O_RDONLY)), 0));
+    t.ret("no descriptor", pidfd_signal(99, 0));
+    let mut info = zeroed!(libc::siginfo_t);
+    t.ret("waitid by no pidfd", sys!(libc::waitid(libc::P_PIDFD, 0, &raw mut info, libc::WEXITED)));
 }

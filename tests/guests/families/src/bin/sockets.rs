@@ -33,6 +33,13 @@ fn main() -> ExitCode {
         ("tcp-six", tcp_six),
         ("udp", udp),
         ("reuse", reuse),
+        ("tcp-late", tcp_late),
+        ("tcp-reset", tcp_reset),
+        ("tcp-state", tcp_state),
+        ("wait-for-all", wait_for_all),
+        ("buffers", buffers),
+        ("in-flight", in_flight),
+        ("interfaces", interfaces),
     ])
 }
 
@@ -662,4 +669,194 @@ fn reuse(t: &mut Report) {
     drop(client);
     drop(server);
     t.show("bound again with SO_REUSEADDR", TcpListener::bind(place).is_ok());
+}
+
+/// The address of an Internet socket that is bound to this machine.
+fn place_of(fd: i32) -> libc::sockaddr_in {
+    let mut place = zeroed!(libc::sockaddr_in);
+    let mut len = 16u32;
+    must(sys!(libc::getsockname(fd, (&raw mut place).cast(), &raw mut len)));
+    place
+}
+
+/// A TCP socket that listens on a port of its own, for `backlog` connections.
+fn tcp_listener(backlog: i32) -> (i32, libc::sockaddr_in) {
+    let fd = must(socket(libc::AF_INET, libc::SOCK_STREAM));
+    let mut place = zeroed!(libc::sockaddr_in);
+    place.sin_family = 2;
+    place.sin_addr.s_addr = u32::from_ne_bytes([127, 0, 0, 1]);
+    must(sys!(libc::bind(fd, (&raw const place).cast(), 16)));
+    must(sys!(libc::listen(fd, backlog)));
+    (fd, place_of(fd))
+}
+
+/// A TCP connection over the loopback.
+fn tcp_pair() -> (i32, i32) {
+    let (server, place) = tcp_listener(5);
+    let client = must(socket(libc::AF_INET, libc::SOCK_STREAM));
+    must(sys!(libc::connect(client, (&raw const place).cast(), 16)));
+    (client, must(accept(server)))
+}
+
+fn tcp_late(t: &mut Report) {
+    let (server, place) = tcp_listener(0);
+    let connect = || {
+        let fd = must(socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_NONBLOCK));
+        (fd, sys!(libc::connect(fd, (&raw const place).cast(), 16)))
+    };
+    let (first, said) = connect();
+    t.ret("the first", said);
+    t.show("ready", poll(first, libc::POLLOUT, 10_000));
+    let (second, said) = connect();
+    t.ret("one too many", said);
+    t.show("not ready", poll(second, libc::POLLOUT, 50));
+    t.ret("again", sys!(libc::connect(second, (&raw const place).cast(), 16)));
+    t.show("receive", recv(second, 1, 0));
+    must(accept(server));
+    t.show("its turn", poll(second, libc::POLLOUT, 30_000));
+    t.ret("error", option(second, libc::SOL_SOCKET, libc::SO_ERROR));
+    let stream = must(accept(server));
+    t.ret("sent", send(second, b"late", 0));
+    t.show("received", recv(stream, 10, 0));
+}
+
+fn tcp_reset(t: &mut Report) {
+    let (client, stream) = tcp_pair();
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    must(sys!(libc::setsockopt(client, libc::SOL_SOCKET, libc::SO_LINGER, ptr::from_ref(&linger).cast(), 8)));
+    must(close(client));
+    t.show("ready", poll(stream, libc::POLLIN | libc::POLLRDHUP, 10_000));
+    t.show("receive", recv(stream, 10, 0));
+    t.show("again", recv(stream, 10, 0));
+    t.ret("send", send(stream, b"x", libc::MSG_NOSIGNAL));
+}
+
+fn tcp_state(t: &mut Report) {
+    let state = |fd: i32| {
+        let mut info = [0u8; 232];
+        let mut len = 232u32;
+        let asked = sys!(libc::getsockopt(fd, 6, libc::TCP_INFO, info.as_mut_ptr().cast(), &raw mut len));
+        format!("{} {}", asked.map_or_else(|e| e.to_string(), |n| n.to_string()), info[0])
+    };
+    let fd = must(socket(libc::AF_INET, libc::SOCK_STREAM));
+    t.show("new", state(fd));
+    t.show("listening", state(tcp_listener(1).0));
+    let (client, stream) = tcp_pair();
+    t.show("connected", state(client));
+    must(sys!(libc::shutdown(client, libc::SHUT_WR)));
+    t.show("the end", poll(stream, libc::POLLIN, 10_000));
+    t.show("the other end has ended", state(stream));
+    t.show("UDP has none", state(must(socket(libc::AF_INET, libc::SOCK_DGRAM))));
+}
+
+fn wait_for_all(t: &mut Report) {
+    const LEN: usize = 500_000;
+    for (what, (one, two)) in [("unix", socketpair(libc::SOCK_STREAM)), ("TCP", tcp_pair())] {
+        let pid = child(|| {
+            let bytes = vec![7u8; 1000];
+            for _ in 0..LEN / 1000 {
+                if send(one, &bytes, 0) != Ok(1000) {
+                    return 1;
+                }
+            }
+            0
+        });
+        let mut bytes = vec![0u8; LEN];
+        t.ret(what, sys!(libc::recv(two, bytes.as_mut_ptr().cast(), LEN, libc::MSG_WAITALL)));
+        t.show("all of it", bytes.iter().all(|byte| *byte == 7));
+        t.show("sender", wait(pid));
+        must(send(one, b"the end", 0));
+        must(sys!(libc::shutdown(one, libc::SHUT_WR)));
+        t.show("less before the end", recv(two, 100, libc::MSG_WAITALL));
+    }
+    let (one, two) = socketpair(libc::SOCK_STREAM);
+    must(send(one, b"some", 0));
+    t.show("without waiting", recv(two, 100, libc::MSG_WAITALL | libc::MSG_DONTWAIT));
+}
+
+fn buffers(t: &mut Report) {
+    for (what, domain, kind) in [
+        ("unix stream", libc::AF_UNIX, libc::SOCK_STREAM),
+        ("unix datagram", libc::AF_UNIX, libc::SOCK_DGRAM),
+        ("TCP", libc::AF_INET, libc::SOCK_STREAM),
+        ("UDP", libc::AF_INET, libc::SOCK_DGRAM),
+    ] {
+        let fd = must(socket(domain, kind));
+        t.ret(what, set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, 10_000));
+        t.ret("  sends", option(fd, libc::SOL_SOCKET, libc::SO_SNDBUF));
+        must(set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, 1));
+        t.ret("  at least", option(fd, libc::SOL_SOCKET, libc::SO_SNDBUF));
+        must(set_option(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, 1));
+        t.ret("  receives at least", option(fd, libc::SOL_SOCKET, libc::SO_RCVBUF));
+    }
+    let sent_until_full = |fd: i32| {
+        let mut sent = 0;
+        while let Ok(count) = send(fd, &[0; 1000], libc::MSG_DONTWAIT) {
+            sent += count;
+        }
+        sent
+    };
+    let (one, _two) = socketpair(libc::SOCK_STREAM);
+    must(set_option(one, libc::SOL_SOCKET, libc::SO_SNDBUF, 10_000));
+    let small = sent_until_full(one);
+    t.check("a small buffer fills soon", (1000..=20_000).contains(&small));
+    let (one, _two) = socketpair(libc::SOCK_STREAM);
+    t.check("a usual one later", sent_until_full(one) > 20_000);
+    let (one, _two) = socketpair(libc::SOCK_SEQPACKET);
+    must(set_option(one, libc::SOL_SOCKET, libc::SO_SNDBUF, 10_000));
+    t.ret("too long a message for it", send(one, &vec![0; 30_000], libc::MSG_DONTWAIT));
+}
+
+fn in_flight(t: &mut Report) {
+    t.show(
+        "descriptors on the way",
+        ending(|| {
+            must(sys!(libc::setresuid(12_345, 12_345, 12_345)));
+            let limit = libc::rlimit { rlim_cur: 20, rlim_max: 20 };
+            must(sys!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit)));
+            let (one, _two) = socketpair(libc::SOCK_STREAM);
+            let fds: Vec<u8> = [one; 8].iter().flat_map(|fd| fd.to_ne_bytes()).collect();
+            let refused = (0..10).find_map(|_| send_beside(one, libc::SCM_RIGHTS, &fds).err());
+            say!("  {}", refused.map_or("never".to_owned(), |e| e.to_string()));
+            0
+        }),
+    );
+}
+
+fn interfaces(t: &mut Report) {
+    let fd = must(socket(libc::AF_INET, libc::SOCK_DGRAM));
+    let request = |name: &str, number: u64| {
+        let mut request = [0u8; 40];
+        request[..name.len()].copy_from_slice(name.as_bytes());
+        let said = sys!(libc::ioctl(fd, number, request.as_mut_ptr()));
+        (said, request)
+    };
+    let number = |what: &str, code: u64| {
+        let (said, request) = request("lo", code);
+        t.show(what, format!("{said:?} {}", i32::from_ne_bytes([request[16], request[17], request[18], request[19]])));
+    };
+    number("index", libc::SIOCGIFINDEX);
+    number("MTU", libc::SIOCGIFMTU);
+    let (said, flags) = request("lo", libc::SIOCGIFFLAGS);
+    t.ret("flags", said);
+    t.show("up, loopback, running", i32::from(u16::from_ne_bytes([flags[16], flags[17]])) & 0x49);
+    for (what, code) in [("address", libc::SIOCGIFADDR), ("mask", libc::SIOCGIFNETMASK)] {
+        let (said, request) = request("lo", code);
+        t.show(what, format!("{said:?} {:?}", &request[16..24]));
+    }
+    let (said, hardware) = request("lo", libc::SIOCGIFHWADDR);
+    t.show("hardware", format!("{said:?} {:?}", &hardware[16..24]));
+    t.ret("no such interface", request("nothing9", libc::SIOCGIFINDEX).0);
+    let mut by_number = [0u8; 40];
+    by_number[16] = 1;
+    t.ret("name", sys!(libc::ioctl(fd, libc::SIOCGIFNAME, by_number.as_mut_ptr())));
+    t.show("is", text(&by_number[..2]));
+    let mut place = [0u8; 400];
+    let mut list = [0u64; 2];
+    t.ret("room needed", sys!(libc::ioctl(fd, libc::SIOCGIFCONF, list.as_mut_ptr())));
+    t.check("some", (list[0] & 0xffff_ffff) >= 40);
+    list = [400, place.as_mut_ptr().expose_provenance() as u64];
+    t.ret("list", sys!(libc::ioctl(fd, libc::SIOCGIFCONF, list.as_mut_ptr())));
+    t.show("first", format!("{} {:?}", text(&place[..2]), &place[16..24]));
+    t.ret("not of a pipe", sys!(libc::ioctl(pipe().0, libc::SIOCGIFINDEX, place.as_mut_ptr())));
 }

@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         ("posix-timers", posix_timers),
         ("timer-threads", timer_errors),
         ("processor-time", processor_time),
+        ("processor-timers", processor_timers),
         ("users", users),
         ("groups", groups),
         ("capabilities", capabilities),
@@ -237,6 +238,49 @@ fn processor_time(t: &mut Report) {
     let mut clock_id = 0;
     t.ret("clock of a process", Ok(c!(libc::clock_getcpuclockid(0, &raw mut clock_id)).into()));
     t.check("runs", clock(clock_id) > 0);
+}
+
+fn processor_timers(t: &mut Report) {
+    must(handle(libc::SIGUSR1, count, 0));
+    let mut own = 0;
+    must(Ok(c!(libc::clock_getcpuclockid(0, &raw mut own)).into()));
+    let clocks = [
+        ("process", libc::CLOCK_PROCESS_CPUTIME_ID),
+        ("thread", libc::CLOCK_THREAD_CPUTIME_ID),
+        ("process by number", own),
+    ];
+    for (what, id) in clocks {
+        let mut event = zeroed!(libc::sigevent);
+        event.sigev_notify = libc::SIGEV_SIGNAL;
+        event.sigev_signo = libc::SIGUSR1;
+        let mut timer = ptr::null_mut();
+        t.ret(what, sys!(libc::timer_create(id, &raw mut event, &raw mut timer)));
+        let time = |ms: i64| libc::timespec { tv_sec: 0, tv_nsec: ms * 1_000_000 };
+        let new = libc::itimerspec { it_value: time(40), it_interval: time(0) };
+        must(sys!(libc::timer_settime(timer, 0, &raw const new, ptr::null_mut())));
+        pause_ms(80);
+        t.show("  not while it sleeps", seen());
+        let before = clock(id);
+        let start = Instant::now();
+        while families::tasks::SEEN.load(Ordering::SeqCst) == 0 && start.elapsed().as_secs() < 30 {
+            std::hint::spin_loop();
+        }
+        t.show("  while it computes", seen());
+        t.check("  and not before", clock(id) - before > 10_000_000);
+        must(sys!(libc::timer_delete(timer)));
+    }
+    let worker = std::thread::spawn(|| {
+        let start = Instant::now();
+        while start.elapsed().as_millis() < 300 {
+            std::hint::spin_loop();
+        }
+    });
+    let time = libc::timespec { tv_sec: 0, tv_nsec: 30_000_000 };
+    let before = clock(libc::CLOCK_PROCESS_CPUTIME_ID);
+    let slept = c!(libc::clock_nanosleep(libc::CLOCK_PROCESS_CPUTIME_ID, 0, &raw const time, ptr::null_mut()));
+    t.ret("sleep while a thread computes", Ok(slept.into()));
+    t.check("not too short", clock(libc::CLOCK_PROCESS_CPUTIME_ID) - before >= 29_000_000);
+    worker.join().expect("thread");
 }
 
 fn users(t: &mut Report) {
