@@ -468,6 +468,15 @@ impl<P: Platform> Kernel<P> {
         self.numbers
     }
 
+    /// May the program make the shim remember something that no process' end frees: messages in queues, semaphores?
+    ///
+    /// # Errors
+    /// ENOMEM: what is left is for processes.
+    pub(crate) fn room_for_object(&self) -> Result<(), Errno> {
+        let heap = self.platform.spare_heap();
+        if heap.left < heap.total / HEAP_FOR_OBJECTS { Err(Errno::ENOMEM) } else { Ok(()) }
+    }
+
     /// Who makes the present call, on `file`.
     pub(crate) fn caller(&mut self, file: &OpenFile) -> Caller {
         let now = self.platform.reference_time();
@@ -492,6 +501,9 @@ mod page_fault {
 
 /// The part of its own memory (one in so many) that a single call never uses up.
 const HEAP_RESERVE: usize = 8;
+
+/// The part of its own memory (one in so many) that must be left for an object that outlives its maker.
+const HEAP_FOR_OBJECTS: usize = 2;
 
 /// Longest path, with its NUL.
 pub const PATH_MAX: usize = 4096;

@@ -7,7 +7,7 @@
 //! * [`fs`]: the file protocol's client, names, paths, open files.
 //! * [`net`] holds the sockets.
 //! * [`exec`]: from a path to a program that is ready to run.
-//! * [`task`]: threads, processes, and what they share; [`lifecycle`]: their beginning and end; [`sched`]: which one runs;
+//! * [`task`]: threads, processes, and what they share; [`lifecycle`]: their beginning and end; [`children`]: what parents learn; [`sched`]: which one runs;
 //!   [`signal`], [`futex`], [`timers`].
 //! * [`wait`]: what tasks wait for, and how they are woken.
 //! * [`platform`]: the small trait beneath all this. The shim image implements it on the partition, the tests over
@@ -26,6 +26,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod abi;
+pub mod children;
 pub mod errno;
 pub mod exec;
 pub mod fs;

@@ -12,8 +12,8 @@ use crate::errno::{Errno, Stop};
 use crate::fs::records::Owner;
 use crate::kernel::Kernel;
 use crate::platform::Platform;
-use crate::signal::{Info, SIG_IGN, Signal, child_code, child_info};
-use crate::task::{Change, Life, MAX_TASKS, Process, State, Task};
+use crate::signal::{Info, Signal};
+use crate::task::{Life, MAX_TASKS, Process, State, Task};
 
 /// The process that adopts orphans and fetches them at once: there is no program in it.
 pub const INIT: u32 = 1;
@@ -415,88 +415,6 @@ impl<P: Platform> Kernel<P> {
         }
     }
 
-    fn tell_parent_of_end(&mut self, process: &Rc<RefCell<Process>>, status: u32) {
-        let (pid, parent, uid, exit_signal, time) = {
-            let process = process.borrow();
-            (process.pid, process.parent, process.uid[0], process.exit_signal, process.past_time)
-        };
-        let Some(parent_process) = self.process(parent).filter(|_| parent != INIT) else {
-            self.processes.remove(&pid);
-            return;
-        };
-        let action = self.wake_parent(&parent_process);
-        if let Some(signal) = Signal::new(exit_signal.cast_signed()) {
-            let (code, what) = child_code(status);
-            let ticks = time / crate::time::CLOCK_TICK;
-            let _ = self.signal_process(parent, child_info(signal, code, pid, uid, what, ticks));
-        }
-        let unwanted =
-            action.is_some_and(|action| action.handler == SIG_IGN || action.flags & u64::from(raw::SA_NOCLDWAIT) != 0);
-        if exit_signal == Signal::CHLD.0 && unwanted {
-            self.reap(&parent_process, pid);
-        }
-    }
-
-    /// A zombie is gone: its parent knows.
-    pub(crate) fn reap(&mut self, parent: &Rc<RefCell<Process>>, pid: u32) {
-        let Some(child) = self.processes.remove(&pid) else { return };
-        let child = child.borrow();
-        let mut parent = parent.borrow_mut();
-        parent.children.retain(|&one| one != pid);
-        parent.children_time += child.past_time + child.children_time;
-        parent.children_peak = parent.children_peak.max(child.peak).max(child.children_peak);
-    }
-
-    /// What a parent learns of a child that fits: its id and wait status. `None`: nothing yet.
-    ///
-    /// # Errors
-    /// ECHILD when no child fits.
-    pub(crate) fn look_for_child(&mut self, who: Who, options: u32) -> Result<Option<(u32, u32)>, Errno> {
-        let parent = Rc::clone(&self.task.process);
-        let mut fits = false;
-        let children = parent.borrow().children.clone();
-        for pid in children {
-            let Some(child) = self.process(pid).filter(|child| who.means(&child.borrow())) else { continue };
-            let clone_child = child.borrow().exit_signal != Signal::CHLD.0;
-            let wanted = options & raw::__WALL != 0 || clone_child == (options & raw::__WCLONE != 0);
-            if !wanted {
-                continue;
-            }
-            fits = true;
-            if let Some(status) = self.news_of(&parent, &child, options) {
-                return Ok(Some((pid, status)));
-            }
-        }
-        if fits { Ok(None) } else { Err(Errno::ECHILD) }
-    }
-
-    /// What has become of a child, if the options ask for that.
-    fn news_of(&mut self, parent: &Rc<RefCell<Process>>, child: &Rc<RefCell<Process>>, options: u32) -> Option<u32> {
-        let keep = options & raw::WNOWAIT != 0;
-        let (life, change, pid) = {
-            let child = child.borrow();
-            (child.life, child.change, child.pid)
-        };
-        if let Life::Zombie(status) = life {
-            if options & raw::WEXITED == 0 {
-                return None;
-            }
-            if !keep {
-                self.reap(parent, pid);
-            }
-            return Some(status);
-        }
-        let status = match change? {
-            Change::Stopped(signal) if options & raw::WUNTRACED != 0 => signal << 8 | 0x7f,
-            Change::Continued if options & raw::WCONTINUED != 0 => 0xffff,
-            _ => return None,
-        };
-        if !keep {
-            child.borrow_mut().change = None;
-        }
-        Some(status)
-    }
-
     /// What execve does to the other threads, timers and signals, and to whoever waits for a vfork.
     pub(crate) fn prepare_exec(&mut self) {
         self.end_other_threads();
@@ -518,27 +436,6 @@ impl<P: Platform> Kernel<P> {
     pub(crate) fn end(&mut self, exit: op::Exit) {
         self.ended = true;
         let _ = self.fuse.request(&mut self.platform, op::EXIT, 0, &exit, &[], &[]);
-    }
-}
-
-/// Whom a wait is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Who {
-    /// Any child.
-    Any,
-    /// The child with this id.
-    Process(u32),
-    /// Those of this group.
-    Group(u32),
-}
-
-impl Who {
-    fn means(self, process: &Process) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Process(pid) => process.pid == pid,
-            Self::Group(group) => process.group == group,
-        }
     }
 }
 

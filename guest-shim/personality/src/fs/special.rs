@@ -132,6 +132,11 @@ pub trait Special {
         None
     }
 
+    /// So many ns after its beginning, a read (or write) that still waits fails with EAGAIN; `None`: it waits on.
+    fn time_limit(&self, _writes: bool) -> Option<u64> {
+        None
+    }
+
     /// The terminal that it is a side of.
     fn terminal(&self) -> Option<(&Rc<Terminal>, Side)> {
         None

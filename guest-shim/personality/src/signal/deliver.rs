@@ -1,7 +1,6 @@
 //! Delivering signals: what happens between an entry of the shim and the return to ring 3.
 
 use alloc::rc::Rc;
-use core::cell::RefCell;
 
 use linux_raw_sys::general as raw;
 
@@ -11,7 +10,7 @@ use crate::errno::Errno;
 use crate::kernel::Kernel;
 use crate::platform::Platform;
 use crate::regs::UserRegs;
-use crate::task::{Change, Life, Process};
+use crate::task::{Change, Life};
 use crate::wait::{Interrupted, Wait};
 
 /// `si_code` of SIGCHLD.
@@ -133,28 +132,6 @@ impl<P: Platform> Kernel<P> {
                     parent.session == process.session && parent.group != group
                 })
         })
-    }
-
-    /// Tells the parent that a process has stopped or gone on.
-    pub(super) fn tell_parent_of_change(&mut self, process: &Rc<RefCell<Process>>, code: i32, status: u32) {
-        let (pid, uid, parent) = {
-            let process = process.borrow();
-            (process.pid, process.uid[0], process.parent)
-        };
-        let Some(parent_process) = self.process(parent) else { return };
-        let action = self.wake_parent(&parent_process);
-        if action.is_some_and(|action| action.flags & u64::from(raw::SA_NOCLDSTOP) == 0) {
-            let _ = self.signal_process(parent, child_info(Signal::CHLD, code, pid, uid, status, 0));
-        }
-    }
-
-    /// Something has become of a child: wakes whoever waits for that in its parent, and tells what the parent does about SIGCHLD
-    /// (`None`: it has no thread any more).
-    pub(crate) fn wake_parent(&self, parent: &Rc<RefCell<Process>>) -> Option<SigAction> {
-        let parent = parent.borrow();
-        parent.children_changed.wake();
-        let task = self.task_of(parent.threads.first().copied()?)?;
-        task.actions.borrow().get(Signal::CHLD.slot()).copied()
     }
 
     /// The present process ends by a signal.

@@ -193,9 +193,21 @@ fn read_special<P: Platform>(
 /// A read that has found nothing waits, or has waited long enough.
 fn wait_to_read<P: Platform>(kernel: &mut Kernel<P>, special: &dyn Special) -> Outcome {
     let wait = wait_for(special);
-    let Some(patience) = special.patience() else { return Err(Stop::Block(wait)) };
+    let Some(patience) = special.patience() else {
+        return Err(wait_within(kernel, wait, special.time_limit(false)));
+    };
     let deadline = kernel.deadline(patience);
     if kernel.is_over(deadline) { Ok(0) } else { Err(Stop::Block(wait.or_until(deadline))) }
+}
+
+/// Waits, for at most `limit` ns from the call's beginning; then it fails with EAGAIN.
+pub(super) fn wait_within<P: Platform>(kernel: &mut Kernel<P>, wait: Wait, limit: Option<u64>) -> Stop {
+    let Some(limit) = limit else { return Stop::Block(wait) };
+    let deadline = kernel.deadline(limit);
+    if kernel.is_over(deadline) {
+        return Errno::EAGAIN.into();
+    }
+    Stop::Block(wait.or_until(deadline).never_restarted())
 }
 
 /// As many signals as there are and fit.
@@ -257,7 +269,12 @@ fn write_special<P: Platform>(
                     return Err(Stop::Block(Wait::until(0)));
                 }
             }
-            Err(Errno::EAGAIN) if !file.nonblocking() => return Err(Stop::Block(wait_for(&**special))),
+            Err(Errno::EAGAIN) if !file.nonblocking() => {
+                return match wait_within(kernel, wait_for(&**special), special.time_limit(true)) {
+                    Stop::Error(_) if done > 0 => Ok(done),
+                    stop => Err(stop),
+                };
+            }
             Err(_) if done > 0 => return Ok(done),
             Err(error) => return Ok(check_pipe(kernel, Err(error))? as u64),
         }

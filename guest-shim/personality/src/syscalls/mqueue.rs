@@ -1,7 +1,7 @@
 //! POSIX message queues: mq_open and its kin.
 
 use alloc::collections::BTreeMap;
-use alloc::rc::Rc;
+use alloc::rc::{Rc, Weak};
 use alloc::vec::Vec;
 
 use linux_raw_sys::general as raw;
@@ -31,10 +31,11 @@ const PRIORITIES: u32 = 32768;
 /// `si_code` of a notice (SI_MESGQ).
 const SI_MESGQ: i32 = -3;
 
-/// Queues by name.
+/// Queues by name, and all that there are: one without a name lives on in its descriptors.
 #[derive(Default)]
 pub(crate) struct Table {
     names: BTreeMap<Vec<u8>, Rc<Queue>>,
+    all: Vec<Weak<Queue>>,
 }
 
 impl<P: Platform> Kernel<P> {
@@ -124,11 +125,13 @@ fn make<P: Platform>(
     if !(1..=MAX_MESSAGES).contains(&capacity) || !(1..=MAX_LENGTH).contains(&longest) {
         return Err(Errno::EINVAL);
     }
-    if kernel.mqueues.names.len() >= MAX_QUEUES {
+    kernel.mqueues.all.retain(|queue| queue.strong_count() > 0);
+    if kernel.mqueues.all.len() >= MAX_QUEUES {
         return Err(Errno::ENOSPC);
     }
+    kernel.room_for_object()?;
     let bytes = |queue: &Queue| queue.capacity as u64 * queue.longest as u64;
-    let used: u64 = kernel.mqueues.names.values().map(|queue| bytes(queue)).sum();
+    let used: u64 = kernel.mqueues.all.iter().filter_map(Weak::upgrade).map(|queue| bytes(&queue)).sum();
     let (capacity, longest) = (index(capacity.unsigned_abs()), index(longest.unsigned_abs()));
     let [uid, gid] = kernel.task.process.borrow().file_ids;
     let number = kernel.next_number();
@@ -137,6 +140,7 @@ fn make<P: Platform>(
     if used + bytes(&queue) > kernel.limit(raw::RLIMIT_MSGQUEUE) {
         return Err(Errno::EMFILE);
     }
+    kernel.mqueues.all.push(Rc::downgrade(&queue));
     kernel.mqueues.names.insert(name, Rc::clone(&queue));
     Ok(queue)
 }
@@ -164,6 +168,7 @@ pub(super) fn mq_timedsend<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> 
     }
     let mut bytes = alloc::vec![0; index(len)];
     kernel.copy_in(at, &mut bytes)?;
+    kernel.room_for_object()?;
     match queue.send(Message { priority, bytes }) {
         Ok(notice) => {
             if let Some(notice) = notice {

@@ -67,6 +67,7 @@ pub(super) fn msgget<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcom
     if kernel.messages.queues.len() >= MAX_QUEUES {
         return Err(Errno::ENOSPC.into());
     }
+    kernel.room_for_object()?;
     let perm = kernel.ipc_permissions(key, flags);
     let facts = MessageQueue { perm, change_time: kernel.seconds(), most_bytes: MAX_BYTES, ..Default::default() };
     let channel = kernel.hub.channel();
@@ -99,6 +100,7 @@ pub(super) fn msgsnd<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcom
     if facts.bytes + len > facts.most_bytes || facts.messages + 1 > facts.most_bytes {
         return if flags & ipc::NOWAIT != 0 { Err(Errno::EAGAIN.into()) } else { wait(kernel, id) };
     }
+    kernel.room_for_object()?;
     let (now, pid) = (kernel.seconds(), kernel.ipc_pid());
     let queue = queue(kernel, id)?;
     queue.messages.try_reserve(1).map_err(|_| Errno::ENOMEM)?;

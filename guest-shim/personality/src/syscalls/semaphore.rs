@@ -112,6 +112,7 @@ pub(super) fn semget<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcom
     if kernel.semaphores.sets.len() >= MAX_SETS || used + count > MAX_IN_ALL {
         return Err(Errno::ENOSPC.into());
     }
+    kernel.room_for_object()?;
     let mut semaphores = Vec::new();
     semaphores.try_reserve_exact(count).map_err(|_| Errno::ENOMEM)?;
     semaphores.resize(count, Semaphore::default());
@@ -172,6 +173,9 @@ fn attempt<P: Platform>(
     id: i32,
     operations: &[SemaphoreOperation],
 ) -> Result<Option<SemaphoreOperation>, Errno> {
+    if operations.iter().any(|one| u32::from(one.flags.cast_unsigned()) & UNDO != 0) {
+        kernel.room_for_object()?;
+    }
     let (now, pid) = (kernel.seconds(), kernel.task.process.borrow().pid);
     let table = &mut kernel.semaphores;
     let set = table.sets.get(id)?;

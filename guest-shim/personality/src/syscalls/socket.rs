@@ -8,7 +8,7 @@ use fuse_abi::linux::{fuse_mknod_in, fuse_opcode};
 use linux_raw_sys::general as raw;
 
 use super::Args;
-use super::io::wait_for;
+use super::io::{wait_for, wait_within};
 use crate::abi::mode;
 use crate::errno::{Errno, Outcome, Stop};
 use crate::fs::dentry::Node;
@@ -61,15 +61,7 @@ pub(super) fn wait_or_fail<P: Platform>(
     if nonblocking {
         return Errno::EAGAIN.into();
     }
-    let mut wait = wait_for(socket);
-    if limit > 0 {
-        let deadline = kernel.deadline(limit);
-        if kernel.is_over(deadline) {
-            return Errno::EAGAIN.into();
-        }
-        wait = wait.or_until(deadline).never_restarted();
-    }
-    Stop::Block(wait)
+    wait_within(kernel, wait_for(socket), (limit > 0).then_some(limit))
 }
 
 /// Gives a socket a descriptor. Of `flags`, SOCK_NONBLOCK and SOCK_CLOEXEC count.

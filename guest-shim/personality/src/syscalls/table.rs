@@ -114,7 +114,7 @@ mod rows {
         51 getsockname socket::getsockname, Full, "";
         52 getpeername socket::getpeername, Full, "";
         53 socketpair socket::socketpair, Full, "";
-        54 setsockopt sockopt::setsockopt, Partial, "many options are recorded without effect; time limits hold for send and recv calls, not for read and write";
+        54 setsockopt sockopt::setsockopt, Partial, "many options are recorded without effect";
         55 getsockopt sockopt::getsockopt, Partial, "of TCP_INFO the state only";
         56 clone clone::clone, Partial, "no name spaces (EPERM)";
         57 fork clone::fork, Full, "";

@@ -6,9 +6,9 @@ use linux_raw_sys::general as raw;
 
 use super::Args;
 use crate::abi::Rusage;
+use crate::children::Who;
 use crate::errno::{Errno, Outcome, Stop};
 use crate::kernel::Kernel;
-use crate::lifecycle::Who;
 use crate::platform::Platform;
 use crate::signal::{Info, Signal, child_code, child_info};
 use crate::wait::Wait;

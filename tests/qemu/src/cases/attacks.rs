@@ -7,7 +7,7 @@ const CALLS: &str = "2000";
 /// Seeds of the fuzzer.
 const SEEDS: [&str; 2] = ["1", "2"];
 /// What is taken without measure, by the sections of the program.
-const ATTACKS: [&str; 22] = [
+const ATTACKS: [&str; 25] = [
     "fork-bomb",
     "thread-bomb",
     "memory",
@@ -30,6 +30,9 @@ const ATTACKS: [&str; 22] = [
     "locks",
     "futexes",
     "stack",
+    "queues",
+    "semaphores",
+    "connections",
 ];
 
 /// A test for each seed and each attack.

@@ -178,9 +178,6 @@ const KNOWN: &[(&str, &str)] = &[
     ("test_time.TimeTestCase.test_monotonic_settime", "the clock is the machine's"),
 ];
 
-/// Modules that are known to differ as a whole so far: with `--all` only.
-const NOT_YET: &[&str] = &["test_os"];
-
 /// Tests of conformance.
 pub(crate) fn cases(setup: &Setup) -> Vec<Case> {
     let all = setup.all;
@@ -194,7 +191,7 @@ pub(crate) fn cases(setup: &Setup) -> Vec<Case> {
         })
         .needs("python")
     };
-    let usual = MODULES.iter().filter(|module| all || !NOT_YET.contains(module)).map(|module| case(module, LIMIT));
+    let usual = MODULES.iter().map(|module| case(module, LIMIT));
     let long = LONG.iter().filter(|_| all).map(|module| case(module, LONG_LIMIT));
     let perl = |(name, patterns): &(&'static str, &'static [&'static str]), limit| {
         let (name, patterns) = (*name, *patterns);
@@ -320,6 +317,5 @@ mod tests {
         let names: BTreeSet<&str> = MODULES.iter().chain(LONG).copied().collect();
         assert_eq!(names.len(), MODULES.len() + LONG.len());
         assert!(MODULES.len() >= 60);
-        assert!(NOT_YET.iter().all(|name| MODULES.contains(name)));
     }
 }

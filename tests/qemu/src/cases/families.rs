@@ -152,6 +152,7 @@ const SAME: [(&str, &[&str]); 12] = [
             "tcp-state",
             "wait-for-all",
             "buffers",
+            "time-limits",
             "in-flight",
             "interfaces",
             "errors",

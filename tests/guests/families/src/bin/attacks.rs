@@ -43,6 +43,9 @@ fn main() -> ExitCode {
         ("locks", |t| attack(t, locks)),
         ("futexes", |t| attack(t, futexes)),
         ("stack", |t| attack(t, stack)),
+        ("queues", |t| attack(t, queues)),
+        ("semaphores", |t| attack(t, semaphores)),
+        ("connections", |t| attack(t, connections)),
     ])
 }
 
@@ -343,4 +346,53 @@ fn stack() {
     let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
     c!(libc::setrlimit(libc::RLIMIT_STACK, &raw const limit));
     deeper(0);
+}
+
+/// Messages that stay when their sender ends.
+fn queues() {
+    let message = [1u64; 1001];
+    again(|_| {
+        let id = must(Ok(sys!(libc::msgget(libc::IPC_PRIVATE, 0o600))?));
+        while sys!(libc::msgsnd(id, message.as_ptr().cast(), 8000, libc::IPC_NOWAIT)).is_ok() {}
+        Ok(0)
+    });
+    again(|n| {
+        let name = std::ffi::CString::new(format!("/attack-{n}")).unwrap_or_default();
+        let flags = libc::O_CREAT | libc::O_RDWR | libc::O_NONBLOCK;
+        let fd = sys!(libc::mq_open(name.as_ptr(), flags, 0o600, ptr::null_mut::<libc::mq_attr>()))?;
+        let fd = must(Ok(fd));
+        while sys!(libc::mq_send(fd, message.as_ptr().cast(), 8000, 0)).is_ok() {}
+        sys!(libc::mq_unlink(name.as_ptr()))
+    });
+}
+
+/// Sets of semaphores, and what is to be undone at them.
+fn semaphores() {
+    again(|_| {
+        let id = must(Ok(sys!(libc::semget(libc::IPC_PRIVATE, 100, 0o600))?));
+        for sem_num in 0..100 {
+            let undo = i16::try_from(libc::SEM_UNDO).unwrap_or(0);
+            let mut operation = libc::sembuf { sem_num, sem_op: 1, sem_flg: undo };
+            sys!(libc::semop(id, &raw mut operation, 1))?;
+        }
+        Ok(0)
+    });
+}
+
+/// Connections that nobody accepts.
+fn connections() {
+    let server = must(sys!(libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0)));
+    must(sys!(libc::listen(server, 0)));
+    let (mut place, mut len) = (zeroed!(libc::sockaddr_in), 16);
+    must(sys!(libc::getsockname(server, (&raw mut place).cast(), &raw mut len)));
+    again(|_| {
+        let fd = must(Ok(sys!(libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_NONBLOCK, 0))?));
+        c!(libc::connect(fd, (&raw const place).cast(), 16));
+        Ok(0)
+    });
+    again(|_| {
+        let fd = must(Ok(sys!(libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_NONBLOCK, 0))?));
+        c!(libc::connect(fd, (&raw const place).cast(), 16));
+        sys!(libc::close(fd))
+    });
 }

@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         ("tcp-state", tcp_state),
         ("wait-for-all", wait_for_all),
         ("buffers", buffers),
+        ("time-limits", time_limits),
         ("in-flight", in_flight),
         ("interfaces", interfaces),
     ])
@@ -805,6 +806,21 @@ fn buffers(t: &mut Report) {
     let (one, _two) = socketpair(libc::SOCK_SEQPACKET);
     must(set_option(one, libc::SOL_SOCKET, libc::SO_SNDBUF, 10_000));
     t.ret("too long a message for it", send(one, &vec![0; 30_000], libc::MSG_DONTWAIT));
+}
+
+fn time_limits(t: &mut Report) {
+    let limit = libc::timeval { tv_sec: 0, tv_usec: 20_000 };
+    let (one, _two) = socketpair(libc::SOCK_STREAM);
+    for name in [libc::SO_RCVTIMEO, libc::SO_SNDTIMEO] {
+        let len = u32::try_from(size_of::<libc::timeval>()).unwrap_or(0);
+        must(sys!(libc::setsockopt(one, libc::SOL_SOCKET, name, ptr::from_ref(&limit).cast(), len)));
+    }
+    t.show("recv", recv(one, 1, 0));
+    t.ret("read", read_len(one, 1));
+    let block = vec![0u8; 1 << 20];
+    t.check("a write of more than fits comes to its end", write(one, &block).is_ok_and(|sent| sent < 1 << 20));
+    t.ret("one more", write(one, &block));
+    t.ret("send", send(one, &block, 0));
 }
 
 fn in_flight(t: &mut Report) {
