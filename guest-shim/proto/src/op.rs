@@ -91,7 +91,7 @@ pub struct Exit {
     pub address: u64,
     /// For a fault: the RIP; 0 otherwise.
     pub rip: u64,
-    /// Bytes of memory in pages of the program's own (mapped and touched) at the end, for the figures.
+    /// The most bytes of memory that all programs together have had in pages of their own, for the figures.
     pub program_bytes: u64,
 }
 

@@ -76,10 +76,15 @@ pub(crate) struct SomeFailed;
 
 /// What is told of a sandbox that was never made.
 pub(crate) fn fail(machine: &mut Machine, sandbox: u16, reason: String) {
-    log::error!("sandbox {sandbox} failed: {reason}");
+    log_failure(sandbox, &reason);
     machine
         .link
         .report(sandbox, &ExitReport { outcome: Outcome::SandboxFailed { reason }, stats: RunStats::default() });
+}
+
+/// Sandboxes are counted from 1 where people read of them.
+fn log_failure(sandbox: u16, reason: &str) {
+    log::error!("sandbox {} failed: {reason}", u32::from(sandbox) + 1);
 }
 
 /// What all sandboxes share, all of it checked.
@@ -332,7 +337,7 @@ impl<'m, 'r> Fleet<'m, 'r> {
         self.turns.end(number);
         if let Outcome::SandboxFailed { reason } = &outcome {
             self.some_failed = true;
-            log::error!("sandbox {number} failed: {reason}");
+            log_failure(number, reason);
         }
         let (stats, destroyed) = self.machine.lend(number, &mut self.entropy, |world| sandbox.destroy(world));
         if let Err(failure) = destroyed {

@@ -95,6 +95,16 @@ const ENDINGS: [(&str, i32, &str); 59] = [
     ("wait-for-ever", 124, "timed out"),
 ];
 
+/// Of these, what is tried beside a sandbox that goes on.
+const NEIGHBOURS: [(&str, &str); 6] = [
+    ("frame-noise", MALFORMED),
+    ("write-device", NO_MEMORY),
+    ("halt", "nothing can wake it"),
+    ("triple-fault", "triple fault"),
+    ("no-paging", "sandbox failed: "),
+    ("panic-noise", "the shim gave up: noise"),
+];
+
 /// What a child does not have: to the shim it is an exception, and with that its sandbox ends. Calls, MSRs and ports by their
 /// numbers in hexadecimal.
 const ABSENT: [&str; 54] = [
@@ -182,7 +192,21 @@ pub(crate) fn cases() -> Vec<Case> {
         run(bench, &["end", "exit-status"], &["--timeout", "2"])?.exits(255)?.done()
     }));
     all.push(Case::new("hostile shim: gate", gate));
+    all.push(Case::new("hostile shim: what ends some leaves their neighbour alone", neighbours));
     all
+}
+
+/// A sandbox lives on beside others whose shims end theirs.
+fn neighbours(bench: &Bench<'_>) -> Verdict {
+    let beside: Vec<String> = NEIGHBOURS.iter().map(|(name, _)| format!("/bin/true end {name}")).collect();
+    let options: Vec<&str> = beside.iter().flat_map(|command| ["--beside", command]).collect();
+    let outcome = run(bench, &["files"], &[&["--timeout", "60"], &options[..]].concat())?;
+    outcome.exits(0)?;
+    for (number, (_, words)) in (2..).zip(NEIGHBOURS) {
+        let found = outcome.said.iter().any(|line| line.starts_with(&format!("[{number}] ")) && line.contains(words));
+        outcome.wants(found, &format!("a line of sandbox {number} with {words:?}"))?;
+    }
+    Ok(())
 }
 
 /// Lies at the gate, with the trace on: the root follows the pointers of each call.
