@@ -1,5 +1,6 @@
 //! `cargo xtask test`: the host's tests and those that boot the machine, one line each, and the sum at the end.
 mod host;
+mod judges;
 
 use crate::apt;
 use crate::cli::TestOptions;
@@ -16,6 +17,7 @@ pub(crate) fn test(options: &TestOptions) -> Result<ExitCode, Failure> {
     let mut tally = Tally::default();
     if !options.qemu {
         host::run(filter, &mut tally)?;
+        judges::run(filter, &mut tally)?;
     }
     if !options.host {
         boot_tests(options, &mut tally)?;

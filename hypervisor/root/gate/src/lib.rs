@@ -131,7 +131,7 @@ pub enum Action {
 pub struct Counters {
     /// System calls judged.
     pub calls: u64,
-    /// Of them answered with an error.
+    /// Of them answered at once, with an error or a result that the policy made up.
     pub denied: u64,
     /// Of them that ended the program.
     pub killed: u64,
@@ -253,15 +253,24 @@ impl Gate {
         let verdict = self.policy.judge(call.number, &call.args);
         let traced = self.trace || verdict.log;
         match verdict.action {
-            policy::Action::Allow => {
+            policy::Action::Allow | policy::Action::Rewrite => {
                 self.sequence += 1;
                 let flags = if traced { grant_flags::REPORT } else { 0 };
-                let grant = Grant { sequence: self.sequence, number: call.number, args: call.args, flags, reserved: 0 };
+                let args = verdict.rewritten(call.args);
+                let grant = Grant { sequence: self.sequence, number: call.number, args, flags, reserved: 0 };
                 if traced {
                     let entry = granted(self.sequence, site, &call, verdict, memory, now_100ns);
                     self.wait_for_result(entry, sink);
                 }
                 Action::Forward { grant, instruction_len: len }
+            }
+            policy::Action::Fake(value) => {
+                self.counters.denied = self.counters.denied.saturating_add(1);
+                if traced {
+                    let returned = trace::Returned { value, output: trace::output(&call) };
+                    write_line(site, &call, &format!("{returned} {}", trace::Judged(verdict)), memory, now_100ns, sink);
+                }
+                Action::Answer { value, instruction_len: len }
             }
             policy::Action::Errno(errno) => {
                 self.counters.denied = self.counters.denied.saturating_add(1);

@@ -14,7 +14,7 @@ use linux_raw_sys::general::{
 };
 use policy::errno::{Errno, MAX_ERRNO};
 use policy::signature::{self, Kind, Output, Signature};
-use policy::{Verdict, symbols};
+use policy::{Rewrite, Verdict, symbols};
 
 use crate::{Abi, Call};
 
@@ -49,6 +49,17 @@ impl fmt::Display for Judged<'_> {
             policy::Action::Allow => write!(f, "[allow, {rule}]"),
             policy::Action::Errno(errno) => write!(f, "[errno {}, {rule}]", errno.name),
             policy::Action::Kill => write!(f, "[kill, {rule}]"),
+            policy::Action::Fake(_) => write!(f, "[fake, {rule}]"),
+            policy::Action::Rewrite => {
+                f.write_str("[rewrite")?;
+                for Rewrite { argument, keep, set } in self.0.rewrites {
+                    match keep {
+                        0 => write!(f, " argument {argument} := {set:#x},")?,
+                        _ => write!(f, " argument {argument} & {keep:#x},")?,
+                    }
+                }
+                write!(f, " {rule}]")
+            }
         }
     }
 }

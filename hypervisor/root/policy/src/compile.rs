@@ -1,34 +1,39 @@
 //! What the text says → the table that judges. Here conditions meet the calls' signatures.
 
 use alloc::format;
-use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use proto::syscalls::{self, SYSCALL_LIMIT};
+use proto::syscalls::SYSCALL_LIMIT;
 
+use crate::action::{ActionText, Change, RewriteText};
 use crate::error::{PolicyError, Source};
 use crate::limits;
-use crate::parse::{Comparison, ConditionText, Operand, Placed, PolicyText, RuleText};
+use crate::parse::{CallText, Comparison, ConditionText, Operand, Placed, PolicyText, RuleText, name_of};
 use crate::signature::{self, Kind};
 use crate::suggest::did_you_mean;
-use crate::table::{Clause, Condition, DEFAULT_RULE, Op, Policy, Rule, Slot};
+use crate::table::{Clause, Condition, DEFAULT_RULE, Op, Policy, Rewrite, Rule, Slot};
 
 /// Compiles a whole policy.
 pub(crate) fn compile(source: &Source<'_>, text: PolicyText) -> Result<Policy, PolicyError> {
-    let mut compiler = Compiler::new(source, &text);
-    for (index, rule) in (1u16..).zip(&text.rules) {
-        compiler.rule(index, rule)?;
-    }
-    let mut rules = compiler.rules;
-    for rule in text.rules {
+    let mut compiler = Compiler::new(source);
+    let mut rules = vec![default_rule(&text)];
+    for (index, rule) in (1u16..).zip(text.rules) {
+        compiler.rule(index, &rule)?;
+        let rewrites = compiler.rewrites(&rule)?;
         let line = source.line(rule.span.start);
-        rules.push(Rule { action: rule.action, log: rule.log, line, reason: rule.reason });
+        let log = rule.log.unwrap_or(rule.action.log);
+        rules.push(Rule { action: rule.action.action, log, line, reason: rule.reason, rewrites });
     }
     let (slots, clauses) = flatten(&compiler.calls);
     let file = source.name.rsplit(['/', '\\']).next().unwrap_or(source.name);
     Ok(Policy { file: file.into(), rules, slots, clauses, conditions: compiler.conditions })
+}
+
+fn default_rule(text: &PolicyText) -> Rule {
+    let (ActionText { action, log, .. }, line) = &text.default;
+    Rule { action: *action, log: *log, line: *line, reason: None, rewrites: Vec::new() }
 }
 
 /// What is gathered about one call while the rules are read in order.
@@ -39,50 +44,67 @@ struct Call {
     settled: Option<(u16, u32)>,
 }
 
+/// An argument, and how many low bits of its register count.
+#[derive(Clone, Copy)]
+struct Seen {
+    kind: Kind,
+    /// 1 to 64.
+    bits: u32,
+}
+
+impl Seen {
+    fn mask(self) -> u64 {
+        u64::MAX >> (64 - self.bits)
+    }
+}
+
 struct Compiler<'s, 't> {
     source: &'s Source<'t>,
-    rules: Vec<Rule>,
     calls: Vec<Call>,
     conditions: Vec<Condition>,
     clause_count: usize,
 }
 
 impl<'s, 't> Compiler<'s, 't> {
-    fn new(source: &'s Source<'t>, text: &PolicyText) -> Self {
-        let (action, line) = text.default;
-        Self {
-            source,
-            rules: vec![Rule { action, log: false, line, reason: None }],
-            calls: vec![Call::default(); SYSCALL_LIMIT],
-            conditions: Vec::new(),
-            clause_count: 0,
-        }
+    fn new(source: &'s Source<'t>) -> Self {
+        Self { source, calls: vec![Call::default(); SYSCALL_LIMIT], conditions: Vec::new(), clause_count: 0 }
     }
 
     fn rule(&mut self, index: u16, rule: &RuleText) -> Result<(), PolicyError> {
         self.no_condition_twice(&rule.conditions)?;
+        let mut reached = false;
         for call in &rule.calls {
-            let settled = usize::try_from(call.value).ok().and_then(|number| self.calls.get(number)?.settled);
-            if let Some((_, line)) = settled {
-                let message = format!(
-                    "`{}` never gets here: the rule in line {line} already decides it without conditions; remove it here or move this rule up",
-                    name_of(call.value)
-                );
-                return Err(self.source.error(&call.span, message));
+            let settled = usize::try_from(call.number).ok().and_then(|number| self.calls.get(number)?.settled);
+            match settled {
+                None => {
+                    self.add(index, rule, call)?;
+                    reached = true;
+                }
+                Some(_) if call.grouped => {}
+                Some((_, line)) => {
+                    let message = format!(
+                        "`{}` never gets here: the rule in line {line} already decides it without conditions; remove it here or move this rule up",
+                        name_of(call.number)
+                    );
+                    return Err(self.source.error(&call.span, message));
+                }
             }
-            self.add(index, rule, call)?;
         }
-        Ok(())
+        if reached {
+            return Ok(());
+        }
+        let message = "no call gets here: earlier rules already decide all of them without conditions; remove this rule or move it up";
+        Err(self.source.error(&rule.span, message))
     }
 
     /// Puts a rule at the end of what is said about one call.
-    fn add(&mut self, index: u16, rule: &RuleText, call: &Placed<u32>) -> Result<(), PolicyError> {
+    fn add(&mut self, index: u16, rule: &RuleText, call: &CallText) -> Result<(), PolicyError> {
         let first_condition = self.conditions.len();
         for condition in &rule.conditions {
-            let condition = self.condition(condition, call.value)?;
+            let condition = self.condition(condition, call.number)?;
             self.conditions.push(condition);
         }
-        let entry = usize::try_from(call.value).ok().and_then(|number| self.calls.get_mut(number));
+        let entry = usize::try_from(call.number).ok().and_then(|number| self.calls.get_mut(number));
         let Some(entry) = entry else {
             return Err(self.source.error(&call.span, "this call is beyond the table"));
         };
@@ -104,7 +126,7 @@ impl<'s, 't> Compiler<'s, 't> {
             _ => {
                 let message = format!(
                     "too many rules with conditions at `{}`; a call may have {}, a policy {} and {} conditions",
-                    name_of(call.value),
+                    name_of(call.number),
                     limits::MAX_CLAUSES_PER_CALL,
                     limits::MAX_CLAUSES,
                     limits::MAX_TOTAL_CONDITIONS
@@ -117,11 +139,11 @@ impl<'s, 't> Compiler<'s, 't> {
     /// A condition as it applies to one call: reduced to the bits that the kernel looks at.
     fn condition(&self, text: &ConditionText, number: u32) -> Result<Condition, PolicyError> {
         let argument = &text.argument;
-        let kind = self.kind(argument, number)?;
-        let value = self.operand(&text.value, kind, number)?;
+        let seen = self.seen(argument, text.bits, number)?;
+        let value = self.operand(&text.value, seen, number)?;
         let (mask, op) = match &text.comparison {
-            Comparison::Plain(op) => (kind.mask(), *op),
-            Comparison::Masked(mask) => (self.operand(mask, kind, number)?, Op::Equal),
+            Comparison::Plain(op) => (seen.mask(), *op),
+            Comparison::Masked(mask) => (self.operand(mask, seen, number)?, Op::Equal),
         };
         if value & !mask != 0 {
             let message = format!("this can never hold: value {value:#x} has bits outside the mask {mask:#x}");
@@ -139,6 +161,16 @@ impl<'s, 't> Compiler<'s, 't> {
         }
     }
 
+    /// An argument as a condition with this `bits` sees it.
+    fn seen(&self, argument: &Placed<u8>, bits: Option<u32>, number: u32) -> Result<Seen, PolicyError> {
+        match (self.kind(argument, number), bits) {
+            (Ok(kind), bits) => Ok(Seen { kind, bits: bits.unwrap_or(kind.bits()) }),
+            // Who says how many bits are compared means the register, and every call has six.
+            (Err(_), Some(bits)) => Ok(Seen { kind: Kind::Hex, bits }),
+            (Err(error), None) => Err(error),
+        }
+    }
+
     fn kind(&self, argument: &Placed<u8>, number: u32) -> Result<Kind, PolicyError> {
         let kinds = signature::of(u64::from(number)).map_or(signature::UNKNOWN, |signature| signature.arguments);
         kinds.get(usize::from(argument.value)).copied().ok_or_else(|| {
@@ -153,19 +185,19 @@ impl<'s, 't> Compiler<'s, 't> {
         })
     }
 
-    fn operand(&self, operand: &Placed<Operand>, kind: Kind, number: u32) -> Result<u64, PolicyError> {
+    fn operand(&self, operand: &Placed<Operand>, seen: Seen, number: u32) -> Result<u64, PolicyError> {
         let value = match &operand.value {
             Operand::Number(value) => *value,
-            Operand::Names(names) => self.names(names, &operand.span, kind, number)?,
+            Operand::Names(names) => self.names(names, &operand.span, seen.kind, number)?,
         };
-        let mask = kind.mask();
+        let mask = seen.mask();
         // A negative number fits if cutting it off loses copies of its sign only.
         let negative = value | (mask >> 1) == u64::MAX;
         if value & !mask != 0 && !negative {
             let message = format!(
                 "{value:#x} does not fit: `{}` looks at {} bits of this argument only",
                 name_of(number),
-                kind.bits()
+                seen.bits
             );
             return Err(self.source.error(&operand.span, message));
         }
@@ -195,6 +227,38 @@ impl<'s, 't> Compiler<'s, 't> {
             })?;
         }
         Ok(value)
+    }
+
+    /// What the rule changes, which must be the same for all its calls: their arguments may differ in width and names.
+    fn rewrites(&self, rule: &RuleText) -> Result<Vec<Rewrite>, PolicyError> {
+        let compiled = |call: &CallText| {
+            let rewrites = rule.action.rewrites.iter();
+            rewrites.map(|rewrite| self.rewrite(rewrite, call.number)).collect::<Result<Vec<_>, _>>()
+        };
+        let Some((first, others)) = rule.calls.split_first() else { return Ok(Vec::new()) };
+        let rewrites = compiled(first)?;
+        for call in others {
+            let others = compiled(call)?;
+            let different = rewrites.iter().zip(&others).zip(&rule.action.rewrites).find(|((a, b), _)| a != b);
+            if let Some((_, text)) = different {
+                let message = format!(
+                    "this is not the same for `{}` and `{}`; make a rule for each",
+                    name_of(first.number),
+                    name_of(call.number)
+                );
+                return Err(self.source.error(&text.span, message));
+            }
+        }
+        Ok(rewrites)
+    }
+
+    fn rewrite(&self, text: &RewriteText, number: u32) -> Result<Rewrite, PolicyError> {
+        let seen = self.seen(&text.argument, None, number)?;
+        let (keep, set) = match &text.change {
+            Change::Set(value) => (0, self.operand(value, seen, number)?),
+            Change::Mask(mask) => (self.operand(mask, seen, number)?, 0),
+        };
+        Ok(Rewrite { argument: text.argument.value, keep, set })
     }
 
     fn no_condition_twice(&self, conditions: &[ConditionText]) -> Result<(), PolicyError> {
@@ -231,7 +295,7 @@ fn same(a: &ConditionText, b: &ConditionText) -> bool {
         (Comparison::Masked(a), Comparison::Masked(b)) => operands(&a.value, &b.value),
         _ => false,
     };
-    a.argument.value == b.argument.value && comparisons && operands(&a.value.value, &b.value.value)
+    a.argument.value == b.argument.value && a.bits == b.bits && comparisons && operands(&a.value.value, &b.value.value)
 }
 
 /// Lays the calls' clauses out one behind the other.
@@ -248,8 +312,4 @@ fn flatten(calls: &[Call]) -> (Vec<Slot>, Vec<Clause>) {
         slot
     });
     (slots.collect(), clauses)
-}
-
-fn name_of(number: u32) -> String {
-    syscalls::by_number(u64::from(number)).map_or_else(|| format!("{number}"), |call| call.name.into())
 }

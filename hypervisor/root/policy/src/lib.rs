@@ -10,8 +10,10 @@
 //! default = { errno = "EPERM" }                 # what no rule decides; this is also what holds if it is left out
 //!
 //! [[rule]]                                      # rules are tried in order; the first that applies decides
-//! calls = ["read", "write"]                     # names of x86-64 system calls
-//! action = "allow"                              # "allow", "kill", or { errno = "EPERM" }
+//! calls = ["read", "write", "@sync", 39]        # names of x86-64 system calls, groups of them, or numbers
+//! action = "allow"                              # or "kill", "log" (allow, and write it to the trace), or one with a value:
+//!                                               # { errno = "EPERM" }, { fake = 0 } (not carried out, returns that), or
+//!                                               # { rewrite = [{ arg = 2, mask = "O_RDWR|O_CLOEXEC" }] } (value or mask for an argument)
 //!
 //! [[rule]]
 //! calls = ["socket"]
@@ -23,7 +25,9 @@
 //! A condition compares argument `arg` (0 to 5) by `==`, `!=`, `<`, `<=`, `>`, `>=`, or
 //! `masked_eq` (`(argument & mask) == value`). Numbers are compared unsigned, and in the width that Linux gives the
 //! argument: where its prototype says `int`, the register's upper half counts neither for the kernel nor here
-//! ([`signature`]). Where an argument has names ([`symbols`]), they can stand for numbers, joined by `|`.
+//! ([`signature`]); `bits = 64` (or 32) in a condition compares that much of the register instead, as seccomp filters do. Where an argument has names ([`symbols`]), they can stand for numbers, joined by `|`.
+//!
+//! [`groups`] are systemd's. A call that a rule names only by a group may be decided by an earlier rule, so that exceptions stand first.
 //!
 //! What the reader does not know is an error with its place: an unknown key, call, error or name, a number that cannot
 //! fit, a condition that cannot hold, a call in a rule that an earlier rule leaves nothing of. Later versions of the
@@ -45,9 +49,11 @@
 
 extern crate alloc;
 
+mod action;
 mod compile;
 pub mod errno;
 mod error;
+pub mod groups;
 mod parse;
 pub mod signature;
 mod suggest;
@@ -59,7 +65,7 @@ use alloc::format;
 use errno::Errno;
 pub use error::PolicyError;
 use error::Source;
-pub use table::{Policy, RuleRef, Verdict};
+pub use table::{Policy, Rewrite, RuleRef, Verdict};
 
 /// Bounds on what a policy may hold. They bound memory and the cost of a verdict; real policies stay far below.
 pub mod limits {
@@ -88,6 +94,10 @@ pub enum Action {
     Errno(Errno),
     /// It is not carried out; the program ends.
     Kill,
+    /// It is not carried out; the program sees this result.
+    Fake(i64),
+    /// It is carried out with other arguments than the program's ([`Verdict::rewritten`]).
+    Rewrite,
 }
 
 /// Reads and compiles a policy. `name` is the file's name, for messages.

@@ -10,8 +10,9 @@ use proto::syscalls;
 use toml::Spanned;
 use toml::de::{DeArray, DeInteger, DeTable, DeValue};
 
-use crate::errno::{ERRNOS, Errno};
+use crate::action::ActionText;
 use crate::error::{PolicyError, Source};
+use crate::groups::{GROUPS, Group};
 use crate::suggest::did_you_mean;
 use crate::table::Op;
 use crate::{Action, limits};
@@ -42,16 +43,26 @@ pub(crate) struct ConditionText {
     pub(crate) argument: Placed<u8>,
     pub(crate) comparison: Comparison,
     pub(crate) value: Placed<Operand>,
+    /// How many low bits of the register are compared; else as many as Linux looks at.
+    pub(crate) bits: Option<u32>,
     pub(crate) span: Range<usize>,
+}
+
+/// A call that a rule is about.
+pub(crate) struct CallText {
+    pub(crate) number: u32,
+    pub(crate) span: Range<usize>,
+    /// Whether a group brought it in: then it may be in the rule twice, and an earlier rule may have decided it.
+    pub(crate) grouped: bool,
 }
 
 /// One `[[rule]]`.
 pub(crate) struct RuleText {
     pub(crate) span: Range<usize>,
-    /// Call numbers.
-    pub(crate) calls: Vec<Placed<u32>>,
-    pub(crate) action: Action,
-    pub(crate) log: bool,
+    pub(crate) calls: Vec<CallText>,
+    pub(crate) action: ActionText,
+    /// As the rule says it, if it does.
+    pub(crate) log: Option<bool>,
     pub(crate) reason: Option<String>,
     pub(crate) conditions: Vec<ConditionText>,
 }
@@ -59,13 +70,13 @@ pub(crate) struct RuleText {
 /// A whole file.
 pub(crate) struct PolicyText {
     /// The default action and its line; line 0 if the file does not state one.
-    pub(crate) default: (Action, u32),
+    pub(crate) default: (ActionText, u32),
     pub(crate) rules: Vec<RuleText>,
 }
 
 const TOP_KEYS: &[&str] = &["version", "default", "rule"];
 const RULE_KEYS: &[&str] = &["calls", "action", "log", "reason", "when"];
-const CONDITION_KEYS: &[&str] = &["arg", "op", "value", "mask"];
+const CONDITION_KEYS: &[&str] = &["arg", "op", "value", "mask", "bits"];
 const OPERATORS: &[(&str, Op)] = &[
     ("==", Op::Equal),
     ("!=", Op::NotEqual),
@@ -76,7 +87,7 @@ const OPERATORS: &[(&str, Op)] = &[
 ];
 const MASKED: &str = "masked_eq";
 
-type Value<'t> = Spanned<DeValue<'t>>;
+pub(crate) type Value<'t> = Spanned<DeValue<'t>>;
 
 /// Reads a whole file.
 pub(crate) fn read(source: &Source<'_>, text: &str) -> Result<PolicyText, PolicyError> {
@@ -87,8 +98,8 @@ pub(crate) fn read(source: &Source<'_>, text: &str) -> Result<PolicyText, Policy
     Reader { source }.document(document.get_ref())
 }
 
-struct Reader<'s, 't> {
-    source: &'s Source<'t>,
+pub(crate) struct Reader<'s, 't> {
+    pub(crate) source: &'s Source<'t>,
 }
 
 impl Reader<'_, '_> {
@@ -96,14 +107,27 @@ impl Reader<'_, '_> {
         self.version(top)?;
         self.only_known_keys(top, TOP_KEYS, "a policy")?;
         let default = match top.get("default") {
-            Some(value) => (self.action(value, "default")?, self.source.line(value.span().start)),
-            None => (Action::Errno(crate::errno::EPERM), 0),
+            Some(value) => (self.default_action(value)?, self.source.line(value.span().start)),
+            None => {
+                let action = Action::Errno(crate::errno::EPERM);
+                (ActionText { action, log: false, rewrites: Vec::new() }, 0)
+            }
         };
         let rules = match top.get("rule") {
             Some(value) => self.rules(value)?,
             None => Vec::new(),
         };
         Ok(PolicyText { default, rules })
+    }
+
+    fn default_action(&self, value: &Value<'_>) -> Result<ActionText, PolicyError> {
+        let action = self.action(value, "default")?;
+        match action.action {
+            Action::Rewrite => {
+                Err(self.source.error(&value.span(), "`default` cannot rewrite: calls have different arguments"))
+            }
+            _ => Ok(action),
+        }
     }
 
     /// Comes first: a file of another version may have keys that this reader cannot know.
@@ -146,73 +170,79 @@ impl Reader<'_, '_> {
             span: value.span(),
             calls: self.calls(calls)?,
             action: self.action(action, "action")?,
-            log: table.get("log").map_or(Ok(false), |value| self.boolean(value, "log"))?,
+            log: table.get("log").map(|value| self.boolean(value, "log")).transpose()?,
             reason: table.get("reason").map(|value| self.reason(value)).transpose()?,
             conditions: table.get("when").map_or(Ok(Vec::new()), |value| self.conditions(value))?,
         })
     }
 
-    fn calls(&self, value: &Value<'_>) -> Result<Vec<Placed<u32>>, PolicyError> {
-        let array = self.array(value, "calls", "an array of system call names")?;
+    fn calls(&self, value: &Value<'_>) -> Result<Vec<CallText>, PolicyError> {
+        let array = self.array(value, "calls", "an array of system call names, numbers and @groups")?;
         if array.is_empty() {
             return Err(self
                 .source
                 .error(&value.span(), "`calls` is empty, so the rule says nothing; name a call or remove the rule"));
         }
-        let mut calls: Vec<Placed<u32>> = Vec::new();
+        let mut calls: Vec<CallText> = Vec::new();
         for entry in array.iter() {
-            let name = self.string(entry, "calls", "system call names")?;
-            let Some(call) = syscalls::by_name(name) else {
-                let suggestion = did_you_mean(name, syscalls::SYSCALLS.iter().map(|call| call.name));
-                let message = format!("`{}` is no x86-64 system call{suggestion}", name.escape_debug());
-                return Err(self.source.error(&entry.span(), message));
-            };
-            if calls.iter().any(|known| known.value == call.number) {
-                return Err(self
-                    .source
-                    .error(&entry.span(), format!("`{name}` stands in this rule twice; remove one")));
+            match entry.get_ref() {
+                DeValue::String(name) if name.starts_with('@') => self.add_group(name, entry.span(), &mut calls)?,
+                _ => self.add_call(entry, &mut calls)?,
             }
-            calls.push(Placed { value: call.number, span: entry.span() });
         }
         Ok(calls)
     }
 
-    fn action(&self, value: &Value<'_>, key: &str) -> Result<Action, PolicyError> {
-        let known = r#""allow", "kill" or { errno = "EPERM" }"#;
-        match value.get_ref() {
-            DeValue::String(text) => match text.as_ref() {
-                "allow" => Ok(Action::Allow),
-                "kill" => Ok(Action::Kill),
-                "log" => {
-                    Err(self.source.error(&value.span(), r#"to allow and log, write action = "allow" and log = true"#))
-                }
-                other => {
-                    let message = format!("`{}` is no action; `{key}` must be {known}", other.escape_debug());
-                    Err(self.source.error(&value.span(), message))
-                }
-            },
-            DeValue::Table(table) => {
-                self.only_known_keys(table, &["errno"], "an action")?;
-                match table.get("errno") {
-                    Some(errno) => self.errno(errno),
-                    None => Err(self.source.error(&value.span(), format!("an empty action; `{key}` must be {known}"))),
-                }
+    /// Adds a call by name or number.
+    fn add_call(&self, entry: &Value<'_>, calls: &mut Vec<CallText>) -> Result<(), PolicyError> {
+        let number = match entry.get_ref() {
+            DeValue::Integer(number) => self.call_number(number, entry)?,
+            _ => self.call_name(entry)?,
+        };
+        match calls.iter_mut().find(|known| known.number == number) {
+            Some(known) if known.grouped => known.grouped = false,
+            Some(_) => {
+                let message = format!("`{}` stands in this rule twice; remove one", name_of(number));
+                return Err(self.source.error(&entry.span(), message));
             }
-            other => Err(self.wrong_type(value, key, known, other)),
+            None => calls.push(CallText { number, span: entry.span(), grouped: false }),
         }
+        Ok(())
     }
 
-    fn errno(&self, value: &Value<'_>) -> Result<Action, PolicyError> {
-        if let DeValue::Integer(number) = value.get_ref() {
-            let named = unsigned(number).and_then(|number| u16::try_from(number).ok()).and_then(Errno::by_number);
-            let name = named.map_or("EPERM", |errno| errno.name);
-            return Err(self.source.error(&value.span(), format!("`errno` takes a name; write errno = \"{name}\"")));
-        }
-        let name = self.string(value, "errno", "the name of an error, such as \"EPERM\"")?;
-        Errno::by_name(name).map(Action::Errno).ok_or_else(|| {
-            let suggestion = did_you_mean(name, ERRNOS.iter().map(|errno| errno.name));
-            self.source.error(&value.span(), format!("`{}` is no error of Linux{suggestion}", name.escape_debug()))
+    fn call_name(&self, entry: &Value<'_>) -> Result<u32, PolicyError> {
+        let name = self.string(entry, "calls", "system call names, numbers and @groups")?;
+        let call = syscalls::by_name(name).ok_or_else(|| {
+            let suggestion = did_you_mean(name, syscalls::SYSCALLS.iter().map(|call| call.name));
+            let message = format!("`{}` is no x86-64 system call{suggestion}", name.escape_debug());
+            self.source.error(&entry.span(), message)
+        })?;
+        Ok(call.number)
+    }
+
+    fn call_number(&self, number: &DeInteger<'_>, entry: &Value<'_>) -> Result<u32, PolicyError> {
+        let in_table = |number: &u32| usize::try_from(*number).is_ok_and(|number| number < syscalls::SYSCALL_LIMIT);
+        let known = unsigned(number).and_then(|number| u32::try_from(number).ok()).filter(in_table);
+        known.ok_or_else(|| {
+            let message = format!(
+                "there is no call {number}; numbers go from 0 to {}",
+                syscalls::SYSCALL_LIMIT.saturating_sub(1)
+            );
+            self.source.error(&entry.span(), message)
         })
+    }
+
+    fn add_group(&self, name: &str, span: Range<usize>, calls: &mut Vec<CallText>) -> Result<(), PolicyError> {
+        let Some(group) = Group::by_name(name) else {
+            let suggestion = did_you_mean(name, GROUPS.iter().map(|group| group.name));
+            return Err(self.source.error(&span, format!("`{}` is no group{suggestion}", name.escape_debug())));
+        };
+        for call in group.members() {
+            if !calls.iter().any(|known| known.number == call.number) {
+                calls.push(CallText { number: call.number, span: span.clone(), grouped: true });
+            }
+        }
+        Ok(())
     }
 
     fn reason(&self, value: &Value<'_>) -> Result<String, PolicyError> {
@@ -259,10 +289,23 @@ impl Reader<'_, '_> {
         let argument = self.argument(required("arg")?)?;
         let comparison = self.comparison(required("op")?, table.get("mask"))?;
         let operand = self.operand(required("value")?, "value")?;
-        Ok(ConditionText { argument, comparison, value: operand, span: value.span() })
+        let bits = table.get("bits").map(|value| self.bits(value)).transpose()?;
+        Ok(ConditionText { argument, comparison, value: operand, bits, span: value.span() })
     }
 
-    fn argument(&self, value: &Value<'_>) -> Result<Placed<u8>, PolicyError> {
+    fn bits(&self, value: &Value<'_>) -> Result<u32, PolicyError> {
+        let wanted = "32 or 64, the low bits of the register that are compared";
+        match value.get_ref() {
+            DeValue::Integer(number) => match unsigned(number) {
+                Some(32) => Ok(32),
+                Some(64) => Ok(64),
+                _ => Err(self.source.error(&value.span(), format!("`bits` must be {wanted}"))),
+            },
+            other => Err(self.wrong_type(value, "bits", wanted, other)),
+        }
+    }
+
+    pub(crate) fn argument(&self, value: &Value<'_>) -> Result<Placed<u8>, PolicyError> {
         let DeValue::Integer(number) = value.get_ref() else {
             return Err(self.wrong_type(value, "arg", "an argument's index, 0 to 5", value.get_ref()));
         };
@@ -293,7 +336,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn operand(&self, value: &Value<'_>, key: &str) -> Result<Placed<Operand>, PolicyError> {
+    pub(crate) fn operand(&self, value: &Value<'_>, key: &str) -> Result<Placed<Operand>, PolicyError> {
         let operand = match value.get_ref() {
             DeValue::Integer(number) => Operand::Number(
                 word(number)
@@ -312,14 +355,19 @@ impl Reader<'_, '_> {
         Ok(*boolean)
     }
 
-    fn string<'v>(&self, value: &'v Value<'_>, key: &str, wanted: &str) -> Result<&'v str, PolicyError> {
+    pub(crate) fn string<'v>(&self, value: &'v Value<'_>, key: &str, wanted: &str) -> Result<&'v str, PolicyError> {
         let DeValue::String(text) = value.get_ref() else {
             return Err(self.wrong_type(value, key, wanted, value.get_ref()));
         };
         Ok(text.as_ref())
     }
 
-    fn array<'v, 't>(&self, value: &'v Value<'t>, key: &str, wanted: &str) -> Result<&'v DeArray<'t>, PolicyError> {
+    pub(crate) fn array<'v, 't>(
+        &self,
+        value: &'v Value<'t>,
+        key: &str,
+        wanted: &str,
+    ) -> Result<&'v DeArray<'t>, PolicyError> {
         let DeValue::Array(array) = value.get_ref() else {
             return Err(self.wrong_type(value, key, wanted, value.get_ref()));
         };
@@ -327,7 +375,7 @@ impl Reader<'_, '_> {
     }
 
     /// An error for the first key, in the order of the text, that is none of `known`.
-    fn only_known_keys(&self, table: &DeTable<'_>, known: &[&str], what: &str) -> Result<(), PolicyError> {
+    pub(crate) fn only_known_keys(&self, table: &DeTable<'_>, known: &[&str], what: &str) -> Result<(), PolicyError> {
         let unknown = table.keys().filter(|key| !known.contains(&key.get_ref().as_ref()));
         let Some(key) = unknown.min_by_key(|key| key.span().start) else { return Ok(()) };
         let suggestion = did_you_mean(key.get_ref(), known.iter().copied());
@@ -336,18 +384,23 @@ impl Reader<'_, '_> {
         Err(self.source.error(&key.span(), message))
     }
 
-    fn wrong_type(&self, value: &Value<'_>, key: &str, wanted: &str, found: &DeValue<'_>) -> PolicyError {
+    pub(crate) fn wrong_type(&self, value: &Value<'_>, key: &str, wanted: &str, found: &DeValue<'_>) -> PolicyError {
         self.source.error(&value.span(), format!("`{key}` must be {wanted}, not a value of type {}", found.type_str()))
     }
 }
 
+/// A call's name, or its number if it has none.
+pub(crate) fn name_of(number: u32) -> String {
+    syscalls::by_number(u64::from(number)).map_or_else(|| format!("{number}"), |call| call.name.into())
+}
+
 /// A number from 0 to 2^64 - 1.
-fn unsigned(number: &DeInteger<'_>) -> Option<u64> {
+pub(crate) fn unsigned(number: &DeInteger<'_>) -> Option<u64> {
     u64::from_str_radix(number.as_str(), number.radix()).ok()
 }
 
 /// A number of 64 bits, signed or not, as the register would hold it.
-fn word(number: &DeInteger<'_>) -> Option<u64> {
+pub(crate) fn word(number: &DeInteger<'_>) -> Option<u64> {
     let signed = || i64::from_str_radix(number.as_str(), number.radix()).ok().map(i64::cast_unsigned);
     unsigned(number).or_else(signed)
 }

@@ -67,6 +67,19 @@ pub(crate) struct Rule {
     pub(crate) log: bool,
     pub(crate) line: u32,
     pub(crate) reason: Option<String>,
+    /// For [`Action::Rewrite`].
+    pub(crate) rewrites: Vec<Rewrite>,
+}
+
+/// A change to one argument: of the program's value only the bits in `keep` are left, and those in `set` are added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rewrite {
+    /// The argument, from 0.
+    pub argument: u8,
+    /// What is left of it.
+    pub keep: u64,
+    /// What is added.
+    pub set: u64,
 }
 
 /// Index of the default in the list of rules.
@@ -91,6 +104,21 @@ pub struct Verdict<'p> {
     pub log: bool,
     /// Which rule said so.
     pub rule: RuleRef<'p>,
+    /// For [`Action::Rewrite`]: the changes, at most one for each argument.
+    pub rewrites: &'p [Rewrite],
+}
+
+impl Verdict<'_> {
+    /// The arguments that the call is carried out with, when the program gave `args`.
+    #[must_use]
+    pub fn rewritten(&self, mut args: [u64; 6]) -> [u64; 6] {
+        for rewrite in self.rewrites {
+            if let Some(argument) = args.get_mut(usize::from(rewrite.argument)) {
+                *argument = *argument & rewrite.keep | rewrite.set;
+            }
+        }
+        args
+    }
 }
 
 /// The rule behind a verdict. Prints as `rule 3 default.toml:41`, or `default`, and the reason if it has one.
@@ -165,12 +193,14 @@ impl Policy {
                     line: rule.line,
                     reason: rule.reason.as_deref(),
                 },
+                rewrites: &rule.rewrites,
             },
             // The compiler makes no such index; if it did, the safe answer is the last one.
             None => Verdict {
                 action: Action::Kill,
                 log: true,
                 rule: RuleRef { index: None, file, line: 0, reason: Some("the policy's table is damaged") },
+                rewrites: &[],
             },
         }
     }

@@ -50,7 +50,7 @@ fn unknown_keys() {
         31,
         "unknown key `valeu`; did you mean `value`?",
     );
-    refused("version = 1\ndefault = { fake = 0 }\n", 2, 13, "unknown key `fake`");
+    refused("version = 1\ndefault = { faek = 0 }\n", 2, 13, "unknown key `faek`; did you mean `fake`?");
     // The first in the text, not in the alphabet.
     refused("version = 1\nz = 1\na = 1\n", 2, 1, "unknown key `z`");
 }
@@ -63,9 +63,13 @@ fn calls() {
         &rule("calls = \"read\"\naction = \"allow\""),
         3,
         9,
-        "`calls` must be an array of system call names, not a value of type string",
+        "`calls` must be an array of system call names, numbers and @groups, not a value of type string",
     );
-    refused(&rule("calls = [0]\naction = \"allow\""), 3, 10, "`calls` must be system call names");
+    refused(&rule("calls = [true]\naction = \"allow\""), 3, 10, "`calls` must be system call names");
+    refused(&rule("calls = [470]\naction = \"allow\""), 3, 10, "there is no call 470; numbers go from 0 to 469");
+    refused(&rule("calls = [-1]\naction = \"allow\""), 3, 10, "there is no call -1");
+    refused(&rule("calls = [\"read\", 0]\naction = \"allow\""), 3, 18, "`read` stands in this rule twice");
+    refused(&rule("calls = [\"@proces\"]\naction = \"allow\""), 3, 10, "no group; did you mean `@process`?");
     refused(
         &rule("calls = [\"read\", \"opneat\"]\naction = \"allow\""),
         3,
@@ -97,9 +101,8 @@ fn actions() {
         "version = 1\ndefault = \"deny\"\n",
         2,
         11,
-        "`deny` is no action; `default` must be \"allow\", \"kill\" or { errno = \"EPERM\" }",
+        "`deny` is no action; `default` must be \"allow\", \"kill\", \"log\", { errno = \"EPERM\" }, { fake = 0 } or",
     );
-    refused(&rule("calls = [\"read\"]\naction = \"log\""), 4, 10, "log = true");
     refused(&rule("calls = [\"read\"]\naction = 1"), 4, 10, "not a value of type integer");
     refused(&rule("calls = [\"read\"]\naction = {}"), 4, 10, "an empty action");
     refused(
@@ -111,6 +114,34 @@ fn actions() {
     refused(&rule("calls = [\"read\"]\naction = { errno = 13 }"), 4, 20, "write errno = \"EACCES\"");
     refused(&rule("calls = [\"read\"]\naction = { errno = 99999 }"), 4, 20, "`errno` takes a name");
     refused(&rule("calls = [\"read\"]\naction = { errno = true }"), 4, 20, "not a value of type boolean");
+}
+
+#[test]
+fn rules_whose_group_is_decided() {
+    let text = "version = 1\n[[rule]]\ncalls = [\"@clock\"]\naction = \"allow\"\n[[rule]]\ncalls = [\"@clock\"]\naction = \"kill\"\n";
+    refused(text, 5, 1, "no call gets here");
+}
+
+#[test]
+fn actions_with_values() {
+    let action = |call: &str, action: &str| rule(&format!("calls = [\"{call}\"]\naction = {action}"));
+    refused(&action("read", "{ fake = 0, errno = \"EPERM\" }"), 4, 10, "more than one action");
+    refused(&action("read", "{ fake = \"no\" }"), 4, 19, "the number that the call is to return");
+    refused(&action("read", "{ fake = 99999999999999999999 }"), 4, 19, "does not fit 64 bits");
+    refused(&action("read", "{ rewrite = [] }"), 4, 22, "`rewrite` is empty");
+    refused(&action("read", "{ rewrite = [{ value = 1 }] }"), 4, 23, "has no `arg`");
+    refused(&action("read", "{ rewrite = [{ arg = 1 }] }"), 4, 23, "either `value`");
+    refused(&action("read", "{ rewrite = [{ arg = 1, value = 1, mask = 1 }] }"), 4, 23, "either `value`");
+    refused(&action("read", "{ rewrite = [{ arg = 1, value = 1 }, { arg = 1, mask = 1 }] }"), 4, 55, "rewritten twice");
+    refused(&action("read", "{ rewrite = [{ arg = 0, value = 0x1_0000_0000 }] }"), 4, 42, "looks at 32 bits");
+    refused(&action("close", "{ rewrite = [{ arg = 1, value = 0 }] }"), 4, 31, "has only 1 argument");
+    refused(
+        &rule("calls = [\"lseek\", \"dup2\"]\naction = { rewrite = [{ arg = 1, value = -1 }] }"),
+        4,
+        23,
+        "not the same for `lseek` and `dup2`",
+    );
+    refused("version = 1\ndefault = { rewrite = [{ arg = 0, value = 0 }] }\n", 2, 11, "`default` cannot rewrite");
 }
 
 #[test]
@@ -151,6 +182,9 @@ fn conditions() {
         49,
         "`mask` goes with op = \"masked_eq\"",
     );
+    refused(&when("read", "[{ arg = 0, op = \"==\", value = 1, bits = 16 }]"), 5, 49, "`bits` must be 32 or 64");
+    refused(&when("read", "[{ arg = 0, op = \"==\", value = 1, bits = \"64\" }]"), 5, 49, "`bits` must be 32 or 64");
+    refused(&when("read", "[{ arg = 2, op = \"==\", value = 0x1_0000_0000, bits = 32 }]"), 5, 39, "does not fit");
     refused(&when("read", "[{ arg = 0, op = \"==\", value = 1.5 }]"), 5, 39, "`value` must be a number");
     refused(&when("read", "[{ arg = 0, op = \"==\", value = 99999999999999999999 }]"), 5, 39, "does not fit 64 bits");
 }

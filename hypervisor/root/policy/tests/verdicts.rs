@@ -122,6 +122,68 @@ fn names_stand_for_numbers() {
     assert!(stream([2, 0o2_000_001, 0, 0, 0, 0]));
 }
 
+#[test]
+fn bits_compare_the_register() {
+    let all = allowed_when("ioctl", r#"{ arg = 1, op = "==", value = "TIOCSTI", bits = 64 }"#);
+    assert!(all([0, 0x5412, 0, 0, 0, 0]));
+    assert!(!all([0, 0x1_0000_5412, 0, 0, 0, 0]));
+    let half = allowed_when("read", r#"{ arg = 2, op = "==", value = 1, bits = 32 }"#);
+    assert!(half([0, 0, (1 << 32) + 1, 0, 0, 0]));
+    // Registers that the call does not look at.
+    let unused = allowed_when("getpid", r#"{ arg = 5, op = ">", value = 7, bits = 64 }"#);
+    assert!(unused([0, 0, 0, 0, 0, 8]) && !unused([8, 8, 8, 8, 8, 7]));
+}
+
+#[test]
+fn groups_and_numbers() {
+    let policy = compiled(
+        r#"[[rule]]
+calls = ["settimeofday"]
+action = { errno = "EACCES" }
+[[rule]]
+calls = ["@clock", "@privileged", "chown", 39]
+action = "kill"
+"#,
+    );
+    let judged = |name: &str| policy.judge(number(name), &[0; 6]).action;
+    assert_eq!(judged("settimeofday"), errno("EACCES"), "the exception stands first");
+    for name in ["clock_settime", "chroot", "fchown", "chown", "getpid"] {
+        assert_eq!(judged(name), Action::Kill, "{name}");
+    }
+    assert_eq!(judged("read"), errno("EPERM"));
+}
+
+#[test]
+fn log_allows_and_writes() {
+    let policy = compiled("[[rule]]\ncalls = [\"read\"]\naction = \"log\"\n");
+    let verdict = policy.judge(0, &[0; 6]);
+    assert_eq!((verdict.action, verdict.log), (Action::Allow, true));
+}
+
+#[test]
+fn made_up_results() {
+    let policy = compiled(
+        "[[rule]]\ncalls = [\"getuid\"]\naction = { fake = 1000 }\n[[rule]]\ncalls = [\"brk\"]\naction = { fake = 0xffff_ffff_ffff_fff0 }\n",
+    );
+    assert_eq!(policy.judge(number("getuid"), &[0; 6]).action, Action::Fake(1000));
+    assert_eq!(policy.judge(number("brk"), &[0; 6]).action, Action::Fake(-16));
+}
+
+#[test]
+fn rewrites() {
+    let policy = compiled(
+        r#"[[rule]]
+calls = ["openat"]
+action = { rewrite = [{ arg = 2, mask = "O_RDWR|O_CLOEXEC" }, { arg = 3, value = 0o600 }] }
+"#,
+    );
+    let verdict = policy.judge(number("openat"), &[1; 6]);
+    assert_eq!(verdict.action, Action::Rewrite);
+    assert_eq!(verdict.rewritten([9, 8, u64::MAX, u64::MAX, 7, 6]), [9, 8, 0o2_000_002, 0o600, 7, 6]);
+    let allowed = compiled("default = \"allow\"\n");
+    assert_eq!(allowed.judge(0, &[3; 6]).rewritten([1, 2, 3, 4, 5, 6]), [1, 2, 3, 4, 5, 6]);
+}
+
 /// The policies that come with the project.
 const SHIPPED: [(&str, &str); 4] = [
     ("default.toml", include_str!("../../../../policies/default.toml")),

@@ -41,6 +41,27 @@ pub(crate) fn cases() -> Vec<Case> {
                 sandbox.run()?.exits(120)?.prints("")?.says("killed by policy: getppid")?.done()
             })
         }),
+        Case::new("a made-up result", |bench| {
+            let policy =
+                "version = 1\ndefault = \"allow\"\n[[rule]]\ncalls = [\"getppid\"]\naction = { fake = 4242 }\n";
+            with_policy(bench, policy, bench.guest("probe", &["110"]).options(["--trace"]), |sandbox| {
+                sandbox.run()?.exits(0)?.prints("4242\n")?.complains("getppid() = 4242 [fake, rule 1")?.done()
+            })
+        }),
+        Case::new("a rewritten argument", |bench| {
+            let policy = "version = 1\ndefault = \"allow\"\n[[rule]]\ncalls = [\"umask\"]\naction = { rewrite = [{ arg = 0, value = 0o123 }] }\n";
+            // Each umask gives back what the one before has set.
+            with_policy(bench, policy, bench.busybox(&["sh", "-c", "umask 7; umask"]), |sandbox| {
+                sandbox.run()?.exits(0)?.prints("0123\n")?.done()
+            })
+        }),
+        Case::new("rules that name a group of calls", |bench| {
+            let policy =
+                "version = 1\ndefault = \"allow\"\n[[rule]]\ncalls = [\"@setuid\"]\naction = { errno = \"EXDEV\" }\n";
+            with_policy(bench, policy, bench.guest("probe", &["105", "0"]), |sandbox| {
+                sandbox.run()?.exits(0)?.prints("-18\n")?.done()
+            })
+        }),
         Case::new("a comparison of an argument", |bench| {
             let policy = "version = 1\ndefault = \"allow\"\n[[rule]]\ncalls = [\"getpgid\"]\nwhen = [{ arg = 0, op = \"==\", value = 7 }]\naction = { errno = \"EACCES\" }\n";
             with_policy(bench, policy, bench.guest("probe", &["121", "7"]), |sandbox| {

@@ -55,6 +55,26 @@ fn killing_calls_say_why() {
 }
 
 #[test]
+fn made_up_results_are_answers() {
+    let mut child = Child::new("version = 1\n[[rule]]\ncalls = [\"getuid\"]\naction = { fake = 1000 }\n", true);
+    assert_eq!(child.call("getuid", [0; 6]), Action::Answer { value: 1000, instruction_len: 2 });
+    assert_eq!(child.gate.counters(), Counters { calls: 1, denied: 1, ..Counters::default() });
+    assert!(child.lines.ends_with("getuid() = 1000 [fake, rule 1 test.toml:2]\n"), "{}", child.lines);
+}
+
+#[test]
+fn rewritten_arguments_are_granted() {
+    let policy = "version = 1\n[[rule]]\ncalls = [\"dup3\"]\n\
+         action = { rewrite = [{ arg = 0, value = 2 }, { arg = 2, mask = \"O_CLOEXEC\" }] }\n";
+    let mut child = Child::new(policy, true);
+    let Action::Forward { grant, .. } = child.call("dup3", [7, 8, u64::MAX, 1, 2, 3]) else { panic!("allowed") };
+    assert_eq!(grant.args, [2, 8, 0o2_000_000, 1, 2, 3]);
+    child.gate.finish(&mut |line| child.lines.push_str(line));
+    let judged = "[rewrite argument 0 := 0x2, argument 2 & 0x80000, rule 1 test.toml:2]\n";
+    assert!(child.lines.ends_with(judged), "{}", child.lines);
+}
+
+#[test]
 fn only_eax_is_the_number() {
     let mut child = child();
     let Action::Forward { grant, .. } = child.call_number(0xffff_ffff_0000_0027, [0; 6]) else { panic!("getpid") };

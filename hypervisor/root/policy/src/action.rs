@@ -1,0 +1,136 @@
+//! The `action` of a rule as the text has it.
+
+use alloc::format;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use toml::de::{DeTable, DeValue};
+
+use crate::Action;
+use crate::errno::{ERRNOS, Errno};
+use crate::error::PolicyError;
+use crate::parse::{Operand, Placed, Reader, Value, unsigned, word};
+use crate::suggest::did_you_mean;
+
+/// An action, and what belongs to it.
+pub(crate) struct ActionText {
+    pub(crate) action: Action,
+    /// `"log"` is to allow, and to write it down.
+    pub(crate) log: bool,
+    /// For [`Action::Rewrite`] only.
+    pub(crate) rewrites: Vec<RewriteText>,
+}
+
+/// One entry of `rewrite`.
+pub(crate) struct RewriteText {
+    pub(crate) argument: Placed<u8>,
+    pub(crate) change: Change,
+    pub(crate) span: Range<usize>,
+}
+
+/// What a rewrite does with its argument.
+pub(crate) enum Change {
+    /// The argument becomes this.
+    Set(Placed<Operand>),
+    /// Only these bits of it are left.
+    Mask(Placed<Operand>),
+}
+
+const KNOWN: &str =
+    r#""allow", "kill", "log", { errno = "EPERM" }, { fake = 0 } or { rewrite = [{ arg = 0, value = 0 }] }"#;
+const ACTION_KEYS: &[&str] = &["errno", "fake", "rewrite"];
+const REWRITE_KEYS: &[&str] = &["arg", "value", "mask"];
+
+impl Reader<'_, '_> {
+    /// The value of `key`, which is an action.
+    pub(crate) fn action(&self, value: &Value<'_>, key: &str) -> Result<ActionText, PolicyError> {
+        let plain = |action, log| Ok(ActionText { action, log, rewrites: Vec::new() });
+        match value.get_ref() {
+            DeValue::String(text) => match text.as_ref() {
+                "allow" => plain(Action::Allow, false),
+                "log" => plain(Action::Allow, true),
+                "kill" => plain(Action::Kill, false),
+                other => {
+                    let message = format!("`{}` is no action; `{key}` must be {KNOWN}", other.escape_debug());
+                    Err(self.source.error(&value.span(), message))
+                }
+            },
+            DeValue::Table(table) => self.action_with_value(value, table, key),
+            other => Err(self.wrong_type(value, key, KNOWN, other)),
+        }
+    }
+
+    fn action_with_value(&self, value: &Value<'_>, table: &DeTable<'_>, key: &str) -> Result<ActionText, PolicyError> {
+        self.only_known_keys(table, ACTION_KEYS, "an action")?;
+        if table.len() > 1 {
+            return Err(self.source.error(&value.span(), format!("more than one action; `{key}` must be {KNOWN}")));
+        }
+        let (action, rewrites) = if let Some(errno) = table.get("errno") {
+            (self.errno(errno)?, Vec::new())
+        } else if let Some(result) = table.get("fake") {
+            (self.fake(result)?, Vec::new())
+        } else if let Some(rewrites) = table.get("rewrite") {
+            (Action::Rewrite, self.rewrites(rewrites)?)
+        } else {
+            return Err(self.source.error(&value.span(), format!("an empty action; `{key}` must be {KNOWN}")));
+        };
+        Ok(ActionText { action, log: false, rewrites })
+    }
+
+    fn errno(&self, value: &Value<'_>) -> Result<Action, PolicyError> {
+        if let DeValue::Integer(number) = value.get_ref() {
+            let named = unsigned(number).and_then(|number| u16::try_from(number).ok()).and_then(Errno::by_number);
+            let name = named.map_or("EPERM", |errno| errno.name);
+            return Err(self.source.error(&value.span(), format!("`errno` takes a name; write errno = \"{name}\"")));
+        }
+        let name = self.string(value, "errno", "the name of an error, such as \"EPERM\"")?;
+        Errno::by_name(name).map(Action::Errno).ok_or_else(|| {
+            let suggestion = did_you_mean(name, ERRNOS.iter().map(|errno| errno.name));
+            self.source.error(&value.span(), format!("`{}` is no error of Linux{suggestion}", name.escape_debug()))
+        })
+    }
+
+    fn fake(&self, value: &Value<'_>) -> Result<Action, PolicyError> {
+        let DeValue::Integer(number) = value.get_ref() else {
+            return Err(self.wrong_type(value, "fake", "the number that the call is to return", value.get_ref()));
+        };
+        let result =
+            word(number).ok_or_else(|| self.source.error(&value.span(), format!("{number} does not fit 64 bits")))?;
+        Ok(Action::Fake(result.cast_signed()))
+    }
+
+    fn rewrites(&self, value: &Value<'_>) -> Result<Vec<RewriteText>, PolicyError> {
+        let array = self.array(value, "rewrite", "an array of changes to arguments")?;
+        if array.is_empty() {
+            return Err(self.source.error(&value.span(), "`rewrite` is empty; for no change write \"allow\""));
+        }
+        let mut rewrites: Vec<RewriteText> = Vec::new();
+        for entry in array.iter() {
+            let rewrite = self.rewrite(entry)?;
+            // So there are six at most.
+            if rewrites.iter().any(|other| other.argument.value == rewrite.argument.value) {
+                return Err(self.source.error(&rewrite.argument.span, "this argument is rewritten twice; remove one"));
+            }
+            rewrites.push(rewrite);
+        }
+        Ok(rewrites)
+    }
+
+    fn rewrite(&self, value: &Value<'_>) -> Result<RewriteText, PolicyError> {
+        let DeValue::Table(table) = value.get_ref() else {
+            return Err(self.wrong_type(value, "rewrite", "a list of { arg = 0, value = 1 }", value.get_ref()));
+        };
+        self.only_known_keys(table, REWRITE_KEYS, "a change")?;
+        let argument = table.get("arg").ok_or_else(|| self.source.error(&value.span(), "this change has no `arg`"))?;
+        let argument = self.argument(argument)?;
+        let change = match (table.get("value"), table.get("mask")) {
+            (Some(operand), None) => Change::Set(self.operand(operand, "value")?),
+            (None, Some(operand)) => Change::Mask(self.operand(operand, "mask")?),
+            _ => {
+                let message = "a change has either `value` (argument := value) or `mask` (argument := argument & mask)";
+                return Err(self.source.error(&value.span(), message));
+            }
+        };
+        Ok(RewriteText { argument, change, span: value.span() })
+    }
+}
