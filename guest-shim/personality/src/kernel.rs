@@ -482,7 +482,8 @@ impl<P: Platform> Kernel<P> {
         let now = self.platform.reference_time();
         let process = self.task.process.borrow();
         let (pid, [uid, gid]) = (process.pid, process.file_ids);
-        Caller { now, pid, uid, gid, nonblocking: file.nonblocking() }
+        let packets = file.status() & linux_raw_sys::general::O_DIRECT != 0;
+        Caller { now, pid, uid, gid, nonblocking: file.nonblocking(), packets }
     }
 
     /// Standard input has something to read, without waiting for it.

@@ -144,6 +144,7 @@ impl<P: Platform> Kernel<P> {
     fn carry_out(&mut self, regs: &mut UserRegs) -> Carried {
         let Some(call) = self.task.call else { return Carried::Done };
         self.task.regs = *regs;
+        self.fuse.act_for(self.task.process.borrow().file_ids);
         let outcome = syscalls::dispatch(self, call.grant.number, &syscalls::Args(call.grant.args));
         match outcome {
             Err(Stop::Block(wait)) => Carried::Waits(wait),

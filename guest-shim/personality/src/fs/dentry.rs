@@ -71,6 +71,27 @@ impl Dentry {
         self.removed.get()
     }
 
+    /// Is the other the same directory, whatever names led to them?
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (&self.node, &other.node) {
+            (Node::File(one), Node::File(two)) => one.number() == two.number(),
+            (Node::Device(one), Node::Device(two)) => one == two,
+            (Node::Proc(one), Node::Proc(two)) => one == two,
+            _ => false,
+        }
+    }
+
+    /// Its path as `/proc` shows it: with a remark when the name is gone.
+    #[must_use]
+    pub fn shown_path(self: &Rc<Self>) -> Vec<u8> {
+        let mut path = self.path();
+        if self.is_removed() {
+            path.extend_from_slice(b" (deleted)");
+        }
+        path
+    }
+
     /// Its absolute path.
     #[must_use]
     pub fn path(self: &Rc<Self>) -> Vec<u8> {

@@ -8,10 +8,12 @@ use core::cell::{Cell, RefCell};
 use fuse_abi::linux::{
     fuse_opcode, fuse_read_in, fuse_removemapping_one, fuse_setupmapping_in, fuse_write_in, fuse_write_out,
 };
-use linux_raw_sys::general::{IN_CLOSE_NOWRITE, IN_CLOSE_WRITE, O_ACCMODE, O_APPEND, O_NONBLOCK, O_RDONLY, O_WRONLY};
+use linux_raw_sys::general::{
+    IN_CLOSE_NOWRITE, IN_CLOSE_WRITE, O_ACCMODE, O_APPEND, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY,
+};
 use proto::Segment;
 use proto::layout::WINDOW_SLOT;
-use zerocopy::IntoBytes;
+use zerocopy::{Immutable, IntoBytes};
 
 use super::dentry::Place;
 use super::dev::Device;
@@ -140,13 +142,13 @@ impl OpenFile {
     /// Opened for reading?
     #[must_use]
     pub fn readable(&self) -> bool {
-        !matches!(self.kind, FileKind::Path) && self.status() & O_ACCMODE != O_WRONLY
+        !matches!(self.kind, FileKind::Path) && matches!(self.status() & O_ACCMODE, O_RDONLY | O_RDWR)
     }
 
     /// Opened for writing?
     #[must_use]
     pub fn writable(&self) -> bool {
-        !matches!(self.kind, FileKind::Path) && self.status() & O_ACCMODE != O_RDONLY
+        !matches!(self.kind, FileKind::Path) && matches!(self.status() & O_ACCMODE, O_WRONLY | O_RDWR)
     }
 
     /// O_NONBLOCK?
@@ -279,13 +281,14 @@ impl OpenFile {
         offset: u64,
         segments: &[Segment],
     ) -> Result<u64, Errno> {
-        let FileKind::Regular { inode, handle } = &self.kind else { return Err(Errno::EINVAL) };
-        let size = len32(crate::num::index(bytes(segments)));
-        let args = fuse_read_in { fh: *handle, offset, size, flags: self.status(), ..Default::default() };
-        let opcode = fuse_opcode::FUSE_READ as u32;
-        let len = fuse.request(platform, opcode, inode.number(), &args, &[], segments)?;
-        let out: fuse_write_out = Fuse::reply(platform, len)?;
-        Ok(u64::from(out.size.min(size)))
+        let flags = self.status();
+        self.request(fuse, platform, fuse_opcode::FUSE_READ, segments, |fh, size| fuse_read_in {
+            fh,
+            offset,
+            size,
+            flags,
+            ..Default::default()
+        })
     }
 
     /// Writes to a regular file at `offset`, or its end if it appends, straight from frames; how many bytes were taken.
@@ -303,7 +306,7 @@ impl OpenFile {
         if let Some(cache) = &cache {
             cache.write_back(source.fuse, source.platform, &range)?;
         }
-        let written = self.request(source.fuse, source.platform, offset, segments, self.status())?;
+        let written = self.put(source.fuse, source.platform, offset, segments, self.status())?;
         if let Some(cache) = &cache {
             cache.read_again(source.fuse, source.platform, &range)?;
         }
@@ -321,10 +324,10 @@ impl OpenFile {
         offset: u64,
         segments: &[Segment],
     ) -> Result<u64, Errno> {
-        self.request(fuse, platform, offset, segments, self.status() & !O_APPEND)
+        self.put(fuse, platform, offset, segments, self.status() & !O_APPEND)
     }
 
-    fn request<P: Platform>(
+    fn put<P: Platform>(
         &self,
         fuse: &mut Fuse,
         platform: &mut P,
@@ -332,13 +335,33 @@ impl OpenFile {
         segments: &[Segment],
         flags: u32,
     ) -> Result<u64, Errno> {
+        if let Some(inode) = self.inode() {
+            inode.changed();
+            fuse.content_changes(inode);
+        }
+        self.request(fuse, platform, fuse_opcode::FUSE_WRITE, segments, |fh, size| fuse_write_in {
+            fh,
+            offset,
+            size,
+            flags,
+            ..Default::default()
+        })
+    }
+
+    /// A request that moves bytes between the file and `segments`; how many. `args` makes its arguments of the handle and the
+    /// number of bytes.
+    fn request<P: Platform, A: IntoBytes + Immutable>(
+        &self,
+        fuse: &mut Fuse,
+        platform: &mut P,
+        opcode: fuse_opcode,
+        segments: &[Segment],
+        args: impl FnOnce(u64, u32) -> A,
+    ) -> Result<u64, Errno> {
         let FileKind::Regular { inode, handle } = &self.kind else { return Err(Errno::EINVAL) };
         let size = len32(crate::num::index(bytes(segments)));
-        let args = fuse_write_in { fh: *handle, offset, size, flags, ..Default::default() };
-        let opcode = fuse_opcode::FUSE_WRITE as u32;
-        inode.changed();
-        fuse.content_changes(inode);
-        let len = fuse.request(platform, opcode, inode.number(), &args, &[], segments)?;
+        let args = args(*handle, size);
+        let len = fuse.request(platform, opcode as u32, inode.number(), &args, &[], segments)?;
         let out: fuse_write_out = Fuse::reply(platform, len)?;
         Ok(u64::from(out.size.min(size)))
     }

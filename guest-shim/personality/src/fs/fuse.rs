@@ -75,6 +75,11 @@ impl Fuse {
         Self { unique: 0, uid, gid, leftovers: Rc::clone(&leftovers), inodes: Inodes::new(leftovers) }
     }
 
+    /// From now on it acts for another user.
+    pub fn act_for(&mut self, [uid, gid]: [u32; 2]) {
+        (self.uid, self.gid) = (uid, gid);
+    }
+
     /// The root directory.
     pub fn root(&mut self) -> Rc<Inode> {
         self.inodes.get(FUSE_ROOT_ID, None)

@@ -86,6 +86,8 @@ pub struct Caller {
     pub gid: u32,
     /// O_NONBLOCK is set, for what depends on it beyond waiting.
     pub nonblocking: bool,
+    /// O_DIRECT is set: what is written to a pipe goes as packets.
+    pub packets: bool,
 }
 
 /// What such a file does. Nothing in here waits: what would have to says EAGAIN and has taken nothing.

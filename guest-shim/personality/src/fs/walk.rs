@@ -3,8 +3,10 @@
 use alloc::borrow::Cow;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
+use core::mem::discriminant;
 
 use fuse_abi::linux::{fuse_attr, fuse_opcode};
+use linux_raw_sys::general as raw;
 
 use super::dentry::{Dentry, Node, Place};
 use super::dev::{self, Device};
@@ -104,20 +106,60 @@ enum Link {
     Nowhere,
 }
 
+/// Where a path may lead.
+struct Scope {
+    /// The directory that the limits refer to.
+    base: Place,
+    /// RESOLVE_*.
+    limits: u32,
+}
+
+impl Scope {
+    /// Does one of these limits hold?
+    fn has(&self, limits: u32) -> bool {
+        self.limits & limits != 0
+    }
+
+    /// May a path lead from one to the other, as far as file systems go?
+    fn check_step(&self, from: &Place, to: &Place) -> Result<(), Errno> {
+        let same = discriminant(&from.node) == discriminant(&to.node);
+        if self.has(raw::RESOLVE_NO_XDEV) && !same { Err(Errno::EXDEV) } else { Ok(()) }
+    }
+
+    /// May this link be followed?
+    fn check_link(&self, link: &Link) -> Result<(), Errno> {
+        let by_text = matches!(link, Link::Text(_));
+        if self.has(raw::RESOLVE_NO_SYMLINKS) || (!by_text && self.has(raw::RESOLVE_NO_MAGICLINKS)) {
+            return Err(Errno::ELOOP);
+        }
+        let leaves = !by_text && self.has(raw::RESOLVE_BENEATH | raw::RESOLVE_IN_ROOT);
+        if leaves { Err(Errno::EXDEV) } else { Ok(()) }
+    }
+}
+
 impl<P: Platform> Kernel<P> {
     /// Walks `path` from `start`. A symbolic link at the end is followed if `follow`, or if a slash stands behind it.
     ///
     /// # Errors
     /// ENOENT (an earlier component, or an empty path), ENOTDIR, EACCES, ELOOP, ENAMETOOLONG, and what the root says.
     pub fn resolve(&mut self, start: Place, path: &[u8], follow: bool) -> Result<Target, Errno> {
+        self.resolve_within(start, path, follow, 0)
+    }
+
+    /// The same, where `limits` (RESOLVE_*, openat2(2)) allow it to lead; they refer to `start`.
+    ///
+    /// # Errors
+    /// Also EXDEV, and ELOOP for a link that may not be followed.
+    pub fn resolve_within(&mut self, start: Place, path: &[u8], follow: bool, limits: u32) -> Result<Target, Errno> {
         let mut walk = Walk { rest: Cow::Borrowed(path), at: 0 };
-        let mut here = start;
+        let mut here = Rc::clone(&start);
+        let scope = Scope { base: start, limits };
         let mut links = 0;
         if path.is_empty() {
             return Err(Errno::ENOENT);
         }
         if path.first() == Some(&b'/') {
-            here = self.task.directories.borrow().root.clone();
+            here = self.top(&here, &scope)?;
         }
         loop {
             let Some((range, slash)) = walk.next() else {
@@ -128,7 +170,7 @@ impl<P: Platform> Kernel<P> {
             if name.len() > NAME_MAX {
                 return Err(Errno::ENAMETOOLONG);
             }
-            let found = self.child(&here, name)?;
+            let found = if name == b".." { Some(self.up(&here, &scope)?) } else { self.child(&here, name)? };
             let last = walk.done();
             let Some(place) = found else {
                 return if last {
@@ -137,7 +179,11 @@ impl<P: Platform> Kernel<P> {
                     Err(Errno::ENOENT)
                 };
             };
+            scope.check_step(&here, &place)?;
             let link = if !last || follow || slash { self.link(&place)? } else { None };
+            if let Some(link) = &link {
+                scope.check_link(link)?;
+            }
             let place = match link {
                 Some(Link::Text(target)) => {
                     links += 1;
@@ -145,12 +191,15 @@ impl<P: Platform> Kernel<P> {
                         return Err(Errno::ELOOP);
                     }
                     if target.first() == Some(&b'/') {
-                        here = self.task.directories.borrow().root.clone();
+                        here = self.top(&here, &scope)?;
                     }
                     walk.splice(&target, slash);
                     continue;
                 }
-                Some(Link::Object(place)) => place,
+                Some(Link::Object(place)) => {
+                    scope.check_step(&here, &place)?;
+                    place
+                }
                 Some(Link::Nowhere) | None => place,
             };
             if last {
@@ -164,19 +213,37 @@ impl<P: Platform> Kernel<P> {
         }
     }
 
+    /// Where an absolute path starts.
+    fn top(&self, here: &Place, scope: &Scope) -> Result<Place, Errno> {
+        if scope.has(raw::RESOLVE_BENEATH) {
+            return Err(Errno::EXDEV);
+        }
+        if scope.has(raw::RESOLVE_IN_ROOT) {
+            return Ok(Rc::clone(&scope.base));
+        }
+        let root = self.task.directories.borrow().root.clone();
+        scope.check_step(here, &root)?;
+        Ok(root)
+    }
+
+    /// The directory above.
+    fn up(&self, here: &Place, scope: &Scope) -> Result<Place, Errno> {
+        let ends = scope.has(raw::RESOLVE_BENEATH | raw::RESOLVE_IN_ROOT) && here.is_same(&scope.base);
+        if ends && scope.has(raw::RESOLVE_BENEATH) {
+            return Err(Errno::EXDEV);
+        }
+        let root = ends || here.is_same(&self.task.directories.borrow().root);
+        let parent = if root { None } else { here.parent() };
+        Ok(parent.unwrap_or_else(|| Rc::clone(here)))
+    }
+
     /// What `name` is in `directory`, which has been checked to be one.
     ///
     /// # Errors
     /// What the root says.
     pub fn child(&mut self, directory: &Place, name: &[u8]) -> Result<Option<Place>, Errno> {
-        match name {
-            b"." => return Ok(Some(Rc::clone(directory))),
-            b".." => {
-                let root = Rc::ptr_eq(directory, &self.task.directories.borrow().root);
-                let parent = if root { None } else { directory.parent() };
-                return Ok(Some(parent.unwrap_or_else(|| Rc::clone(directory))));
-            }
-            _ => {}
+        if name == b"." {
+            return Ok(Some(Rc::clone(directory)));
         }
         match &directory.node {
             Node::File(inode) => {
@@ -320,7 +387,7 @@ impl<P: Platform> Kernel<P> {
             ProcNode::Descriptor(pid, number) => {
                 let file = self.descriptor_of(pid, number)?;
                 match (&file.place, &file.kind) {
-                    (Some(place), _) => place.path(),
+                    (Some(place), _) => place.shown_path(),
                     (None, FileKind::Special(special)) => special.link(),
                     (None, FileKind::Memory(file)) => file.object.name(),
                     (None, FileKind::Signals(_)) => Vec::from(b"anon_inode:[signalfd]"),
@@ -329,7 +396,7 @@ impl<P: Platform> Kernel<P> {
                 }
             }
             _ => match self.proc_link(node)? {
-                Link::Object(place) => place.path(),
+                Link::Object(place) => place.shown_path(),
                 _ => return Err(Errno::EINVAL),
             },
         })
@@ -362,15 +429,12 @@ impl<P: Platform> Kernel<P> {
         self.check_access(place, may::EXECUTE)
     }
 
-    /// May the process do this with the file (effective ids)?
+    /// May the process do this with the file (the ids that it has for files)?
     ///
     /// # Errors
     /// EACCES.
     pub fn check_access(&mut self, place: &Place, wanted: u32) -> Result<(), Errno> {
-        let (uid, gid) = {
-            let process = self.task.process.borrow();
-            (process.uid[1], process.gid[1])
-        };
+        let [uid, gid] = self.task.process.borrow().file_ids;
         self.check_access_as(place, wanted, uid, gid)
     }
 

@@ -93,7 +93,7 @@ impl Object {
     #[must_use]
     pub fn name(&self) -> Vec<u8> {
         match self.handle().and_then(|file| file.place.clone()) {
-            Some(place) => place.path(),
+            Some(place) => place.shown_path(),
             None => self.name.to_vec(),
         }
     }

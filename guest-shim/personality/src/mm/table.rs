@@ -2,6 +2,8 @@
 //!
 //! A leaf entry that is not zero holds a frame, even when it is not present: that is how PROT_NONE keeps its pages.
 
+use core::ops::Range;
+
 use super::frames::{Frames, read_word, write_word};
 use crate::errno::Errno;
 use crate::num::index;
@@ -78,6 +80,17 @@ impl PageTable {
         Ok(table)
     }
 
+    /// The first leaf table of [`va`, `end`): the part that its entries are for, and its frame.
+    fn next_leaf_table<P: Platform>(&self, platform: &P, mut va: u64, end: u64) -> Option<(Range<u64>, u64)> {
+        while va < end {
+            match self.leaf_table(platform, va) {
+                Ok(table) => return Some((va..after(va, 2).min(end), table)),
+                Err(level) => va = after(va, level),
+            }
+        }
+        None
+    }
+
     /// The leaf entry of `va`; 0 when there is none.
     #[must_use]
     pub fn entry<P: Platform>(&self, platform: &P, va: u64) -> u64 {
@@ -129,17 +142,10 @@ impl PageTable {
         mut change: impl FnMut(&mut P, u64, u64) -> u64,
     ) {
         let mut changed = 0;
-        let mut va = start;
-        while va < end {
-            let table = match self.leaf_table(platform, va) {
-                Ok(table) => table,
-                Err(level) => {
-                    va = (va & !(reach(level) - 1)).saturating_add(reach(level));
-                    continue;
-                }
-            };
-            let stop = ((va & !(reach(2) - 1)).saturating_add(reach(2))).min(end);
-            while va < stop {
+        let mut from = start;
+        while let Some((part, table)) = self.next_leaf_table(platform, from, end) {
+            from = part.end;
+            for va in part.step_by(PAGE_SIZE) {
                 let old = read_word(platform.frame(table), slot(va, 1));
                 if old != 0 {
                     let new = change(platform, va, old);
@@ -151,7 +157,6 @@ impl PageTable {
                         }
                     }
                 }
-                va += PAGE;
             }
         }
         if changed > FLUSH_LIMIT {
@@ -172,17 +177,11 @@ impl PageTable {
         (start, end): (u64, u64),
         mut each: impl FnMut(&mut Frames, u64) -> Result<(u64, u64), Errno>,
     ) -> Result<(), Errno> {
-        let mut va = start;
-        while va < end {
-            let table = match self.leaf_table(platform, va) {
-                Ok(table) => table,
-                Err(level) => {
-                    va = (va & !(reach(level) - 1)).saturating_add(reach(level));
-                    continue;
-                }
-            };
-            let stop = ((va & !(reach(2) - 1)).saturating_add(reach(2))).min(end);
-            let slots = slot(va, 1)..slot(va, 1) + (stop - va) / PAGE;
+        let mut from = start;
+        while let Some((part, table)) = self.next_leaf_table(platform, from, end) {
+            from = part.end;
+            let va = part.start;
+            let slots = slot(va, 1)..slot(va, 1) + (part.end - va) / PAGE;
             let entries = words(platform.frame(table));
             let there = |at: &u64| entries.get(index(*at)).is_some_and(|&entry| entry != 0);
             if let Some(first) = slots.clone().find(there) {
@@ -193,7 +192,6 @@ impl PageTable {
                     write_word(platform.frame_mut(target), at, copy);
                 }
             }
-            va = stop;
         }
         Ok(())
     }
@@ -237,6 +235,11 @@ fn destroy_lower<P: Platform>(platform: &mut P, frames: &mut Frames, middle: u64
         frames.give_table(platform, leaf);
     }
     frames.give_table(platform, middle);
+}
+
+/// The first address beyond what the entry of this level for `va` reaches.
+fn after(va: u64, level: u64) -> u64 {
+    (va & !(reach(level) - 1)).saturating_add(reach(level))
 }
 
 /// All entries of a table.

@@ -282,6 +282,47 @@ impl Ranges {
     }
 }
 
+/// Memory run by run, each within one frame.
+trait Runs {
+    /// Where the frames are.
+    type Memory: Platform;
+
+    /// Bytes that are left.
+    fn left(&self) -> usize;
+
+    /// The next run of at most `max` bytes: its frame, where it starts there, its length. Its bytes are taken with that.
+    fn advance(&mut self, max: usize) -> Option<(u64, usize, usize)>;
+
+    /// The frames.
+    fn memory(&mut self) -> &mut Self::Memory;
+}
+
+impl<R: Runs> Sink for R {
+    fn room(&self) -> usize {
+        Runs::left(self)
+    }
+
+    fn next(&mut self, max: usize) -> &mut [u8] {
+        match self.advance(max) {
+            Some((frame, at, len)) => self.memory().frame_mut(frame).get_mut(at..at + len).unwrap_or(&mut []),
+            None => &mut [],
+        }
+    }
+}
+
+impl<R: Runs> Supply for R {
+    fn left(&self) -> usize {
+        Runs::left(self)
+    }
+
+    fn next(&mut self, max: usize) -> &[u8] {
+        match self.advance(max) {
+            Some((frame, at, len)) => self.memory().frame(frame).get(at..at + len).unwrap_or(&[]),
+            None => &[],
+        }
+    }
+}
+
 /// The ranges of a transfer as runs of bytes, for files that take and give bytes directly.
 pub struct UserRuns<'a, 's, P: Platform> {
     space: &'a mut AddressSpace,
@@ -321,8 +362,15 @@ impl<'a, 's, P: Platform> UserRuns<'a, 's, P> {
         }
         None
     }
+}
 
-    /// The next run: its frame, where it starts there, its length. Its bytes are taken with that.
+impl<P: Platform> Runs for UserRuns<'_, '_, P> {
+    type Memory = P;
+
+    fn left(&self) -> usize {
+        index(self.ranges.total.saturating_sub(self.done))
+    }
+
     fn advance(&mut self, max: usize) -> Option<(u64, usize, usize)> {
         let (va, left) = self.position()?;
         let len = in_page(va, left.min(max as u64));
@@ -337,31 +385,9 @@ impl<'a, 's, P: Platform> UserRuns<'a, 's, P> {
         self.done += len;
         Some((frame, index(va % PAGE), index(len)))
     }
-}
 
-impl<P: Platform> Sink for UserRuns<'_, '_, P> {
-    fn room(&self) -> usize {
-        index(self.ranges.total.saturating_sub(self.done))
-    }
-
-    fn next(&mut self, max: usize) -> &mut [u8] {
-        match self.advance(max) {
-            Some((frame, at, len)) => self.source.platform.frame_mut(frame).get_mut(at..at + len).unwrap_or(&mut []),
-            None => &mut [],
-        }
-    }
-}
-
-impl<P: Platform> Supply for UserRuns<'_, '_, P> {
-    fn left(&self) -> usize {
-        index(self.ranges.total.saturating_sub(self.done))
-    }
-
-    fn next(&mut self, max: usize) -> &[u8] {
-        match self.advance(max) {
-            Some((frame, at, len)) => self.source.platform.frame(frame).get(at..at + len).unwrap_or(&[]),
-            None => &[],
-        }
+    fn memory(&mut self) -> &mut P {
+        self.source.platform
     }
 }
 
@@ -377,8 +403,15 @@ impl<'a, P: Platform> SegmentRuns<'a, P> {
     pub fn new(platform: &'a mut P, segments: &'a Segments) -> Self {
         Self { platform, segments, done: 0 }
     }
+}
 
-    /// The next run: its frame, where it starts there, its length. Its bytes are taken with that.
+impl<P: Platform> Runs for SegmentRuns<'_, P> {
+    type Memory = P;
+
+    fn left(&self) -> usize {
+        index(self.segments.bytes().saturating_sub(self.done))
+    }
+
     fn advance(&mut self, max: usize) -> Option<(u64, usize, usize)> {
         let mut skip = self.done;
         for segment in self.segments.as_slice() {
@@ -393,30 +426,8 @@ impl<'a, P: Platform> SegmentRuns<'a, P> {
         }
         None
     }
-}
 
-impl<P: Platform> Sink for SegmentRuns<'_, P> {
-    fn room(&self) -> usize {
-        index(self.segments.bytes().saturating_sub(self.done))
-    }
-
-    fn next(&mut self, max: usize) -> &mut [u8] {
-        match self.advance(max) {
-            Some((frame, at, len)) => self.platform.frame_mut(frame).get_mut(at..at + len).unwrap_or(&mut []),
-            None => &mut [],
-        }
-    }
-}
-
-impl<P: Platform> Supply for SegmentRuns<'_, P> {
-    fn left(&self) -> usize {
-        index(self.segments.bytes().saturating_sub(self.done))
-    }
-
-    fn next(&mut self, max: usize) -> &[u8] {
-        match self.advance(max) {
-            Some((frame, at, len)) => self.platform.frame(frame).get(at..at + len).unwrap_or(&[]),
-            None => &[],
-        }
+    fn memory(&mut self) -> &mut P {
+        self.platform
     }
 }

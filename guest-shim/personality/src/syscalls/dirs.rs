@@ -1,4 +1,4 @@
-//! getdents64.
+//! getdents64, and getdents in its old form.
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
@@ -21,32 +21,60 @@ const FUSE_NAME: usize = 24;
 /// Room for the longest name in a FUSE directory listing.
 const FUSE_LONGEST: usize = FUSE_NAME + 256;
 
+/// Bytes of `struct linux_dirent` before the name.
+const OLD_NAME: usize = 18;
+
+/// How a program is told of names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// `struct linux_dirent64`.
+    New,
+    /// `struct linux_dirent` (getdents(2)): without the type's own field; it stands in the last byte.
+    Old,
+}
+
 /// A directory listing in the form that the program gets.
 struct Listing {
     bytes: Vec<u8>,
     room: usize,
+    form: Form,
 }
 
 impl Listing {
     /// Adds a name if it fits. `next`: the position after it.
     fn push(&mut self, inode: u64, next: u64, kind: u8, name: &[u8]) -> bool {
-        let len = (DIRENT_NAME + name.len() + 1).next_multiple_of(8);
+        let (fixed, end) = match self.form {
+            Form::New => (DIRENT_NAME, 1),
+            Form::Old => (OLD_NAME, 2),
+        };
+        let len = (fixed + name.len() + end).next_multiple_of(8);
         if self.bytes.len() + len > self.room {
             return false;
         }
         let reclen = u16::try_from(len).unwrap_or(u16::MAX);
         let head = DirentHead { d_ino: inode, d_off: next, d_reclen: reclen, d_type: kind, name: [0; 5] };
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(head.as_bytes().get(..DIRENT_NAME).unwrap_or(&[]));
+        self.bytes.extend_from_slice(head.as_bytes().get(..fixed).unwrap_or(&[]));
         self.bytes.extend_from_slice(name);
         self.bytes.resize(start + len, 0);
+        if let (Form::Old, Some(last)) = (self.form, self.bytes.last_mut()) {
+            *last = kind;
+        }
         true
     }
 }
 
 pub(super) fn getdents64<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    list(kernel, args, Form::New)
+}
+
+pub(super) fn getdents<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    list(kernel, args, Form::Old)
+}
+
+fn list<P: Platform>(kernel: &mut Kernel<P>, args: &Args, form: Form) -> Outcome {
     let (file, out, room) = (kernel.file(args.int(0))?, args.get(1), index(u64::from(args.uint(2))));
-    let mut listing = Listing { bytes: Vec::new(), room };
+    let mut listing = Listing { bytes: Vec::new(), room, form };
     let (next, more) = match &file.kind {
         FileKind::Directory { .. } => from_root(kernel, &file, &mut listing)?,
         FileKind::Listing(names) => from_names(names, file.offset(), &mut listing),

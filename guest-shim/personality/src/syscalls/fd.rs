@@ -83,12 +83,9 @@ fn make_pipe<P: Platform>(kernel: &mut Kernel<P>, at: u64, flags: u32) -> Outcom
     if flags & !(raw::O_CLOEXEC | raw::O_NONBLOCK | raw::O_DIRECT) != 0 {
         return Err(Errno::EINVAL.into());
     }
-    if flags & raw::O_DIRECT != 0 {
-        return Err(Stop::NotImplemented);
-    }
     let number = kernel.next_number();
     let pipe = Pipe::new(&kernel.hub, number);
-    let status = flags & raw::O_NONBLOCK;
+    let status = flags & (raw::O_NONBLOCK | raw::O_DIRECT);
     let mut numbers = [0_i32; 2];
     for (number, (writing, rights)) in numbers.iter_mut().zip([(false, raw::O_RDONLY), (true, raw::O_WRONLY)]) {
         let kind = FileKind::Special(Rc::new(pipe.open(!writing, writing)));
@@ -250,8 +247,12 @@ pub(super) fn fallocate<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Out
     if length == 0 {
         return Err(Errno::EINVAL.into());
     }
+    let end = offset.checked_add(length).filter(|end| i64::try_from(*end).is_ok()).ok_or(Errno::EFBIG)?;
+    if matches!(file.kind, FileKind::Regular { .. } | FileKind::Memory(_)) && mode & raw::FALLOC_FL_KEEP_SIZE == 0 {
+        let old = super::io::size(kernel, &file)?;
+        super::io::check_size(kernel, old, end)?;
+    }
     if let FileKind::Memory(memory) = &file.kind {
-        let end = offset.checked_add(length).ok_or(Errno::EFBIG)?;
         return super::memfd::allocate(kernel, &memory.object, mode, offset..end);
     }
     let FileKind::Regular { inode, handle } = &file.kind else {

@@ -97,7 +97,8 @@ pub(super) fn pwritev2<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outc
     if args.long(3) == -1 { writev(kernel, args) } else { pwritev(kernel, args) }
 }
 
-fn iovecs<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Result<Ranges, Errno> {
+/// The list of arguments 1 and 2.
+pub(super) fn iovecs<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Result<Ranges, Errno> {
     let (space, mut source) = kernel.memory();
     Ranges::list(&mut space.borrow_mut(), &mut source, args.get(1), args.get(2))
 }
@@ -147,6 +148,9 @@ pub(super) fn write_file<P: Platform>(
     match &file.kind {
         FileKind::Special(special) => write_special(kernel, file, special, ranges),
         _ => {
+            if ranges.total > 0 {
+                check_limit(kernel, file, position.unwrap_or_else(|| file.offset()))?;
+            }
             let done = transfer(kernel, file, ranges, position, Access::Read)?;
             if done > 0 {
                 file.happened(raw::IN_MODIFY);
@@ -154,6 +158,36 @@ pub(super) fn write_file<P: Platform>(
             Ok(done)
         }
     }
+}
+
+/// How far a file may be written to (RLIMIT_FSIZE); nothing else has such a limit.
+fn limit_of<P: Platform>(kernel: &Kernel<P>, file: &OpenFile) -> u64 {
+    match file.kind {
+        FileKind::Regular { .. } | FileKind::Memory(_) => kernel.limit(raw::RLIMIT_FSIZE),
+        _ => u64::MAX,
+    }
+}
+
+/// Refuses a write that begins at or beyond the limit: EFBIG, and SIGXFSZ.
+pub(super) fn check_limit<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile, at: u64) -> Result<(), Stop> {
+    let limit = limit_of(kernel, file);
+    if limit == u64::MAX || start_of_write(kernel, file, at)? < limit { Ok(()) } else { too_large(kernel) }
+}
+
+/// Where a write at `at` really begins.
+fn start_of_write<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile, at: u64) -> Result<u64, Errno> {
+    if file.appends() { size(kernel, file) } else { Ok(at) }
+}
+
+/// Refuses to make a file this large if its limit forbids that.
+pub(super) fn check_size<P: Platform>(kernel: &mut Kernel<P>, old: u64, new: u64) -> Result<(), Stop> {
+    if new <= old || new <= kernel.limit(raw::RLIMIT_FSIZE) { Ok(()) } else { too_large(kernel) }
+}
+
+/// A file would be beyond RLIMIT_FSIZE.
+fn too_large<P: Platform>(kernel: &mut Kernel<P>) -> Result<(), Stop> {
+    super::signal::raise(kernel, Signal::XFSZ)?;
+    Err(Errno::EFBIG.into())
 }
 
 /// What a call on a special file waits for.
@@ -419,8 +453,21 @@ fn take_console<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile, segments: 
     }
 }
 
-/// Writes one batch from `segments` to the file; how many bytes.
+/// Writes one batch from `segments` to the file, as far as its limit goes; how many bytes.
 fn put<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile, segments: &Segments, at: u64) -> Result<u64, Stop> {
+    let limit = limit_of(kernel, file);
+    if limit == u64::MAX {
+        return put_all(kernel, file, segments, at);
+    }
+    let room = limit.saturating_sub(start_of_write(kernel, file, at)?);
+    if room == 0 {
+        return Err(Errno::EFBIG.into());
+    }
+    put_all(kernel, file, &first_bytes(segments, room.min(segments.bytes())), at)
+}
+
+/// The same without a limit.
+fn put_all<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile, segments: &Segments, at: u64) -> Result<u64, Stop> {
     match &file.kind {
         FileKind::Regular { .. } => {
             i64::try_from(at.saturating_add(segments.bytes())).map_err(|_| Errno::EFBIG)?;
@@ -465,7 +512,7 @@ fn put_text<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile, segments: &Seg
 }
 
 /// A write that nobody will read ends with SIGPIPE too.
-fn check_pipe<P: Platform>(kernel: &mut Kernel<P>, written: Result<usize, Errno>) -> Result<usize, Stop> {
+pub(super) fn check_pipe<P: Platform>(kernel: &mut Kernel<P>, written: Result<usize, Errno>) -> Result<usize, Stop> {
     if written == Err(Errno::EPIPE) {
         super::signal::raise(kernel, Signal::PIPE)?;
     }
@@ -494,7 +541,7 @@ pub(super) fn lseek<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome
     Ok(at)
 }
 
-fn size<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile) -> Result<u64, Errno> {
+pub(super) fn size<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile) -> Result<u64, Errno> {
     match (&file.kind, file.inode()) {
         (FileKind::Text(text), _) => Ok(text.len() as u64),
         (FileKind::Memory(memory), _) => Ok(memory.object.size()),
@@ -529,6 +576,7 @@ pub(super) fn sendfile<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outc
         return Err(Errno::EINVAL.into());
     }
     let from = if offset_at == 0 { input.offset() } else { position(kernel, offset_at)? };
+    check_limit(kernel, &output, output.offset())?;
     let done = copy(kernel, &input, from, &output, output.offset(), count)?;
     output.set_offset(output.offset() + done);
     if offset_at == 0 {
@@ -559,6 +607,7 @@ pub(super) fn copy_file_range<P: Platform>(kernel: &mut Kernel<P>, args: &Args) 
     if source.number() == target.number() && overlap {
         return Err(Errno::EINVAL.into());
     }
+    check_limit(kernel, &output, to)?;
     let done = copy(kernel, &input, from, &output, to, count)?;
     for (at, file, end) in [(from_at, &input, from + done), (to_at, &output, to + done)] {
         if at == 0 {

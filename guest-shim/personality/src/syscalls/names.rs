@@ -438,6 +438,8 @@ pub(super) fn truncate<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outc
     }
     kernel.check_access(&place, may::WRITE)?;
     let Node::File(inode) = &place.node else { return Err(Errno::EINVAL.into()) };
+    let old = kernel.file_attributes(inode)?.size;
+    super::io::check_size(kernel, old, size)?;
     kernel.change(&place, &fuse_setattr_in { valid: FATTR_SIZE, size, ..Default::default() })?;
     kernel.file_resized(inode, size);
     Ok(0)
@@ -448,6 +450,10 @@ pub(super) fn ftruncate<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Out
     let file = kernel.file(args.int(0))?;
     if !file.writable() {
         return Err(Errno::EINVAL.into());
+    }
+    if matches!(file.kind, FileKind::Regular { .. } | FileKind::Memory(_)) {
+        let old = super::io::size(kernel, &file)?;
+        super::io::check_size(kernel, old, size)?;
     }
     if let FileKind::Memory(memory) = &file.kind {
         return super::memfd::truncate(kernel, &memory.object, size);

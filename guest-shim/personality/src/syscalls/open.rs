@@ -1,4 +1,4 @@
-//! open, openat, creat.
+//! open, openat, openat2, creat.
 
 use alloc::format;
 use alloc::rc::{Rc, Weak};
@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use fuse_abi::linux::{fuse_create_in, fuse_entry_out, fuse_opcode, fuse_open_in, fuse_open_out};
 use linux_raw_sys::general as raw;
+use zerocopy::{FromBytes, IntoBytes};
 
 use super::Args;
 use crate::abi::mode;
@@ -20,7 +21,8 @@ use crate::fs::pipe::{Pipe, PipeEnd};
 use crate::fs::proc::{self, ProcKind, ProcNode};
 use crate::fs::walk::{Target, may};
 use crate::kernel::Kernel;
-use crate::platform::Platform;
+use crate::num::index;
+use crate::platform::{PAGE, Platform};
 use crate::wait::Wait;
 
 /// Flags that act on the opening only and are not kept.
@@ -41,28 +43,141 @@ pub(super) fn creat<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome
     open_at(kernel, raw::AT_FDCWD, args.get(0), flags, args.uint(1))
 }
 
+/// Arguments of openat2(2).
+#[derive(Clone, Copy, FromBytes, IntoBytes)]
+#[repr(C)]
+struct OpenHow {
+    flags: u64,
+    mode: u64,
+    resolve: u64,
+}
+
+/// The flags that openat2 takes.
+const KNOWN: u32 = raw::O_ACCMODE
+    | ONCE
+    | raw::O_APPEND
+    | raw::O_NONBLOCK
+    | raw::O_SYNC
+    | raw::FASYNC
+    | raw::O_DIRECT
+    | raw::O_LARGEFILE
+    | raw::O_DIRECTORY
+    | raw::O_NOFOLLOW
+    | raw::O_NOATIME
+    | raw::O_PATH
+    | TMPFILE;
+/// Those that it takes beside O_PATH.
+const WITH_PATH: u32 = raw::O_PATH | raw::O_DIRECTORY | raw::O_NOFOLLOW | raw::O_CLOEXEC;
+/// The limits that it takes. What RESOLVE_CACHED asks for is allowed to be more than there is in the cache.
+const LIMITS: u32 = raw::RESOLVE_NO_XDEV
+    | raw::RESOLVE_NO_MAGICLINKS
+    | raw::RESOLVE_NO_SYMLINKS
+    | raw::RESOLVE_BENEATH
+    | raw::RESOLVE_IN_ROOT
+    | raw::RESOLVE_CACHED;
+
+pub(super) fn openat2<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let (directory, at, size) = (args.int(0), args.get(2), args.get(3));
+    if size < size_of::<OpenHow>() as u64 {
+        return Err(Errno::EINVAL.into());
+    }
+    if size > PAGE {
+        return Err(Errno::E2BIG.into());
+    }
+    let how: OpenHow = kernel.get(at)?;
+    let mut rest = alloc::vec![0; index(size) - size_of::<OpenHow>()];
+    kernel.copy_in(at.wrapping_add(size_of::<OpenHow>() as u64), &mut rest)?;
+    if rest.iter().any(|&byte| byte != 0) {
+        return Err(Errno::E2BIG.into());
+    }
+    let (flags, mode, limits) = check_how(how)?;
+    let path = kernel.path(args.get(1))?;
+    let scoped = limits & (raw::RESOLVE_BENEATH | raw::RESOLVE_IN_ROOT) != 0;
+    let start = if scoped { kernel.base_of(directory)? } else { kernel.start_of(directory, &path)? };
+    open_from(kernel, start, &path, How { flags, mode, limits })
+}
+
+/// Flags, mode and limits, if openat2 takes them.
+fn check_how(how: OpenHow) -> Result<(u32, u32, u32), Errno> {
+    let narrow = |value| u32::try_from(value).map_err(|_| Errno::EINVAL);
+    let (flags, mode, limits) = (narrow(how.flags)?, narrow(how.mode)?, narrow(how.resolve)?);
+    let creates = flags & (raw::O_CREAT | TMPFILE) != 0;
+    let both = raw::RESOLVE_BENEATH | raw::RESOLVE_IN_ROOT;
+    let bad = flags & !KNOWN != 0
+        || limits & !LIMITS != 0
+        || limits & both == both
+        || mode & !(if creates { 0o7777 } else { 0 }) != 0
+        || (flags & raw::O_PATH != 0 && flags & !WITH_PATH != 0);
+    if bad { Err(Errno::EINVAL) } else { Ok((flags, mode, limits)) }
+}
+
 fn open_at<P: Platform>(kernel: &mut Kernel<P>, directory: i32, path: u64, flags: u32, mode: u32) -> Outcome {
     let path = kernel.path(path)?;
-    if flags & TMPFILE != 0 {
-        return Err(Errno::EOPNOTSUPP.into());
-    }
     let start = kernel.start_of(directory, &path)?;
-    let file = open_path(kernel, start, &path, flags, mode)?;
+    open_from(kernel, start, &path, How { flags, mode, limits: 0 })
+}
+
+/// How to open a path.
+#[derive(Clone, Copy)]
+struct How {
+    /// O_*.
+    flags: u32,
+    /// Permission bits of a new file.
+    mode: u32,
+    /// RESOLVE_*.
+    limits: u32,
+}
+
+fn open_from<P: Platform>(kernel: &mut Kernel<P>, start: Place, path: &[u8], how: How) -> Outcome {
+    let flags = how.flags;
+    let by_path = flags & raw::O_PATH != 0;
+    let file = if flags & TMPFILE != 0 && !by_path {
+        open_nameless(kernel, start, path, how)?
+    } else {
+        // What would be made is no directory (Linux 6.4 and newer; before, it made a file all the same).
+        let both = raw::O_CREAT | raw::O_DIRECTORY;
+        if flags & both == both && !by_path {
+            return Err(Errno::EINVAL.into());
+        }
+        open_path(kernel, start, path, how)?
+    };
     file.happened(raw::IN_OPEN);
     kernel.install(file, flags & raw::O_CLOEXEC != 0)
 }
 
-fn open_path<P: Platform>(
+/// Makes and opens a file that has no name (O_TMPFILE) in the directory that a path leads to.
+fn open_nameless<P: Platform>(
     kernel: &mut Kernel<P>,
     start: Place,
     path: &[u8],
-    flags: u32,
-    mode: u32,
+    how: How,
 ) -> Result<Rc<OpenFile>, Stop> {
+    let How { flags, mode, limits } = how;
+    let wanted = TMPFILE | raw::O_DIRECTORY;
+    if flags & (wanted | raw::O_CREAT) != wanted || flags & raw::O_ACCMODE == raw::O_RDONLY {
+        return Err(Errno::EINVAL.into());
+    }
+    let follow = flags & raw::O_NOFOLLOW == 0;
+    let directory = kernel.resolve_within(start, path, follow, limits)?.existing()?;
+    if !kernel.is_directory(&directory)? {
+        return Err(Errno::ENOTDIR.into());
+    }
+    kernel.check_access(&directory, may::WRITE | may::EXECUTE)?;
+    let Node::File(parent) = &directory.node else { return Err(Errno::EOPNOTSUPP.into()) };
+    let (inode, handle) = request_new(kernel, parent, fuse_opcode::FUSE_TMPFILE, b"/", flags, mode)?;
+    let name = format!("#{}", inode.number());
+    let place = Dentry::new(Some(Rc::clone(&directory)), name.as_bytes(), Node::File(Rc::clone(&inode)));
+    place.set_removed();
+    let kind = FileKind::Regular { inode, handle };
+    Ok(OpenFile::new(kind, Some(place), kept(flags & !raw::O_DIRECTORY), kernel.fuse.leftovers()))
+}
+
+fn open_path<P: Platform>(kernel: &mut Kernel<P>, start: Place, path: &[u8], how: How) -> Result<Rc<OpenFile>, Stop> {
+    let How { flags, mode, limits } = how;
     let create = flags & raw::O_CREAT != 0 && flags & raw::O_PATH == 0;
     let exclusive = create && flags & raw::O_EXCL != 0;
     let follow = flags & raw::O_NOFOLLOW == 0 && !exclusive;
-    let target = kernel.resolve(start, path, follow)?;
+    let target = kernel.resolve_within(start, path, follow, limits)?;
     let Some(place) = target.place.clone() else {
         return if create { create_file(kernel, &target, flags, mode) } else { Err(Errno::ENOENT.into()) };
     };
@@ -103,26 +218,39 @@ fn create_file<P: Platform>(
     }
     let Node::File(parent) = &target.directory.node else { return Err(Errno::EACCES.into()) };
     kernel.check_access(&target.directory, may::WRITE | may::EXECUTE)?;
-    let umask = kernel.task.directories.borrow().umask;
-    let args = fuse_create_in {
-        flags: flags & !raw::O_CLOEXEC,
-        mode: mode::S_IFREG | (mode & 0o7777 & !umask),
-        umask,
-        open_flags: 0,
-    };
-    parent.changed();
-    let opcode = fuse_opcode::FUSE_CREATE as u32;
-    let len = kernel.fuse.request(&mut kernel.platform, opcode, parent.number(), &args, &[&target.name], &[])?;
-    let entry: fuse_entry_out = Fuse::reply(&mut kernel.platform, len)?;
-    let body = Fuse::body(&mut kernel.platform, len);
-    let opened = body.get(size_of::<fuse_entry_out>()..).unwrap_or(&[]);
-    let (opened, _) = <fuse_open_out as zerocopy::FromBytes>::read_from_prefix(opened).map_err(|_| Errno::EIO)?;
-    let inode = kernel.fuse.adopt(&entry).ok_or(Errno::EIO)?;
+    let (inode, handle) = request_new(kernel, parent, fuse_opcode::FUSE_CREATE, &target.name, flags, mode)?;
     let place = Dentry::new(Some(Rc::clone(&target.directory)), &target.name, Node::File(Rc::clone(&inode)));
     kernel.names.put(parent.number(), &target.name, Some(Rc::clone(&place)));
     name_happened(&target.directory, &target.name, &inode, raw::IN_CREATE, 0);
-    let kind = FileKind::Regular { inode, handle: opened.fh };
+    let kind = FileKind::Regular { inode, handle };
     Ok(OpenFile::new(kind, Some(place), kept(flags), kernel.fuse.leftovers()))
+}
+
+/// Asks the root for a new file that is open: its node and handle.
+fn request_new<P: Platform>(
+    kernel: &mut Kernel<P>,
+    parent: &Inode,
+    opcode: fuse_opcode,
+    name: &[u8],
+    flags: u32,
+    mode: u32,
+) -> Result<(Rc<Inode>, u64), Errno> {
+    let umask = kernel.task.directories.borrow().umask;
+    let mode = mode::S_IFREG | (mode & 0o7777 & !umask);
+    let args = fuse_create_in { flags: asked(flags) & !raw::O_CLOEXEC, mode, umask, open_flags: 0 };
+    parent.changed();
+    let len = kernel.fuse.request(&mut kernel.platform, opcode as u32, parent.number(), &args, &[name], &[])?;
+    let entry: fuse_entry_out = Fuse::reply(&mut kernel.platform, len)?;
+    let body = Fuse::body(&mut kernel.platform, len);
+    let opened = body.get(size_of::<fuse_entry_out>()..).unwrap_or(&[]);
+    let (opened, _) = fuse_open_out::read_from_prefix(opened).map_err(|_| Errno::EIO)?;
+    let inode = kernel.fuse.adopt(&entry).ok_or(Errno::EIO)?;
+    Ok((inode, opened.fh))
+}
+
+/// The flags that the root is asked with: access mode 3, which asks for both rights and gives none, is its O_RDWR.
+fn asked(flags: u32) -> u32 {
+    if flags & raw::O_ACCMODE == raw::O_ACCMODE { flags & !raw::O_ACCMODE | raw::O_RDWR } else { flags }
 }
 
 /// The flags that F_GETFL shows.
@@ -163,7 +291,8 @@ fn open_place<P: Platform>(kernel: &mut Kernel<P>, place: &Place, flags: u32) ->
         Node::Device(Device::Link(_)) => return Err(Errno::ELOOP.into()),
         Node::Device(device) => FileKind::Device(*device),
         Node::Proc(ProcNode::Descriptor(pid, number)) if flags & raw::O_NOFOLLOW == 0 => {
-            return Ok(kernel.descriptor_of(*pid, *number)?);
+            let file = kernel.descriptor_of(*pid, *number)?;
+            return open_again(kernel, file, flags);
         }
         Node::Proc(node) => match node.kind() {
             ProcKind::Directory => FileKind::Listing(list_proc(kernel, *node)),
@@ -175,6 +304,15 @@ fn open_place<P: Platform>(kernel: &mut Kernel<P>, place: &Place, flags: u32) ->
         },
     };
     Ok(OpenFile::new(kind, Some(Rc::clone(place)), kept(flags), leftovers))
+}
+
+/// Opens what a descriptor is of by its link in `/proc`: anew, where that makes a difference.
+fn open_again<P: Platform>(kernel: &mut Kernel<P>, file: Rc<OpenFile>, flags: u32) -> Result<Rc<OpenFile>, Stop> {
+    let FileKind::Memory(memory) = &file.kind else { return Ok(file) };
+    if flags & raw::O_TRUNC != 0 {
+        super::memfd::truncate(kernel, &memory.object, 0)?;
+    }
+    Ok(OpenFile::new(FileKind::Memory(Rc::clone(memory)), None, kept(flags), kernel.fuse.leftovers()))
 }
 
 /// Opens an end of a named pipe, and waits until the other is open. Meanwhile this end counts as open: it stays with the task.
@@ -234,7 +372,7 @@ fn open_inode<P: Platform>(kernel: &mut Kernel<P>, inode: &Rc<Inode>, flags: u32
     if flags & raw::O_TRUNC != 0 {
         inode.changed();
     }
-    let wanted = flags & (raw::O_ACCMODE | raw::O_TRUNC | raw::O_APPEND | raw::O_DIRECTORY);
+    let wanted = asked(flags) & (raw::O_ACCMODE | raw::O_TRUNC | raw::O_APPEND | raw::O_DIRECTORY);
     let args = fuse_open_in { flags: wanted, open_flags: 0 };
     let len = kernel.fuse.request(&mut kernel.platform, opcode as u32, inode.number(), &args, &[], &[])?;
     let opened: fuse_open_out = Fuse::reply(&mut kernel.platform, len)?;
@@ -337,7 +475,12 @@ pub(super) fn proc_type(node: ProcNode) -> u32 {
 impl<P: Platform> Kernel<P> {
     /// Where a path relative to `directory` (or AT_FDCWD) starts. An absolute path starts at the root by itself.
     pub(super) fn start_of(&self, directory: i32, path: &[u8]) -> Result<Place, Errno> {
-        if directory == raw::AT_FDCWD || path.first() == Some(&b'/') {
+        self.base_of(if path.first() == Some(&b'/') { raw::AT_FDCWD } else { directory })
+    }
+
+    /// The place of a directory's descriptor, or with AT_FDCWD the working directory.
+    fn base_of(&self, directory: i32) -> Result<Place, Errno> {
+        if directory == raw::AT_FDCWD {
             return Ok(self.task.directories.borrow().current.clone());
         }
         self.file(directory)?.place.clone().ok_or(Errno::ENOTDIR)

@@ -1,14 +1,16 @@
-//! splice and flock: what acts on two open files, or on one as a whole.
+//! splice, tee, vmsplice and flock: what acts on two open files, or on one as a whole.
 
 use alloc::rc::Rc;
 
 use super::Args;
-use super::io::{copy, position, wait_for};
+use super::io::{check_pipe, copy, iovecs, position, read_file, wait_for, write_file};
 use crate::errno::{Errno, Outcome, Stop};
 use crate::fs::file::{FileKind, OpenFile};
 use crate::fs::pipe::{ATOMIC, PipeEnd};
 use crate::fs::special::ready;
 use crate::kernel::Kernel;
+use crate::mm::user::MAX_TRANSFER;
+use crate::num::index;
 use crate::platform::Platform;
 use crate::wait::Wait;
 
@@ -35,7 +37,11 @@ pub(super) fn splice<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcom
     if (from_pipe && from_at != 0) || (to_pipe && to_at != 0) {
         return Err(Errno::ESPIPE.into());
     }
-    if !(from_pipe || to_pipe) || output.appends() || Rc::ptr_eq(&input, &output) {
+    let same = match (pipe_of(&input), pipe_of(&output)) {
+        (Some(from), Some(to)) => Rc::ptr_eq(from.pipe(), to.pipe()),
+        _ => false,
+    };
+    if !(from_pipe || to_pipe) || output.appends() || same {
         return Err(Errno::EINVAL.into());
     }
     if count == 0 {
@@ -81,7 +87,69 @@ fn stopped(nonblocking: bool, wait: Wait) -> Outcome {
 }
 
 fn is_pipe(file: &OpenFile) -> bool {
-    matches!(&file.kind, FileKind::Special(special) if special.as_any().is::<PipeEnd>())
+    pipe_of(file).is_some()
+}
+
+/// The pipe end that a file is.
+fn pipe_of(file: &OpenFile) -> Option<&PipeEnd> {
+    match &file.kind {
+        FileKind::Special(special) => special.as_any().downcast_ref(),
+        _ => None,
+    }
+}
+
+/// Copies bytes from pipe to pipe, which both have them then.
+pub(super) fn tee<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let (count, flags) = (args.get(2).min(MAX_TRANSFER), args.uint(3));
+    if flags & !FLAGS != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    if count == 0 {
+        return Ok(0);
+    }
+    let (input, output) = (kernel.file(args.int(0))?, kernel.file(args.int(1))?);
+    if !input.readable() || !output.writable() {
+        return Err(Errno::EBADF.into());
+    }
+    let (Some(from), Some(to)) = (pipe_of(&input), pipe_of(&output)) else { return Err(Errno::EINVAL.into()) };
+    if Rc::ptr_eq(from.pipe(), to.pipe()) {
+        return Err(Errno::EINVAL.into());
+    }
+    let nonblocking = flags & NONBLOCK != 0 || input.nonblocking() || output.nonblocking();
+    match from.pipe().copy_to(to.pipe(), index(count)) {
+        Err(Errno::EAGAIN) => {
+            let mut wait = Wait::on(from.pipe().channel());
+            wait.channels.push(to.pipe().channel().clone());
+            stopped(nonblocking, wait)
+        }
+        copied => Ok(check_pipe(kernel, copied)? as u64),
+    }
+}
+
+/// Moves bytes between memory and a pipe. They are copied, whatever is done to the memory later.
+pub(super) fn vmsplice<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
+    let (file, flags) = (kernel.file(args.int(0))?, args.uint(3));
+    if flags & !FLAGS != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let ranges = iovecs(kernel, args)?;
+    if !is_pipe(&file) {
+        return Err(Errno::EBADF.into());
+    }
+    if ranges.total == 0 {
+        return Ok(0);
+    }
+    let moved = if file.writable() {
+        write_file(kernel, &file, &ranges, None)
+    } else {
+        read_file(kernel, &file, &ranges, None)
+    };
+    match moved {
+        // What went in before it is full is enough.
+        Err(Stop::Block(_)) if kernel.task.progress > 0 => Ok(kernel.task.progress),
+        Err(Stop::Block(_)) if flags & NONBLOCK != 0 => Err(Errno::EAGAIN.into()),
+        moved => moved,
+    }
 }
 
 pub(super) fn flock<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {

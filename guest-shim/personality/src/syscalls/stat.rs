@@ -227,6 +227,7 @@ fn file_facts<P: Platform>(kernel: &mut Kernel<P>, file: &Rc<OpenFile>) -> Resul
         }
         FileKind::Memory(memory) => {
             let mut facts = Facts::made_up(MEMORY_DEVICE, memory.number, mode::S_IFREG | memory.mode.get());
+            facts.attr.nlink = 0;
             facts.attr.size = memory.object.size();
             facts.attr.blocks = memory.object.resident() / 512;
             facts

@@ -259,3 +259,33 @@ fn files_are_copied_without_the_program() {
     assert_eq!(sandbox.bytes(at, 8), 150_000_u64.to_le_bytes());
     assert_eq!(sandbox.stat(b"/tmp/copy", 0).map(|stat| stat.st_size), Ok(150_000));
 }
+
+#[test]
+fn openat2_checks_what_it_is_given() {
+    let mut sandbox = Sandbox::new();
+    let at = sandbox.scratch + 0x2000;
+    let open = |sandbox: &mut Sandbox, path: &[u8], how: [u64; 4], size: u64| {
+        let path = sandbox.string(0, path);
+        sandbox.kernel.put(at, &how).expect("scratch");
+        sandbox.call(437, [HERE, path, at, size, 0, 0])
+    };
+    assert!(open(&mut sandbox, b"/etc/text", [0; 4], 24) > 0);
+    assert!(open(&mut sandbox, b"/etc/text", [0; 4], 32) > 0);
+    for (how, size, expected) in [
+        ([0, 0, 0, 0], 23, Errno::EINVAL),
+        ([0, 0, 0, 1], 32, Errno::E2BIG),
+        ([0, 0, 0, 0], 4097, Errno::E2BIG),
+        ([1 << 40, 0, 0, 0], 24, Errno::EINVAL),
+        ([0, 0o600, 0, 0], 24, Errno::EINVAL),
+        ([0, 0, 1 << 20, 0], 24, Errno::EINVAL),
+        ([0, 0, u64::from(raw::RESOLVE_BENEATH | raw::RESOLVE_IN_ROOT), 0], 24, Errno::EINVAL),
+        ([0, 0, u64::from(raw::RESOLVE_BENEATH), 0], 24, Errno::EXDEV),
+    ] {
+        assert_eq!(open(&mut sandbox, b"/etc/text", how, size), error(expected), "{how:?} {size}");
+    }
+    let limit = |limits: u32| [0, 0, u64::from(limits), 0];
+    assert_eq!(open(&mut sandbox, b"/dev/null", limit(raw::RESOLVE_NO_XDEV), 24), error(Errno::EXDEV));
+    assert_eq!(open(&mut sandbox, b"/proc/self/exe", limit(raw::RESOLVE_NO_SYMLINKS), 24), error(Errno::ELOOP));
+    assert_eq!(open(&mut sandbox, b"../..", limit(raw::RESOLVE_BENEATH), 24), error(Errno::EXDEV));
+    assert!(open(&mut sandbox, b"../..", limit(raw::RESOLVE_IN_ROOT), 24) > 0);
+}

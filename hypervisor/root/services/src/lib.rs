@@ -37,7 +37,7 @@
 //! | READ | `fuse_read_in` | `fuse_write_out`: bytes read | to segments; 0 at the end |
 //! | WRITE | `fuse_write_in` | `fuse_write_out`: bytes written | from segments; no data behind the arguments. O_APPEND in `flags`: at the end, `offset` is ignored |
 //! | LSEEK | `fuse_lseek_in` | `fuse_lseek_out` | SEEK_DATA, SEEK_HOLE; the others need no server |
-//! | FALLOCATE | `fuse_fallocate_in` | nothing | mode 0, KEEP_SIZE, PUNCH_HOLE with KEEP_SIZE |
+//! | FALLOCATE | `fuse_fallocate_in` | nothing | mode 0, KEEP_SIZE, PUNCH_HOLE with KEEP_SIZE, ZERO_RANGE |
 //! | SETUPMAPPING | `fuse_setupmapping_in` | nothing | shows whole pages of a file that is as the lower layer has it, read-only: `flags` FUSE_SETUPMAPPING_FLAG_READ alone, else EACCES; `moffset` a free slot of the window, `len` a slot at most, `foffset` and `len` whole pages within the file. EOPNOTSUPP for other files, EEXIST for a slot in use, EINVAL |
 //! | REMOVEMAPPING | `fuse_removemapping_in`, `fuse_removemapping_one` × count | nothing | each a slot that is in use, with the `len` that it was set up with, else EINVAL: those before it are gone |
 //! | FLUSH, FSYNC, FSYNCDIR | `fuse_flush_in`, `fuse_fsync_in` | nothing | there is nothing to write back |

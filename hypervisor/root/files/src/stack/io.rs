@@ -71,12 +71,14 @@ impl<'t> Stack<'t> {
         Ok(written)
     }
 
-    /// fallocate(2): reserves space (mode 0 or FALLOC_FL_KEEP_SIZE) or punches a hole.
+    /// fallocate(2): reserves space (mode 0 or FALLOC_FL_KEEP_SIZE), punches a hole, or writes zeros (FALLOC_FL_ZERO_RANGE).
     ///
     /// # Errors
     /// EOPNOTSUPP for other modes; EINVAL for an empty range; else as [`Stack::write`].
     pub fn fallocate(&mut self, ctx: &Context, ino: Ino, offset: u64, len: u64, mode: u32) -> Result<(), Errno> {
-        use linux_raw_sys::general::{FALLOC_FL_KEEP_SIZE as KEEP_SIZE, FALLOC_FL_PUNCH_HOLE as PUNCH_HOLE};
+        use linux_raw_sys::general::{
+            FALLOC_FL_KEEP_SIZE as KEEP_SIZE, FALLOC_FL_PUNCH_HOLE as PUNCH_HOLE, FALLOC_FL_ZERO_RANGE as ZERO_RANGE,
+        };
         self.require_file(ino)?;
         if len == 0 {
             return Err(Errno::EINVAL);
@@ -89,6 +91,9 @@ impl<'t> Stack<'t> {
             content.allocate(offset, len, mode == KEEP_SIZE, &mut self.usage)?;
         } else if mode == PUNCH_HOLE | KEEP_SIZE {
             content.punch(offset, len, &mut self.usage)?;
+        } else if mode & !KEEP_SIZE == ZERO_RANGE {
+            content.punch(offset, len, &mut self.usage)?;
+            content.allocate(offset, len, mode != ZERO_RANGE, &mut self.usage)?;
         } else {
             return Err(Errno::EOPNOTSUPP);
         }

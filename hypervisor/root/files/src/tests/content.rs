@@ -147,9 +147,17 @@ fn allocating_and_punching() {
     assert_eq!(pages(&stack), 5);
     assert_eq!((stack.next_hole(file, 0), stack.next_data(file, 4096)), (Ok(4096), Ok(3 * 4096)));
     assert_eq!(stack.next_hole(file, 3 * 4096), Ok(5 * 4096));
-    assert_eq!(stack.fallocate(&root(1), file, 0, 1, 0x10), Err(Errno::EOPNOTSUPP));
-    let blocks = |ino| stack.attr(ino).unwrap().blocks;
-    assert_eq!((blocks(file), blocks(sh)), (24, 24));
+    assert_eq!(stack.fallocate(&root(1), file, 0, 1, 0x20), Err(Errno::EOPNOTSUPP));
+    let blocks = |stack: &Stack, ino| stack.attr(ino).unwrap().blocks;
+    assert_eq!((blocks(&stack, file), blocks(&stack, sh)), (24, 24));
+    // FALLOC_FL_ZERO_RANGE: zeros, but no hole; without KEEP_SIZE the file grows.
+    stack.fallocate(&root(1), file, 3 * 4096, 3 * 4096, 0x11).unwrap();
+    assert_eq!((stack.attr(file).unwrap().size, blocks(&stack, file)), (5 * 4096, 32));
+    stack.fallocate(&root(1), file, 3 * 4096 + 1, 3 * 4096, 0x10).unwrap();
+    let zeroed = contents(&stack, file);
+    assert_eq!((zeroed.len(), zeroed[4095], zeroed[3 * 4096]), (6 * 4096 + 1, 9, 0));
+    assert!(zeroed[3 * 4096..].iter().all(|&byte| byte == 0));
+    assert_eq!(stack.next_hole(file, 3 * 4096), Ok(6 * 4096 + 1));
 }
 
 /// Random writes, cuts, growths, holes and allocations on a lower and a new file, against a plain vector of bytes.

@@ -119,7 +119,6 @@ fn opening(t: &mut Report) {
         ("creating below a file", "f/new", libc::O_RDWR | libc::O_CREAT),
         ("access mode 3", "f", 3),
         ("O_TRUNC", "f", libc::O_WRONLY | libc::O_TRUNC),
-        ("O_CREAT and O_DIRECTORY", "new", libc::O_CREAT | libc::O_DIRECTORY),
         ("dot", ".", libc::O_RDONLY),
         ("dots above the root", "/../../..", libc::O_RDONLY),
         ("through a file by dots", "f/..", libc::O_RDONLY),
@@ -700,6 +699,33 @@ fn statx(t: &mut Report) {
     t.show("blocks", a.st_blocks >= 1);
 }
 
+/// What a directory holds, by getdents64 or getdents: names and types, sorted.
+fn entries(t: &mut Report, fd: i32, call: i64) -> String {
+    let (mut all, mut calls) = (Vec::new(), 0);
+    while calls < 1000 {
+        let mut buffer = [0u8; 200];
+        let got = match sys!(libc::syscall(call, fd, buffer.as_mut_ptr(), 200)) {
+            Ok(got) => usize::try_from(got).unwrap_or(0),
+            Err(errno) => return errno.to_string(),
+        };
+        if got == 0 {
+            break;
+        }
+        calls += 1;
+        let mut at = 0;
+        while at < got {
+            let len = usize::from(u16::from_le_bytes([buffer[at + 16], buffer[at + 17]]));
+            let (name_at, kind_at) = if call == libc::SYS_getdents { (18, len - 1) } else { (19, 18) };
+            let name = buffer[at + name_at..at + len].split(|b| *b == 0).next().unwrap_or_default();
+            all.push(format!("{}:{}", String::from_utf8_lossy(name), buffer[at + kind_at]));
+            at += len.max(1);
+        }
+    }
+    t.check("in several calls", calls > 5);
+    all.sort();
+    all.join(" ")
+}
+
 fn list(t: &mut Report) {
     let _scratch = Scratch::new();
     must(mkdir("d"));
@@ -710,30 +736,11 @@ fn list(t: &mut Report) {
     must(mkdir("d/sub"));
     must(sys!(libc::mkfifo(path("d/fifo").as_ptr(), 0o600)));
     let fd = must(open("d", libc::O_RDONLY | libc::O_DIRECTORY));
-    let mut all = Vec::new();
-    let mut calls = 0;
-    loop {
-        let mut buffer = [0u8; 200];
-        let got = sys!(libc::syscall(libc::SYS_getdents64, fd, buffer.as_mut_ptr(), 200)).unwrap_or(-1);
-        let Ok(got) = usize::try_from(got) else {
-            t.show("getdents64", families::errno());
-            break;
-        };
-        if got == 0 || calls > 1000 {
-            break;
-        }
-        calls += 1;
-        let mut at = 0;
-        while at < got {
-            let len = usize::from(u16::from_le_bytes([buffer[at + 16], buffer[at + 17]]));
-            let name = buffer[at + 19..at + len].split(|b| *b == 0).next().unwrap_or_default();
-            all.push(format!("{}:{}", String::from_utf8_lossy(name), buffer[at + 18]));
-            at += len.max(1);
-        }
-    }
-    all.sort();
-    t.show("entries", all.join(" "));
-    t.check("in several calls", calls > 5);
+    let shown = entries(t, fd, libc::SYS_getdents64);
+    t.show("entries", shown);
+    must(sys!(libc::lseek(fd, 0, libc::SEEK_SET)));
+    let shown = entries(t, fd, libc::SYS_getdents);
+    t.show("in the old form", shown);
     t.ret("at the end", sys!(libc::syscall(libc::SYS_getdents64, fd, [0u8; 200].as_mut_ptr(), 200)));
     t.ret("rewound", sys!(libc::lseek(fd, 0, libc::SEEK_SET)));
     t.ret("too small a buffer", sys!(libc::syscall(libc::SYS_getdents64, fd, [0u8; 200].as_mut_ptr(), 10)));
