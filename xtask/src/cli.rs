@@ -18,6 +18,7 @@ pub(crate) enum Command {
     Test(TestOptions),
     Kernel(KernelOptions),
     Tree(TreeOptions),
+    Layer(LayerOptions),
     /// Check formatting, lints, the dependency rule, the unsafe rule and Cargo.lock
     Check,
     /// Write COMPATIBILITY.md from the personality's table of system calls
@@ -40,6 +41,12 @@ pub(crate) struct RunOptions {
     /// Lay the content of DIR over the program's / (again and again, in this order)
     #[arg(long = "layer", value_name = "DIR")]
     pub(crate) layers: Vec<PathBuf>,
+
+    /// Run an image: an archive that `docker save` or `skopeo copy … oci-archive:` has written, or the directory of an OCI image layout. Its
+    /// files are all that the program sees, and its entry point, environment, working directory and user are taken. BINARY and ARGS
+    /// replace its arguments (Docker's CMD). It is imported once; `cargo xtask layer` lists and removes what was
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) image: Option<PathBuf>,
 
     /// Set a variable of the program's environment, which else is PATH and HOME (and TERM at a terminal) only
     #[arg(long = "env", value_name = "K=V")]
@@ -109,7 +116,7 @@ pub(crate) struct RunOptions {
     pub(crate) keep: bool,
 
     /// The program (found like a shell finds it) and its arguments
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_names = ["BINARY", "ARGS"])]
+    #[arg(required_unless_present = "image", trailing_var_arg = true, allow_hyphen_values = true, value_names = ["BINARY", "ARGS"])]
     pub(crate) command: Vec<OsString>,
 }
 
@@ -170,6 +177,37 @@ pub(crate) struct TreeOptions {
     /// Make them anew, from Debian's present versions
     #[arg(long)]
     pub(crate) refresh: bool,
+}
+
+/// Import container images, list them, remove them.
+///
+/// An image is an archive that `docker save` or `skopeo copy … oci-archive:` has written, or the directory of an OCI image layout. What is
+/// imported is kept in target/layers, each layer once and by its content. `cargo xtask run --image` imports by itself.
+#[derive(Debug, Args)]
+pub(crate) struct LayerOptions {
+    #[command(subcommand)]
+    pub(crate) command: LayerCommand,
+}
+
+/// What to do with images.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LayerCommand {
+    /// Check an image, keep its layers, and print its digest
+    Import {
+        /// The archive or directory
+        image: PathBuf,
+    },
+    /// Print a line for each image: digest, layers, size, names
+    List,
+    /// Remove images, and the layers that only they have
+    Destroy {
+        /// Names, or digests of which the first four digits and more are enough
+        #[arg(required_unless_present = "all")]
+        images: Vec<String>,
+        /// Everything
+        #[arg(long, conflicts_with = "images")]
+        all: bool,
+    },
 }
 
 /// Boot a test kernel of tests/kernels in the root partition's place, and show what it says.

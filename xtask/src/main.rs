@@ -6,6 +6,7 @@
 //! * [`check`]: what a reviewer should not have to look for; [`compat`]: the compatibility page.
 //! * [`images`]: builds the three freestanding images and flattens them.
 //! * [`trees`]: root file systems of Debian's packages, for the tests and for anybody.
+//! * [`layer`]: container images that were imported.
 //! * [`pack`]: the read-only tree and the boot bundle.
 #![forbid(unsafe_code)]
 
@@ -17,6 +18,7 @@ mod compat;
 mod exit;
 mod images;
 mod kernel;
+mod layer;
 mod pack;
 mod qemu;
 mod run;
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         cli::Command::Test(options) => testing::test(&options),
         cli::Command::Kernel(options) => kernel::run(&options),
         cli::Command::Tree(options) => trees::tree(&options),
+        cli::Command::Layer(options) => layer::layer(&options),
         cli::Command::Check => check::check(),
         cli::Command::Compat => compat::compat(),
         cli::Command::Bench(options) => bench::bench(&options),

@@ -193,8 +193,8 @@ impl<'t> Plan<'t> {
         for (salt, hasher) in (0u8..).zip(&mut hashers) {
             salt.hash(hasher);
             for (offset, file) in &self.files {
-                if let Content::Host(HostFile { path, len, id, changed, of_layer: true }) = file {
-                    (offset, path, len, id, changed).hash(hasher);
+                if let Content::Host(HostFile { path, offset: start, len, id, changed, of_layer: true }) = file {
+                    (offset, path, start, len, id, changed).hash(hasher);
                 }
             }
         }
@@ -255,7 +255,8 @@ impl<'t> Indexer<'t> {
 /// Copies a file's bytes; it must still be as long as it was when the index was made.
 fn copy_file(out: &mut impl Write, file: &HostFile) -> Result<()> {
     let what = || format!("cannot pack {}", file.path.display());
-    let source = File::open(&file.path).with_context(what)?;
+    let mut source = File::open(&file.path).with_context(what)?;
+    source.seek(SeekFrom::Start(file.offset)).with_context(what)?;
     let copied = io::copy(&mut source.take(file.len), out).with_context(what)?;
     ensure!(copied == file.len, "{} became shorter while it was packed", file.path.display());
     Ok(())

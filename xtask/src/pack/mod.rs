@@ -1,4 +1,5 @@
 //! The program and its files: what was named on the command line, found on the host and packed for the machine.
+mod apply;
 mod bundle_file;
 mod cache;
 mod ld_cache;
@@ -6,8 +7,9 @@ mod libraries;
 mod program;
 mod tree;
 
+pub(crate) use apply::Source as LayerSource;
 pub(crate) use bundle_file::{Contents, write};
-pub(crate) use tree::Tree;
+pub(crate) use tree::{Content, HostFile, Kind, Node, Tree};
 
 use tree::Found;
 
@@ -48,9 +50,8 @@ const KERNEL_TREES: [&str; 3] = ["/dev", "/proc", "/sys"];
 /// Files left out of a layer that are named one by one.
 const MAX_WARNINGS: usize = 5;
 
-/// Packs. Warnings go to standard error.
-pub(crate) fn pack(request: &Request<'_>) -> Result<Packed, Failure> {
-    let mut tree = Tree::new();
+/// Packs into a tree, of an image or an empty one. Warnings go to standard error.
+pub(crate) fn pack(mut tree: Tree, request: &Request<'_>) -> Result<Packed, Failure> {
     for layer in request.layers {
         let left_out = tree.lay_over(layer)?;
         for path in left_out.iter().take(MAX_WARNINGS) {
@@ -132,6 +133,9 @@ fn import_program(tree: &mut Tree, path: &Path, library_path: &[Vec<u8>]) -> Res
     if let Err(error) = std::fs::File::open(&file.path) {
         return Err(cannot(&format!("cannot be read: {error}")));
     }
+    if !tree.has_host() {
+        return Ok(());
+    }
     for name in libraries::import_needs(tree, &file, &real, library_path)? {
         warn(&format!("{}, which {} needs, was not found", name, path.display()));
     }
@@ -188,7 +192,7 @@ mod tests {
     #[test]
     fn a_dynamic_program_brings_its_interpreter_and_libc() {
         let command = ["/bin/cat".into(), "/etc/os-release".into()];
-        let packed = pack(&request(&[&command], &[], Path::new("/"))).unwrap();
+        let packed = pack(Tree::new(), &request(&[&command], &[], Path::new("/"))).unwrap();
         assert_eq!(packed.programs, [Path::new("/bin/cat")]);
         for path in ["/bin/cat", "/lib64/ld-linux-x86-64.so.2", "/lib/x86_64-linux-gnu/libc.so.6", "/etc/os-release"] {
             assert!(holds(&packed.tree, path), "{path}");
@@ -199,11 +203,11 @@ mod tests {
     #[test]
     fn programs_are_found_as_a_shell_finds_them() {
         let command = ["cat".into()];
-        let packed = pack(&request(&[&command], &[], Path::new("/"))).unwrap();
+        let packed = pack(Tree::new(), &request(&[&command], &[], Path::new("/"))).unwrap();
         assert_eq!(packed.programs, [Path::new("/usr/bin/cat")]);
         let code = |command: &str| {
             let command = [command.into()];
-            pack(&request(&[&command], &[], Path::new("/"))).unwrap_err().code()
+            pack(Tree::new(), &request(&[&command], &[], Path::new("/"))).unwrap_err().code()
         };
         assert_eq!(code("no-such-program"), NOT_FOUND);
         assert_eq!(code("/no/such/program"), NOT_FOUND);
@@ -227,7 +231,7 @@ mod tests {
         fs::write(two.join("alias/more"), "").unwrap();
         let layers = [one, two.clone()];
         let command = ["/app/run".into()];
-        let packed = pack(&request(&[&command], &layers, Path::new("/"))).unwrap();
+        let packed = pack(Tree::new(), &request(&[&command], &layers, Path::new("/"))).unwrap();
         let Found::File { file, .. } = packed.tree.find(Path::new("/app/run")).unwrap() else {
             panic!("not there");
         };
@@ -251,7 +255,7 @@ mod tests {
     #[test]
     fn arguments_of_the_kernels_trees_are_not_packed() {
         let command = ["/bin/cat".into(), "/proc/version".into(), "/usr".into()];
-        let packed = pack(&request(&[&command], &[], Path::new("/"))).unwrap();
+        let packed = pack(Tree::new(), &request(&[&command], &[], Path::new("/"))).unwrap();
         assert!(!holds(&packed.tree, "/proc/version"));
     }
 }

@@ -13,7 +13,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
 /// Links followed before a path counts as a loop, as on Linux.
-const MAX_LINKS: u32 = 40;
+pub(super) const MAX_LINKS: u32 = 40;
 
 /// Permissions, owner and time of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Meta {
     }
 
     /// Of what the packer makes up.
-    const fn made_up(mode: u32) -> Self {
+    pub(super) const fn made_up(mode: u32) -> Self {
         Self { mode, uid: 0, gid: 0, mtime: 0 }
     }
 }
@@ -77,9 +77,11 @@ impl Content {
 pub(crate) struct HostFile {
     /// Where it is on the host.
     pub(crate) path: PathBuf,
+    /// Where in it the bytes begin: 0, or a place in a layer's archive.
+    pub(crate) offset: u64,
     /// Its length when it was looked at.
     pub(crate) len: u64,
-    /// Device and inode: two names of one file are packed once.
+    /// Device and inode, or layer and entry: two names of one file are packed once.
     pub(crate) id: (u64, u64),
     /// When content and attributes changed last, in seconds and nanoseconds: with the rest, whether it is still the same.
     pub(crate) changed: [i64; 4],
@@ -123,6 +125,8 @@ type Step = (PathBuf, Node);
 #[derive(Clone, Debug)]
 pub(crate) struct Tree {
     root: Node,
+    /// The host's files are found where the tree has none.
+    with_host: bool,
 }
 
 impl Tree {
@@ -135,7 +139,17 @@ impl Tree {
         for (name, mode) in directories {
             top.insert(name.as_bytes().to_vec(), made_up(mode));
         }
-        Self { root: Node { meta: Meta::made_up(0o755), kind: Kind::Directory(top) } }
+        Self { root: Node { meta: Meta::made_up(0o755), kind: Kind::Directory(top) }, with_host: true }
+    }
+
+    /// The same for an image, beside which there is no host: what the tree lacks is not found.
+    pub(crate) fn without_host() -> Self {
+        Self { with_host: false, ..Self::new() }
+    }
+
+    /// Whether what it lacks is looked for on the host.
+    pub(crate) fn has_host(&self) -> bool {
+        self.with_host
     }
 
     /// The root directory.
@@ -190,6 +204,7 @@ impl Tree {
             let next = here.join(OsStr::from_bytes(&name));
             let node = match self.node(&next).or_else(|| step_at(&steps, &next)) {
                 Some(node) => node.clone_shallow(),
+                None if !self.with_host => return Ok((Found::Missing, steps)),
                 None => match host_node(&next)? {
                     HostNode::Node(node) => {
                         steps.push((next.clone(), node.clone()));
@@ -225,7 +240,7 @@ impl Tree {
     }
 
     /// The tree's own entry at a path without links.
-    fn node(&self, path: &Path) -> Option<&Node> {
+    pub(crate) fn node(&self, path: &Path) -> Option<&Node> {
         let mut node = &self.root;
         for name in names_reversed(path).iter().rev() {
             let Kind::Directory(entries) = &node.kind else {
@@ -237,7 +252,7 @@ impl Tree {
     }
 
     /// Puts `node` at a path whose directories are there already.
-    fn place(&mut self, path: &Path, node: Node) -> Result<()> {
+    pub(super) fn place(&mut self, path: &Path, node: Node) -> Result<()> {
         let mut names = names_reversed(path);
         let name = names.remove(0);
         let mut at = &mut self.root;
@@ -328,7 +343,8 @@ impl Tree {
         None
     }
 
-    fn node_mut(&mut self, path: &Path) -> Option<&mut Node> {
+    /// The same, to be changed.
+    pub(super) fn node_mut(&mut self, path: &Path) -> Option<&mut Node> {
         let mut node = &mut self.root;
         for name in names_reversed(path).iter().rev() {
             let Kind::Directory(entries) = &mut node.kind else {
@@ -357,7 +373,7 @@ fn step_at<'s>(steps: &'s [Step], path: &Path) -> Option<&'s Node> {
 }
 
 /// The names of a path, last first; `..` is kept.
-fn names_reversed(path: &Path) -> Vec<Vec<u8>> {
+pub(super) fn names_reversed(path: &Path) -> Vec<Vec<u8>> {
     path.components()
         .rev()
         .filter_map(|component| match component {
@@ -396,6 +412,7 @@ fn host_node(path: &Path) -> Result<HostNode> {
     } else if file_type.is_file() {
         Kind::File(Content::Host(HostFile {
             path: path.to_owned(),
+            offset: 0,
             len: metadata.len(),
             id: (metadata.dev(), metadata.ino()),
             changed: [metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec()],

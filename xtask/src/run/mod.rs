@@ -1,4 +1,5 @@
 //! `cargo xtask run`: one program in its own partition.
+mod launch;
 mod outputs;
 mod report;
 mod session;
@@ -7,11 +8,12 @@ mod terminal;
 use crate::cli::{Accel, RunOptions};
 use crate::exit::Failure;
 use crate::images::{self, Images};
-use crate::pack::{self, Contents, Packed, Request};
+use crate::pack::{self, Contents, Packed, Request, Tree};
 use crate::qemu::{self, Machine};
 use crate::workspace;
 use anyhow::{Context, anyhow};
 use bundle::{MAX_SANDBOXES, Program, RunConfig};
+use launch::Launch;
 use rustix::termios;
 use session::Session;
 use std::ffi::{OsStr, OsString};
@@ -24,10 +26,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The policy that holds when none is given.
 const DEFAULT_POLICY: &str = "policies/default.toml";
-/// The program's `PATH` unless `--env` says otherwise.
-const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Its `HOME`.
-const DEFAULT_HOME: &str = "HOME=/tmp";
 /// Memory beside the sandboxes' and the bundle's: hypervisor, root and what the firmware keeps.
 const OVERHEAD: u64 = 96 << 20;
 /// What the root and the hypervisor keep of each sandbox, at most.
@@ -40,14 +38,14 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
     }
     let policy = Policy::read(options.policy.as_deref())?;
     let qemu = qemu::require()?;
-    let cwd = working_directory(options)?;
-    let packed = pack_program(options, &cwd)?;
+    let (launch, tree) = Launch::new(options)?;
+    let packed = pack_program(options, &launch, tree)?;
     let images = images::prepare(options.no_build, options.verbose, options.shim.as_deref())?;
     let accel = qemu::choose(options.accel);
     if accel != Accel::Tcg && options.accel == Accel::Auto {
         eprintln!("cordon: using {}", report::accel_name(accel));
     }
-    let config = configuration(options, &packed, &policy, &cwd)?;
+    let config = configuration(options, &launch, &packed, &policy)?;
     let directory = Directory::new(options.keep)?;
     // From here on signals are ours to handle: the directory is removed whatever comes.
     let session = Session::new(options, directory.path())?;
@@ -112,38 +110,34 @@ impl Policy {
     }
 }
 
-/// The program's working directory.
-fn working_directory(options: &RunOptions) -> Result<PathBuf, Failure> {
-    let here = std::env::current_dir().context("the working directory is gone")?;
-    Ok(match &options.cwd {
-        Some(directory) => here.join(directory),
-        None => here,
-    })
-}
-
 /// Packs the program and its files.
-fn pack_program(options: &RunOptions, cwd: &Path) -> Result<Packed, Failure> {
+fn pack_program(options: &RunOptions, launch: &Launch, tree: Tree) -> Result<Packed, Failure> {
     for layer in &options.layers {
         if !layer.is_dir() {
             let why = if layer.exists() { "not a directory" } else { "no such directory" };
             return Err(Failure::early(format!("--layer {}: {why}", layer.display())));
         }
     }
-    let search_path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
-    let commands: Vec<&[OsString]> = options.commands().collect();
+    let commands: Vec<&[OsString]> = launch.commands.iter().map(Vec::as_slice).collect();
     let library_path = options.env.iter().rev().find_map(|pair| pair.as_bytes().strip_prefix(b"LD_LIBRARY_PATH="));
-    pack::pack(&Request {
+    let request = Request {
         commands: &commands,
         layers: &options.layers,
-        cwd,
-        search_path: &search_path,
+        cwd: &launch.cwd,
+        search_path: &launch.search_path,
         library_path: library_path.map(OsStr::from_bytes),
-        arg_files: !options.no_arg_files,
-    })
+        arg_files: !options.no_arg_files && tree.has_host(),
+    };
+    pack::pack(tree, &request)
 }
 
 /// What the root is told to run.
-fn configuration(options: &RunOptions, packed: &Packed, policy: &Policy, cwd: &Path) -> Result<RunConfig, Failure> {
+fn configuration(
+    options: &RunOptions,
+    launch: &Launch,
+    packed: &Packed,
+    policy: &Policy,
+) -> Result<RunConfig, Failure> {
     let tty = [std::io::stdin().is_terminal(), std::io::stdout().is_terminal(), std::io::stderr().is_terminal()];
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -152,14 +146,14 @@ fn configuration(options: &RunOptions, packed: &Packed, policy: &Policy, cwd: &P
         Ok(Program {
             path: path.as_os_str().as_bytes().to_vec(),
             args: command.iter().map(|word| word.as_bytes().to_vec()).collect(),
-            env: environment(&options.env, tty[0])?,
-            cwd: cwd.as_os_str().as_bytes().to_vec(),
+            env: launch.environment(tty[0]),
+            cwd: launch.cwd.as_os_str().as_bytes().to_vec(),
             tty,
         })
     };
     // The terminal is the first one's.
     let ttys = std::iter::once(tty).chain(std::iter::repeat([false; 3]));
-    let programs = packed.programs.iter().zip(options.commands()).zip(ttys);
+    let programs = packed.programs.iter().zip(&launch.commands).zip(ttys);
     Ok(RunConfig {
         programs: programs.map(|((path, command), tty)| program(path, command, tty)).collect::<Result<_, _>>()?,
         policy_name: policy.name.clone(),
@@ -169,32 +163,9 @@ fn configuration(options: &RunOptions, packed: &Packed, policy: &Policy, cwd: &P
         window: window(),
         realtime_ns: u64::try_from(now.as_nanos()).context("the clock stands too late")?,
         seed: seed()?,
-        uid: rustix::process::geteuid().as_raw(),
-        gid: rustix::process::getegid().as_raw(),
+        uid: launch.user.0,
+        gid: launch.user.1,
     })
-}
-
-/// The program's environment: little by default, so that nothing of this one leaks in; then what was asked for.
-fn environment(asked: &[OsString], terminal: bool) -> Result<Vec<Vec<u8>>, Failure> {
-    let mut all: Vec<Vec<u8>> = vec![DEFAULT_HOME.into(), DEFAULT_PATH.into()];
-    if let (true, Some(term)) = (terminal, std::env::var_os("TERM")) {
-        all.push([b"TERM=", term.as_bytes()].concat());
-    }
-    for pair in asked {
-        let pair = pair.as_bytes();
-        let name_len = match pair.iter().position(|b| *b == b'=') {
-            Some(len) if len > 0 => len,
-            _ => {
-                return Err(Failure::early(format!("--env {}: write NAME=VALUE", String::from_utf8_lossy(pair))));
-            }
-        };
-        let name = &pair[..=name_len];
-        match all.iter_mut().find(|known| known.starts_with(name)) {
-            Some(known) => *known = pair.to_vec(),
-            None => all.push(pair.to_vec()),
-        }
-    }
-    Ok(all)
 }
 
 /// Rows and columns of the terminal, if one of the streams is one.
@@ -232,19 +203,5 @@ impl Directory {
 
     fn path(&self) -> &Path {
         &self.path
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_environment_is_small_and_can_be_overridden() {
-        let asked = ["A=1".into(), "PATH=/x".into(), "A=2".into()];
-        let env = environment(&asked, false).unwrap();
-        assert_eq!(env, [DEFAULT_HOME.into(), b"PATH=/x".to_vec(), b"A=2".to_vec()]);
-        assert!(environment(&["A".into()], false).is_err());
-        assert!(environment(&["=x".into()], false).is_err());
     }
 }

@@ -9,6 +9,7 @@ mod figures;
 mod files;
 mod host_side;
 mod hostile;
+mod images;
 mod kernels;
 mod many;
 mod programs;
@@ -30,6 +31,7 @@ pub(crate) fn all(setup: &Setup) -> Vec<Case> {
     all.extend(many::cases());
     all.extend(conformance::cases(setup));
     all.extend(files::cases());
+    all.extend(images::cases());
     all.extend(streams::cases());
     all.extend(terminal::cases());
     all.extend(denials::cases());

@@ -1,0 +1,249 @@
+//! What is run and as what: the command line's program from the host's files, or an image's.
+use crate::cli::RunOptions;
+use crate::exit::Failure;
+use crate::layer;
+use crate::pack::{Content, HostFile, Kind, Node, Tree};
+use anyhow::Context;
+use layers::image::Settings;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// The program's `PATH` unless something else says otherwise.
+const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Its `HOME`.
+const DEFAULT_HOME: &str = "HOME=/tmp";
+/// Its `HOME` in an image that does not know its user.
+const IMAGE_HOME: &str = "HOME=/";
+/// Most bytes of an image's `/etc/passwd` or `/etc/group` that are read.
+const MAX_USERS: u64 = 1 << 20;
+
+/// What is run.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Launch {
+    /// The command of each sandbox.
+    pub(crate) commands: Vec<Vec<OsString>>,
+    /// Working directory.
+    pub(crate) cwd: PathBuf,
+    /// Where a program without a slash is looked for.
+    pub(crate) search_path: OsString,
+    /// User and group.
+    pub(crate) user: (u32, u32),
+    /// The environment, but for what a terminal adds.
+    env: Vec<Vec<u8>>,
+}
+
+impl Launch {
+    /// What the options ask for, and the tree that it starts from.
+    pub(crate) fn new(options: &RunOptions) -> Result<(Self, Tree), Failure> {
+        let Some(image) = &options.image else {
+            return Ok((Self::of_host(options)?, Tree::new()));
+        };
+        let store = layer::store();
+        let (stored, is_new) = layer::import(&store, image)?;
+        if is_new && options.verbose {
+            eprintln!("cordon: imported {}", stored.id);
+        }
+        let mut tree = layer::tree(&store, &stored)?;
+        let launch = Self::of_image(options, &stored.settings()?, &tree)?;
+        tree.ensure_directory(&launch.cwd)?;
+        Ok((launch, tree))
+    }
+
+    fn of_host(options: &RunOptions) -> Result<Self, Failure> {
+        let here = std::env::current_dir().context("the working directory is gone")?;
+        Ok(Self {
+            commands: options.commands().map(<[OsString]>::to_vec).collect(),
+            cwd: options.cwd.as_ref().map_or_else(|| here.clone(), |directory| here.join(directory)),
+            search_path: std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into()),
+            user: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
+            env: environment([DEFAULT_HOME.into(), DEFAULT_PATH.into()].into(), &options.env)?,
+        })
+    }
+
+    /// As Docker starts an image: the entry point with the image's arguments or those of the command line.
+    fn of_image(options: &RunOptions, settings: &Settings, tree: &Tree) -> Result<Self, Failure> {
+        let entry_point = settings.entrypoint.clone().unwrap_or_default();
+        let arguments = if options.command.is_empty() {
+            settings.cmd.clone().unwrap_or_default().into_iter().map(OsString::from).collect()
+        } else {
+            options.command.clone()
+        };
+        let command: Vec<OsString> = entry_point.into_iter().map(OsString::from).chain(arguments).collect();
+        if command.is_empty() {
+            return Err(Failure::early("the image has no program of its own: name one"));
+        }
+        let mut commands = vec![command; options.copies.into()];
+        commands.extend(options.beside.iter().map(|words| words.0.clone()));
+        let user = User::find(settings.user.as_deref().unwrap_or_default(), tree)?;
+        let home = user.home.map_or(IMAGE_HOME.into(), |home| [b"HOME=", home.as_slice()].concat());
+        let defaults = vec![home, DEFAULT_PATH.into()];
+        let of_image: Vec<OsString> = settings.env.iter().flatten().map(OsString::from).collect();
+        let env = environment(environment(defaults, &of_image)?, &options.env)?;
+        let path = env.iter().find_map(|pair| pair.strip_prefix(b"PATH=")).unwrap_or_default().to_vec();
+        let directory = settings.working_dir.as_deref().unwrap_or_default();
+        Ok(Self {
+            commands,
+            cwd: Path::new("/").join(directory).join(options.cwd.as_deref().unwrap_or(Path::new(""))),
+            search_path: OsString::from_vec(path),
+            user: (user.uid, user.gid),
+            env,
+        })
+    }
+
+    /// The program's environment.
+    pub(crate) fn environment(&self, terminal: bool) -> Vec<Vec<u8>> {
+        let mut env = self.env.clone();
+        if let (true, Some(term)) =
+            (terminal && !env.iter().any(|pair| pair.starts_with(b"TERM=")), std::env::var_os("TERM"))
+        {
+            env.push([b"TERM=", term.as_bytes()].concat());
+        }
+        env
+    }
+}
+
+/// An environment, little by default so that nothing of this one leaks in, with what was asked for over it.
+fn environment(mut all: Vec<Vec<u8>>, asked: &[OsString]) -> Result<Vec<Vec<u8>>, Failure> {
+    for pair in asked {
+        let pair = pair.as_bytes();
+        let name_len = match pair.iter().position(|b| *b == b'=') {
+            Some(len) if len > 0 => len,
+            _ => {
+                return Err(Failure::early(format!("--env {}: write NAME=VALUE", String::from_utf8_lossy(pair))));
+            }
+        };
+        let name = &pair[..=name_len];
+        match all.iter_mut().find(|known| known.starts_with(name)) {
+            Some(known) => *known = pair.to_vec(),
+            None => all.push(pair.to_vec()),
+        }
+    }
+    Ok(all)
+}
+
+/// Who runs an image's program.
+struct User {
+    uid: u32,
+    gid: u32,
+    home: Option<Vec<u8>>,
+}
+
+impl User {
+    /// Finds `user`, `user:group`, or numbers in their places, in the image's own files (passwd(5), group(5)). Without any: root.
+    fn find(wanted: &str, tree: &Tree) -> Result<Self, Failure> {
+        let (user, group) = wanted.split_once(':').map_or((wanted, None), |(user, group)| (user, Some(group)));
+        let user = if user.is_empty() { "0" } else { user };
+        let unknown = |what: &str, name: &str| Failure::early(format!("the image has no {what} {name:?}"));
+        let passwd = lines(tree, "/etc/passwd");
+        let entry = passwd.iter().map(|line| fields(line)).find(|entry| is_named(entry, user));
+        let entry = entry.unwrap_or_default();
+        let number =
+            |entry: &[&[u8]], at: usize| entry.get(at).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+        let uid = user.parse().ok().or_else(|| number(&entry, 2)).ok_or_else(|| unknown("user", user))?;
+        let gid = match group {
+            Some(group) => {
+                let groups = lines(tree, "/etc/group");
+                let entry =
+                    groups.iter().map(|line| fields(line)).find(|entry| is_named(entry, group)).unwrap_or_default();
+                group.parse().ok().or_else(|| number(&entry, 2)).ok_or_else(|| unknown("group", group))?
+            }
+            None => number(&entry, 3).unwrap_or(0),
+        };
+        Ok(Self { uid, gid, home: entry.get(5).filter(|home| !home.is_empty()).map(|home| home.to_vec()) })
+    }
+}
+
+/// Whether an entry of passwd or group is of this name or number.
+fn is_named(entry: &[&[u8]], name: &str) -> bool {
+    entry.first() == Some(&name.as_bytes()) || entry.get(2) == Some(&name.as_bytes())
+}
+
+fn fields(line: &[u8]) -> Vec<&[u8]> {
+    line.split(|byte| *byte == b':').collect()
+}
+
+/// The lines of a file of the tree; none if it is not there or cannot be read.
+fn lines(tree: &Tree, path: &str) -> Vec<Vec<u8>> {
+    let Some(Node { kind: Kind::File(Content::Host(file)), .. }) = tree.node(Path::new(path)) else {
+        return Vec::new();
+    };
+    let text = read(file).unwrap_or_default();
+    text.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
+}
+
+fn read(file: &HostFile) -> std::io::Result<Vec<u8>> {
+    let mut from = File::open(&file.path)?;
+    from.seek(SeekFrom::Start(file.offset))?;
+    let mut bytes = Vec::new();
+    from.take(file.len.min(MAX_USERS)).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_is_small_and_can_be_overridden() {
+        let defaults = || vec![DEFAULT_HOME.into(), DEFAULT_PATH.into()];
+        let asked = ["A=1".into(), "PATH=/x".into(), "A=2".into()];
+        let env = environment(defaults(), &asked).unwrap();
+        assert_eq!(env, [DEFAULT_HOME.into(), b"PATH=/x".to_vec(), b"A=2".to_vec()]);
+        assert!(environment(defaults(), &["A".into()]).is_err());
+        assert!(environment(defaults(), &["=x".into()]).is_err());
+    }
+
+    fn launch(options: &[&str], settings: &Settings, tree: &Tree) -> Result<Launch, Failure> {
+        use clap::Parser;
+        let arguments = ["xtask", "run", "--image", "x"].iter().chain(options);
+        let crate::cli::Command::Run(options) = crate::cli::Cli::try_parse_from(arguments).unwrap().command else {
+            panic!("not `run`");
+        };
+        Launch::of_image(&options, settings, tree)
+    }
+
+    /// A tree with an /etc/passwd and an /etc/group.
+    fn with_users(directory: &Path) -> Tree {
+        let etc = directory.join("etc");
+        std::fs::create_dir(&etc).unwrap();
+        std::fs::write(etc.join("passwd"), "root:x:0:0::/root:/bin/sh\nweb:x:33:44::/srv:/bin/sh\n").unwrap();
+        std::fs::write(etc.join("group"), "root:x:0:\nweb:x:44:\nadm:x:4:\n").unwrap();
+        let mut tree = Tree::without_host();
+        tree.lay_over(directory).unwrap();
+        tree
+    }
+
+    #[test]
+    fn an_image_starts_as_docker_starts_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let tree = with_users(directory.path());
+        let settings = Settings {
+            user: Some("web".into()),
+            env: Some(vec!["PATH=/opt".into(), "A=1".into()]),
+            entrypoint: Some(vec!["/bin/app".into()]),
+            cmd: Some(vec!["serve".into()]),
+            working_dir: Some("/srv".into()),
+        };
+        let own = launch(&[], &settings, &tree).unwrap();
+        assert_eq!((own.commands, own.user), (vec![vec!["/bin/app".into(), "serve".into()]], (33, 44)));
+        assert_eq!((own.cwd.as_path(), own.search_path.as_os_str()), (Path::new("/srv"), "/opt".as_ref()));
+        assert_eq!(own.env, [b"HOME=/srv".as_slice(), b"PATH=/opt", b"A=1"]);
+        let other = launch(&["--env", "A=2", "--cwd", "sub", "--copies", "2", "--", "-x"], &settings, &tree).unwrap();
+        assert_eq!(other.commands, vec![vec![OsString::from("/bin/app"), "-x".into()]; 2]);
+        assert_eq!((other.cwd.as_path(), &other.env[2]), (Path::new("/srv/sub"), &b"A=2".to_vec()));
+        assert!(launch(&[], &Settings::default(), &tree).is_err(), "there is nothing to run");
+    }
+
+    #[test]
+    fn users_are_the_images_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let tree = with_users(directory.path());
+        let user = |name: &str| User::find(name, &tree).map(|user| (user.uid, user.gid)).ok();
+        assert_eq!((user(""), user("web"), user("33")), (Some((0, 0)), Some((33, 44)), Some((33, 44))));
+        assert_eq!((user("web:adm"), user("5:6"), user("77")), (Some((33, 4)), Some((5, 6)), Some((77, 0))));
+        assert_eq!((user("nobody"), user("web:none")), (None, None));
+    }
+}
