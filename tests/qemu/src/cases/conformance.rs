@@ -171,7 +171,6 @@ const KNOWN: &[(&str, &str)] = &[
     ("test_os.ExtendedAttributeTests.", "needs trusted.* attributes, which the sandbox's files do not have"),
     ("test_shutil.TestCopy.test_copy2_xattr", "as above"),
     ("test_shutil.TestCopy.test_copyxattr", "as above"),
-    ("test_posix.PosixTester.test_preadv_flags", "preadv2 is not carried out yet"),
     ("test_fcntl.TestFcntl.test_fcntl_64_bit", "F_NOTIFY: no directory notifications by signals"),
     ("test_time.TimeTestCase.test_process_time", "a task that waits alone is charged with the time"),
     ("test_time.TimeTestCase.test_thread_time", "as above"),
