@@ -95,17 +95,31 @@ impl Dentry {
     /// Its absolute path.
     #[must_use]
     pub fn path(self: &Rc<Self>) -> Vec<u8> {
+        self.names_up_to(None)
+    }
+
+    /// Its path as seen by somebody whose root is `root`: what is not below that is marked as on Linux.
+    #[must_use]
+    pub fn path_below(self: &Rc<Self>, root: &Self) -> Vec<u8> {
+        self.names_up_to(Some(root))
+    }
+
+    fn names_up_to(self: &Rc<Self>, root: Option<&Self>) -> Vec<u8> {
         let mut names: Vec<Box<[u8]>> = Vec::new();
         let mut here = Rc::clone(self);
-        while names.len() < MAX_DEPTH {
+        let is_root = |here: &Self| root.is_some_and(|root| root.is_same(here));
+        while names.len() < MAX_DEPTH && !is_root(&here) {
             let Some(parent) = here.parent() else { break };
             names.push(here.position.borrow().1.clone());
             here = parent;
         }
-        if names.is_empty() {
-            return Vec::from(b"/");
-        }
         let mut path = Vec::new();
+        if root.is_some() && !is_root(&here) {
+            path.extend_from_slice(b"(unreachable)");
+        }
+        if names.is_empty() {
+            path.push(b'/');
+        }
         for name in names.iter().rev() {
             path.push(b'/');
             path.extend_from_slice(name);

@@ -22,6 +22,21 @@ const MAX_PIPE: u32 = 1 << 20;
 /// Flags of close_range (Linux `uapi/linux/close_range.h`).
 const CLOSE_RANGE_UNSHARE: u32 = 1 << 1;
 const CLOSE_RANGE_CLOEXEC: u32 = 1 << 2;
+/// Commands of fcntl that Linux has and this personality has not: signals of descriptors, leases, hints.
+const NOT_YET: [u32; 12] = [
+    raw::F_SETSIG,
+    raw::F_GETSIG,
+    raw::F_SETOWN_EX,
+    raw::F_GETOWN_EX,
+    raw::F_GETOWNER_UIDS,
+    raw::F_SETLEASE,
+    raw::F_GETLEASE,
+    raw::F_NOTIFY,
+    raw::F_GET_RW_HINT,
+    raw::F_SET_RW_HINT,
+    raw::F_GET_FILE_RW_HINT,
+    raw::F_SET_FILE_RW_HINT,
+];
 /// The flags that F_SETFL changes.
 const SETTABLE: u32 = raw::O_APPEND | raw::O_NONBLOCK | raw::O_DIRECT | raw::O_NOATIME;
 
@@ -149,7 +164,8 @@ pub(super) fn fcntl<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome
         raw::F_ADD_SEALS | raw::F_GET_SEALS => super::memfd::seals(kernel, &file, command, args.uint(2)),
         // Nothing sends SIGIO or SIGURG, whoever is to get it.
         raw::F_SETOWN | raw::F_GETOWN => Ok(0),
-        _ => Err(Stop::NotImplemented),
+        number if NOT_YET.contains(&number) => Err(Stop::NotImplemented),
+        _ => Err(Errno::EINVAL.into()),
     }
 }
 

@@ -147,6 +147,8 @@ pub(super) fn write_file<P: Platform>(
     }
     match &file.kind {
         FileKind::Special(special) => write_special(kernel, file, special, ranges),
+        // Not even nothing has room.
+        FileKind::Device(Device::Full) => Err(Errno::ENOSPC.into()),
         _ => {
             if ranges.total > 0 {
                 check_limit(kernel, file, position.unwrap_or_else(|| file.offset()))?;
@@ -477,7 +479,6 @@ fn put_all<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile, segments: &Segm
             let at = if file.appends() { memory.object.size() } else { at };
             Ok(memory.object.write(&mut kernel.source(), at, segments.as_slice())?)
         }
-        FileKind::Device(Device::Full) => Err(Errno::ENOSPC.into()),
         FileKind::Device(_) => Ok(segments.bytes()),
         FileKind::Console(stream) => {
             let args = ConsoleIo { stream: (*stream).max(1), reserved: 0 };
@@ -572,6 +573,9 @@ pub(super) fn sendfile<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outc
     if !input.readable() || !output.writable() {
         return Err(Errno::EBADF.into());
     }
+    if offset_at != 0 && matches!(input.kind, FileKind::Special(_)) {
+        return Err(Errno::ESPIPE.into());
+    }
     if !matches!(input.kind, FileKind::Regular { .. } | FileKind::Text(_) | FileKind::Memory(_)) || output.appends() {
         return Err(Errno::EINVAL.into());
     }
@@ -592,6 +596,9 @@ pub(super) fn copy_file_range<P: Platform>(kernel: &mut Kernel<P>, args: &Args) 
     let (from_at, to_at, count) = (args.get(1), args.get(3), args.get(4).min(MAX_TRANSFER));
     if args.uint(5) != 0 {
         return Err(Errno::EINVAL.into());
+    }
+    if [&input, &output].iter().any(|file| matches!(file.kind, FileKind::Directory { .. } | FileKind::Listing(_))) {
+        return Err(Errno::EISDIR.into());
     }
     if !input.readable() || !output.writable() || output.appends() {
         return Err(Errno::EBADF.into());

@@ -448,6 +448,9 @@ pub(super) fn truncate<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outc
 pub(super) fn ftruncate<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let size = u64::try_from(args.long(1)).map_err(|_| Errno::EINVAL)?;
     let file = kernel.file(args.int(0))?;
+    if matches!(file.kind, FileKind::Path) {
+        return Err(Errno::EBADF.into());
+    }
     if !file.writable() {
         return Err(Errno::EINVAL.into());
     }
@@ -612,11 +615,14 @@ fn enter<P: Platform>(kernel: &mut Kernel<P>, place: Place) -> Outcome {
 
 pub(super) fn getcwd<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let (out, room) = (args.get(0), index(args.get(1)));
-    let current = kernel.task.directories.borrow().current.clone();
+    let (current, root) = {
+        let directories = kernel.task.directories.borrow();
+        (directories.current.clone(), directories.root.clone())
+    };
     if current.is_removed() {
         return Err(Errno::ENOENT.into());
     }
-    let mut path = current.path();
+    let mut path = current.path_below(&root);
     path.push(0);
     if path.len() > crate::kernel::PATH_MAX {
         return Err(Errno::ENAMETOOLONG.into());

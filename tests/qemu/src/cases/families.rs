@@ -77,6 +77,9 @@ const SAME: [(&str, &[&str]); 12] = [
             "tmpfile",
             "access",
             "xattr",
+            "opath",
+            "devices",
+            "chroot",
         ],
     ),
     (
@@ -99,6 +102,9 @@ const SAME: [(&str, &[&str]); 12] = [
             "tee",
             "posix-locks",
             "ofd-locks",
+            "sendfile",
+            "copy",
+            "duplicates",
         ],
     ),
     (
