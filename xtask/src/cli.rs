@@ -19,6 +19,9 @@ pub(crate) enum Command {
     Kernel(KernelOptions),
     Tree(TreeOptions),
     Layer(LayerOptions),
+    /// Check, explain and translate policies
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Check formatting, lints, the dependency rule, the unsafe rule and Cargo.lock
     Check,
     /// Write COMPATIBILITY.md from the personality's table of system calls
@@ -34,7 +37,8 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = exit::HELP)]
 pub(crate) struct RunOptions {
-    /// The policy file [default: policies/default.toml of this repository]
+    /// The policy file: ours, an OCI or Docker seccomp profile, a config.json, or a unit with SystemCallFilter lines; the content
+    /// says which [default: policies/default.toml of this repository]
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
 
@@ -118,6 +122,29 @@ pub(crate) struct RunOptions {
     /// The program (found like a shell finds it) and its arguments
     #[arg(required_unless_present = "image", trailing_var_arg = true, allow_hyphen_values = true, value_names = ["BINARY", "ARGS"])]
     pub(crate) command: Vec<OsString>,
+}
+
+/// What is asked about a policy.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Check a policy, and list the calls that its default decides
+    Check {
+        /// The policy file
+        file: PathBuf,
+    },
+    /// Say which rule decides a call, and what
+    Explain {
+        /// The policy file
+        file: PathBuf,
+        /// The call as a trace has it, for example 'openat(AT_FDCWD, "/etc/shadow", O_RDONLY)'
+        #[arg(long)]
+        call: String,
+    },
+    /// Print a policy of any known format in our language
+    Convert {
+        /// The policy file
+        file: PathBuf,
+    },
 }
 
 /// Run all tests: on the host, then those that boot the machine.

@@ -7,6 +7,7 @@
 //! * [`images`]: builds the three freestanding images and flattens them.
 //! * [`trees`]: root file systems of Debian's packages, for the tests and for anybody.
 //! * [`layer`]: container images that were imported.
+//! * [`policy`]: checks, explains and translates policies.
 //! * [`pack`]: the read-only tree and the boot bundle.
 #![forbid(unsafe_code)]
 
@@ -20,6 +21,7 @@ mod images;
 mod kernel;
 mod layer;
 mod pack;
+mod policy;
 mod qemu;
 mod run;
 mod testing;
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         cli::Command::Kernel(options) => kernel::run(&options),
         cli::Command::Tree(options) => trees::tree(&options),
         cli::Command::Layer(options) => layer::layer(&options),
+        cli::Command::Policy(command) => policy::policy(&command),
         cli::Command::Check => check::check(),
         cli::Command::Compat => compat::compat(),
         cli::Command::Bench(options) => bench::bench(&options),

@@ -9,6 +9,7 @@ use crate::cli::{Accel, RunOptions};
 use crate::exit::Failure;
 use crate::images::{self, Images};
 use crate::pack::{self, Contents, Packed, Request, Tree};
+use crate::policy::PolicyFile;
 use crate::qemu::{self, Machine};
 use crate::workspace;
 use anyhow::{Context, anyhow};
@@ -36,7 +37,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
     if options.sandboxes() > MAX_SANDBOXES {
         return Err(Failure::early(format!("{} sandboxes are too many: at most {MAX_SANDBOXES}", options.sandboxes())));
     }
-    let policy = Policy::read(options.policy.as_deref())?;
+    let policy = read_policy(options.policy.as_deref())?;
     let qemu = qemu::require()?;
     let (launch, tree) = Launch::new(options)?;
     let packed = pack_program(options, &launch, tree)?;
@@ -71,7 +72,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
 }
 
 /// What goes into the bundle.
-fn contents<'a>(images: &'a Images, policy: &'a Policy, run: &'a RunConfig, packed: &'a Packed) -> Contents<'a> {
+fn contents<'a>(images: &'a Images, policy: &'a PolicyFile, run: &'a RunConfig, packed: &'a Packed) -> Contents<'a> {
     Contents { root: &images.root, shim: &images.shim, policy: &policy.text, run, tree: &packed.tree }
 }
 
@@ -85,29 +86,11 @@ fn machine_memory(sandbox: u64, sandboxes: usize, bundle: u64) -> u64 {
     each.saturating_mul(sandboxes as u64) + bundle + bundle / 4 + OVERHEAD
 }
 
-/// A policy that has been found good.
-struct Policy {
-    name: String,
-    text: String,
-}
-
-impl Policy {
-    /// Reads and checks the policy file; the root will read the same text again.
-    fn read(file: Option<&Path>) -> Result<Self, Failure> {
-        let default = workspace::root().join(DEFAULT_POLICY);
-        let path = file.unwrap_or(&default);
-        let name = file.unwrap_or(Path::new(DEFAULT_POLICY)).display();
-        let name = name.to_string();
-        // One byte more than a policy may have: its reader says so.
-        let most = policy::limits::MAX_TEXT as u64 + 1;
-        let mut bytes = Vec::new();
-        File::open(path)
-            .and_then(|file| file.take(most).read_to_end(&mut bytes))
-            .map_err(|error| Failure::early(format!("cannot read the policy {name}: {error}")))?;
-        policy::parse_bytes(&name, &bytes).map_err(|error| Failure::early(error.to_string()))?;
-        let text = String::from_utf8(bytes).context("the policy is no text")?;
-        Ok(Self { name, text })
-    }
+/// Reads and checks the policy; the root will read its text again.
+fn read_policy(file: Option<&Path>) -> Result<PolicyFile, Failure> {
+    let default = workspace::root().join(DEFAULT_POLICY);
+    let name = file.unwrap_or(Path::new(DEFAULT_POLICY)).display().to_string();
+    PolicyFile::read(file.unwrap_or(&default), name)?.checked()
 }
 
 /// Packs the program and its files.
@@ -136,7 +119,7 @@ fn configuration(
     options: &RunOptions,
     launch: &Launch,
     packed: &Packed,
-    policy: &Policy,
+    policy: &PolicyFile,
 ) -> Result<RunConfig, Failure> {
     let tty = [std::io::stdin().is_terminal(), std::io::stdout().is_terminal(), std::io::stderr().is_terminal()];
     let now = SystemTime::now()

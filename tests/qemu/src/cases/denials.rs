@@ -96,6 +96,24 @@ pub(crate) fn cases() -> Vec<Case> {
                     .done()
             })
         }),
+        Case::new("a seccomp profile as containers have it", |bench| {
+            let profile = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+                {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 13},
+                {"names": ["getpgid"], "action": "SCMP_ACT_ERRNO", "errnoRet": 18,
+                 "args": [{"index": 0, "value": 7, "op": "SCMP_CMP_EQ"}]}]}"#;
+            with_policy(bench, profile, bench.busybox(&["mkdir", "new"]), |sandbox| {
+                sandbox.run()?.exits(1)?.complains("mkdir: can't create directory 'new': Permission denied")?.done()
+            })?;
+            with_policy(bench, profile, bench.guest("probe", &["121", "7"]), |sandbox| {
+                sandbox.run()?.exits(0)?.prints("-18\n")?.done()
+            })
+        }),
+        Case::new("the calls of a systemd unit", |bench| {
+            let unit = "[Service]\nSystemCallFilter=@system-service\nSystemCallFilter=~@file-system\nSystemCallErrorNumber=EXDEV\n";
+            with_policy(bench, unit, bench.guest("probe", &["80"]), |sandbox| {
+                sandbox.run()?.exits(0)?.prints("-18\n")?.done()
+            })
+        }),
         Case::new("an unknown call is denied by the default policy", |bench| {
             bench.guest("probe", &["9999"]).run()?.exits(0)?.prints("-1\n")?.done()
         }),

@@ -1,0 +1,138 @@
+//! `policy explain`: which rule decides a call that is written as in a trace.
+use crate::exit::Failure;
+use policy::signature::{self, Kind};
+use policy::symbols::Symbols;
+use policy::{Action, Policy, Verdict};
+use proto::syscalls;
+
+/// What the call's strings are given as: no rule looks at what is there.
+const SOME_ADDRESS: u64 = 0x1000;
+
+/// The verdict on `call`, such as `openat(AT_FDCWD, "/etc/shadow", O_RDONLY)`, and why.
+pub(super) fn explain(policy: &Policy, call: &str) -> Result<String, Failure> {
+    let (number, args) = read(call).map_err(|why| Failure::early(format!("--call {call}: {why}")))?;
+    let verdict = policy.judge(number, &args);
+    Ok(format!("{}, by {}\n", action(&verdict), verdict.rule))
+}
+
+/// The action in words.
+pub(super) fn action(verdict: &Verdict<'_>) -> String {
+    match verdict.action {
+        Action::Allow if verdict.log => "log".to_owned(),
+        Action::Allow => "allow".to_owned(),
+        Action::Errno(errno) => format!("errno {}", errno.name),
+        Action::Kill => "kill".to_owned(),
+        Action::Fake(value) => format!("fake {value}"),
+        Action::Rewrite => "rewrite".to_owned(),
+    }
+}
+
+/// A call's number and arguments. Arguments that are left out are 0.
+fn read(call: &str) -> Result<(u64, [u64; 6]), String> {
+    let call = call.trim();
+    let inner = call.split_once('(').and_then(|(name, rest)| Some((name, rest.strip_suffix(')')?)));
+    let (name, list) = inner.ok_or("write it as a call, for example read(0)")?;
+    let number = syscalls::by_name(name.trim()).ok_or_else(|| format!("`{name}` is no x86-64 system call"))?.number;
+    let kinds = signature::of(number.into()).map_or(signature::UNKNOWN, |signature| signature.arguments);
+    let mut args = [0; 6];
+    let words = split(list);
+    if words.len() > args.len() {
+        return Err("a call has six arguments at most".into());
+    }
+    for (index, (slot, word)) in args.iter_mut().zip(&words).enumerate() {
+        *slot = value(word, kinds.get(index).copied())
+            .ok_or_else(|| format!("`{word}` is no value for argument {index}"))?;
+    }
+    Ok((number.into(), args))
+}
+
+/// The arguments of a list, without the spaces around them. Commas in strings do not count.
+fn split(list: &str) -> Vec<&str> {
+    let (mut words, mut start, mut quoted, mut escaped) = (Vec::new(), 0, false, false);
+    for (at, character) in list.char_indices() {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            ',' if !quoted => {
+                words.push(list[start..at].trim());
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    let last = list[start..].trim();
+    if !last.is_empty() || !words.is_empty() {
+        words.push(last);
+    }
+    words
+}
+
+/// What an argument stands for: a string, a number, or names joined by `|`.
+fn value(word: &str, kind: Option<Kind>) -> Option<u64> {
+    match word {
+        "NULL" => return Some(0),
+        "AT_FDCWD" => return Some((-100i64).cast_unsigned()),
+        _ if word.starts_with('"') => return (word.len() > 1 && word.ends_with('"')).then_some(SOME_ADDRESS),
+        _ => {}
+    }
+    number(word).or_else(|| match kind {
+        Some(Kind::Named(symbols) | Kind::LongNamed(symbols)) => names(word, symbols),
+        _ => None,
+    })
+}
+
+/// A number as in C: decimal, hexadecimal or octal, with a sign or not.
+fn number(word: &str) -> Option<u64> {
+    let (negative, digits) = word.strip_prefix('-').map_or((false, word), |digits| (true, digits));
+    let value = match digits.strip_prefix("0x") {
+        Some(hexadecimal) => u64::from_str_radix(hexadecimal, 16).ok()?,
+        None if digits.len() > 1 && digits.starts_with('0') => u64::from_str_radix(digits, 8).ok()?,
+        None => digits.parse().ok()?,
+    };
+    Some(if negative { value.wrapping_neg() } else { value })
+}
+
+fn names(word: &str, symbols: &Symbols) -> Option<u64> {
+    word.split('|')
+        .map(|name| symbols.value(name.trim()).or_else(|| number(name.trim())))
+        .try_fold(0, |all, one| Some(all | one?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_read_as_traces_write_them() {
+        let read = |call: &str| read(call).unwrap();
+        let fdcwd = (-100i64).cast_unsigned();
+        assert_eq!(
+            read(r#"openat(AT_FDCWD, "/a, \"b", O_WRONLY|O_CREAT, 0644)"#),
+            (257, [fdcwd, SOME_ADDRESS, 0o101, 0o644, 0, 0])
+        );
+        assert_eq!(read("getpid()"), (39, [0; 6]));
+        assert_eq!(read(" write ( 1 , NULL, 0x10 ) "), (1, [1, 0, 16, 0, 0, 0]));
+    }
+
+    #[test]
+    fn what_is_no_call_is_said() {
+        let refused = |call: &str| read(call).unwrap_err();
+        assert!(refused("read").contains("write it as a call"));
+        assert!(refused("raed(0)").contains("`raed` is no x86-64 system call"));
+        assert!(refused("read(zero)").contains("`zero` is no value for argument 0"));
+        assert!(refused("read(,)").contains("`` is no value for argument 0"));
+        assert!(refused("read(\")").contains("no value for argument 0"));
+        assert!(refused("read(0,0,0,0,0,0,0)").contains("six arguments"));
+    }
+
+    #[test]
+    fn the_rule_is_named() {
+        let text = "version = 1\n[[rule]]\ncalls = [\"openat\"]\nwhen = [{ arg = 2, op = \"==\", value = \"O_RDONLY\" }]\naction = \"log\"\nreason = \"only reading\"\n";
+        let policy = policy::parse("p.toml", text).unwrap();
+        let explained = |call: &str| explain(&policy, call).unwrap();
+        assert_eq!(explained("openat(3, \"x\", O_RDONLY)"), "log, by rule 1 p.toml:2: only reading\n");
+        assert_eq!(explained("openat(3, \"x\", O_WRONLY)"), "errno EPERM, by default\n");
+        assert!(explain(&policy, "nothing").is_err());
+    }
+}
