@@ -1,6 +1,7 @@
 //! Source packages, for what Debian has in no other: test suites. apt fetches them in the state of [`super::packages`], from the mirrors
 //! that this machine is configured for, whether or not it asks them for sources itself.
 use super::packages::Apt;
+use crate::apt;
 use crate::exit::Failure;
 use anyhow::{Context, Result};
 use std::fs;
@@ -10,6 +11,8 @@ use std::process::Stdio;
 impl Apt {
     /// Fetches a source package. Returns its original archive.
     pub(super) fn fetch_source(&self, package: &str) -> Result<PathBuf, Failure> {
+        // What tar takes such archives apart with.
+        apt::require("xz", "xz-utils")?;
         let directory = self.path("sources").join(package);
         fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
         if let Some(found) = original(&directory)? {
