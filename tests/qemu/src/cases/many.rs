@@ -33,11 +33,11 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("who never waits keeps nobody from the processor", |bench| {
             let spin = format!("{} sh -c 'while :; do :; done'", bench.path_of_busybox());
             let noise = format!("{} yes", bench.path_of_busybox());
-            let program = "i=0; while [ $i -lt 100 ]; do i=$((i+1)); (echo $i >/dev/null); done; echo $i";
-            let beside = ["--beside", &spin, "--beside", &spin, "--beside", &noise, "--timeout", "8"];
+            let program = "i=0; while [ $i -lt 20 ]; do i=$((i+1)); (echo $i >/dev/null); done; echo $i";
+            let beside = ["--beside", &spin, "--beside", &spin, "--beside", &noise, "--timeout", "12"];
             let outcome = bench.busybox(&["sh", "-c", program]).options(beside).run()?;
             let first: Vec<&str> = lines(&outcome.stdout).filter(|line| !line.starts_with('[')).collect();
-            outcome.exits(0)?.wants(first == ["100"], "the first program's work done")?;
+            outcome.exits(0)?.wants(first == ["20"], "the first program's work done")?;
             outcome.says("[2] timed out")?.says("[3] timed out")?.says("[4] timed out")?.done()
         }),
         Case::new("one that takes all memory leaves the others theirs", |bench| {

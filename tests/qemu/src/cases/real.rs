@@ -5,7 +5,7 @@ use crate::{Case, Setup};
 use std::time::Duration;
 
 /// Longest time for one run: compilers and large runtimes start slowly on an emulated processor.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(400);
 
 /// One script.
 struct Script {
@@ -95,7 +95,7 @@ pub(crate) fn cases(setup: &Setup) -> Vec<Case> {
     let scripts = SCRIPTS.iter().filter(|script| all || !script.slow).map(|script| {
         Case::new(format!("real script {}", script.name), |bench| {
             let command = script.interpreter.iter().chain([&script.text]);
-            let options = ["--memory", script.memory, "--timeout", "170"];
+            let options = ["--memory", script.memory, "--timeout", "380"];
             bench.in_tree(script.tree, command).options(options).limit(LIMIT).same_as_here()
         })
         .needs(script.tree)
