@@ -227,8 +227,10 @@ fn size(t: &mut Report) {
     ready.take();
     size.ws_row = 50;
     size.ws_col = 132;
-    t.ret("set", sys!(libc::ioctl(master, libc::TIOCSWINSZ, &raw const size)));
-    t.show("SIGWINCH", wait(pid));
+    let set = sys!(libc::ioctl(master, libc::TIOCSWINSZ, &raw const size));
+    let end = wait(pid);
+    t.ret("set", set);
+    t.show("SIGWINCH", end);
 }
 
 fn control(t: &mut Report) {
