@@ -7,7 +7,7 @@
 //! ```
 //! A file is written under another name and moved to its own when it is whole. Who adds or removes holds `lock`.
 use crate::image::{self, Image, Settings, Source};
-use crate::{Digest, Error, Layer, Result, archive, compression, limits};
+use crate::{Digest, Error, Layer, Result, archive};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -128,22 +128,6 @@ impl Store {
             .map_err(|error| Error::Io { what: "cannot write the image's record".into(), error: error.into() })?;
         self.put(&self.image_path(id), |file| write(file, &record))?;
         Ok(stored)
-    }
-
-    /// The layer in this file: an archive, compressed or not.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn import_layer(&self, path: &Path) -> Result<Digest> {
-        let _lock = self.lock()?;
-        let name = path.as_os_str().as_bytes();
-        let from = File::open(path).map_err(Error::io(format!("cannot read {}", path.display())))?;
-        let mut file = self.temporary("layers")?;
-        let written = compression::decompress(from, &mut file, name, limits::LAYER)?;
-        archive::read(file.as_file_mut())?;
-        let place = self.layer_path(written.plain);
-        persist(file, &place)?;
-        Ok(written.plain)
     }
 
     /// All images, by their digests.

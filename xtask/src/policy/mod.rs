@@ -46,7 +46,7 @@ impl PolicyFile {
         File::open(path)
             .and_then(|file| file.take(most).read_to_end(&mut bytes))
             .map_err(|error| Failure::early(format!("cannot read the policy {name}: {error}")))?;
-        let text = text_of(&name, bytes).map_err(Failure::early)?;
+        let text = text_of(&name, &bytes).map_err(Failure::early)?;
         Ok(Self { name, text })
     }
 
@@ -62,28 +62,19 @@ impl PolicyFile {
 }
 
 /// The policy that a file's content stands for, in our language.
-fn text_of(name: &str, bytes: Vec<u8>) -> Result<String, String> {
+fn text_of(name: &str, bytes: &[u8]) -> Result<String, String> {
     if bytes.len() > policy::limits::MAX_TEXT {
         let most = policy::limits::MAX_TEXT;
         return Err(format!("{name}:1:1: the policy has more than {most} bytes"));
     }
-    let text = match String::from_utf8(bytes) {
-        Ok(text) => text,
-        // Our own reader says where.
-        Err(error) => {
-            return match policy::parse_bytes(name, error.as_bytes()) {
-                Err(error) => Err(error.to_string()),
-                Ok(_) => Err(format!("{name}:1:1: not UTF-8")),
-            };
-        }
-    };
+    let text = policy::text(name, bytes).map_err(|error| error.to_string())?;
     if text.trim_start().starts_with('{') {
-        return oci::to_native(&text).map_err(|error| format!("{name}:{error}"));
+        return oci::to_native(text).map_err(|error| format!("{name}:{error}"));
     }
-    if systemd::is_one(&text) {
-        return systemd::to_native(&text).map_err(|error| format!("{name}:{error}"));
+    if systemd::is_one(text) {
+        return systemd::to_native(text).map_err(|error| format!("{name}:{error}"));
     }
-    Ok(text)
+    Ok(text.to_owned())
 }
 
 /// What `policy check` prints.
@@ -105,7 +96,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<String, String> {
-        text_of("f", text.as_bytes().to_vec())
+        text_of("f", text.as_bytes())
     }
 
     #[test]
@@ -117,7 +108,7 @@ mod tests {
 
     #[test]
     fn what_is_no_policy_is_refused_with_its_place() {
-        let refused = |bytes: &[u8]| text_of("f", bytes.to_vec()).unwrap_err();
+        let refused = |bytes: &[u8]| text_of("f", bytes).unwrap_err();
         assert_eq!(refused(b"version = 1\n# \xff"), "f:2:3: not UTF-8 from here on; a policy is a text file");
         assert!(refused(&vec![b'#'; policy::limits::MAX_TEXT + 1]).starts_with("f:1:1: the policy has more than"));
         assert!(refused(b"{\n \"defaultAction\": }").starts_with("f:2:19: "));

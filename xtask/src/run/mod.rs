@@ -1,4 +1,4 @@
-//! `cargo xtask run`: one program in its own partition.
+//! `cargo xtask run`: programs, each in its own partition.
 mod launch;
 mod outputs;
 mod report;
@@ -125,20 +125,18 @@ fn configuration(
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_err(|_| anyhow!("the clock of this machine stands before 1970"))?;
-    let program = |path: &PathBuf, command: &[OsString], tty: [bool; 3]| -> Result<Program, Failure> {
-        Ok(Program {
-            path: path.as_os_str().as_bytes().to_vec(),
-            args: command.iter().map(|word| word.as_bytes().to_vec()).collect(),
-            env: launch.environment(tty[0]),
-            cwd: launch.cwd.as_os_str().as_bytes().to_vec(),
-            tty,
-        })
+    let program = |path: &Path, command: &[OsString], tty: [bool; 3]| Program {
+        path: path.as_os_str().as_bytes().to_vec(),
+        args: command.iter().map(|word| word.as_bytes().to_vec()).collect(),
+        env: launch.environment(tty[0]),
+        cwd: launch.cwd.as_os_str().as_bytes().to_vec(),
+        tty,
     };
     // The terminal is the first one's.
     let ttys = std::iter::once(tty).chain(std::iter::repeat([false; 3]));
     let programs = packed.programs.iter().zip(&launch.commands).zip(ttys);
     Ok(RunConfig {
-        programs: programs.map(|((path, command), tty)| program(path, command, tty)).collect::<Result<_, _>>()?,
+        programs: programs.map(|((path, command), tty)| program(path, command, tty)).collect(),
         policy_name: policy.name.clone(),
         memory: options.memory(),
         timeout_ms: options.timeout.unwrap_or(0),

@@ -77,9 +77,14 @@ impl Outputs {
     }
 }
 
-/// What stands before each line about a sandbox: its number, counted from 1, unless it is the first.
+/// What stands before each line about a sandbox: its number, unless it is the first.
 pub(super) fn label(sandbox: u16) -> String {
-    if sandbox == 0 { String::new() } else { format!("[{}] ", u32::from(sandbox) + 1) }
+    if sandbox == 0 { String::new() } else { numbered(sandbox) }
+}
+
+/// The number of a sandbox among several, counted from 1.
+pub(super) fn numbered(sandbox: u16) -> String {
+    format!("[{}] ", u32::from(sandbox) + 1)
 }
 
 /// Whole lines (the last may lack its end), each with the label in front.

@@ -1,5 +1,5 @@
 //! What the user is told at the end: one line for anything but a normal exit, the figures, the exit code.
-use super::outputs::label;
+use super::outputs::{label, numbered};
 use super::session::{End, Ended};
 use crate::cli::{Accel, RunOptions};
 use crate::exit::{POLICY_KILLED, SANDBOX_FAILED, SIGNAL_BASE, TIMED_OUT};
@@ -207,11 +207,6 @@ fn summary(report: &ExitReport, ended: &Ended, accel: Accel, exits: Option<Exits
         ended.wall.as_secs_f64(),
         accel_name(accel),
     )
-}
-
-/// The number of a sandbox among several.
-fn numbered(sandbox: u16) -> String {
-    format!("[{}] ", u32::from(sandbox) + 1)
 }
 
 /// One sandbox' figures among several, in a line.

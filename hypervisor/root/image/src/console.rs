@@ -149,33 +149,26 @@ impl HostLink {
         self.outbox.queued(sandbox) > CONGESTED
     }
 
-    /// Whether one of `events` is there for a sandbox.
-    pub(crate) fn any_of(&self, sandbox: u16, events: u64) -> bool {
-        let input = events & wait_events::CONSOLE_INPUT != 0 && self.input_ready(sandbox);
-        let window = events & wait_events::WINDOW != 0 && self.window_changed && sandbox == TERMINAL_OWNER;
-        input || window
+    /// Which of `events` are there for a sandbox.
+    pub(crate) fn found(&self, sandbox: u16, events: u64) -> u64 {
+        let is_owner = sandbox == TERMINAL_OWNER;
+        // A read would bring something, or the end.
+        let input = !is_owner || !self.input.is_empty() || self.input_ended;
+        let window = is_owner && self.window_changed;
+        let there = [(wait_events::CONSOLE_INPUT, input), (wait_events::WINDOW, window)];
+        there.into_iter().filter(|(_, there)| *there).fold(0, |all, (event, _)| all | event & events)
     }
 
-    /// Which of `events` are there for a sandbox. A change of the window is there once. If there is no input, the host is asked for
-    /// some.
-    pub(crate) fn take_events(&mut self, sandbox: u16, events: u64) -> u64 {
-        let mut found = 0;
-        if events & wait_events::CONSOLE_INPUT != 0 {
-            if self.input_ready(sandbox) {
-                found |= wait_events::CONSOLE_INPUT;
-            } else {
-                self.want(DEFAULT_WANT);
-            }
+    /// The same for one that waits: a change of the window is there once, and if there is no input, the host is asked for some.
+    pub(crate) fn take_found(&mut self, sandbox: u16, events: u64) -> u64 {
+        let found = self.found(sandbox, events);
+        if found & wait_events::WINDOW != 0 {
+            self.window_changed = false;
         }
-        if events & wait_events::WINDOW != 0 && sandbox == TERMINAL_OWNER && core::mem::take(&mut self.window_changed) {
-            found |= wait_events::WINDOW;
+        if events & !found & wait_events::CONSOLE_INPUT != 0 {
+            self.want(DEFAULT_WANT);
         }
         found
-    }
-
-    /// Whether a read of standard input would bring something, or its end.
-    fn input_ready(&self, sandbox: u16) -> bool {
-        sandbox != TERMINAL_OWNER || !self.input.is_empty() || self.input_ended
     }
 
     /// A line for the user about a sandbox.

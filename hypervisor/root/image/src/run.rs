@@ -94,6 +94,7 @@ struct Common<'r> {
     policy: Rc<Policy>,
     lower: Rc<Lower<'static>>,
     budget: Budget,
+    supervisor_protection: SupervisorProtection,
 }
 
 impl<'r> Common<'r> {
@@ -110,7 +111,8 @@ impl<'r> Common<'r> {
         let tree_pages = Lower::cost(tree.entries.len()).div_ceil(PAGE_SIZE);
         let free_pages = Pages.free_pages().saturating_sub(tree_pages);
         let lower = Lower::new(tree, tree_data).map_err(|e| Failure::new(e.to_string()))?.into();
-        Ok(Self { run, shim, policy, lower, budget: Budget::divide(free_pages, run.programs.len(), run.memory) })
+        let budget = Budget::divide(free_pages, run.programs.len(), run.memory);
+        Ok(Self { run, shim, policy, lower, budget, supervisor_protection: supervisor_protection() })
     }
 
     /// What the sandbox of `program` is made from.
@@ -122,7 +124,7 @@ impl<'r> Common<'r> {
             policy: Rc::clone(&self.policy),
             files: Stack::new(Rc::clone(&self.lower), files::Limits::within(self.budget.files)),
             budget: self.budget,
-            supervisor_protection: supervisor_protection(),
+            supervisor_protection: self.supervisor_protection,
         }
     }
 }
@@ -256,7 +258,7 @@ impl<'m, 'r> Fleet<'m, 'r> {
     /// Whether a sandbox waits for what the host has sent.
     fn input_waits(&mut self) -> bool {
         let link = &mut self.machine.link;
-        self.turns.waiting().any(|(sandbox, waiting)| link.any_of(sandbox, waiting.events))
+        self.turns.waiting().any(|(sandbox, waiting)| link.found(sandbox, waiting.events) != 0)
     }
 
     /// Sees to it that an interrupt comes by reference time `at`.
@@ -289,7 +291,7 @@ impl<'m, 'r> Fleet<'m, 'r> {
         free.into_iter().for_each(|number| self.turns.ready(number));
         let waiting: Vec<(u16, Waiting)> = self.turns.waiting().collect();
         for (number, Waiting { deadline, events }) in waiting {
-            let found = self.machine.link.take_events(number, events);
+            let found = self.machine.link.take_found(number, events);
             if found != 0 || now >= deadline {
                 self.wake(number, found);
             }

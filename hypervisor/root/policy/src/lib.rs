@@ -117,13 +117,18 @@ pub fn parse(name: &str, text: &str) -> Result<Policy, PolicyError> {
 /// [`parse`] for a file's bytes, which may turn out not to be text.
 ///
 /// # Errors
-/// Those of [`parse`], and bytes that are not UTF-8.
+/// Those of [`parse`] and [`text`].
 pub fn parse_bytes(name: &str, bytes: &[u8]) -> Result<Policy, PolicyError> {
-    match core::str::from_utf8(bytes) {
-        Ok(text) => parse(name, text),
-        Err(error) => {
-            let at = error.valid_up_to();
-            Err(Source::new(name, bytes).error(&(at..at), "not UTF-8 from here on; a policy is a text file"))
-        }
-    }
+    parse(name, text(name, bytes)?)
+}
+
+/// A file's bytes as text.
+///
+/// # Errors
+/// Where they are not UTF-8.
+pub fn text<'b>(name: &str, bytes: &'b [u8]) -> Result<&'b str, PolicyError> {
+    core::str::from_utf8(bytes).map_err(|error| {
+        let at = error.valid_up_to();
+        Source::new(name, bytes).error(&(at..at), "not UTF-8 from here on; a policy is a text file")
+    })
 }
