@@ -64,6 +64,8 @@ struct Reader {
     last: Vec<u8>,
     /// Headers read.
     headers: usize,
+    /// Names in the paths of the entries so far, targets of hard links included.
+    names: usize,
 }
 
 impl Reader {
@@ -143,6 +145,11 @@ impl Reader {
         }
         if self.layer.entries.len() >= limits::ENTRIES {
             return Err(refuse("there are too many entries"));
+        }
+        let target = if let Kind::HardLink(target) = &kind { target.len() } else { 0 };
+        self.names += path.len() + target;
+        if self.names > limits::NAMES {
+            return Err(refuse("the paths of all entries together have too many names"));
         }
         self.layer.entries.push(Entry { path, meta, kind });
         Ok(())

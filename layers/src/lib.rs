@@ -50,6 +50,9 @@ pub mod limits {
     pub const PATH: usize = 4095;
     /// Names in a path.
     pub const DEPTH: usize = 256;
+    /// Names in all paths of a layer: each takes some sixty bytes of memory, which an archive can ask for with two of its own. Real layers
+    /// stay below a million. (This crate's own tests make do with less.)
+    pub const NAMES: usize = if cfg!(test) { 10_000 } else { 8 << 20 };
 }
 
 /// A path in a layer: its names from the root on; none of them is empty, `.` or `..`.

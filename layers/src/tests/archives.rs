@@ -107,6 +107,28 @@ fn what_is_refused_is_named() {
 }
 
 #[test]
+fn many_deep_paths_are_refused_before_they_fill_the_memory() {
+    let deep = |number: usize| {
+        let path = format!("{}{number}\0", "d/".repeat(limits::DEPTH - 1));
+        Made::new().entry(EntryType::GNULongName, b"././@LongLink", b"", path.as_bytes()).file("x", b"").bytes()
+    };
+    // Each without the two blocks of zeros that end an archive, but the last.
+    let archive = |count: usize| {
+        let mut all = Vec::new();
+        for number in 0..count {
+            let one = deep(number);
+            all.extend_from_slice(&one[..one.len() - 1024]);
+        }
+        all.resize(all.len() + 1024, 0);
+        archive::read(Cursor::new(all))
+    };
+    let fits = limits::NAMES / limits::DEPTH;
+    assert_eq!(archive(fits).unwrap().entries.len(), fits);
+    let error = archive(fits + 1).unwrap_err().to_string();
+    assert!(error.ends_with("the paths of all entries together have too many names"), "{error}");
+}
+
+#[test]
 fn what_is_cut_off_anywhere_is_refused() {
     let whole = Made::new().directory("d").file("d/f", &[1; 1300]).file("g", b"x").bytes();
     // The archive's own padding behind the first of its two empty blocks tells nothing.
