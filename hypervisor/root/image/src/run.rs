@@ -196,10 +196,12 @@ impl<'m, 'r> Fleet<'m, 'r> {
     }
 
     fn run_to_end(&mut self) {
-        while self.turns.any_left() {
+        loop {
             self.look_after_all();
             match self.turns.take() {
                 Some(sandbox) => self.turn(sandbox),
+                // The last one may have ended just now, by its time limit: nothing would wake the processor again.
+                None if !self.turns.any_left() => return,
                 None => self.rest(),
             }
         }

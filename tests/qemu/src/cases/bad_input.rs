@@ -23,10 +23,22 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("not an ELF file", |bench| refused(bench, b"this is no program at all\n".to_vec())),
         Case::new("an empty file", |bench| refused(bench, Vec::new())),
         Case::new("an endless loop and a time limit", |bench| {
-            bench.guest("fault", &["loop"]).options(["--timeout", "1"]).run()?.exits(124)?.says("timed out")?.done()
+            bench
+                .guest("fault", &["loop"])
+                .options(["--timeout", "1"])
+                .run()?
+                .exits(124)?
+                .says("timed out: the program was ended")?
+                .done()
         }),
         Case::new("waiting for input and a time limit", |bench| {
-            bench.busybox(&["sleep", "30"]).options(["--timeout", "1"]).run()?.exits(124)?.done()
+            bench
+                .busybox(&["sleep", "30"])
+                .options(["--timeout", "1"])
+                .run()?
+                .exits(124)?
+                .says("timed out: the program was ended")?
+                .done()
         }),
         Case::new("more memory than there is", |bench| {
             let double = "BEGIN { s = \"x\"; while (1) s = s s }";

@@ -38,7 +38,7 @@ pub(crate) fn cases() -> Vec<Case> {
             let outcome = bench.busybox(&["sh", "-c", program]).options(beside).run()?;
             let first: Vec<&str> = lines(&outcome.stdout).filter(|line| !line.starts_with('[')).collect();
             outcome.exits(0)?.wants(first == ["20"], "the first program's work done")?;
-            outcome.says("[2] timed out")?.says("[3] timed out")?.says("[4] timed out")?.done()
+            outcome.says("[2] timed out: the")?.says("[3] timed out: the")?.says("[4] timed out: the")?.done()
         }),
         Case::new("one that takes all memory leaves the others theirs", |bench| {
             let hog = format!("{} memory", bench.path_of_guest("attacks"));

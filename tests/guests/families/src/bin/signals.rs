@@ -686,24 +686,30 @@ fn stop(t: &mut Report) {
         i32::from(seen() == 1)
     });
     t.show("SIGTSTP with a handler", wait(pid));
-    let pid = child(|| {
-        c!(libc::setsid());
-        // An orphaned group: no terminal stop.
-        let inner = child(|| {
-            c!(libc::setpgid(0, 0));
+    t.show(
+        "SIGTTIN in a group of its own",
+        ending(|| {
+            c!(libc::setsid());
+            let inner = child(|| {
+                c!(libc::setpgid(0, 0));
+                c!(libc::raise(libc::SIGTTIN));
+                11
+            });
+            let stopped = wait_with(inner, libc::WUNTRACED).map(|(_, status)| status_text(status));
+            say!("  {stopped:?}");
+            must(sys!(libc::kill(inner, libc::SIGKILL)));
+            say!("  {}", wait(inner));
+            0
+        }),
+    );
+    t.show(
+        "SIGTTIN in an orphaned group",
+        ending(|| {
+            c!(libc::setsid());
             c!(libc::raise(libc::SIGTTIN));
-            11
-        });
-        wait(inner);
-        0
-    });
-    c!(libc::kill(pid, libc::SIGCONT));
-    let ended = until(|| matches!(wait_with(pid, libc::WNOHANG), Ok((found, _)) if found == pid));
-    t.show("stopped in its own group", ended);
-    if !ended {
-        c!(libc::kill(pid, libc::SIGKILL));
-        wait(pid);
-    }
+            12
+        }),
+    );
     t.show(
         "SIGCONT takes a pending stop away",
         ending(|| {
