@@ -4,6 +4,7 @@
 //! same figures on every run and every machine. The same runs without it give times, which are this host's.
 mod cpio;
 mod linux;
+mod programs;
 mod table;
 
 use crate::apt;
@@ -24,8 +25,6 @@ const STARTS: usize = 5;
 const AIM: f64 = 1.6;
 /// The memory beyond a program's own pages that is aimed at.
 const KIB_BEYOND: f64 = 512.0;
-/// The tree that the measured programs are in.
-const TREE: &str = "python";
 
 /// How time passes in the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +41,14 @@ impl Clock {
         match self {
             Self::Instructions => &["-icount", "shift=0,sleep=off"],
             Self::Host => &[],
+        }
+    }
+
+    /// How often a machine is started for a figure, of which the best counts: whatever else the host does only adds to a time.
+    fn boots(self) -> usize {
+        match self {
+            Self::Instructions => 1,
+            Self::Host => 3,
         }
     }
 
@@ -81,11 +88,11 @@ pub(crate) fn bench(options: &BenchOptions) -> Result<ExitCode, Failure> {
     images::build_all(false)?;
     images::build(&["guests"], false)?;
     images::build(&["families"], false)?;
-    trees::ensure(&[TREE], false)?;
+    trees::ensure(&[programs::TREE], false)?;
     let mut rows = Vec::new();
     for clock in [Clock::Instructions, Clock::Host] {
         rows.extend(calls(clock, !options.no_linux)?);
-        rows.extend(programs(clock, !options.no_linux)?);
+        rows.extend(programs::rows(clock, !options.no_linux)?);
     }
     rows.extend(starts()?);
     if options.json {
@@ -98,76 +105,25 @@ pub(crate) fn bench(options: &BenchOptions) -> Result<ExitCode, Failure> {
 
 /// The rows of getpid: against two raw world switches, and against plain Linux.
 fn calls(clock: Clock, linux: bool) -> Result<Vec<Row>> {
-    let (inside, switch) = in_sandbox(clock)?;
-    let mut rows = Vec::new();
-    let name = "getpid, beside two raw world switches";
-    let row = Row::new(name, clock.unit(), Some(inside.ticks), Some(2.0 * switch));
-    // In instructions a world switch is one, whatever the processor does for it: only its time is a measure.
-    rows.push(if clock == Clock::Host { row.aim(AIM) } else { row });
-    if linux {
-        let init = images::built("init");
-        let files = linux::Files { init: &init, argument: CALLS.to_string(), tree: None };
-        let outside = Cost::parse(&linux::run(clock, &files)?).context("Linux did not measure")?;
-        rows.push(Row::new("getpid", clock.unit(), Some(inside.ticks), Some(outside.ticks)));
-    }
-    Ok(rows)
-}
-
-/// What the `costs` guest measures: its name there, here, and the aim.
-const PROGRAMS: [(&str, &str, f64); 9] = [
-    ("fault", "page fault", 1.5),
-    ("fork", "fork, exit, wait", 1.5),
-    ("thread", "thread, created and joined", 1.5),
-    ("ping-pong", "pipe, to and fro between two processes", 1.5),
-    ("compute", "computing", 1.03),
-    ("read", "1 MiB of a cached file in 64 KiB pieces", 1.5),
-    ("open", "open and close", 4.0),
-    ("python", "python3 -c pass", 2.0),
-    ("true", "/usr/bin/true, from start to end", 2.0),
-];
-
-/// Calls of a ping-pong's round: a write and a read on each side.
-const PING_PONG_CALLS: f64 = 4.0;
-
-/// The rows of the `costs` guest, per operation.
-fn programs(clock: Clock, linux: bool) -> Result<Vec<Row>> {
-    let guest = images::built("costs");
-    let tree = trees::directory().join(TREE);
-    let layer = tree.display().to_string();
-    let (inside, _) = run_with(clock, "", &["--layer", &layer, "--memory", "512M"], &[&guest.display().to_string()])?;
-    let outside = match linux {
-        true => linux::run(clock, &linux::Files { init: &guest, argument: String::new(), tree: Some(&tree) })?,
-        false => String::new(),
-    };
-    let cost = |text: &str, name: &str| {
-        let line =
-            text.lines().find_map(|line| line.trim().strip_prefix("row ")?.strip_prefix(name)?.strip_prefix(' '))?;
-        let cost = Cost::parse(&line.replace("ops=", "calls=")).ok()?;
-        Some(match clock {
-            Clock::Instructions => cost.ticks,
-            Clock::Host => cost.ns,
-        })
-    };
-    let unit = match clock {
-        Clock::Instructions => clock.unit(),
-        Clock::Host => "ns",
-    };
-    let mut rows = Vec::new();
-    for (key, name, aim) in PROGRAMS {
-        let (here, there) = (cost(&inside, key), cost(&outside, key));
-        if key == "ping-pong" {
-            // The intercepts are the price of judging each call; what the sandbox itself adds is beside them.
-            let extra = |a: Option<f64>, b: Option<f64>| Some(PING_PONG_CALLS * (a? - b?));
-            let intercepts = extra(cost(&inside, "getpid"), cost(&outside, "getpid"));
-            rows.push(Row::new("  its intercepts alone", unit, intercepts, None));
-            let rest = intercepts.and_then(|cost| Some(here? - cost));
-            rows.push(Row::new(name, unit, here, there));
-            rows.push(Row::new("  beyond its intercepts", unit, rest, there).aim(aim));
-        } else {
-            rows.push(Row::new(name, unit, here, there).aim(aim));
+    let (mut best, mut outside) = (None::<(Cost, f64)>, None::<f64>);
+    // In turns, so that a host that slows down does so for both.
+    for _ in 0..clock.boots() {
+        let found = in_sandbox(clock)?;
+        best = best.filter(|(cost, _)| cost.ticks <= found.0.ticks).or(Some(found));
+        if linux {
+            let init = images::built("init");
+            let files = linux::Files { init: &init, argument: CALLS.to_string(), tree: None };
+            let cost = Cost::parse(&linux::run(clock, &files)?).context("Linux did not measure")?;
+            outside = Some(outside.map_or(cost.ticks, |best| best.min(cost.ticks)));
         }
     }
-    Ok(rows)
+    let inside = best.map(|(cost, _)| cost.ticks);
+    let name = "getpid, beside two raw world switches";
+    let row = Row::new(name, clock.unit(), inside, best.map(|(_, switch)| 2.0 * switch));
+    // In instructions a world switch is one, whatever the processor does for it: only its time is a measure.
+    let row = if clock == Clock::Host { row.aim(AIM) } else { row };
+    let beside_linux = outside.map(|outside| Row::new("getpid", clock.unit(), inside, Some(outside)));
+    Ok([Some(row), beside_linux].into_iter().flatten().collect())
 }
 
 /// Runs a program by `cargo xtask run` and returns its standard output and error.

@@ -1,4 +1,4 @@
-//! What things cost: a line `row NAME ops=N ns=N ticks=N` for each, the best of a few rounds.
+//! What things cost: a line `row NAME ops=N rounds=N ns=N ticks=N` for each, the best of a few rounds.
 //!
 //! `cargo xtask bench` runs it in a sandbox and, as the first process of a plain Linux, in the same machine, where it switches the
 //! machine off at its end. Arguments pick rows.
@@ -59,7 +59,7 @@ fn measure(name: &str, ops: u32, round: fn(u32)) {
         let (ticks, ns) = (now_ticks().wrapping_sub(ticks), start.elapsed().as_nanos());
         best = (best.0.min(ns), best.1.min(ticks));
     }
-    say!("row {name} ops={ops} ns={} ticks={}", best.0, best.1);
+    say!("row {name} ops={ops} rounds={ROUNDS} ns={} ticks={}", best.0, best.1);
 }
 
 fn now_ticks() -> u64 {
