@@ -54,7 +54,11 @@ struct Inner {
 /// Who is told of each wake-up without waiting for it: an epoll entry.
 pub trait Observer {
     /// Something has changed that concerns these events (`fs::special::ready`). It may wake other channels, and observes none.
-    fn notify(&self, events: i16);
+    /// Whether this has woken a thread that can be expected to see to the change.
+    fn notify(&self, events: i16) -> bool;
+
+    /// It shares each wake-up with others (EPOLLEXCLUSIVE): it need not be told once one of them has woken a thread.
+    fn exclusive(&self) -> bool;
 }
 
 /// A queue of threads that wait for one object. Clones are the same queue.
@@ -94,11 +98,13 @@ impl Channel {
     }
 
     fn tell(&self, events: i16) {
-        for observer in &*self.0.observers.borrow() {
-            if let Some(observer) = observer.upgrade() {
-                observer.notify(events);
-            }
+        let observers = self.0.observers.borrow();
+        let living = || observers.iter().filter_map(Weak::upgrade);
+        for observer in living().filter(|observer| !observer.exclusive()) {
+            observer.notify(events);
         }
+        // The first that wakes a thread is the last to be told.
+        let _ = living().filter(|observer| observer.exclusive()).any(|observer| observer.notify(events));
     }
 
     /// Tells `observer` of each wake-up from now on, as long as it lives.
@@ -131,6 +137,12 @@ impl Channel {
     /// `thread` does not wait any more.
     pub fn leave(&self, thread: u32) {
         self.0.waiting.borrow_mut().retain(|&waiting| waiting != thread);
+    }
+
+    /// Whether `thread` waits.
+    #[must_use]
+    pub fn has(&self, thread: u32) -> bool {
+        self.0.waiting.borrow().contains(&thread)
     }
 
     /// How many wait.

@@ -43,6 +43,22 @@ impl Dentry {
         Rc::new(Self { position: RefCell::new((parent, name.into())), removed: Cell::new(false), node })
     }
 
+    /// `inode` under `name` in `parent`. A directory has one name at a time, so it has one dentry, whatever paths led to it: a rename
+    /// by one of them is seen by all.
+    #[must_use]
+    pub fn of_file(parent: &Place, name: &[u8], inode: Rc<Inode>) -> Place {
+        if !inode.is_directory() {
+            return Self::new(Some(Rc::clone(parent)), name, Node::File(inode));
+        }
+        if let Some(known) = inode.place() {
+            known.moved(parent, name);
+            return known;
+        }
+        let place = Self::new(Some(Rc::clone(parent)), name, Node::File(Rc::clone(&inode)));
+        inode.set_place(&place);
+        place
+    }
+
     /// The directory that it is in; `None` for a root.
     #[must_use]
     pub fn parent(&self) -> Option<Place> {

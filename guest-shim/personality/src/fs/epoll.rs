@@ -132,12 +132,22 @@ impl Entry {
 }
 
 impl Observer for Entry {
-    fn notify(&self, events: i16) {
+    fn notify(&self, events: i16) -> bool {
         if self.removed.get() || (events != 0 && events & self.interest().wanted() == 0) {
-            return;
+            return false;
         }
+        let waits = self.epoll.upgrade().is_some_and(|epoll| epoll.channel.waiters() > 0);
         self.changed.set(self.changed.get() | events);
         self.enqueue();
+        // Who waits for input cannot be expected to see to an end of file, nor to more than it asked for: as Linux has it
+        // (`ep_poll_callback`), a change that may be both input and output is everybody's.
+        let both = ready::IN | ready::OUT;
+        let kind = events & both;
+        waits && kind != both && (kind == 0 || kind & self.interest().wanted() != 0)
+    }
+
+    fn exclusive(&self) -> bool {
+        self.interest().events & raw::EPOLLEXCLUSIVE != 0
     }
 }
 

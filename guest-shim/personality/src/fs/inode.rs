@@ -8,6 +8,7 @@ use core::cell::{Cell, RefCell};
 
 use fuse_abi::linux::{FUSE_ROOT_ID, fuse_attr};
 
+use super::dentry::{Dentry, Place};
 use super::fuse::{Gone, Leftovers};
 use super::inotify::Marks;
 use crate::abi::mode;
@@ -34,6 +35,8 @@ pub struct Inode {
     /// The root may show its pages in the window.
     shown: Cell<Shown>,
     directory: Cell<bool>,
+    /// Its dentry, of a directory that has a name.
+    place: RefCell<Weak<Dentry>>,
     marks: Marks,
     leftovers: Leftovers,
 }
@@ -61,6 +64,17 @@ impl Inode {
     #[must_use]
     pub fn is_directory(&self) -> bool {
         self.directory.get()
+    }
+
+    /// The dentry of a directory, while there is one.
+    #[must_use]
+    pub fn place(&self) -> Option<Place> {
+        self.place.borrow().upgrade()
+    }
+
+    /// This is the directory's dentry.
+    pub fn set_place(&self, place: &Place) {
+        self.place.replace(Rc::downgrade(place));
     }
 
     /// Who watches it.
@@ -146,6 +160,7 @@ impl Inodes {
                 cache: Cache::default(),
                 shown: Cell::new(shown),
                 directory: Cell::new(false),
+                place: RefCell::default(),
                 marks: Marks::default(),
                 leftovers: Rc::clone(&self.leftovers),
             });

@@ -31,6 +31,14 @@ pub struct Record {
     pub exclusive: bool,
 }
 
+/// What a thread of a process waits for.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    thread: u32,
+    inode: u64,
+    wanted: Record,
+}
+
 /// Most locks of all files together.
 const MAX_RECORDS: usize = 16384;
 
@@ -48,6 +56,23 @@ impl Shared {
     #[must_use]
     pub fn new(hub: &Hub) -> Self {
         Self { records: Rc::default(), channel: hub.channel() }
+    }
+
+    /// `thread` is about to wait for a lock. Those that have waited and do so no more are forgotten.
+    ///
+    /// # Errors
+    /// EDEADLK: whoever holds it waits, by itself or through others, for a lock of the same process. Locks of open files
+    /// are nobody's in particular, and no part of this (fcntl(2), `posix_locks_deadlock` in Linux).
+    pub fn wait_for(&self, thread: u32, inode: u64, wanted: Record) -> Result<(), Errno> {
+        let mut records = self.records.borrow_mut();
+        records.waiting.retain(|other| other.thread != thread && self.channel.has(other.thread));
+        if let Owner::Process(_) = wanted.owner {
+            if records.would_deadlock(inode, &wanted) {
+                return Err(Errno::EDEADLK);
+            }
+            records.waiting.push(Waiting { thread, inode, wanted });
+        }
+        Ok(())
     }
 
     /// An owner is no more.
@@ -91,9 +116,28 @@ impl Drop for Guard {
 pub struct Records {
     files: BTreeMap<u64, Vec<Record>>,
     count: usize,
+    /// Of threads that wait, and some that have ceased to.
+    waiting: Vec<Waiting>,
 }
 
 impl Records {
+    /// Is the owner of `wanted` waited for, on whatever way, by who holds what is in its way?
+    fn would_deadlock(&self, inode: u64, wanted: &Record) -> bool {
+        let blocker = |inode, wanted: &Record| self.conflict(inode, wanted).map(|record| record.owner);
+        let mut met: Vec<Owner> = blocker(inode, wanted).into_iter().collect();
+        let mut next = 0;
+        while let Some(&owner) = met.get(next) {
+            if owner == wanted.owner {
+                return true;
+            }
+            for waiting in self.waiting.iter().filter(|waiting| waiting.wanted.owner == owner) {
+                met.extend(blocker(waiting.inode, &waiting.wanted).filter(|owner| !met.contains(owner)));
+            }
+            next += 1;
+        }
+        false
+    }
+
     /// A lock of somebody else's that stands in the way of `wanted`.
     #[must_use]
     pub fn conflict(&self, inode: u64, wanted: &Record) -> Option<Record> {

@@ -82,7 +82,7 @@ impl<P: Platform> Kernel<P> {
         if let Some(inode) = &made {
             name_happened(&target.directory, &target.name, inode, raw::IN_CREATE, 0);
         }
-        let place = made.map(|inode| Dentry::new(Some(Rc::clone(&target.directory)), &target.name, Node::File(inode)));
+        let place = made.map(|inode| Dentry::of_file(&target.directory, &target.name, inode));
         self.names.put(parent.number(), &target.name, place);
         Ok(0)
     }

@@ -166,7 +166,7 @@ fn open_nameless<P: Platform>(
     let Node::File(parent) = &directory.node else { return Err(Errno::EOPNOTSUPP.into()) };
     let (inode, handle) = request_new(kernel, parent, fuse_opcode::FUSE_TMPFILE, b"/", flags, mode)?;
     let name = format!("#{}", inode.number());
-    let place = Dentry::new(Some(Rc::clone(&directory)), name.as_bytes(), Node::File(Rc::clone(&inode)));
+    let place = Dentry::of_file(&directory, name.as_bytes(), Rc::clone(&inode));
     place.set_removed();
     let kind = FileKind::Regular { inode, handle };
     Ok(OpenFile::new(kind, Some(place), kept(flags & !raw::O_DIRECTORY), kernel.fuse.leftovers()))
@@ -219,7 +219,7 @@ fn create_file<P: Platform>(
     let Node::File(parent) = &target.directory.node else { return Err(Errno::EACCES.into()) };
     kernel.check_access(&target.directory, may::WRITE | may::EXECUTE)?;
     let (inode, handle) = request_new(kernel, parent, fuse_opcode::FUSE_CREATE, &target.name, flags, mode)?;
-    let place = Dentry::new(Some(Rc::clone(&target.directory)), &target.name, Node::File(Rc::clone(&inode)));
+    let place = Dentry::of_file(&target.directory, &target.name, Rc::clone(&inode));
     kernel.names.put(parent.number(), &target.name, Some(Rc::clone(&place)));
     name_happened(&target.directory, &target.name, &inode, raw::IN_CREATE, 0);
     let kind = FileKind::Regular { inode, handle };

@@ -103,8 +103,11 @@ pub(super) fn set<P: Platform>(kernel: &mut Kernel<P>, file: &Rc<OpenFile>, comm
     }
     let stands = shared.records.borrow().conflict(inode, &wanted).is_some();
     if stands {
-        let waits = matches!(command, raw::F_SETLKW | raw::F_OFD_SETLKW);
-        return Err(if waits { Stop::Block(Wait::on(&shared.channel)) } else { Errno::EAGAIN.into() });
+        if !matches!(command, raw::F_SETLKW | raw::F_OFD_SETLKW) {
+            return Err(Errno::EAGAIN.into());
+        }
+        shared.wait_for(kernel.task.tid, inode, wanted)?;
+        return Err(Stop::Block(Wait::on(&shared.channel)));
     }
     shared.records.borrow_mut().set(inode, wanted)?;
     // A weaker lock in the place of a stronger one lets others go on.

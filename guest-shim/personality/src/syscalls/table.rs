@@ -132,7 +132,7 @@ mod rows {
         69 msgsnd msgqueue::msgsnd, Full, "";
         70 msgrcv msgqueue::msgrcv, Partial, "no MSG_COPY: ENOSYS";
         71 msgctl msgqueue::msgctl, Partial, "no IPC_INFO, MSG_INFO, MSG_STAT";
-        72 fcntl fd::fcntl, Partial, "no leases or SIGIO; owners are taken without effect; F_SETLKW finds no deadlocks";
+        72 fcntl fd::fcntl, Partial, "no leases or SIGIO; owners are taken without effect";
         73 flock splice::flock, Full, "";
         74 fsync fd::fsync, Full, "";
         75 fdatasync fd::fsync, Full, "";
@@ -292,7 +292,7 @@ mod rows {
         230 clock_nanosleep time::clock_nanosleep, Full, "";
         231 exit_group process::exit_group, Full, "";
         232 epoll_wait event::epoll_wait, Full, "";
-        233 epoll_ctl event::epoll_ctl, Full, "EPOLLEXCLUSIVE and EPOLLWAKEUP change nothing";
+        233 epoll_ctl event::epoll_ctl, Full, "EPOLLWAKEUP changes nothing";
         234 tgkill signal::tgkill, Full, "";
         235 utimes names::utimes, Full, "";
         236 vserver refused::absent, Refused, "ENOSYS, as on Linux";

@@ -5,7 +5,7 @@ use families::events::ready;
 use families::files::{
     Scratch, close, file, file_in_memory, open, path, pipe, pipe_with, read, read_len, stat, text, write,
 };
-use families::tasks::{Baton, child, ending, pause_ms, wait};
+use families::tasks::{Baton, child, ending, pause_ms, state, until, wait};
 use families::{Report, Sys, c, libc, must, say, sys, zeroed};
 use std::process::ExitCode;
 use std::ptr;
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         ("duplicates", duplicates),
         ("flock", flock),
         ("posix-locks", posix_locks),
+        ("deadlock", deadlock),
         ("ofd-locks", ofd_locks),
         ("limits", limits),
     ])
@@ -526,6 +527,37 @@ fn posix_locks(t: &mut Report) {
         let reader = must(open("f", libc::O_RDONLY));
         sys!(libc::fcntl(reader, libc::F_SETLK, ptr::from_ref(&record(libc::F_WRLCK, 0, 0))))
     });
+}
+
+/// Three processes hold a byte each, and each asks for the next one's.
+fn deadlock(t: &mut Report) {
+    let _scratch = Scratch::new();
+    let fd = file("f", b"0123456789");
+    let lock =
+        |command: i32, kind: i32, start: i64| sys!(libc::fcntl(fd, command, ptr::from_ref(&record(kind, start, 1))));
+    let mut waiter = |own: i64, wanted: i64| {
+        let pid = child(|| {
+            must(lock(libc::F_SETLK, libc::F_WRLCK, own));
+            lock(libc::F_SETLKW, libc::F_WRLCK, wanted).map_or(1, |_| 0)
+        });
+        let held = || {
+            let mut found = record(libc::F_RDLCK, own, 1);
+            must(sys!(libc::fcntl(fd, libc::F_GETLK, &raw mut found)));
+            found.l_pid == pid
+        };
+        t.check("it waits", until(|| held() && state(pid) == 'S'));
+        pid
+    };
+    must(lock(libc::F_SETLK, libc::F_WRLCK, 2));
+    let second = waiter(1, 2);
+    let first = waiter(0, 1);
+    t.ret("to close the ring", lock(libc::F_SETLKW, libc::F_WRLCK, 0));
+    t.ret("without waiting", lock(libc::F_SETLK, libc::F_WRLCK, 0));
+    t.ret("another lock of its own", lock(libc::F_SETLKW, libc::F_WRLCK, 3));
+    t.ret("give up", lock(libc::F_SETLK, libc::F_UNLCK, 2));
+    t.show("the second", wait(second));
+    t.show("the first", wait(first));
+    t.ret("afterwards", lock(libc::F_SETLKW, libc::F_WRLCK, 0));
 }
 
 fn ofd_locks(t: &mut Report) {

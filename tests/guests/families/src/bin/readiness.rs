@@ -3,7 +3,7 @@
 
 use families::events::{Epoll, poll, ready};
 use families::files::{Scratch, close, file, pipe, read_len, write};
-use families::tasks::{block, child, count, ending, handle, pause_ms, seen, set, tick, wait};
+use families::tasks::{block, child, count, ending, handle, pause_ms, seen, set, state, tick, until, wait};
 use families::{Report, Sys, c, libc, must, say, sys, zeroed};
 use std::process::ExitCode;
 use std::ptr;
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         ("epoll", epoll),
         ("edges", edges),
         ("nested", nested),
+        ("exclusive", exclusive),
         ("epoll-errors", epoll_errors),
         ("epoll-mask", epoll_mask),
         ("many", many),
@@ -268,6 +269,31 @@ fn nested(t: &mut Report) {
     };
     t.ret("too deep", refused);
     t.show("depth", depth);
+}
+
+/// Two processes wait for one eventfd, each by an epoll of its own: a change wakes one of them.
+fn exclusive(t: &mut Report) {
+    let events = must(sys!(libc::eventfd(0, 0)));
+    let change = || must(write(events, &1u64.to_ne_bytes()));
+    let waiters: Vec<(Epoll, i32)> = (0..2)
+        .map(|_| {
+            let epoll = Epoll::new();
+            must(epoll.add(events, libc::EPOLLIN | libc::EPOLLEXCLUSIVE));
+            let pid = child(|| i32::from(epoll.wait(&[events], -1) == "0:IN"));
+            (epoll, pid)
+        })
+        .collect();
+    t.check("both wait", until(|| waiters.iter().all(|(_, pid)| state(*pid) == 'S')));
+    change();
+    t.show("the first", wait(waiters[0].1));
+    pause_ms(50);
+    t.show("the second", state(waiters[1].1));
+    // Nobody waits at the first epoll any more: it is told all the same, and then the second.
+    change();
+    t.show("the second", wait(waiters[1].1));
+    t.show("both know", waiters.iter().map(|(epoll, _)| epoll.wait(&[events], 0)).collect::<Vec<_>>().join(" "));
+    t.ret("change an exclusive one", waiters[0].0.control(libc::EPOLL_CTL_MOD, events, libc::EPOLLIN));
+    t.ret("one shot", Epoll::new().add(events, libc::EPOLLIN | libc::EPOLLEXCLUSIVE | libc::EPOLLONESHOT));
 }
 
 fn epoll_errors(t: &mut Report) {
