@@ -9,7 +9,8 @@ use proto::layout::USER_END_VA;
 
 use crate::errno::Errno;
 use crate::kernel::Kernel;
-use crate::mm::space::{Access, AddressSpace};
+use crate::mm::area::Access;
+use crate::mm::space::AddressSpace;
 use crate::platform::{PAGE, Platform};
 use crate::task::FutexWait;
 

@@ -11,9 +11,9 @@ use proto::op::{self, wait_events};
 use proto::{CallResult, Grant, boot_flags, grant_flags, result_flags};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::abi::{AltStack, SigAction};
 use crate::errno::{Errno, Outcome, Stop};
 use crate::exec::ExecError;
+use crate::first::{empty_process, first_task};
 use crate::fs::dentry::{Dentry, NameCache, Node, Place};
 use crate::fs::dev::Device;
 use crate::fs::file::{FileKind, OpenFile};
@@ -21,13 +21,14 @@ use crate::fs::fuse::Fuse;
 use crate::fs::locks::Locks;
 use crate::fs::pipe::Pipe;
 use crate::fs::special::Caller;
-use crate::fs::table::{Descriptor, FdTable};
+use crate::fs::table::Descriptor;
 use crate::fs::terminal::{Terminals, User};
 use crate::fs::{proc, records};
 use crate::futex::Futexes;
 use crate::lifecycle::{FIRST, INIT};
+use crate::mm::area::{Access, BadTouch};
 use crate::mm::frames::Frames;
-use crate::mm::space::{Access, AddressSpace, BadTouch, Source};
+use crate::mm::space::{AddressSpace, Source};
 use crate::mm::user;
 use crate::mm::window::Window;
 use crate::net::Network;
@@ -36,11 +37,8 @@ use crate::platform::Platform;
 use crate::random::Random;
 use crate::regs::UserRegs;
 use crate::sched::Schedule;
-use crate::signal::{self, Info, Pending, Signal};
-use crate::task::{
-    Call, Directories, FPU_STATE, FpuState, Life, Process, SIGNALS, State, TIMER_SLACK, Task, default_limits,
-};
-use crate::timers::Timers;
+use crate::signal::{self, Info, Signal};
+use crate::task::{Call, Process, Task};
 use crate::vdso::Vdso;
 use crate::wait::Hub;
 
@@ -508,86 +506,6 @@ const HEAP_FOR_OBJECTS: usize = 2;
 
 /// Longest path, with its NUL.
 pub const PATH_MAX: usize = 4096;
-
-fn first_task(start: &Start, hub: &Hub, space: AddressSpace, root: Place, started: u64) -> Task {
-    let process = empty_process(FIRST, start, hub, started);
-    let directories = Directories { current: Rc::clone(&root), root, umask: 0o022 };
-    Task {
-        tid: FIRST,
-        process: Rc::new(RefCell::new(Process { threads: vec![FIRST], ..process })),
-        space: Rc::new(RefCell::new(space)),
-        files: Rc::new(RefCell::new(FdTable::default())),
-        directories: Rc::new(RefCell::new(directories)),
-        actions: Rc::new(RefCell::new([SigAction::default(); SIGNALS])),
-        blocked: 0,
-        saved_mask: None,
-        pending: Pending::default(),
-        alternate_stack: AltStack { ss_flags: 2, ..Default::default() },
-        clear_tid: 0,
-        robust_list: (0, 0),
-        fs_base: 0,
-        gs_base: 0,
-        name: [0; 16],
-        wait_until: None,
-        progress: 0,
-        opening: None,
-        call: None,
-        vfork_child: None,
-        vfork_done: None,
-        ipc_wait: None,
-        timer_slack: TIMER_SLACK,
-        policy: 0,
-        futex: None,
-        last_fault: (0, 0, 0),
-        state: State::Ready,
-        regs: UserRegs::default(),
-        fpu: FpuState([0; FPU_STATE]),
-        time: 0,
-    }
-}
-
-/// A child of INIT in its group and session, as if a shell without job control had started it.
-fn empty_process(pid: u32, start: &Start, hub: &Hub, started: u64) -> Process {
-    Process {
-        pid,
-        parent: if pid == INIT { 0 } else { INIT },
-        group: INIT,
-        session: INIT,
-        without_terminal: false,
-        uid: [start.uid; 3],
-        gid: [start.gid; 3],
-        file_ids: [start.uid, start.gid],
-        groups: Rc::default(),
-        limits: default_limits(),
-        executable: None,
-        arguments: Vec::new(),
-        environment: Vec::new(),
-        started,
-        dumpable: 1,
-        threads: Vec::new(),
-        children: Vec::new(),
-        ended: hub.channel(),
-        children_changed: hub.channel(),
-        life: Life::Alive,
-        stopped: None,
-        change: None,
-        pending: Pending::default(),
-        signalled: hub.channel(),
-        exit_signal: Signal::CHLD.0,
-        subreaper: false,
-        parent_death_signal: 0,
-        no_new_privileges: false,
-        has_executed: false,
-        persona: 0,
-        timers: Timers::default(),
-        past_time: 0,
-        children_time: 0,
-        children_peak: 0,
-        peak: 0,
-        fault: (0, 0),
-        nice: 0,
-    }
-}
 
 /// The low 32 bits of an argument as a descriptor or another `int`.
 #[must_use]

@@ -29,6 +29,7 @@ pub mod abi;
 pub mod children;
 pub mod errno;
 pub mod exec;
+mod first;
 pub mod fs;
 pub mod futex;
 pub mod kernel;

@@ -258,7 +258,7 @@ impl<P: Platform> Kernel<P> {
                 }
                 let looked = self.fuse.entry(&mut self.platform, fuse_opcode::FUSE_LOOKUP, inode, &(), &[name]);
                 let place = match looked {
-                    Ok(found) => found.map(|inode| Dentry::of_file(&directory, name, inode)),
+                    Ok(found) => found.map(|inode| Dentry::of_file(directory, name, inode)),
                     Err(Errno::ENOENT) => None,
                     Err(error) => return Err(error),
                 };

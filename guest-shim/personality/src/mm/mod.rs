@@ -3,6 +3,7 @@
 //! The personality never dereferences a user address. It looks the page up in its own tables, brings it in if
 //! the program could have touched it, and reads or writes the frame through the direct map.
 
+pub mod area;
 pub mod frames;
 pub mod object;
 pub mod space;

@@ -14,8 +14,9 @@ use core::ops::Range;
 use linux_raw_sys::general as raw;
 use proto::{MAX_SEGMENTS, Segment};
 
+use super::area::BadTouch;
 use super::frames::{Bin, Frames};
-use super::space::{BadTouch, Source};
+use super::space::Source;
 use crate::errno::Errno;
 use crate::fs::file::OpenFile;
 use crate::fs::fuse::{Fuse, Gone, Leftovers};

@@ -3,7 +3,8 @@
 
 use alloc::vec::Vec;
 
-use super::space::{Access, AddressSpace, BadTouch, Source};
+use super::area::{Access, BadTouch};
+use super::space::{AddressSpace, Source};
 use crate::abi::Iovec;
 use crate::errno::Errno;
 use crate::fs::special::{Sink, Supply};

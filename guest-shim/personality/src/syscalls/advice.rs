@@ -10,7 +10,7 @@ use super::Args;
 use super::memory::{mprotect, populate, range};
 use crate::errno::{Errno, Outcome};
 use crate::kernel::Kernel;
-use crate::mm::space::{Access, Area, AreaFlags, Backing};
+use crate::mm::area::{Access, Area, AreaFlags, Backing};
 use crate::num::index;
 use crate::platform::{PAGE, PAGE_SIZE, Platform};
 use proto::layout::USER_END_VA;

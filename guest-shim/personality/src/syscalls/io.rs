@@ -7,8 +7,8 @@ use alloc::rc::Rc;
 
 use fuse_abi::linux::{fuse_lseek_in, fuse_lseek_out, fuse_opcode};
 use linux_raw_sys::general as raw;
+use proto::Segment;
 use proto::op::{self, ConsoleIo, Count, wait_events};
-use proto::{MAX_SEGMENTS, Segment};
 
 use super::Args;
 use super::signal::{SIGNALFD_INFO, next_of_signalfd};
@@ -20,8 +20,8 @@ use crate::fs::file::{FileKind, OpenFile};
 use crate::fs::fuse::Fuse;
 use crate::fs::special::{Sink, Special, Supply};
 use crate::kernel::Kernel;
-use crate::mm::space::Access;
-use crate::mm::user::{MAX_TRANSFER, Ranges, SegmentRuns, Segments, UserRuns};
+use crate::mm::area::Access;
+use crate::mm::user::{Ranges, SegmentRuns, Segments, UserRuns};
 use crate::num::index;
 use crate::platform::{PAGE, Platform};
 use crate::random::Random;
@@ -30,8 +30,6 @@ use crate::wait::Wait;
 
 /// Bytes that a write to something of the shim's own takes in one go.
 const BURST: usize = 256 << 10;
-/// Frames that a copy from file to file passes through.
-const COPY_FRAMES: usize = 16;
 
 pub(super) fn read<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let file = kernel.file(args.int(0))?;
@@ -382,7 +380,12 @@ fn moved_to<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile, end: u64, acce
 }
 
 /// Reads one batch from the file into `segments`; how many bytes.
-fn take<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile, segments: &Segments, at: u64) -> Result<u64, Stop> {
+pub(super) fn take<P: Platform>(
+    kernel: &mut Kernel<P>,
+    file: &OpenFile,
+    segments: &Segments,
+    at: u64,
+) -> Result<u64, Stop> {
     match &file.kind {
         FileKind::Regular { .. } => {
             i64::try_from(at).map_err(|_| Errno::EINVAL)?;
@@ -456,7 +459,12 @@ fn take_console<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile, segments: 
 }
 
 /// Writes one batch from `segments` to the file, as far as its limit goes; how many bytes.
-fn put<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile, segments: &Segments, at: u64) -> Result<u64, Stop> {
+pub(super) fn put<P: Platform>(
+    kernel: &mut Kernel<P>,
+    file: &OpenFile,
+    segments: &Segments,
+    at: u64,
+) -> Result<u64, Stop> {
     let limit = limit_of(kernel, file);
     if limit == u64::MAX {
         return put_all(kernel, file, segments, at);
@@ -567,136 +575,8 @@ fn seek_hole<P: Platform>(kernel: &mut Kernel<P>, file: &OpenFile, offset: i64, 
     Ok(out.offset)
 }
 
-pub(super) fn sendfile<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let (output, input) = (kernel.file(args.int(0))?, kernel.file(args.int(1))?);
-    let (offset_at, count) = (args.get(2), args.get(3).min(MAX_TRANSFER));
-    if !input.readable() || !output.writable() {
-        return Err(Errno::EBADF.into());
-    }
-    if offset_at != 0 && matches!(input.kind, FileKind::Special(_)) {
-        return Err(Errno::ESPIPE.into());
-    }
-    if !matches!(input.kind, FileKind::Regular { .. } | FileKind::Text(_) | FileKind::Memory(_)) || output.appends() {
-        return Err(Errno::EINVAL.into());
-    }
-    let from = if offset_at == 0 { input.offset() } else { position(kernel, offset_at)? };
-    check_limit(kernel, &output, output.offset())?;
-    let done = copy(kernel, &input, from, &output, output.offset(), count)?;
-    output.set_offset(output.offset() + done);
-    if offset_at == 0 {
-        input.set_offset(from + done);
-    } else {
-        kernel.put(offset_at, &(from + done))?;
-    }
-    Ok(done)
-}
-
-pub(super) fn copy_file_range<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let (input, output) = (kernel.file(args.int(0))?, kernel.file(args.int(2))?);
-    let (from_at, to_at, count) = (args.get(1), args.get(3), args.get(4).min(MAX_TRANSFER));
-    if args.uint(5) != 0 {
-        return Err(Errno::EINVAL.into());
-    }
-    if [&input, &output].iter().any(|file| matches!(file.kind, FileKind::Directory { .. } | FileKind::Listing(_))) {
-        return Err(Errno::EISDIR.into());
-    }
-    if !input.readable() || !output.writable() || output.appends() {
-        return Err(Errno::EBADF.into());
-    }
-    let (FileKind::Regular { inode: source, .. }, FileKind::Regular { inode: target, .. }) =
-        (&input.kind, &output.kind)
-    else {
-        return Err(Errno::EINVAL.into());
-    };
-    let from = if from_at == 0 { input.offset() } else { position(kernel, from_at)? };
-    let to = if to_at == 0 { output.offset() } else { position(kernel, to_at)? };
-    let overlap = from < to.saturating_add(count) && to < from.saturating_add(count);
-    if source.number() == target.number() && overlap {
-        return Err(Errno::EINVAL.into());
-    }
-    check_limit(kernel, &output, to)?;
-    let done = copy(kernel, &input, from, &output, to, count)?;
-    for (at, file, end) in [(from_at, &input, from + done), (to_at, &output, to + done)] {
-        if at == 0 {
-            file.set_offset(end);
-        } else {
-            kernel.put(at, &end)?;
-        }
-    }
-    Ok(done)
-}
-
-/// An offset from the program's memory.
-pub(super) fn position<P: Platform>(kernel: &mut Kernel<P>, at: u64) -> Result<u64, Errno> {
-    let offset: i64 = kernel.get(at)?;
-    u64::try_from(offset).map_err(|_| Errno::EINVAL)
-}
-
-/// Copies up to `count` bytes from file to file by way of a few frames; how many.
-pub(super) fn copy<P: Platform>(
-    kernel: &mut Kernel<P>,
-    input: &OpenFile,
-    from: u64,
-    output: &OpenFile,
-    to: u64,
-    count: u64,
-) -> Result<u64, Stop> {
-    let mut frames = Segments::new();
-    while frames.as_slice().len() < COPY_FRAMES && frames.bytes() < count {
-        let Ok(frame) = kernel.frames.take(&mut kernel.platform) else { break };
-        frames.push(frame, PAGE);
-    }
-    let result = if count > 0 && frames.bytes() == 0 {
-        Err(Errno::ENOMEM.into())
-    } else {
-        copy_through(kernel, input, from, output, to, count, &frames)
-    };
-    for frame in frames.as_slice() {
-        kernel.frames.give(&mut kernel.platform, frame.gpa);
-    }
-    if result.as_ref().is_ok_and(|&done| done > 0) {
-        input.happened(raw::IN_ACCESS);
-        output.happened(raw::IN_MODIFY);
-    }
-    result
-}
-
-fn copy_through<P: Platform>(
-    kernel: &mut Kernel<P>,
-    input: &OpenFile,
-    from: u64,
-    output: &OpenFile,
-    to: u64,
-    count: u64,
-    frames: &Segments,
-) -> Result<u64, Stop> {
-    let mut done = 0;
-    while done < count {
-        let room = first_bytes(frames, count - done);
-        let read = match take(kernel, input, &room, from.saturating_add(done)) {
-            Ok(read) => read,
-            Err(_) if done > 0 => break,
-            Err(stop) => return Err(stop),
-        };
-        if read == 0 {
-            break;
-        }
-        let filled = first_bytes(&room, read);
-        let written = match put(kernel, output, &filled, to.saturating_add(done)) {
-            Ok(written) => written,
-            Err(_) if done > 0 => break,
-            Err(stop) => return Err(stop),
-        };
-        done += written;
-        if written < read || read < room.bytes() {
-            break;
-        }
-    }
-    Ok(done)
-}
-
 /// The first `len` bytes of `segments`.
-fn first_bytes(segments: &Segments, len: u64) -> Segments {
+pub(super) fn first_bytes(segments: &Segments, len: u64) -> Segments {
     let mut first = Segments::new();
     for Segment { gpa, len: size, .. } in segments.as_slice() {
         let part = u64::from(*size).min(len - first.bytes());
@@ -707,5 +587,3 @@ fn first_bytes(segments: &Segments, len: u64) -> Segments {
     }
     first
 }
-
-const _: () = assert!(COPY_FRAMES <= MAX_SEGMENTS);

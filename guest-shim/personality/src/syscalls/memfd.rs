@@ -12,8 +12,8 @@ use crate::errno::{Errno, Outcome};
 use crate::fs::file::{FileKind, MemoryFile, OpenFile};
 use crate::fs::inode::Inode;
 use crate::kernel::Kernel;
+use crate::mm::area::BadTouch;
 use crate::mm::object::Object;
-use crate::mm::space::BadTouch;
 use crate::platform::{PAGE, Platform};
 
 /// Longest name, without NUL (MFD_NAME_MAX_LEN).

@@ -12,7 +12,7 @@ use crate::abi::Msghdr;
 use crate::errno::{Errno, Outcome, Stop};
 use crate::fs::file::OpenFile;
 use crate::kernel::{Kernel, int};
-use crate::mm::space::Access;
+use crate::mm::area::Access;
 use crate::mm::user::{Ranges, UserRuns};
 use crate::net::address::{Address, family};
 use crate::net::socket::{CAPACITY, Extra, MAX_UDP, Received, Socket, option};

@@ -1,8 +1,11 @@
 //! The system calls. Each family has its file; [`table`] says which number is which function and how far it goes.
 
 mod advice;
+mod attributes;
 mod clone;
+mod copy;
 mod credentials;
+mod directories;
 mod dirs;
 mod event;
 mod exec;

@@ -3,29 +3,25 @@
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
-use fuse_abi::linux::{
-    FATTR_ATIME, FATTR_ATIME_NOW, FATTR_FH, FATTR_GID, FATTR_MODE, FATTR_MTIME, FATTR_MTIME_NOW, FATTR_SIZE, FATTR_UID,
-    fuse_link_in, fuse_mkdir_in, fuse_mknod_in, fuse_opcode, fuse_rename2_in, fuse_setattr_in,
-};
+use fuse_abi::linux::{fuse_link_in, fuse_mkdir_in, fuse_mknod_in, fuse_opcode, fuse_rename2_in};
 use linux_raw_sys::general as raw;
 use zerocopy::{Immutable, IntoBytes};
 
 use super::Args;
-use crate::abi::{Timespec, Timeval, mode};
+use crate::abi::mode;
 use crate::errno::{Errno, Outcome};
 use crate::fs::dentry::{Dentry, Node, Place};
 use crate::fs::dev::Device;
-use crate::fs::file::FileKind;
 use crate::fs::inode::Inode;
-use crate::fs::inotify::{happened, happened_to, name_happened};
+use crate::fs::inotify::{happened_to, name_happened};
 use crate::fs::proc::ProcKind;
 use crate::fs::walk::{Target, may};
 use crate::kernel::Kernel;
-use crate::num::{index, low32};
+use crate::num::low32;
 use crate::platform::Platform;
-use crate::time::from_timeval;
 
-const HERE: i32 = raw::AT_FDCWD;
+/// The working directory, as a descriptor.
+pub(super) const HERE: i32 = raw::AT_FDCWD;
 
 impl<P: Platform> Kernel<P> {
     /// Walks a path that a program gave.
@@ -42,7 +38,7 @@ impl<P: Platform> Kernel<P> {
     }
 
     /// The place that a path leads to; with AT_EMPTY_PATH an empty path is the descriptor's own.
-    fn place_at(&mut self, directory: i32, path: u64, flags: u32) -> Result<Place, Errno> {
+    pub(super) fn place_at(&mut self, directory: i32, path: u64, flags: u32) -> Result<Place, Errno> {
         let path = self.path(path)?;
         if path.is_empty() && flags & raw::AT_EMPTY_PATH != 0 {
             if directory == HERE {
@@ -87,23 +83,6 @@ impl<P: Platform> Kernel<P> {
         Ok(0)
     }
 
-    /// Changes attributes of what a path or descriptor leads to.
-    fn change(&mut self, place: &Place, change: &fuse_setattr_in) -> Outcome {
-        let Node::File(inode) = &place.node else { return Err(Errno::EPERM.into()) };
-        self.fuse.change(&mut self.platform, inode, change)?;
-        happened(place, changed(change.valid));
-        Ok(0)
-    }
-
-    /// The place of a descriptor whose attributes are to be changed.
-    fn place_of(&self, fd: i32) -> Result<Place, Errno> {
-        let file = self.file(fd)?;
-        if matches!(file.kind, FileKind::Path) {
-            return Err(Errno::EBADF);
-        }
-        file.place.clone().ok_or(Errno::EINVAL)
-    }
-
     /// Whoever watches a node that has lost a name hears of it when that was the last.
     fn check_gone(&mut self, inode: &Rc<Inode>) {
         if inode.marks().is_watched() && self.file_attributes(inode).map_or(true, |attr| attr.nlink == 0) {
@@ -132,18 +111,6 @@ impl<P: Platform> Kernel<P> {
 
     pub(super) fn umask_off(&self, mode: u32) -> u32 {
         mode & !self.task.directories.borrow().umask
-    }
-}
-
-/// What changing these attributes (FATTR_*) is to who watches.
-fn changed(valid: u32) -> u32 {
-    const TIMES: u32 = FATTR_ATIME | FATTR_MTIME;
-    match valid {
-        _ if valid & (FATTR_MODE | FATTR_UID | FATTR_GID) != 0 => raw::IN_ATTRIB,
-        _ if valid & FATTR_SIZE != 0 => raw::IN_MODIFY,
-        _ if valid & TIMES == FATTR_ATIME => raw::IN_ACCESS,
-        _ if valid & TIMES == FATTR_MTIME => raw::IN_MODIFY,
-        _ => raw::IN_ATTRIB,
     }
 }
 
@@ -374,268 +341,4 @@ fn read_link<P: Platform>(kernel: &mut Kernel<P>, directory: i32, path: u64, out
     let text = text.get(..room).unwrap_or(&text);
     kernel.copy_out(out, text)?;
     Ok(text.len() as u64)
-}
-
-pub(super) fn chmod<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let place = kernel.place_at(HERE, args.get(0), 0)?;
-    change_mode(kernel, &place, args.uint(1))
-}
-
-pub(super) fn fchmod<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let place = kernel.place_of(args.int(0))?;
-    change_mode(kernel, &place, args.uint(1))
-}
-
-pub(super) fn fchmodat<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let place = kernel.place_at(args.int(0), args.get(1), 0)?;
-    change_mode(kernel, &place, args.uint(2))
-}
-
-fn change_mode<P: Platform>(kernel: &mut Kernel<P>, place: &Place, mode: u32) -> Outcome {
-    kernel.change(place, &fuse_setattr_in { valid: FATTR_MODE, mode: mode & 0o7777, ..Default::default() })
-}
-
-pub(super) fn chown<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let place = kernel.place_at(HERE, args.get(0), 0)?;
-    change_owner(kernel, &place, args.uint(1), args.uint(2))
-}
-
-pub(super) fn lchown<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let place = kernel.place_at(HERE, args.get(0), raw::AT_SYMLINK_NOFOLLOW)?;
-    change_owner(kernel, &place, args.uint(1), args.uint(2))
-}
-
-pub(super) fn fchown<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let place = kernel.place_of(args.int(0))?;
-    change_owner(kernel, &place, args.uint(1), args.uint(2))
-}
-
-pub(super) fn fchownat<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let flags = args.uint(4);
-    if flags & !(raw::AT_SYMLINK_NOFOLLOW | raw::AT_EMPTY_PATH) != 0 {
-        return Err(Errno::EINVAL.into());
-    }
-    let place = kernel.place_at(args.int(0), args.get(1), flags)?;
-    change_owner(kernel, &place, args.uint(2), args.uint(3))
-}
-
-fn change_owner<P: Platform>(kernel: &mut Kernel<P>, place: &Place, uid: u32, gid: u32) -> Outcome {
-    let mut change = fuse_setattr_in { uid, gid, ..Default::default() };
-    if uid != u32::MAX {
-        change.valid |= FATTR_UID;
-    }
-    if gid != u32::MAX {
-        change.valid |= FATTR_GID;
-    }
-    kernel.change(place, &change)
-}
-
-pub(super) fn truncate<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let size = u64::try_from(args.long(1)).map_err(|_| Errno::EINVAL)?;
-    let place = kernel.place_at(HERE, args.get(0), 0)?;
-    if kernel.is_directory(&place)? {
-        return Err(Errno::EISDIR.into());
-    }
-    kernel.check_access(&place, may::WRITE)?;
-    let Node::File(inode) = &place.node else { return Err(Errno::EINVAL.into()) };
-    let old = kernel.file_attributes(inode)?.size;
-    super::io::check_size(kernel, old, size)?;
-    kernel.change(&place, &fuse_setattr_in { valid: FATTR_SIZE, size, ..Default::default() })?;
-    kernel.file_resized(inode, size);
-    Ok(0)
-}
-
-pub(super) fn ftruncate<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let size = u64::try_from(args.long(1)).map_err(|_| Errno::EINVAL)?;
-    let file = kernel.file(args.int(0))?;
-    if matches!(file.kind, FileKind::Path) {
-        return Err(Errno::EBADF.into());
-    }
-    if !file.writable() {
-        return Err(Errno::EINVAL.into());
-    }
-    if matches!(file.kind, FileKind::Regular { .. } | FileKind::Memory(_)) {
-        let old = super::io::size(kernel, &file)?;
-        super::io::check_size(kernel, old, size)?;
-    }
-    if let FileKind::Memory(memory) = &file.kind {
-        return super::memfd::truncate(kernel, &memory.object, size);
-    }
-    let FileKind::Regular { inode, handle } = &file.kind else { return Err(Errno::EINVAL.into()) };
-    let change = fuse_setattr_in { valid: FATTR_SIZE | FATTR_FH, fh: *handle, size, ..Default::default() };
-    kernel.fuse.change(&mut kernel.platform, inode, &change)?;
-    kernel.file_resized(inode, size);
-    file.happened(raw::IN_MODIFY);
-    Ok(0)
-}
-
-/// One of the two times that are set: untouched, now, or a value.
-fn set_time(change: &mut fuse_setattr_in, access: bool, time: Timespec) -> Result<(), Errno> {
-    let (set, now) = if access { (FATTR_ATIME, FATTR_ATIME_NOW) } else { (FATTR_MTIME, FATTR_MTIME_NOW) };
-    match u32::try_from(time.tv_nsec) {
-        Ok(raw::UTIME_OMIT) => return Ok(()),
-        Ok(raw::UTIME_NOW) => change.valid |= set | now,
-        Ok(nanoseconds) if nanoseconds < 1_000_000_000 => {
-            change.valid |= set;
-            if access {
-                (change.atime, change.atimensec) = (time.tv_sec.cast_unsigned(), nanoseconds);
-            } else {
-                (change.mtime, change.mtimensec) = (time.tv_sec.cast_unsigned(), nanoseconds);
-            }
-        }
-        _ => return Err(Errno::EINVAL),
-    }
-    Ok(())
-}
-
-fn change_times<P: Platform>(kernel: &mut Kernel<P>, place: &Place, times: [Timespec; 2]) -> Outcome {
-    let mut change = fuse_setattr_in::default();
-    set_time(&mut change, true, times[0])?;
-    set_time(&mut change, false, times[1])?;
-    if change.valid == 0 {
-        return Ok(0);
-    }
-    kernel.change(place, &change)
-}
-
-const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: raw::UTIME_NOW as i64 };
-
-pub(super) fn utimensat<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let (directory, path, at, flags) = (args.int(0), args.get(1), args.get(2), args.uint(3));
-    if flags & !(raw::AT_SYMLINK_NOFOLLOW | raw::AT_EMPTY_PATH) != 0 {
-        return Err(Errno::EINVAL.into());
-    }
-    let times: [Timespec; 2] = if at == 0 { [NOW; 2] } else { kernel.get(at)? };
-    let place = if path == 0 { kernel.place_of(directory)? } else { kernel.place_at(directory, path, flags)? };
-    change_times(kernel, &place, times)
-}
-
-pub(super) fn utimes<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let times = timevals(kernel, args.get(1))?;
-    let place = kernel.place_at(HERE, args.get(0), 0)?;
-    change_times(kernel, &place, times)
-}
-
-pub(super) fn futimesat<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let (directory, path, at) = (args.int(0), args.get(1), args.get(2));
-    let times = timevals(kernel, at)?;
-    let place = if path == 0 { kernel.place_of(directory)? } else { kernel.place_at(directory, path, 0)? };
-    change_times(kernel, &place, times)
-}
-
-/// Two `struct timeval`, or now without them.
-fn timevals<P: Platform>(kernel: &mut Kernel<P>, at: u64) -> Result<[Timespec; 2], Errno> {
-    let mut times = [NOW; 2];
-    if at != 0 {
-        let given: [Timeval; 2] = kernel.get(at)?;
-        for (time, given) in times.iter_mut().zip(given) {
-            from_timeval(Timeval { tv_sec: 0, ..given })?;
-            *time = Timespec { tv_sec: given.tv_sec, tv_nsec: given.tv_usec * 1000 };
-        }
-    }
-    Ok(times)
-}
-
-pub(super) fn utime<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let at = args.get(1);
-    let mut times = [NOW; 2];
-    if at != 0 {
-        let given: [i64; 2] = kernel.get(at)?;
-        times = given.map(|tv_sec| Timespec { tv_sec, tv_nsec: 0 });
-    }
-    let place = kernel.place_at(HERE, args.get(0), 0)?;
-    change_times(kernel, &place, times)
-}
-
-pub(super) fn access<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    check(kernel, HERE, args.get(0), args.uint(1), 0)
-}
-
-pub(super) fn faccessat<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    check(kernel, args.int(0), args.get(1), args.uint(2), 0)
-}
-
-pub(super) fn faccessat2<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let flags = args.uint(3);
-    if flags & !(raw::AT_EACCESS | raw::AT_SYMLINK_NOFOLLOW | raw::AT_EMPTY_PATH) != 0 {
-        return Err(Errno::EINVAL.into());
-    }
-    check(kernel, args.int(0), args.get(1), args.uint(2), flags)
-}
-
-fn check<P: Platform>(kernel: &mut Kernel<P>, directory: i32, path: u64, wanted: u32, flags: u32) -> Outcome {
-    if wanted & !7 != 0 {
-        return Err(Errno::EINVAL.into());
-    }
-    let place = kernel.place_at(directory, path, flags)?;
-    let who = if flags & raw::AT_EACCESS == 0 { 0 } else { 1 };
-    let (uid, gid) = {
-        let process = kernel.task.process.borrow();
-        (process.uid[who], process.gid[who])
-    };
-    if wanted & may::EXECUTE != 0 && matches!(place.node, Node::Device(device) if device != Device::Directory) {
-        return Err(Errno::EACCES.into());
-    }
-    kernel.check_access_as(&place, wanted, uid, gid)?;
-    Ok(0)
-}
-
-pub(super) fn chdir<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let place = kernel.place_at(HERE, args.get(0), 0)?;
-    enter(kernel, place)
-}
-
-pub(super) fn fchdir<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let place = kernel.file(args.int(0))?.place.clone().ok_or(Errno::ENOTDIR)?;
-    enter(kernel, place)
-}
-
-/// The root that absolute paths start at: only for user 0. The working directory stays, as Linux has it.
-pub(super) fn chroot<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let place = kernel.place_at(HERE, args.get(0), 0)?;
-    if !kernel.is_directory(&place)? {
-        return Err(Errno::ENOTDIR.into());
-    }
-    kernel.check_access(&place, may::EXECUTE)?;
-    if kernel.task.process.borrow().uid[1] != 0 {
-        return Err(Errno::EPERM.into());
-    }
-    kernel.task.directories.borrow_mut().root = place;
-    Ok(0)
-}
-
-fn enter<P: Platform>(kernel: &mut Kernel<P>, place: Place) -> Outcome {
-    if !kernel.is_directory(&place)? {
-        return Err(Errno::ENOTDIR.into());
-    }
-    kernel.check_access(&place, may::EXECUTE)?;
-    kernel.task.directories.borrow_mut().current = place;
-    Ok(0)
-}
-
-pub(super) fn getcwd<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let (out, room) = (args.get(0), index(args.get(1)));
-    let (current, root) = {
-        let directories = kernel.task.directories.borrow();
-        (directories.current.clone(), directories.root.clone())
-    };
-    if current.is_removed() {
-        return Err(Errno::ENOENT.into());
-    }
-    let mut path = current.path_below(&root);
-    path.push(0);
-    if path.len() > crate::kernel::PATH_MAX {
-        return Err(Errno::ENAMETOOLONG.into());
-    }
-    if path.len() > room {
-        return Err(Errno::ERANGE.into());
-    }
-    kernel.copy_out(out, &path)?;
-    Ok(path.len() as u64)
-}
-
-pub(super) fn umask<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let mut directories = kernel.task.directories.borrow_mut();
-    let old = core::mem::replace(&mut directories.umask, args.uint(0) & 0o777);
-    Ok(u64::from(old))
 }

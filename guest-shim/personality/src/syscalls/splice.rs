@@ -3,7 +3,8 @@
 use alloc::rc::Rc;
 
 use super::Args;
-use super::io::{check_pipe, copy, iovecs, position, read_file, wait_for, write_file};
+use super::copy::{copy, position};
+use super::io::{check_pipe, iovecs, read_file, wait_for, write_file};
 use crate::errno::{Errno, Outcome, Stop};
 use crate::fs::file::{FileKind, OpenFile};
 use crate::fs::pipe::{ATOMIC, PipeEnd};

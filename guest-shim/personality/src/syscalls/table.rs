@@ -2,9 +2,9 @@
 //! −ENOSYS, and the trace says so.
 
 use super::{
-    Args, advice, clone, credentials, dirs, event, exec, fd, futex, inotify, io, memfd, memory, message, mqueue,
-    msgqueue, names, open, peer, pidfd, poll, process, refused, sched, semaphore, shm, signal, socket, sockopt, splice,
-    stat, system, time, timer, tty, wait, xattr,
+    Args, advice, attributes, clone, copy, credentials, directories, dirs, event, exec, fd, futex, inotify, io, memfd,
+    memory, message, mqueue, msgqueue, names, open, peer, pidfd, poll, process, refused, sched, semaphore, shm, signal,
+    socket, sockopt, splice, stat, system, time, timer, tty, wait, xattr,
 };
 use crate::errno::{Outcome, Stop};
 use crate::kernel::Kernel;
@@ -81,7 +81,7 @@ mod rows {
         18 pwrite64 io::pwrite64, Full, "";
         19 readv io::readv, Full, "";
         20 writev io::writev, Full, "";
-        21 access names::access, Full, "";
+        21 access directories::access, Full, "";
         22 pipe fd::pipe, Full, "";
         23 select poll::select, Full, "";
         24 sched_yield sched::sched_yield, Full, "";
@@ -100,7 +100,7 @@ mod rows {
         37 alarm timer::alarm, Full, "";
         38 setitimer timer::setitimer, Partial, "ITIMER_VIRTUAL and ITIMER_PROF count all processor time alike";
         39 getpid process::getpid, Full, "";
-        40 sendfile io::sendfile, Full, "";
+        40 sendfile copy::sendfile, Full, "";
         41 socket socket::socket, Partial, "AF_UNIX, AF_INET and AF_INET6 (loopback) with streams and datagrams; AF_UNIX seqpacket";
         42 connect socket::connect, Full, "";
         43 accept socket::accept, Full, "";
@@ -136,12 +136,12 @@ mod rows {
         73 flock splice::flock, Full, "";
         74 fsync fd::fsync, Full, "";
         75 fdatasync fd::fsync, Full, "";
-        76 truncate names::truncate, Full, "";
-        77 ftruncate names::ftruncate, Full, "";
+        76 truncate attributes::truncate, Full, "";
+        77 ftruncate attributes::ftruncate, Full, "";
         78 getdents dirs::getdents, Full, "";
-        79 getcwd names::getcwd, Full, "";
-        80 chdir names::chdir, Full, "";
-        81 fchdir names::fchdir, Full, "";
+        79 getcwd directories::getcwd, Full, "";
+        80 chdir directories::chdir, Full, "";
+        81 fchdir directories::fchdir, Full, "";
         82 rename names::rename, Full, "";
         83 mkdir names::mkdir, Full, "";
         84 rmdir names::rmdir, Full, "";
@@ -150,12 +150,12 @@ mod rows {
         87 unlink names::unlink, Full, "";
         88 symlink names::symlink, Full, "";
         89 readlink names::readlink, Full, "";
-        90 chmod names::chmod, Full, "";
-        91 fchmod names::fchmod, Full, "";
-        92 chown names::chown, Full, "";
-        93 fchown names::fchown, Full, "";
-        94 lchown names::lchown, Full, "";
-        95 umask names::umask, Full, "";
+        90 chmod attributes::chmod, Full, "";
+        91 fchmod attributes::fchmod, Full, "";
+        92 chown attributes::chown, Full, "";
+        93 fchown attributes::fchown, Full, "";
+        94 lchown attributes::lchown, Full, "";
+        95 umask directories::umask, Full, "";
         96 gettimeofday time::gettimeofday, Full, "";
         97 getrlimit process::getrlimit, Full, "";
         98 getrusage process::getrusage, Partial, "processor time and peak memory only";
@@ -192,7 +192,7 @@ mod rows {
         129 rt_sigqueueinfo signal::rt_sigqueueinfo, Full, "";
         130 rt_sigsuspend signal::rt_sigsuspend, Full, "";
         131 sigaltstack signal::sigaltstack, Full, "";
-        132 utime names::utime, Full, "";
+        132 utime attributes::utime, Full, "";
         133 mknod names::mknod, Partial, "regular files, fifos, sockets";
         134 uselib refused::absent, Refused, "ENOSYS, as on Linux";
         135 personality process::personality, Partial, "recorded, without effect";
@@ -221,7 +221,7 @@ mod rows {
         158 arch_prctl process::arch_prctl, Partial, "FS and GS base";
         159 adjtimex time::not_settable, Refused, "EPERM: the sandbox has no say about the time";
         160 setrlimit process::setrlimit, Full, "";
-        161 chroot names::chroot, Full, "";
+        161 chroot directories::chroot, Full, "";
         162 sync fd::sync, Full, "";
         163 acct refused::privileged, Refused, "EPERM, as without CAP_SYS_PACCT";
         164 settimeofday time::not_settable, Refused, "EPERM: the sandbox has no say about the time";
@@ -294,7 +294,7 @@ mod rows {
         232 epoll_wait event::epoll_wait, Full, "";
         233 epoll_ctl event::epoll_ctl, Full, "EPOLLWAKEUP changes nothing";
         234 tgkill signal::tgkill, Full, "";
-        235 utimes names::utimes, Full, "";
+        235 utimes attributes::utimes, Full, "";
         236 vserver refused::absent, Refused, "ENOSYS, as on Linux";
         237 mbind advice::mbind, Full, "there is one node";
         238 set_mempolicy advice::set_mempolicy, Full, "there is one node";
@@ -319,16 +319,16 @@ mod rows {
         257 openat open::openat, Full, "";
         258 mkdirat names::mkdirat, Full, "";
         259 mknodat names::mknodat, Partial, "regular files, fifos, sockets";
-        260 fchownat names::fchownat, Full, "";
-        261 futimesat names::futimesat, Full, "";
+        260 fchownat attributes::fchownat, Full, "";
+        261 futimesat attributes::futimesat, Full, "";
         262 newfstatat stat::newfstatat, Full, "";
         263 unlinkat names::unlinkat, Full, "";
         264 renameat names::renameat, Full, "";
         265 linkat names::linkat, Full, "";
         266 symlinkat names::symlinkat, Full, "";
         267 readlinkat names::readlinkat, Full, "";
-        268 fchmodat names::fchmodat, Full, "";
-        269 faccessat names::faccessat, Full, "";
+        268 fchmodat attributes::fchmodat, Full, "";
+        269 faccessat directories::faccessat, Full, "";
         270 pselect6 poll::pselect6, Full, "";
         271 ppoll poll::ppoll, Full, "";
         272 unshare process::unshare, Partial, "no name spaces: EPERM";
@@ -338,7 +338,7 @@ mod rows {
         276 tee splice::tee, Full, "";
         277 sync_file_range fd::nothing_to_do, Full, "there is nothing to write back";
         278 vmsplice splice::vmsplice, Partial, "copies";
-        280 utimensat names::utimensat, Full, "";
+        280 utimensat attributes::utimensat, Full, "";
         281 epoll_pwait event::epoll_pwait, Full, "";
         282 signalfd signal::signalfd, Full, "";
         283 timerfd_create event::timerfd_create, Full, "";
@@ -384,7 +384,7 @@ mod rows {
         323 userfaultfd refused::privileged, Refused, "EPERM, as with vm.unprivileged_userfaultfd at 0";
         324 membarrier advice::membarrier, Full, "without the commands for rseq";
         325 mlock2 advice::mlock2, Full, "";
-        326 copy_file_range io::copy_file_range, Full, "";
+        326 copy_file_range copy::copy_file_range, Full, "";
         327 preadv2 io::preadv2, Partial, "no RWF_NOWAIT, RWF_APPEND: EOPNOTSUPP";
         328 pwritev2 io::pwritev2, Partial, "no RWF_NOWAIT, RWF_APPEND: EOPNOTSUPP";
         329 pkey_mprotect advice::pkey_mprotect, Full, "key -1 only: there are no keys";
@@ -408,7 +408,7 @@ mod rows {
         436 close_range fd::close_range, Full, "";
         437 openat2 open::openat2, Full, "";
         438 pidfd_getfd pidfd::pidfd_getfd, Full, "";
-        439 faccessat2 names::faccessat2, Full, "";
+        439 faccessat2 directories::faccessat2, Full, "";
         441 epoll_pwait2 event::epoll_pwait2, Full, "";
         442 mount_setattr refused::privileged, Refused, "EPERM, as without CAP_SYS_ADMIN";
         443 quotactl_fd refused::absent, Refused, "ENOSYS, as a kernel without CONFIG_QUOTACTL";

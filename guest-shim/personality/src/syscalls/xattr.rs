@@ -15,7 +15,7 @@ use crate::fs::inode::Inode;
 use crate::fs::inotify::happened_to;
 use crate::fs::walk::Target;
 use crate::kernel::Kernel;
-use crate::mm::space::Access;
+use crate::mm::area::Access;
 use crate::mm::user::{Ranges, Segments};
 use crate::num::low32;
 use crate::platform::Platform;

@@ -4,7 +4,8 @@ use alloc::collections::BTreeMap;
 
 use super::*;
 use crate::errno::Errno;
-use crate::mm::space::{Access, AddressSpace, Area, AreaFlags, Backing, BadTouch, Prot, Source};
+use crate::mm::area::{Access, Area, AreaFlags, Backing, BadTouch, Prot};
+use crate::mm::space::{AddressSpace, Source};
 use crate::mm::user;
 use crate::random::Random;
 
@@ -174,7 +175,7 @@ fn what_is_lent_is_copied_before_it_is_changed() {
     let frame = source.frames.take(source.platform).expect("a frame");
     let mut space = empty(&mut source);
     space.insert(Area::new(BASE, BASE + PAGE, Prot(Prot::READ), Backing::Fixed));
-    space.place_frame(&mut source, BASE, frame, Prot(Prot::READ), crate::mm::space::Lent::Frame).expect("frames");
+    space.place_frame(&mut source, BASE, frame, Prot(Prot::READ), crate::mm::area::Lent::Frame).expect("frames");
     space.protect(&mut source, BASE, BASE + PAGE, READ_WRITE);
     set(&mut space, &mut source, BASE, 5);
     assert_eq!(get(&mut space, &mut source, BASE), 5);

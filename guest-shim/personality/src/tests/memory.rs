@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::errno::Errno;
-use crate::mm::space::Access;
+use crate::mm::area::Access;
 
 const PRIVATE: u64 = (raw::MAP_PRIVATE | raw::MAP_ANONYMOUS) as u64;
 const FIXED: u64 = raw::MAP_FIXED as u64;

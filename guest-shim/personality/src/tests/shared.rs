@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::errno::Errno;
-use crate::mm::space::{Access, AddressSpace, BadTouch};
+use crate::mm::area::{Access, BadTouch};
+use crate::mm::space::AddressSpace;
 use crate::mm::user;
 
 const PAGE: u64 = 0x1000;

@@ -369,12 +369,12 @@ impl Real {
         Some(Self { master, slave })
     }
 
-    /// What is shown. The machine takes a while to look at what was typed: `expected` bytes are waited for, and then
-    /// a moment for more.
+    /// What is shown. The machine takes a while to look at what was typed, a busy one a long while: `expected` bytes are
+    /// waited for, and then a moment for more.
     fn shown(&self, expected: usize) -> Vec<u8> {
         let mut shown = Vec::new();
         let (mut tries, mut moments) = (0, 0);
-        while moments < 3 && tries < 500 {
+        while moments < 3 && tries < 20_000 {
             std::thread::sleep(Duration::from_millis(1));
             shown.extend(Self::read(&self.master, 4096).unwrap_or_default());
             tries += 1;

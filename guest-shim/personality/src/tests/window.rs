@@ -3,7 +3,7 @@
 use fuse_abi::linux::fuse_opcode::{FUSE_READ, FUSE_REMOVEMAPPING, FUSE_SETUPMAPPING};
 
 use super::*;
-use crate::mm::space::Access;
+use crate::mm::area::Access;
 
 const PAGE: u64 = 0x1000;
 const PRIVATE: u64 = raw::MAP_PRIVATE as u64;
