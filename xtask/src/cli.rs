@@ -19,6 +19,10 @@ pub(crate) enum Command {
     Kernel(KernelOptions),
     Tree(TreeOptions),
     Layer(LayerOptions),
+    /// Check what `run --events` has written
+    #[command(subcommand)]
+    Trace(TraceCommand),
+    Replay(ReplayOptions),
     /// Check, explain and translate policies
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -67,6 +71,20 @@ pub(crate) struct RunOptions {
     /// Print one line for each system call, to standard error or to FILE
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
     pub(crate) trace: Option<PathBuf>,
+
+    /// Write what happens to FILE: calls, verdicts, results, faults and ends, as JSON, one event a line (EVENTS.md). Each line is bound
+    /// to all before it; `cargo xtask trace verify` checks that. What cannot be written at once holds the sandboxes up, and nothing is
+    /// dropped
+    #[arg(long, value_name = "FILE")]
+    pub(crate) events: Option<PathBuf>,
+
+    /// Write a picture of the run to FILE, for Perfetto (ui.perfetto.dev) or Chrome's about:tracing
+    #[arg(long, value_name = "FILE")]
+    pub(crate) timeline: Option<PathBuf>,
+
+    /// Judge, and do nothing about it: every call is carried out. What the policy would have blocked is shown as in a trace
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 
     /// Print the figures of the run at its end
     #[arg(long)]
@@ -122,6 +140,32 @@ pub(crate) struct RunOptions {
     /// The program (found like a shell finds it) and its arguments
     #[arg(required_unless_present = "image", trailing_var_arg = true, allow_hyphen_values = true, value_names = ["BINARY", "ARGS"])]
     pub(crate) command: Vec<OsString>,
+}
+
+/// What is done with events.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TraceCommand {
+    /// Check that no event is missing or was changed
+    Verify {
+        /// The file of events
+        file: PathBuf,
+        /// The last hash, as the run printed it
+        #[arg(long, value_name = "SHA256")]
+        digest: Option<String>,
+    },
+}
+
+/// Say what a policy would have blocked of a run whose events were written.
+///
+/// Exits with 0 if that is nothing, and with 1 if it is something.
+#[derive(Debug, Args)]
+pub(crate) struct ReplayOptions {
+    /// The events of the run
+    pub(crate) events: PathBuf,
+
+    /// The policy, of any format that `run` takes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: PathBuf,
 }
 
 /// What is asked about a policy.

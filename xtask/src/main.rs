@@ -7,6 +7,7 @@
 //! * [`images`]: builds the three freestanding images and flattens them.
 //! * [`trees`]: root file systems of Debian's packages, for the tests and for anybody.
 //! * [`layer`]: container images that were imported.
+//! * [`events`]: what happened in a run, written, checked, replayed, drawn.
 //! * [`policy`]: checks, explains and translates policies.
 //! * [`pack`]: the read-only tree and the boot bundle.
 #![forbid(unsafe_code)]
@@ -16,6 +17,7 @@ mod bench;
 mod check;
 mod cli;
 mod compat;
+mod events;
 mod exit;
 mod images;
 mod kernel;
@@ -38,6 +40,8 @@ fn main() -> ExitCode {
         cli::Command::Kernel(options) => kernel::run(&options),
         cli::Command::Tree(options) => trees::tree(&options),
         cli::Command::Layer(options) => layer::layer(&options),
+        cli::Command::Trace(command) => events::trace(&command),
+        cli::Command::Replay(options) => events::replay(&options),
         cli::Command::Policy(command) => policy::policy(&command),
         cli::Command::Check => check::check(),
         cli::Command::Compat => compat::compat(),

@@ -6,6 +6,7 @@ mod session;
 mod terminal;
 
 use crate::cli::{Accel, RunOptions};
+use crate::events::{self, Observers};
 use crate::exit::Failure;
 use crate::images::{self, Images};
 use crate::pack::{self, Contents, Packed, Request, Tree};
@@ -49,7 +50,8 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
     let config = configuration(options, &launch, &packed, &policy)?;
     let directory = Directory::new(options.keep)?;
     // From here on signals are ours to handle: the directory is removed whatever comes.
-    let session = Session::new(options, directory.path())?;
+    let run = events::Run { commands: &launch.commands, policy_name: &policy.name, policy: &policy.text };
+    let session = Session::new(options, directory.path(), Observers::new(options, &run)?)?;
     // Who keeps the directory wants the bundle in it.
     let cache = (!options.keep).then(|| workspace::target_dir("bundles"));
     let contents = contents(&images, &policy, &config, &packed);
@@ -140,7 +142,8 @@ fn configuration(
         policy_name: policy.name.clone(),
         memory: options.memory(),
         timeout_ms: options.timeout.unwrap_or(0),
-        trace: options.trace.is_some(),
+        record: Observers::wanted(options),
+        dry_run: options.dry_run,
         window: window(),
         realtime_ns: u64::try_from(now.as_nanos()).context("the clock stands too late")?,
         seed: seed()?,

@@ -7,6 +7,7 @@ use super::outputs::{Outputs, Stream};
 use super::terminal::{Keys, Raw, Wish};
 use super::window;
 use crate::cli::RunOptions;
+use crate::events::Observers;
 use crate::qemu;
 use anyhow::{Context, Result, bail};
 use control::{ExitReport, FrameHeader, INITIAL_CREDIT, kind};
@@ -78,6 +79,7 @@ pub(crate) struct Session {
     timeout: Option<Duration>,
     sandboxes: usize,
     streams: Streams,
+    observers: Observers,
     qemu_log: PathBuf,
     events: Sender<Event>,
     inbox: Receiver<Event>,
@@ -103,7 +105,7 @@ enum Event {
 
 impl Session {
     /// Opens the outputs and begins to watch for signals: one that comes now ends the session as soon as it runs.
-    pub(crate) fn new(options: &RunOptions, directory: &Path) -> Result<Self> {
+    pub(crate) fn new(options: &RunOptions, directory: &Path, observers: Observers) -> Result<Self> {
         let trace = match &options.trace {
             Some(path) if path.as_os_str() != "-" => {
                 File::create(path).with_context(|| format!("cannot write the trace {}", path.display()))?
@@ -122,6 +124,7 @@ impl Session {
             timeout: options.timeout.map(Duration::from_millis),
             sandboxes: options.sandboxes(),
             streams,
+            observers,
             qemu_log: directory.join(qemu::QEMU_LOG),
             events,
             inbox,
@@ -151,6 +154,7 @@ impl Session {
         let Streams { stdin, stdout, stderr, trace } = self.streams;
         let reader = Reader {
             outputs: Outputs::new(stdout, stderr, trace, self.sandboxes),
+            observers: self.observers,
             reports: vec![None; self.sandboxes],
             wishes: spawn_input(stdin, root.clone(), self.events.clone()),
             root: root.clone(),
@@ -299,6 +303,7 @@ fn spawn_reader(output: PipeReader, mut reader: Reader) {
 /// Takes the root's frames and passes on what is in them.
 struct Reader {
     outputs: Outputs,
+    observers: Observers,
     reports: Vec<Option<ExitReport>>,
     wishes: Sender<u32>,
     root: ToRoot,
@@ -350,20 +355,28 @@ impl Reader {
             // A closed standard error stops neither a program nor us.
             kind::STDERR => drop(self.outputs.write(sandbox, Stream::Stderr, payload)),
             kind::LOG => self.outputs.log(sandbox, &String::from_utf8_lossy(payload)),
-            kind::TRACE => self.outputs.write(sandbox, Stream::Trace, payload).context("the trace")?,
+            kind::TRACE => {
+                let lines = self.observers.add(sandbox, payload)?;
+                self.outputs.write(sandbox, Stream::Trace, lines.as_bytes()).context("the trace")?;
+            }
             kind::STDIN_WANT => {
                 let bytes = <[u8; 4]>::try_from(payload).context("a malformed wish for input")?;
                 let _ = self.wishes.send(u32::from_le_bytes(bytes));
             }
             kind::EXIT => {
                 let report = ExitReport::decode(payload).context("a malformed report")?;
+                let lines = self.observers.end(sandbox, &report)?;
+                self.outputs.write(sandbox, Stream::Trace, lines.as_bytes()).context("the trace")?;
                 // Where the line cannot go, nothing else can.
                 let _ = self.outputs.finish(sandbox);
                 if let Some(place) = self.reports.get_mut(usize::from(sandbox)) {
                     *place = Some(report);
                 }
             }
-            kind::END => return Ok(Some(End::Reported(std::mem::take(&mut self.reports)))),
+            kind::END => {
+                self.observers.finish()?;
+                return Ok(Some(End::Reported(std::mem::take(&mut self.reports))));
+            }
             other => bail!("a frame of unknown kind {other}"),
         }
         Ok(None)
@@ -454,6 +467,7 @@ mod tests {
         let create = |name: &str| File::create(at(name)).unwrap();
         let (events, inbox) = mpsc::channel();
         let session = Session {
+            observers: Observers::nobody(2),
             events,
             inbox,
             timeout: None,

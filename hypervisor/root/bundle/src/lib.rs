@@ -106,8 +106,10 @@ pub struct RunConfig {
     pub memory: u64,
     /// Wall-clock limit of each sandbox in milliseconds from its partition's creation; 0: none.
     pub timeout_ms: u64,
-    /// Send a trace line for each call.
-    pub trace: bool,
+    /// Record each call, and not only those whose rule says so.
+    pub record: bool,
+    /// Record verdicts, and do nothing about them.
+    pub dry_run: bool,
     /// Terminal size: rows, columns (0: unknown).
     pub window: [u16; 2],
     /// CLOCK_REALTIME of the host at the time of writing, in ns since the epoch.

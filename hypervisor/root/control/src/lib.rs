@@ -54,7 +54,7 @@ pub mod kind {
     pub const STDERR: u16 = 3;
     /// Root → host: lines for the user's eyes (warnings, errors), UTF-8.
     pub const LOG: u16 = 4;
-    /// Root → host: lines of the trace, UTF-8, each with its newline.
+    /// Root → host: records of the trace, a stream of bytes as the crate `trace` has it.
     pub const TRACE: u16 = 5;
     /// Root → host: the program wants input; payload: u32, how many bytes more the host may send.
     pub const STDIN_WANT: u16 = 6;

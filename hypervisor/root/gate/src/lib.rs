@@ -6,7 +6,7 @@
 //! carry out. What it read is what is judged, what goes into the [`Grant`], and what the shim
 //! executes: no register and no memory is looked at again.
 //!
-//! The gate also writes the trace: one line a call, when asked to or when a rule says `log = true`. With the trace off,
+//! The gate also makes the records of the [`trace`]: of each call, when asked to or when a rule says `log = true`. Without,
 //! judging allocates nothing and reads no memory of the child beyond the instruction.
 //!
 //! # What is judged
@@ -18,29 +18,29 @@
 //!
 //! # Example
 //! ```
-//! use gate::{Action, CallSite, Gate};
+//! use gate::{Action, CallSite, Gate, Mode};
 //! use guestmem::double::VecMemory;
 //!
 //! let policy = policy::parse("p.toml", "version = 1\n[[rule]]\ncalls = [\"getpid\"]\naction = \"allow\"\n").unwrap();
-//! let mut gate = Gate::new(policy.into(), true);
+//! let mut gate = Gate::new(policy.into(), Mode { record: true, dry_run: false });
 //! let mut gprs = [0; 16];
 //! gprs[0] = 102; // getuid
 //! let site = CallSite {
 //!     vector: 6, error_code: 0, cpl: 3, gprs, rip: 0x40_1000, rflags: 0x202, cr3: 0,
 //!     instruction: &[0x0f, 0x05], thread: 1,
 //! };
-//! let mut lines = String::new();
-//! let action = gate.judge(&site, &VecMemory::new(0), 12_340, &mut |line| lines.push_str(line));
+//! let (mut lines, mut text) = (trace::Lines::new(), String::new());
+//! let action = gate.judge(&site, &VecMemory::new(0), 12_340, &mut |record| lines.add(&record, &mut text));
 //! assert_eq!(action, Action::Answer { value: -1, instruction_len: 2 });
-//! assert_eq!(lines, "   0.001234   1 getuid() = -1 EPERM (Operation not permitted) [errno EPERM, default]\n");
+//! assert_eq!(text, "   0.001234   1 getuid() = -1 EPERM (Operation not permitted) [errno EPERM, default]\n");
 //! ```
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+mod capture;
 pub mod recognise;
-mod trace;
 
 use alloc::collections::VecDeque;
 use alloc::format;
@@ -48,10 +48,11 @@ use alloc::rc::Rc;
 use alloc::string::String;
 
 use guestmem::GuestMemory;
-use policy::signature::Output;
+use policy::signature::{self, Output};
 use policy::{Policy, Verdict};
 use proto::{CallResult, Grant, grant_flags, result_flags};
 use recognise::Instruction;
+use trace::{Abi, Answer, FaultRecord, Record, ResultRecord};
 
 /// Vector of the invalid-opcode exception, #UD.
 pub const INVALID_OPCODE: u8 = 6;
@@ -63,8 +64,7 @@ pub const INT_80_ERROR_CODE: u32 = 0x402;
 /// event. QEMU 7.2 has the vector in the wrong place in 64-bit mode (0x802); the instruction says which it was anyway.
 const ERROR_CODE_TABLE: u32 = 0b11;
 
-/// Calls under way whose lines wait for their results. A shim that never reports makes the oldest be
-/// written as unfinished.
+/// Recorded calls under way whose results are still recorded. Of a shim that never reports the oldest are given up.
 const MAX_OPEN: usize = 256;
 
 /// A fault that a child's VP stopped at, as the exception intercept tells it.
@@ -139,13 +139,6 @@ pub struct Counters {
     pub not_implemented: u64,
 }
 
-/// Which table a call's number belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Abi {
-    X86_64,
-    I386,
-}
-
 /// A call as it was read from the registers.
 #[derive(Clone, Copy, Debug)]
 struct Call {
@@ -155,41 +148,44 @@ struct Call {
     cr3: u64,
 }
 
-/// A granted call whose line waits for the result.
-struct Open {
-    sequence: u64,
-    output: Output,
-    /// Time, thread, call.
-    line: String,
-    /// `[verdict, rule]`.
-    judged: String,
+/// What a gate does beside judging.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mode {
+    /// Every call is recorded, and not only those whose rule says so.
+    pub record: bool,
+    /// Verdicts are recorded, and nothing is done about them: every call is carried out as it came.
+    pub dry_run: bool,
 }
+
+/// Takes records.
+type Sink<'s> = &'s mut dyn FnMut(Record);
 
 /// The gate of one sandbox.
 pub struct Gate {
     policy: Rc<Policy>,
-    trace: bool,
-    sequence: u64,
+    mode: Mode,
     counters: Counters,
-    open: VecDeque<Open>,
+    granted: Granted,
+}
+
+/// The calls that were granted.
+#[derive(Default)]
+struct Granted {
+    /// Number of the last one.
+    last: u64,
+    /// Numbers of recorded ones that have not come back.
+    open: VecDeque<u64>,
 }
 
 impl Gate {
-    /// A gate that judges by `policy` and, if `trace`, writes a line for every call.
+    /// A gate that judges by `policy`.
     #[must_use]
-    pub fn new(policy: Rc<Policy>, trace: bool) -> Self {
-        Self { policy, trace, sequence: 0, counters: Counters::default(), open: VecDeque::new() }
+    pub fn new(policy: Rc<Policy>, mode: Mode) -> Self {
+        Self { policy, mode, counters: Counters::default(), granted: Granted::default() }
     }
 
-    /// What to do about a fault. `now_100ns` is the time since the sandbox's start; `sink` takes lines of the trace,
-    /// each with its newline.
-    pub fn judge<M: GuestMemory>(
-        &mut self,
-        site: &CallSite<'_>,
-        memory: &M,
-        now_100ns: u64,
-        sink: &mut dyn FnMut(&str),
-    ) -> Action {
+    /// What to do about a fault. `now_100ns` is the time since the sandbox's start; `sink` takes what is recorded.
+    pub fn judge<M: GuestMemory>(&mut self, site: &CallSite<'_>, memory: &M, now_100ns: u64, sink: Sink<'_>) -> Action {
         if site.cpl != 3 {
             return shim_failed(site);
         }
@@ -201,32 +197,30 @@ impl Gate {
                 self.i386(site, "sysenter", memory, now_100ns, sink)
             }
             Instruction::Int80 if is_refused_gate(site) => self.i386(site, "int 0x80", memory, now_100ns, sink),
-            _ => reflect(site),
+            _ => {
+                if self.mode.record {
+                    sink(Record::Fault(fault(site, now_100ns)));
+                }
+                reflect(site)
+            }
         }
     }
 
-    /// Takes one result that the shim reported, and writes the call's line if it has one. Results are the shim's
-    /// word and nothing hangs on them but the trace; those of calls that were never granted are dropped.
-    pub fn completed(&mut self, result: CallResult, _now_100ns: u64, sink: &mut dyn FnMut(&str)) {
-        if result.sequence == 0 || result.sequence > self.sequence {
+    /// Takes one result that the shim reported, and records it if the call was. Results are the shim's
+    /// word and nothing hangs on them but the records; those of calls that were never granted are dropped.
+    pub fn completed(&mut self, result: CallResult, now_100ns: u64, sink: Sink<'_>) {
+        if result.sequence == 0 || result.sequence > self.granted.last {
             return;
         }
         let missing = result.flags & result_flags::NOT_IMPLEMENTED != 0;
         if missing {
             self.counters.not_implemented = self.counters.not_implemented.saturating_add(1);
         }
-        let Some(index) = self.open.iter().position(|open| open.sequence == result.sequence) else { return };
-        let Some(open) = self.open.remove(index) else { return };
-        let returned = trace::Returned { value: result.value, output: open.output };
-        let mark = if missing { " [not carried out yet]" } else { "" };
-        sink(&format!("{} = {returned} {}{mark}\n", open.line, open.judged));
-    }
-
-    /// Writes the lines of the calls that have not come back: the program has ended.
-    pub fn finish(&mut self, sink: &mut dyn FnMut(&str)) {
-        for open in self.open.drain(..) {
-            write_unfinished(&open, sink);
-        }
+        let open = &mut self.granted.open;
+        let Some(index) = open.iter().position(|open| *open == result.sequence) else { return };
+        open.remove(index);
+        let CallResult { sequence, value, .. } = result;
+        sink(Record::Result(ResultRecord { time: now_100ns, sequence, value, missing }));
     }
 
     /// The counts so far.
@@ -242,7 +236,7 @@ impl Gate {
         len: u8,
         memory: &dyn GuestMemory,
         now_100ns: u64,
-        sink: &mut dyn FnMut(&str),
+        sink: Sink<'_>,
     ) -> Action {
         if !is_canonical(site.rip.wrapping_add(u64::from(len))) {
             // There is no instruction to go on with behind this one: no call, but the fault that going on would be.
@@ -251,40 +245,36 @@ impl Gate {
         let call = Call::x86_64(site);
         self.counters.calls = self.counters.calls.saturating_add(1);
         let verdict = self.policy.judge(call.number, &call.args);
-        let traced = self.trace || verdict.log;
-        match verdict.action {
-            policy::Action::Allow | policy::Action::Rewrite => {
-                self.sequence += 1;
-                let flags = if traced { grant_flags::REPORT } else { 0 };
-                let args = verdict.rewritten(call.args);
-                let grant = Grant { sequence: self.sequence, number: call.number, args, flags, reserved: 0 };
-                if traced {
-                    let entry = granted(self.sequence, site, &call, verdict, memory, now_100ns);
-                    self.wait_for_result(entry, sink);
-                }
-                Action::Forward { grant, instruction_len: len }
+        let ignored = self.mode.dry_run && verdict.action != policy::Action::Allow;
+        let recorded = self.mode.record || verdict.log;
+        let mut record = |answer| {
+            if recorded {
+                let judged = capture::verdict(verdict, ignored);
+                sink(Record::Call(capture::record(site, &call, judged, answer, memory, now_100ns)));
             }
-            policy::Action::Fake(value) => {
-                self.counters.denied = self.counters.denied.saturating_add(1);
-                if traced {
-                    let returned = trace::Returned { value, output: trace::output(&call) };
-                    write_line(site, &call, &format!("{returned} {}", trace::Judged(verdict)), memory, now_100ns, sink);
-                }
-                Action::Answer { value, instruction_len: len }
+        };
+        let value = match if ignored { policy::Action::Allow } else { verdict.action } {
+            policy::Action::Allow => {
+                let (action, answer) = self.granted.forward(&call, call.args, len, recorded);
+                record(answer);
+                return action;
             }
-            policy::Action::Errno(errno) => {
-                self.counters.denied = self.counters.denied.saturating_add(1);
-                if traced {
-                    let returned = trace::Returned { value: errno.result(), output: Output::Decimal };
-                    write_line(site, &call, &format!("{returned} {}", trace::Judged(verdict)), memory, now_100ns, sink);
-                }
-                Action::Answer { value: errno.result(), instruction_len: len }
+            policy::Action::Rewrite => {
+                let (action, answer) = self.granted.forward(&call, verdict.rewritten(call.args), len, recorded);
+                record(answer);
+                return action;
             }
             policy::Action::Kill => {
                 self.counters.killed = self.counters.killed.saturating_add(1);
-                killed(site, &call, verdict, traced, memory, now_100ns, sink)
+                record(Answer::None);
+                return killed(site, &call, verdict, memory);
             }
-        }
+            policy::Action::Fake(value) => value,
+            policy::Action::Errno(errno) => errno.result(),
+        };
+        self.counters.denied = self.counters.denied.saturating_add(1);
+        record(Answer::Value(value));
+        Action::Answer { value, instruction_len: len }
     }
 
     /// A call of the i386 table: only the policy's default can speak about it, and there is nobody to carry it out.
@@ -295,37 +285,47 @@ impl Gate {
         instruction: &str,
         memory: &dyn GuestMemory,
         now_100ns: u64,
-        sink: &mut dyn FnMut(&str),
+        sink: Sink<'_>,
     ) -> Action {
         let call = Call::i386(site);
         self.counters.calls = self.counters.calls.saturating_add(1);
         let verdict = self.policy.judge_unknown();
-        let traced = self.trace || verdict.log;
-        if verdict.action == policy::Action::Kill {
+        let ignored = self.mode.dry_run && verdict.action == policy::Action::Kill;
+        let mut record = |answer| {
+            if self.mode.record || verdict.log {
+                let judged = capture::verdict(verdict, ignored);
+                sink(Record::Call(capture::record(site, &call, judged, answer, memory, now_100ns)));
+            }
+        };
+        if verdict.action == policy::Action::Kill && !ignored {
             self.counters.killed = self.counters.killed.saturating_add(1);
-            return killed(site, &call, verdict, traced, memory, now_100ns, sink);
+            record(Answer::None);
+            return killed(site, &call, verdict, memory);
         }
         self.counters.not_implemented = self.counters.not_implemented.saturating_add(1);
-        if traced {
-            let signal = if site.vector == INVALID_OPCODE { "SIGILL" } else { "SIGSEGV" };
-            let end = format!("? {} [not carried out yet: {instruction} gives {signal}]", trace::Judged(verdict));
-            write_line(site, &call, &end, memory, now_100ns, sink);
-        }
+        let signal = if site.vector == INVALID_OPCODE { "SIGILL" } else { "SIGSEGV" };
+        record(Answer::Refused(format!("{instruction} gives {signal}")));
         reflect(site)
     }
+}
 
-    /// Keeps a granted call's line until its result comes, or writes it at once if none will.
-    fn wait_for_result(&mut self, entry: Open, sink: &mut dyn FnMut(&str)) {
-        if entry.output == Output::Nothing {
-            sink(&format!("{} = ? {}\n", entry.line, entry.judged));
-            return;
+impl Granted {
+    /// Grants a call with these arguments. If it is recorded, its result is asked for, unless it does not return.
+    #[inline]
+    fn forward(&mut self, call: &Call, args: [u64; 6], instruction_len: u8, recorded: bool) -> (Action, Answer) {
+        self.last += 1;
+        let sequence = self.last;
+        let awaited = recorded && signature::of(call.number).is_none_or(|known| known.output != Output::Nothing);
+        if awaited {
+            if self.open.len() >= MAX_OPEN {
+                self.open.pop_front();
+            }
+            self.open.push_back(sequence);
         }
-        if self.open.len() >= MAX_OPEN
-            && let Some(oldest) = self.open.pop_front()
-        {
-            write_unfinished(&oldest, sink);
-        }
-        self.open.push_back(entry);
+        let flags = if awaited { grant_flags::REPORT } else { 0 };
+        let grant = Grant { sequence, number: call.number, args, flags, reserved: 0 };
+        let answer = if awaited { Answer::Pending(sequence) } else { Answer::None };
+        (Action::Forward { grant, instruction_len }, answer)
     }
 }
 
@@ -345,54 +345,15 @@ impl Call {
 }
 
 #[cold]
-fn granted(
-    sequence: u64,
-    site: &CallSite<'_>,
-    call: &Call,
-    verdict: Verdict<'_>,
-    memory: &dyn GuestMemory,
-    now_100ns: u64,
-) -> Open {
-    Open {
-        sequence,
-        output: trace::output(call),
-        line: trace::prefix(now_100ns, site.thread) + &trace::call(call, memory),
-        judged: format!("{}", trace::Judged(verdict)),
-    }
+fn killed(site: &CallSite<'_>, call: &Call, verdict: Verdict<'_>, memory: &dyn GuestMemory) -> Action {
+    let record = capture::record(site, call, capture::verdict(verdict, false), Answer::None, memory, 0);
+    Action::Kill { reason: format!("{}: {}", trace::call_text(&record), verdict.rule) }
 }
 
 #[cold]
-fn killed(
-    site: &CallSite<'_>,
-    call: &Call,
-    verdict: Verdict<'_>,
-    traced: bool,
-    memory: &dyn GuestMemory,
-    now_100ns: u64,
-    sink: &mut dyn FnMut(&str),
-) -> Action {
-    let text = trace::call(call, memory);
-    if traced {
-        sink(&format!("{}{text} = ? {}\n", trace::prefix(now_100ns, site.thread), trace::Judged(verdict)));
-    }
-    Action::Kill { reason: format!("{text}: {}", verdict.rule) }
-}
-
-#[cold]
-fn write_line(
-    site: &CallSite<'_>,
-    call: &Call,
-    end: &str,
-    memory: &dyn GuestMemory,
-    now_100ns: u64,
-    sink: &mut dyn FnMut(&str),
-) {
-    sink(&format!("{}{} = {end}\n", trace::prefix(now_100ns, site.thread), trace::call(call, memory)));
-}
-
-#[cold]
-fn write_unfinished(open: &Open, sink: &mut dyn FnMut(&str)) {
-    sink(&format!("{} <unfinished ...> {}\n", open.line, open.judged));
+fn fault(site: &CallSite<'_>, time: u64) -> FaultRecord {
+    let error_code = has_error_code(site.vector).then_some(site.error_code);
+    FaultRecord { time, thread: site.thread, vector: site.vector, error_code, rip: site.rip }
 }
 
 /// Whether the fault is that an INT instruction named a gate of the IDT that ring 3 may not use.

@@ -2,6 +2,7 @@
 //! has no interrupt ([`crate::msix`]), each tick.
 use alloc::collections::VecDeque;
 use alloc::format;
+use alloc::vec::Vec;
 use core::ptr::NonNull;
 
 use control::{ExitReport, Inbox, Outbox, kind};
@@ -282,7 +283,9 @@ impl Console for Lane<'_> {
 }
 
 impl HostConsole for Lane<'_> {
-    fn trace(&mut self, line: &str) {
-        self.link.outbox.push_stream(self.sandbox, kind::TRACE, line.as_bytes());
+    fn record(&mut self, record: &trace::Record) {
+        let mut bytes = Vec::new();
+        trace::encode(record, &mut bytes);
+        self.link.outbox.push_stream(self.sandbox, kind::TRACE, &bytes);
     }
 }

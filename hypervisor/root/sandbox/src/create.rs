@@ -7,7 +7,7 @@ use core::ops::Range;
 
 use bundle::{Program, RunConfig};
 use files::Stack;
-use gate::Gate;
+use gate::{Gate, Mode};
 use guestmem::{GuestMemory, NotMapped};
 use hvclient::{Client, Transport};
 use policy::Policy;
@@ -139,7 +139,8 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
     }
 
     fn new(parts: Parts, partition: Partition, memory: ChildMemory<'t, R>, setup: Setup<'t>) -> Self {
-        let gate = Gate::new(setup.policy, setup.run.trace);
+        let mode = Mode { record: setup.run.record, dry_run: setup.run.dry_run };
+        let gate = Gate::new(setup.policy, mode);
         let services = Services::new(setup.files, services::Limits { handles: setup.budget.handles });
         Self::assemble(parts, partition, memory, gate, services)
     }

@@ -49,10 +49,10 @@ pub use create::{CreateError, Setup};
 pub use memory::RootMemory;
 pub use run::{Sandbox, Step};
 
-/// What the sandbox's output, input and trace go through.
+/// What the sandbox's output, input and records go through.
 pub trait HostConsole: Console {
-    /// Takes a line of the trace, with its newline.
-    fn trace(&mut self, line: &str);
+    /// Takes a record.
+    fn record(&mut self, record: &trace::Record);
 }
 
 /// The rest of the root, lent for one call.

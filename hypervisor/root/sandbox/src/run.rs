@@ -129,13 +129,11 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
         self.stats.wake_ups += 1;
     }
 
-    /// Takes the partition down and everything back, and gives the run's figures. The last lines of the trace are written.
+    /// Takes the partition down and everything back, and gives the run's figures. The last results are recorded.
     pub fn destroy<T: Transport>(mut self, world: &mut World<'_, T, R>) -> (RunStats, Result<(), Failure>) {
         // Nothing is left that an alarm could interrupt.
         let _ = self.read_gate((world.now)(), world);
         let stats = self.final_stats(world);
-        let console = &mut *world.console;
-        self.gate.finish(&mut |line| console.trace(line));
         let id = self.partition.id();
         let pages = [
             (HvVpStatePageType::REGISTERS, self.parts.registers.into_page()),

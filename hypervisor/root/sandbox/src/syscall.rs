@@ -67,7 +67,7 @@ impl<R: RootMemory> Sandbox<'_, R> {
         let age = now.saturating_sub(self.parts.created);
         let console = &mut *world.console;
         let view = self.memory.view(world.memory);
-        let action = self.gate.judge(&site, &view, age, &mut |line| console.trace(line));
+        let action = self.gate.judge(&site, &view, age, &mut |record| console.record(&record));
         match action {
             Action::Forward { grant, instruction_len } => {
                 self.alarm.call(grant.number, now);
@@ -177,7 +177,7 @@ impl<R: RootMemory> Sandbox<'_, R> {
             let read = self.memory.view(world.memory).read(Gpa(RESULTS + slot * SIZE as u64), &mut bytes);
             if let (Ok(()), Ok(result)) = (read, CallResult::read_from_bytes(&bytes)) {
                 let console = &mut *world.console;
-                self.gate.completed(result, now, &mut |line| console.trace(line));
+                self.gate.completed(result, now, &mut |record| console.record(&record));
             }
         }
         self.results_taken = reported;

@@ -38,6 +38,7 @@ const PTRACE: u64 = 101;
 struct Screen {
     output: Vec<u8>,
     trace: String,
+    lines: trace::Lines,
 }
 
 impl Console for Screen {
@@ -53,8 +54,8 @@ impl Console for Screen {
 }
 
 impl HostConsole for Screen {
-    fn trace(&mut self, line: &str) {
-        self.trace.push_str(line);
+    fn record(&mut self, record: &trace::Record) {
+        self.lines.add(record, &mut self.trace);
     }
 }
 
@@ -93,7 +94,7 @@ fn setup() -> Setup<'static> {
             ..Program::default()
         })),
         run: Box::leak(Box::new(RunConfig {
-            trace: true,
+            record: true,
             realtime_ns: 1_700_000_000_000_000_000,
             ..RunConfig::default()
         })),

@@ -3,6 +3,7 @@ mod attacks;
 mod bad_input;
 mod conformance;
 mod denials;
+mod events;
 mod families;
 mod faults;
 mod figures;
@@ -35,6 +36,7 @@ pub(crate) fn all(setup: &Setup) -> Vec<Case> {
     all.extend(streams::cases());
     all.extend(terminal::cases());
     all.extend(denials::cases());
+    all.extend(events::cases());
     all.extend(bad_input::cases());
     all.extend(faults::cases());
     all.extend(hostile::cases());

@@ -69,7 +69,7 @@ fn rewritten_arguments_are_granted() {
     let mut child = Child::new(policy, true);
     let Action::Forward { grant, .. } = child.call("dup3", [7, 8, u64::MAX, 1, 2, 3]) else { panic!("allowed") };
     assert_eq!(grant.args, [2, 8, 0o2_000_000, 1, 2, 3]);
-    child.gate.finish(&mut |line| child.lines.push_str(line));
+    child.finish();
     let judged = "[rewrite argument 0 := 0x2, argument 2 & 0x80000, rule 1 test.toml:2]\n";
     assert!(child.lines.ends_with(judged), "{}", child.lines);
 }
@@ -266,4 +266,20 @@ fn random_bytes_are_recognised_or_not() {
         child.fault(&fault);
     }
     assert!(found > 200, "{found}");
+}
+
+#[test]
+fn a_dry_run_carries_out_what_it_judges() {
+    let policy = "version = 1\ndefault = \"kill\"\n[[rule]]\ncalls = [\"getuid\"]\naction = { errno = \"EACCES\" }\n\
+                  [[rule]]\ncalls = [\"close\"]\naction = { rewrite = [{ arg = 0, value = 9 }] }\n";
+    let mut child = Child::dry(policy);
+    for (sequence, (name, judged)) in (1..).zip([("getuid", "errno EACCES"), ("getpid", "kill"), ("close", "rewrite")])
+    {
+        let Action::Forward { grant, .. } = child.call(name, [7, 0, 0, 0, 0, 0]) else { panic!("{name}") };
+        assert_eq!((grant.sequence, grant.args[0]), (sequence, 7), "{name}");
+        child.completed(sequence, 0, 0);
+        let line = child.take_lines();
+        assert!(line.contains(&format!(" = 0 [not done: {judged}")), "{line}");
+    }
+    assert_eq!(child.gate.counters().denied + child.gate.counters().killed, 0);
 }

@@ -1,10 +1,11 @@
 //! A child with a few mapped pages, and a gate before it.
 
-use gate::{Action, CallSite, Gate, INVALID_OPCODE};
+use gate::{Action, CallSite, Gate, INVALID_OPCODE, Mode};
 use guestmem::GuestMemory;
 use guestmem::double::VecMemory;
 use proto::CallResult;
 use tlfs::addr::Gpa;
+use trace::{Lines, Record};
 
 /// Where the child's pages start, and how many there are. The page behind them is not mapped.
 pub(crate) const BASE: u64 = 0x40_0000;
@@ -20,6 +21,8 @@ pub(crate) struct Child {
     pub(crate) memory: VecMemory,
     pub(crate) gate: Gate,
     pub(crate) lines: String,
+    writer: Lines,
+    records: Vec<Record>,
     pub(crate) now_100ns: u64,
     pub(crate) thread: u32,
 }
@@ -34,7 +37,15 @@ impl Child {
         for page in 0..PAGES {
             memory.write_u64(Gpa(0x4000 + page * 8), (DATA + page * 4096) | PRESENT_WRITABLE_USER).expect("memory");
         }
-        Self { memory, gate: Gate::new(policy.into(), trace), lines: String::new(), now_100ns: 0, thread: 1 }
+        let gate = Gate::new(policy.into(), Mode { record: trace, dry_run: false });
+        Self { memory, gate, lines: String::new(), writer: Lines::new(), records: Vec::new(), now_100ns: 0, thread: 1 }
+    }
+
+    /// The same whose verdicts are only recorded.
+    pub(crate) fn dry(policy: &str) -> Self {
+        let child = Self::new(policy, true);
+        let policy = policy::parse("dir/test.toml", policy).unwrap_or_else(|error| panic!("{error}"));
+        Self { gate: Gate::new(policy.into(), Mode { record: true, dry_run: true }), ..child }
     }
 
     /// Puts bytes at a mapped address.
@@ -54,20 +65,29 @@ impl Child {
     }
 
     pub(crate) fn fault(&mut self, site: &CallSite<'_>) -> Action {
-        let lines = &mut self.lines;
         let site = CallSite { thread: self.thread, ..*site };
-        self.gate.judge(&site, &self.memory, self.now_100ns, &mut |line| lines.push_str(line))
+        let records = &mut self.records;
+        let action = self.gate.judge(&site, &self.memory, self.now_100ns, &mut |record| records.push(record));
+        self.write();
+        action
     }
 
     /// The shim reports a result.
     pub(crate) fn completed(&mut self, sequence: u64, value: i64, flags: u64) {
-        let lines = &mut self.lines;
-        self.gate.completed(CallResult { sequence, value, flags }, self.now_100ns, &mut |line| lines.push_str(line));
+        let records = &mut self.records;
+        let result = CallResult { sequence, value, flags };
+        self.gate.completed(result, self.now_100ns, &mut |record| records.push(record));
+        self.write();
     }
 
     pub(crate) fn finish(&mut self) {
-        let lines = &mut self.lines;
-        self.gate.finish(&mut |line| lines.push_str(line));
+        self.writer.finish(&mut self.lines);
+    }
+
+    fn write(&mut self) {
+        for record in self.records.drain(..) {
+            self.writer.add(&record, &mut self.lines);
+        }
     }
 
     /// The lines so far, which are then forgotten.

@@ -1,58 +1,149 @@
 //! One line a call, in the manner of strace: time, thread, call with its arguments, result, verdict.
 //!
-//! Strings and buffers are read from the child's memory when the call is judged, once, bounded and escaped: what
-//! a program passes cannot reach the terminal as anything but printable ASCII.
-
+//! What a program passes cannot reach the terminal as anything but printable ASCII.
+use alloc::collections::VecDeque;
+use alloc::format;
 use alloc::string::String;
-use alloc::vec;
 use core::fmt::{self, Write};
 
-use guestmem::{GuestMemory, read_cstr_prefix, read_gva};
 use linux_raw_sys::general::{
     AT_FDCWD, F_ADD_SEALS, F_DUPFD, F_DUPFD_CLOEXEC, F_GET_SEALS, F_GETFD, F_GETFL, F_GETLEASE, F_GETOWN, F_GETPIPE_SZ,
     F_GETSIG, F_SETFD, F_SETFL, F_SETPIPE_SZ, O_CREAT, O_DIRECTORY, O_TMPFILE,
 };
 use policy::errno::{Errno, MAX_ERRNO};
-use policy::signature::{self, Kind, Output, Signature};
-use policy::{Rewrite, Verdict, symbols};
+use policy::signature::{self, Kind, Output};
+use policy::symbols;
 
-use crate::{Abi, Call};
+use crate::{Abi, Answer, CallRecord, Content, End, Judged, Piece, Record, ResultRecord, Verdict};
 
-/// Bytes of a path that are shown.
-const SHOWN_PATH: usize = 256;
-/// Bytes of another string, or of a buffer, that are shown.
-const SHOWN_TEXT: usize = 32;
-/// Strings of an array that are shown.
-const SHOWN_STRINGS: usize = 16;
+/// Calls under way whose lines wait for their results. Those of a shim that never reports are written as unfinished, the oldest first.
+const MAX_OPEN: usize = 256;
+
+/// Turns the records of one sandbox into lines, each with its newline. A call's line is written when its result is there.
+#[derive(Debug, Default)]
+pub struct Lines {
+    open: VecDeque<Open>,
+}
+
+/// A call whose line waits for its result.
+#[derive(Debug)]
+struct Open {
+    sequence: u64,
+    output: Output,
+    /// Time, thread, call.
+    line: String,
+    /// `[verdict, rule]`.
+    judged: String,
+}
+
+impl Lines {
+    /// Nothing has happened yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the line or lines that a record completes to `out`.
+    pub fn add(&mut self, record: &Record, out: &mut String) {
+        match record {
+            Record::Call(call) => self.call(call, out),
+            Record::Result(result) => self.result(result, out),
+            // The signal that the program gets is in nobody's call.
+            Record::Fault(_) => {}
+        }
+    }
+
+    /// Adds the lines of the calls that have not come back: the program has ended.
+    pub fn finish(&mut self, out: &mut String) {
+        for open in self.open.drain(..) {
+            unfinished(&open, out);
+        }
+    }
+
+    fn call(&mut self, call: &CallRecord, out: &mut String) {
+        let line = format!("{}{}", Prefix(call.time, call.thread), call_text(call));
+        let judged = format!("{}", call.verdict);
+        let output = output_of(call);
+        let (end, mark) = match &call.answer {
+            Answer::Pending(_) | Answer::None if output == Output::Nothing => ("?".into(), String::new()),
+            Answer::Pending(sequence) => {
+                if self.open.len() >= MAX_OPEN
+                    && let Some(oldest) = self.open.pop_front()
+                {
+                    unfinished(&oldest, out);
+                }
+                self.open.push_back(Open { sequence: *sequence, output, line, judged });
+                return;
+            }
+            Answer::None => ("?".into(), String::new()),
+            Answer::Value(value) => (result_text(call, *value), String::new()),
+            Answer::Refused(how) => ("?".into(), format!(" [not carried out yet: {how}]")),
+        };
+        let _ = writeln!(out, "{line} = {end} {judged}{mark}");
+    }
+
+    fn result(&mut self, result: &ResultRecord, out: &mut String) {
+        let Some(index) = self.open.iter().position(|open| open.sequence == result.sequence) else { return };
+        let Some(open) = self.open.remove(index) else { return };
+        let mark = if result.missing { " [not carried out yet]" } else { "" };
+        let returned = Returned { value: result.value, output: open.output };
+        let _ = writeln!(out, "{} = {returned} {}{mark}", open.line, open.judged);
+    }
+}
+
+fn unfinished(open: &Open, out: &mut String) {
+    let _ = writeln!(out, "{} <unfinished ...> {}", open.line, open.judged);
+}
 
 /// `name(arguments)`.
-pub(crate) fn call(call: &Call, memory: &dyn GuestMemory) -> String {
+#[must_use]
+pub fn call_text(call: &CallRecord) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
-    let _ = Writer { out: &mut text, call, memory }.call();
+    let _ = Writer { out: &mut text, call }.call();
     text
 }
 
+/// What a call has returned, as fits it: a value in its form, or an error by name.
+#[must_use]
+pub fn result_text(call: &CallRecord, value: i64) -> String {
+    format!("{}", Returned { value, output: output_of(call) })
+}
+
+fn output_of(call: &CallRecord) -> Output {
+    call.signature().map_or(Output::Decimal, |signature| signature.output)
+}
+
 /// What stands before the call: time since the sandbox's start, and thread.
-pub(crate) fn prefix(now_100ns: u64, thread: u32) -> String {
-    let micros = now_100ns / 10;
-    alloc::format!("{:>4}.{:06} {thread:>3} ", micros / 1_000_000, micros % 1_000_000)
+struct Prefix(u64, u32);
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = self.0 / 10;
+        write!(f, "{:>4}.{:06} {:>3} ", micros / 1_000_000, micros % 1_000_000, self.1)
+    }
 }
 
 /// `[action, rule]`.
-pub(crate) struct Judged<'v>(pub(crate) Verdict<'v>);
-
-impl fmt::Display for Judged<'_> {
+impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rule = &self.0.rule;
-        match self.0.action {
-            policy::Action::Allow => write!(f, "[allow, {rule}]"),
-            policy::Action::Errno(errno) => write!(f, "[errno {}, {rule}]", errno.name),
-            policy::Action::Kill => write!(f, "[kill, {rule}]"),
-            policy::Action::Fake(_) => write!(f, "[fake, {rule}]"),
-            policy::Action::Rewrite => {
-                f.write_str("[rewrite")?;
-                for Rewrite { argument, keep, set } in self.0.rewrites {
+        let rule = &self.rule;
+        if self.ignored {
+            f.write_str("[not done: ")?;
+        } else {
+            f.write_str("[")?;
+        }
+        match &self.judged {
+            Judged::Allow => write!(f, "allow, {rule}]"),
+            Judged::Errno(number) => match Errno::by_number(*number) {
+                Some(errno) => write!(f, "errno {}, {rule}]", errno.name),
+                None => write!(f, "errno {number}, {rule}]"),
+            },
+            Judged::Kill => write!(f, "kill, {rule}]"),
+            Judged::Fake(_) => write!(f, "fake, {rule}]"),
+            Judged::Rewrite(changes) => {
+                f.write_str("rewrite")?;
+                for (argument, keep, set) in changes {
                     match keep {
                         0 => write!(f, " argument {argument} := {set:#x},")?,
                         _ => write!(f, " argument {argument} & {keep:#x},")?,
@@ -64,10 +155,10 @@ impl fmt::Display for Judged<'_> {
     }
 }
 
-/// A call's result: a value in the form that fits the call, or an error by name.
-pub(crate) struct Returned {
-    pub(crate) value: i64,
-    pub(crate) output: Output,
+/// A call's result.
+struct Returned {
+    value: i64,
+    output: Output,
 }
 
 impl fmt::Display for Returned {
@@ -87,28 +178,15 @@ impl fmt::Display for Returned {
     }
 }
 
-/// What a call of this table and number gives back.
-pub(crate) fn output(call: &Call) -> Output {
-    signature_of(call).map_or(Output::Decimal, |signature| signature.output)
-}
-
-fn signature_of(call: &Call) -> Option<&'static Signature> {
-    match call.abi {
-        Abi::X86_64 => signature::of(call.number),
-        Abi::I386 => None,
-    }
-}
-
 struct Writer<'w> {
     out: &'w mut String,
-    call: &'w Call,
-    memory: &'w dyn GuestMemory,
+    call: &'w CallRecord,
 }
 
 impl Writer<'_> {
     fn call(&mut self) -> fmt::Result {
         let number = self.call.number;
-        let signature = signature_of(self.call);
+        let signature = self.call.signature();
         match (signature, self.call.abi) {
             (Some(signature), _) => self.out.write_str(signature.name)?,
             (None, Abi::X86_64) => match proto::syscalls::by_number(number) {
@@ -120,12 +198,15 @@ impl Writer<'_> {
         self.out.push('(');
         let kinds = signature.map_or(signature::UNKNOWN, |signature| signature.arguments);
         let mut separator = "";
-        for (kind, value) in kinds.iter().zip(self.call.args) {
+        for (index, (kind, value)) in kinds.iter().zip(self.call.args).enumerate() {
             if self.left_out(*kind) {
                 continue;
             }
             self.out.push_str(separator);
-            self.argument(*kind, value & kind.mask())?;
+            match self.call.content(index) {
+                Some(content) => self.content(content)?,
+                None => self.argument(*kind, value & kind.mask())?,
+            }
             separator = ", ";
         }
         self.out.push(')');
@@ -160,11 +241,7 @@ impl Writer<'_> {
             Kind::Hex | Kind::Hex32 => write!(self.out, "{value:#x}"),
             Kind::Mode | Kind::CreateMode(_) => self.octal(value),
             Kind::Named(symbols) | Kind::LongNamed(symbols) => symbols.write(self.out, value),
-            Kind::Pointer => self.pointer(value),
-            Kind::Path => self.string(value, SHOWN_PATH),
-            Kind::Text => self.string(value, SHOWN_TEXT),
-            Kind::Buffer(length) => self.buffer(value, self.arg(usize::from(length))),
-            Kind::Strings => self.strings(value),
+            Kind::Pointer | Kind::Path | Kind::Text | Kind::Buffer(_) | Kind::Strings => self.pointer(value),
             Kind::FcntlArgument => self.fcntl_argument(value),
         }
     }
@@ -177,45 +254,33 @@ impl Writer<'_> {
         if value == 0 { self.out.write_str("NULL") } else { write!(self.out, "{value:#x}") }
     }
 
-    fn string(&mut self, address: u64, shown: usize) -> fmt::Result {
-        match read_cstr_prefix(self.memory, self.call.cr3, address, shown) {
-            Ok((bytes, whole)) => self.quoted(&bytes, whole),
-            Err(_) => self.pointer(address),
-        }
-    }
-
-    fn buffer(&mut self, address: u64, length: u64) -> fmt::Result {
-        let shown = usize::try_from(length).map_or(SHOWN_TEXT, |length| length.min(SHOWN_TEXT));
-        let mut bytes = vec![0; shown];
-        match read_gva(self.memory, self.call.cr3, address, &mut bytes) {
-            Ok(()) => self.quoted(&bytes, u64::try_from(shown).is_ok_and(|shown| shown == length)),
-            Err(_) => self.pointer(address),
-        }
-    }
-
-    fn strings(&mut self, address: u64) -> fmt::Result {
-        let Some(first) = self.word(address) else { return self.pointer(address) };
-        self.out.push('[');
-        let mut element = Some(first);
-        for index in 0..=SHOWN_STRINGS {
-            let separator = if index == 0 { "" } else { ", " };
-            match element {
-                Some(0) => break,
-                Some(_) if index == SHOWN_STRINGS => write!(self.out, "{separator}...")?,
-                Some(string) => {
+    fn content(&mut self, content: &Content) -> fmt::Result {
+        match content {
+            Content::Bytes(piece) => self.piece(piece),
+            Content::Strings(pieces, end) => {
+                self.out.push('[');
+                let mut separator = "";
+                for piece in pieces {
                     self.out.push_str(separator);
-                    self.string(string, SHOWN_TEXT)?;
+                    self.piece(piece)?;
+                    separator = ", ";
                 }
-                None => {
-                    write!(self.out, "{separator}???")?;
-                    break;
+                match end {
+                    End::Whole => {}
+                    End::More => write!(self.out, "{separator}...")?,
+                    End::Unreadable => write!(self.out, "{separator}???")?,
                 }
+                self.out.push(']');
+                Ok(())
             }
-            let offset = u64::try_from(index + 1).unwrap_or(0) * 8;
-            element = address.checked_add(offset).and_then(|next| self.word(next));
         }
-        self.out.push(']');
-        Ok(())
+    }
+
+    fn piece(&mut self, piece: &Piece) -> fmt::Result {
+        match piece {
+            Piece::Read { bytes, whole } => self.quoted(bytes, *whole),
+            Piece::Unreadable(address) => self.pointer(*address),
+        }
     }
 
     fn fcntl_argument(&mut self, value: u64) -> fmt::Result {
@@ -234,12 +299,6 @@ impl Writer<'_> {
 
     fn arg(&self, index: usize) -> u64 {
         self.call.args.get(index).copied().unwrap_or(0)
-    }
-
-    fn word(&self, address: u64) -> Option<u64> {
-        let mut bytes = [0; 8];
-        read_gva(self.memory, self.call.cr3, address, &mut bytes).ok()?;
-        Some(u64::from_le_bytes(bytes))
     }
 
     /// The bytes as a C string constant; `...` behind it if there are more.

@@ -1,0 +1,105 @@
+//! What a record of a call holds: read of the child's memory when the call is judged, once and bounded.
+
+use alloc::string::ToString;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use guestmem::{GuestMemory, read_cstr_prefix, read_gva};
+use policy::Action;
+use policy::signature::Kind;
+use trace::{Answer, CallRecord, Content, Data, End, Judged, MAX_BYTES, MAX_PATH, MAX_STRINGS, Piece, Verdict};
+
+use crate::{Call, CallSite};
+
+/// The record of a call.
+#[cold]
+pub(crate) fn record(
+    site: &CallSite<'_>,
+    call: &Call,
+    verdict: Verdict,
+    answer: Answer,
+    memory: &dyn GuestMemory,
+    time: u64,
+) -> CallRecord {
+    let Call { abi, number, args, cr3 } = *call;
+    let mut record = CallRecord { time, thread: site.thread, abi, number, args, data: Vec::new(), verdict, answer };
+    let reader = Reader { memory, cr3 };
+    let kinds = record.signature().map_or(&[][..], |signature| signature.arguments);
+    for (argument, kind) in (0u8..).zip(kinds) {
+        let arg = |index: u8| args.get(usize::from(index)).copied().unwrap_or(0);
+        let address = arg(argument);
+        let content = match kind {
+            Kind::Path => Content::Bytes(reader.string(address, MAX_PATH)),
+            Kind::Text => Content::Bytes(reader.string(address, MAX_BYTES)),
+            Kind::Buffer(length) => Content::Bytes(reader.buffer(address, arg(*length))),
+            Kind::Strings => match reader.strings(address) {
+                Some(content) => content,
+                None => Content::Bytes(Piece::Unreadable(address)),
+            },
+            _ => continue,
+        };
+        record.data.push(Data { argument, content });
+    }
+    record
+}
+
+/// A verdict as a record has it.
+pub(crate) fn verdict(verdict: policy::Verdict<'_>, ignored: bool) -> Verdict {
+    let judged = match verdict.action {
+        Action::Allow => Judged::Allow,
+        Action::Errno(errno) => Judged::Errno(errno.number),
+        Action::Kill => Judged::Kill,
+        Action::Fake(value) => Judged::Fake(value),
+        Action::Rewrite => {
+            let change = |change: &policy::Rewrite| (change.argument, change.keep, change.set);
+            Judged::Rewrite(verdict.rewrites.iter().map(change).collect())
+        }
+    };
+    Verdict { judged, rule: verdict.rule.to_string(), logged: verdict.log, ignored }
+}
+
+struct Reader<'r> {
+    memory: &'r dyn GuestMemory,
+    cr3: u64,
+}
+
+impl Reader<'_> {
+    fn string(&self, address: u64, most: usize) -> Piece {
+        match read_cstr_prefix(self.memory, self.cr3, address, most) {
+            Ok((bytes, whole)) => Piece::Read { bytes, whole },
+            Err(_) => Piece::Unreadable(address),
+        }
+    }
+
+    fn buffer(&self, address: u64, length: u64) -> Piece {
+        let read = usize::try_from(length).map_or(MAX_BYTES, |length| length.min(MAX_BYTES));
+        let mut bytes = vec![0; read];
+        match read_gva(self.memory, self.cr3, address, &mut bytes) {
+            Ok(()) => Piece::Read { bytes, whole: u64::try_from(read).is_ok_and(|read| read == length) },
+            Err(_) => Piece::Unreadable(address),
+        }
+    }
+
+    /// `None`: not even its start can be read.
+    fn strings(&self, address: u64) -> Option<Content> {
+        let mut element = Some(self.word(address)?);
+        let mut pieces = Vec::new();
+        let end = loop {
+            match element {
+                Some(0) => break End::Whole,
+                Some(_) if pieces.len() == MAX_STRINGS => break End::More,
+                Some(string) => pieces.push(self.string(string, MAX_BYTES)),
+                None => break End::Unreadable,
+            }
+            let offset = u64::try_from(pieces.len()).unwrap_or(0) * 8;
+            element = address.checked_add(offset).and_then(|next| self.word(next));
+        };
+        Some(Content::Strings(pieces, end))
+    }
+
+    fn word(&self, address: u64) -> Option<u64> {
+        let mut bytes = [0; 8];
+        read_gva(self.memory, self.cr3, address, &mut bytes).ok()?;
+        Some(u64::from_le_bytes(bytes))
+    }
+}

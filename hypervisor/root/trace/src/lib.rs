@@ -1,0 +1,29 @@
+//! What is told of a sandbox' system calls: typed records, which the gate makes and the host turns into text, events and pictures.
+//!
+//! A record holds what the gate read, once, when it judged: numbers, and the first bytes of strings and buffers. Nothing is made pretty in
+//! the root: [`Lines`] does that, where it is wanted.
+//!
+//! # On the wire
+//! Records of a sandbox follow each other in one stream of bytes: two bytes with the length (little endian), and the record in postcard's
+//! encoding. [`encode`] makes them, [`Decoder`] takes them apart however the stream was cut.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod lines;
+mod record;
+mod wire;
+
+pub use lines::{Lines, call_text, result_text};
+pub use record::{
+    Abi, Answer, CallRecord, Content, Data, End, FaultRecord, Judged, Piece, Record, ResultRecord, Verdict,
+};
+pub use wire::{Decoder, Malformed, encode};
+
+/// Bytes of a path that are recorded.
+pub const MAX_PATH: usize = 256;
+/// Bytes of another string, or of a buffer, that are recorded.
+pub const MAX_BYTES: usize = 32;
+/// Strings of an array that are recorded.
+pub const MAX_STRINGS: usize = 16;

@@ -1,0 +1,188 @@
+//! The records.
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use policy::signature::{self, Signature};
+use serde::{Deserialize, Serialize};
+
+/// Something that happened in a sandbox. Times are since the sandbox' start, in 100 ns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Record {
+    /// A system call was judged.
+    Call(CallRecord),
+    /// A call that was carried out has come back.
+    Result(ResultRecord),
+    /// The processor refused an instruction: the program gets a signal, or handles it.
+    Fault(FaultRecord),
+}
+
+/// Which table a call's number belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Abi {
+    /// That of `syscall`.
+    X86_64,
+    /// That of `sysenter` and `int 0x80`.
+    I386,
+}
+
+/// A call, as it was read and judged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallRecord {
+    /// When.
+    pub time: u64,
+    /// The thread, as the shim numbers them.
+    pub thread: u32,
+    /// Whose table its number is of.
+    pub abi: Abi,
+    /// Its number.
+    pub number: u64,
+    /// Its arguments, all bits of the registers.
+    pub args: [u64; 6],
+    /// What was read of the memory that they point to.
+    pub data: Vec<Data>,
+    /// What was decided.
+    pub verdict: Verdict,
+    /// What the program got.
+    pub answer: Answer,
+}
+
+/// What some argument points to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Data {
+    /// The argument, 0 to 5.
+    pub argument: u8,
+    /// What is there.
+    pub content: Content,
+}
+
+/// The memory behind an argument, as far as it was readable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Content {
+    /// A string without its NUL, or a buffer.
+    Bytes(Piece),
+    /// An array of strings.
+    Strings(Vec<Piece>, End),
+}
+
+/// Bytes, or where they would have been.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Piece {
+    /// The first ones.
+    Read {
+        /// Them.
+        bytes: Vec<u8>,
+        /// There are no more.
+        whole: bool,
+    },
+    /// Nothing could be read at this address.
+    Unreadable(u64),
+}
+
+/// How the record of an array ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum End {
+    /// With the array.
+    Whole,
+    /// There is more.
+    More,
+    /// The rest cannot be read.
+    Unreadable,
+}
+
+/// What the policy said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// What.
+    pub judged: Judged,
+    /// The rule that said it, with its place and reason.
+    pub rule: String,
+    /// The rule wants it to be written down, whoever else does.
+    pub logged: bool,
+    /// It was not done: the run only records verdicts.
+    pub ignored: bool,
+}
+
+/// What is to be done with a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Judged {
+    /// It is carried out.
+    Allow,
+    /// It fails with this error number.
+    Errno(u16),
+    /// It ends the program.
+    Kill,
+    /// It is not carried out, and has this result.
+    Fake(i64),
+    /// It is carried out with other arguments: number, bits that are kept, bits that are set.
+    Rewrite(Vec<(u8, u64, u64)>),
+}
+
+/// What a program got for a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// It is carried out: a [`ResultRecord`] with this number follows, unless the program ends before.
+    Pending(u64),
+    /// This result, at once.
+    Value(i64),
+    /// Its end, or a call that does not return.
+    None,
+    /// A signal, for there is nobody who carries such calls out.
+    Refused(String),
+}
+
+/// The end of a call. The shim's word, and nothing but what is shown hangs on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultRecord {
+    /// When.
+    pub time: u64,
+    /// Number of the call ([`Answer::Pending`]).
+    pub sequence: u64,
+    /// What it returned.
+    pub value: i64,
+    /// The personality does not carry it out.
+    pub missing: bool,
+}
+
+/// An exception that is the program's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultRecord {
+    /// When.
+    pub time: u64,
+    /// The thread.
+    pub thread: u32,
+    /// The exception's vector.
+    pub vector: u8,
+    /// Its error code.
+    pub error_code: Option<u32>,
+    /// Where.
+    pub rip: u64,
+}
+
+impl Record {
+    /// When it happened.
+    #[must_use]
+    pub fn time(&self) -> u64 {
+        match self {
+            Self::Call(CallRecord { time, .. })
+            | Self::Result(ResultRecord { time, .. })
+            | Self::Fault(FaultRecord { time, .. }) => *time,
+        }
+    }
+}
+
+impl CallRecord {
+    /// What is known of such calls.
+    #[must_use]
+    pub fn signature(&self) -> Option<&'static Signature> {
+        match self.abi {
+            Abi::X86_64 => signature::of(self.number),
+            Abi::I386 => None,
+        }
+    }
+
+    /// What an argument points to, if that was read.
+    #[must_use]
+    pub fn content(&self, argument: usize) -> Option<&Content> {
+        self.data.iter().find(|data| usize::from(data.argument) == argument).map(|data| &data.content)
+    }
+}

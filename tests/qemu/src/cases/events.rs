@@ -1,0 +1,174 @@
+//! What a run writes down: events, their chain, their picture; and what other policies would have said to them.
+use crate::sandbox::Outcome;
+use crate::{Bench, Case, Verdict};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// The program of most tests: two processes, a file that is there and one that is not.
+const PROGRAM: &str = "echo one; read -r line </etc/passwd; (exit 3); [ -e /etc/nothing ]; echo $?";
+
+/// Tests of events.
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        Case::new("events: every call, verdict, result and end", every_event),
+        Case::new("events: a changed file is found", tampered),
+        Case::new("events: a timeline of several sandboxes", timeline),
+        Case::new("events: replayed under another policy", replayed),
+        Case::new("events: a dry run carries out what the policy forbids", dry_run),
+        Case::new("events: what cannot be written stops nothing half-way", |bench| {
+            let outcome = bench.busybox(&["true"]).options(["--events", "/nowhere/events"]).run()?;
+            outcome.exits(2)?.says("cannot write the events /nowhere/events: No such file")?.done()
+        }),
+    ]
+}
+
+/// Runs [`PROGRAM`] in the tree of shells, with its events in `file`.
+fn run(bench: &Bench<'_>, file: &Path, options: &[&str]) -> Result<Outcome, String> {
+    let events = ["--events".to_owned(), file.display().to_string()];
+    bench.in_tree("shell", ["dash", "-c", PROGRAM]).options(events).options(options).run()
+}
+
+/// `cargo xtask` with these words: exit code, standard output and error.
+fn xtask(bench: &Bench<'_>, words: &[&str]) -> Result<(Option<i32>, String), String> {
+    let output = Command::new(&bench.setup.xtask)
+        .args(words)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| error.to_string())?;
+    let text = [output.stdout, output.stderr].concat();
+    Ok((output.status.code(), String::from_utf8_lossy(&text).into_owned()))
+}
+
+fn wants(holds: bool, what: &str) -> Verdict {
+    if holds { Ok(()) } else { Err(format!("wanted {what}")) }
+}
+
+fn read(file: &Path) -> Result<Vec<Value>, String> {
+    let text = fs::read_to_string(file).map_err(|error| error.to_string())?;
+    text.lines().map(|line| serde_json::from_str(line).map_err(|error| format!("{error}: {line}"))).collect()
+}
+
+fn every_event(bench: &Bench<'_>) -> Verdict {
+    let scratch = bench.fixture.scratch()?;
+    let file = scratch.path().join("events");
+    let outcome = run(bench, &file, &["--stats"])?;
+    outcome.exits(0)?.prints("one\n1\n")?;
+    let events = read(&file)?;
+    let of = |kind: &str| events.iter().filter(|event| event["type"] == kind).collect::<Vec<_>>();
+    let (calls, results) = (of("call"), of("result"));
+    outcome.says(&format!("{} calls, ", calls.len()))?;
+    let pending: BTreeMap<u64, &str> =
+        calls.iter().filter_map(|call| Some((call["call"].as_u64()?, call["name"].as_str()?))).collect();
+    wants(
+        results.iter().all(|result| pending.contains_key(&result["call"].as_u64().unwrap_or(0))),
+        "calls for results",
+    )?;
+    let opened = calls.iter().find(|call| call["data"][0]["bytes"][0]["text"] == "/etc/passwd");
+    let opened = opened.and_then(|call| call["call"].as_u64()).ok_or("no call names /etc/passwd")?;
+    let value = results.iter().find(|result| result["call"] == opened).and_then(|result| result["value"].as_i64());
+    wants(value.is_some_and(|fd| fd >= 3), "a descriptor of /etc/passwd")?;
+    wants(results.iter().any(|result| result["errno"] == "ENOENT"), "a file that is not there")?;
+    let threads: Vec<&Value> = calls.iter().map(|call| &call["thread"]).collect();
+    wants(threads.iter().any(|thread| *thread != threads[0]), "calls of two processes")?;
+    let (first, end) = (&events[0], &events[events.len() - 1]);
+    wants(first["type"] == "start" && first["program"][1] == "-c", "a start")?;
+    wants(of("exit").len() == 1 && of("exit")[0]["status"] == 0, "an exit")?;
+    wants(end["type"] == "end" && end["events"] == events.len() - 1, "an end")?;
+    let (code, said) = xtask(bench, &["trace", "verify", &file.display().to_string()])?;
+    let sum =
+        format!("{} events, none missing or changed, sha256 {}", events.len(), end["hash"].as_str().unwrap_or(""));
+    wants(code == Some(0) && said.contains(&sum), &format!("{sum:?} in {said:?}"))?;
+    outcome.says(end["hash"].as_str().unwrap_or("no hash"))?.done()
+}
+
+fn tampered(bench: &Bench<'_>) -> Verdict {
+    let scratch = bench.fixture.scratch()?;
+    let file = scratch.path().join("events");
+    run(bench, &file, &[])?.exits(0)?;
+    let name = file.display().to_string();
+    let text = fs::read_to_string(&file).map_err(|error| error.to_string())?;
+    let other = text.replacen("/etc/passwd", "/etc/secret", 1);
+    for (changed, why) in
+        [(other, "it was changed"), (text.split_inclusive('\n').skip(1).collect(), "it does not follow")]
+    {
+        fs::write(&file, changed).map_err(|error| error.to_string())?;
+        let (code, said) = xtask(bench, &["trace", "verify", &name])?;
+        wants(code == Some(2) && said.contains(why), &format!("{why:?} in {said:?}"))?;
+    }
+    fs::write(&file, text).map_err(|error| error.to_string())?;
+    let (code, said) = xtask(bench, &["trace", "verify", &name, "--digest", "0"])?;
+    wants(code == Some(2) && said.contains("it is not the file of that run"), &said)
+}
+
+fn timeline(bench: &Bench<'_>) -> Verdict {
+    let scratch = bench.fixture.scratch()?;
+    let file = scratch.path().join("timeline");
+    let options = ["--copies", "2", "--timeline", &file.display().to_string()];
+    bench.in_tree("shell", ["dash", "-c", PROGRAM]).options(options).run()?.exits(0)?;
+    let text = fs::read(&file).map_err(|error| error.to_string())?;
+    let picture: Value = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+    let events = picture["traceEvents"].as_array().ok_or("no events")?;
+    // What the format asks of each kind (Trace Event Format, "Complete Events", "Instant Events", "Metadata Events").
+    let good = |event: &Value| {
+        let placed = event["name"].is_string() && event["pid"].is_u64();
+        let timed = event["ts"].is_f64() && event["tid"].is_u64();
+        match event["ph"].as_str() {
+            Some("X") => placed && timed && event["dur"].as_f64().is_some_and(|dur| dur >= 0.0),
+            Some("i") => placed && timed && matches!(event["s"].as_str(), Some("t" | "p")),
+            Some("M") => placed && event["args"]["name"].is_string(),
+            _ => false,
+        }
+    };
+    if let Some(bad) = events.iter().find(|event| !good(event)) {
+        return Err(format!("no event of the format: {bad}"));
+    }
+    for sandbox in [1, 2] {
+        let slices = events.iter().filter(|event| event["ph"] == "X" && event["pid"] == sandbox);
+        wants(slices.clone().any(|slice| slice["name"] == "openat"), "openat in each sandbox")?;
+        let mut ends: BTreeMap<u64, f64> = BTreeMap::new();
+        let mut sorted: Vec<&Value> = slices.collect();
+        sorted.sort_by(|one, two| {
+            one["ts"].as_f64().partial_cmp(&two["ts"].as_f64()).unwrap_or(std::cmp::Ordering::Equal)
+        });
+        for slice in sorted {
+            let (start, length) = (slice["ts"].as_f64().unwrap_or(0.0), slice["dur"].as_f64().unwrap_or(0.0));
+            let end = ends.entry(slice["tid"].as_u64().unwrap_or(0)).or_default();
+            wants(*end <= start + 0.001, &format!("calls of a thread one after the other: {slice}"))?;
+            *end = start + length;
+        }
+    }
+    Ok(())
+}
+
+fn replayed(bench: &Bench<'_>) -> Verdict {
+    let scratch = bench.fixture.scratch()?;
+    let file = scratch.path().join("events");
+    run(bench, &file, &[])?.exits(0)?;
+    let policy = |text: &str| -> Result<String, String> {
+        let file = scratch.path().join("policy.toml");
+        fs::write(&file, text).map_err(|error| error.to_string())?;
+        Ok(file.display().to_string())
+    };
+    let replay = |policy: &str| xtask(bench, &["replay", &file.display().to_string(), "--policy", policy]);
+    let (code, said) = replay(&policy("version = 1\ndefault = \"allow\"\n")?)?;
+    wants(code == Some(0) && said.contains("calls, 0 of them blocked"), &said)?;
+    let (code, said) =
+        replay(&policy("version = 1\ndefault = \"allow\"\n[[rule]]\ncalls = [\"wait4\"]\naction = \"kill\"\n")?)?;
+    let blocked =
+        said.contains("first at ") && said.contains("wait4(") && said.contains("[kill, rule 1 policy.toml:3]");
+    wants(code == Some(1) && blocked, &said)
+}
+
+fn dry_run(bench: &Bench<'_>) -> Verdict {
+    let scratch = bench.fixture.scratch()?;
+    let policy = scratch.path().join("policy.toml");
+    fs::write(&policy, "version = 1\ndefault = \"kill\"\n").map_err(|error| error.to_string())?;
+    let sandbox = bench.busybox(&["echo", "done"]).options(["--policy", &policy.display().to_string()]);
+    sandbox.run()?.exits(120)?;
+    let outcome = sandbox.options(["--dry-run"]).run()?;
+    let judged = "write(1, \"done\\n\", 5) = 5 [not done: kill, default]";
+    outcome.exits(0)?.prints("done\n")?.complains(judged)?.done()
+}

@@ -1,0 +1,248 @@
+//! The events of a run, as `--events` writes them: JSON, one object a line. EVENTS.md describes every field.
+use control::{ExitReport, Outcome, RunStats};
+use serde::{Deserialize, Serialize};
+use trace::{Abi, Answer, CallRecord, Content, Judged, Piece, Record};
+
+/// Something that happened in a sandbox.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Event {
+    /// The sandbox, counted from 1. 0: the run as a whole.
+    pub(super) sandbox: u32,
+    /// Nanoseconds since the sandbox' start.
+    pub(super) ns: u64,
+    /// What.
+    #[serde(flatten)]
+    pub(super) what: What,
+}
+
+/// What can happen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub(super) enum What {
+    /// A sandbox is to be made.
+    Start {
+        /// The program and its arguments.
+        program: Vec<String>,
+        /// Name of the policy.
+        policy: String,
+        /// Digest of its text, as the root got it.
+        policy_sha256: String,
+        /// Verdicts are recorded only.
+        dry_run: bool,
+    },
+    /// A call was judged.
+    Call(Call),
+    /// A call that was carried out has come back.
+    Result {
+        /// Its number in the sandbox.
+        call: u64,
+        /// What it returned.
+        value: i64,
+        /// The error's name, if it failed.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        errno: Option<String>,
+        /// The personality does not carry such calls out.
+        missing: bool,
+    },
+    /// The processor refused an instruction.
+    Fault {
+        /// The thread.
+        thread: u32,
+        /// The exception's vector.
+        vector: u8,
+        /// Its error code.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        error_code: Option<u32>,
+        /// Where.
+        rip: Word,
+    },
+    /// A sandbox has ended.
+    Exit {
+        /// How: `exited`, `signaled`, `policy-killed`, `not-started`, `timed-out`, `sandbox-failed`.
+        outcome: String,
+        /// Exit status, signal or exit code.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        status: Option<u8>,
+        /// More about it.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        reason: Option<String>,
+        /// Figures of the run.
+        figures: RunStats,
+    },
+    /// The run has ended; nothing follows.
+    End {
+        /// How many events there are before this one.
+        events: u64,
+    },
+}
+
+/// A call that was judged.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Call {
+    /// Its number in the sandbox, if a result follows.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) call: Option<u64>,
+    /// The thread.
+    pub(super) thread: u32,
+    /// `x86-64` or `i386`.
+    pub(super) abi: String,
+    /// Its number in that table.
+    pub(super) number: u64,
+    /// Its name, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) name: Option<String>,
+    /// Its arguments, as registers.
+    pub(super) args: [Word; 6],
+    /// What was read of the memory behind them.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub(super) data: Vec<Data>,
+    /// It as a person reads it.
+    pub(super) text: String,
+    /// `allow`, `errno`, `kill`, `fake` or `rewrite`.
+    pub(super) verdict: String,
+    /// The rule that said so.
+    pub(super) rule: String,
+    /// It was not done (`--dry-run`).
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub(super) ignored: bool,
+    /// What the program got at once.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) value: Option<i64>,
+}
+
+/// A 64-bit word, in hexadecimal: JSON's numbers are not for such.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub(super) struct Word(pub(super) u64);
+
+impl From<Word> for String {
+    fn from(word: Word) -> Self {
+        format!("{:#x}", word.0)
+    }
+}
+
+impl TryFrom<String> for Word {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let digits = text.strip_prefix("0x").ok_or("a word begins with 0x")?;
+        u64::from_str_radix(digits, 16).map(Self).map_err(|error| error.to_string())
+    }
+}
+
+/// What an argument points to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Data {
+    /// The argument, from 0.
+    pub(super) argument: u8,
+    /// The strings or bytes there: one, or those of an array.
+    pub(super) bytes: Vec<Bytes>,
+    /// That is all of it.
+    pub(super) whole: bool,
+}
+
+/// Bytes: as text where they are UTF-8, else in hexadecimal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Bytes {
+    Text(String),
+    Hex(String),
+    /// Nothing could be read at this address.
+    Unreadable(Word),
+}
+
+impl From<&Piece> for Bytes {
+    fn from(piece: &Piece) -> Self {
+        match piece {
+            Piece::Read { bytes, .. } => match std::str::from_utf8(bytes) {
+                Ok(text) => Self::Text(text.to_owned()),
+                Err(_) => Self::Hex(bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
+            },
+            Piece::Unreadable(address) => Self::Unreadable(Word(*address)),
+        }
+    }
+}
+
+impl From<&trace::Data> for Data {
+    fn from(data: &trace::Data) -> Self {
+        let is_whole = |piece: &Piece| matches!(piece, Piece::Read { whole: true, .. });
+        let (bytes, whole) = match &data.content {
+            Content::Bytes(piece) => (vec![piece.into()], is_whole(piece)),
+            Content::Strings(pieces, end) => {
+                (pieces.iter().map(Bytes::from).collect(), *end == trace::End::Whole && pieces.iter().all(is_whole))
+            }
+        };
+        Self { argument: data.argument, bytes, whole }
+    }
+}
+
+impl From<Record> for What {
+    fn from(record: Record) -> Self {
+        match record {
+            Record::Call(call) => Self::Call(call.into()),
+            Record::Result(trace::ResultRecord { sequence, value, missing, .. }) => {
+                let errno = policy::errno::Errno::of_result(value).map(|errno| errno.name.to_owned());
+                Self::Result { call: sequence, value, errno, missing }
+            }
+            Record::Fault(trace::FaultRecord { thread, vector, error_code, rip, .. }) => {
+                Self::Fault { thread, vector, error_code, rip: Word(rip) }
+            }
+        }
+    }
+}
+
+impl From<CallRecord> for Call {
+    fn from(record: CallRecord) -> Self {
+        let text = trace::call_text(&record);
+        let abi = match record.abi {
+            Abi::X86_64 => "x86-64",
+            Abi::I386 => "i386",
+        };
+        let name = match record.abi {
+            Abi::X86_64 => proto::syscalls::by_number(record.number).map(|known| known.name.to_owned()),
+            Abi::I386 => None,
+        };
+        let verdict = match record.verdict.judged {
+            Judged::Allow => "allow",
+            Judged::Errno(_) => "errno",
+            Judged::Kill => "kill",
+            Judged::Fake(_) => "fake",
+            Judged::Rewrite(_) => "rewrite",
+        };
+        let (call, value) = match record.answer {
+            Answer::Pending(sequence) => (Some(sequence), None),
+            Answer::Value(value) => (None, Some(value)),
+            Answer::None | Answer::Refused(_) => (None, None),
+        };
+        Self {
+            call,
+            thread: record.thread,
+            abi: abi.to_owned(),
+            number: record.number,
+            name,
+            args: record.args.map(Word),
+            data: record.data.iter().map(Data::from).collect(),
+            text,
+            verdict: verdict.to_owned(),
+            rule: record.verdict.rule,
+            ignored: record.verdict.ignored,
+            value,
+        }
+    }
+}
+
+impl What {
+    /// The end of a sandbox.
+    pub(super) fn exit(report: &ExitReport) -> Self {
+        let text = |text: &String| (!text.is_empty()).then(|| text.clone());
+        let (outcome, status, reason) = match &report.outcome {
+            Outcome::Exited { status } => ("exited", Some(*status), None),
+            Outcome::Signaled { signal, detail } => ("signaled", Some(*signal), text(detail)),
+            Outcome::PolicyKilled { reason } => ("policy-killed", None, text(reason)),
+            Outcome::NotStarted { code, reason } => ("not-started", Some(*code), text(reason)),
+            Outcome::TimedOut => ("timed-out", None, None),
+            Outcome::SandboxFailed { reason } => ("sandbox-failed", None, text(reason)),
+        };
+        Self::Exit { outcome: outcome.to_owned(), status, reason, figures: report.stats.clone() }
+    }
+}

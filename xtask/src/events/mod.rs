@@ -1,0 +1,144 @@
+//! What happened in a run, for programs and for people: typed events in a file, checked, replayed, drawn.
+//!
+//! The root sends records ([`trace::Record`]); [`Observers`] hands each to whoever was asked for on the command line: lines of
+//! text, [`log`] (`--events`), [`timeline`] (`--timeline`).
+mod event;
+mod log;
+mod replay;
+mod timeline;
+mod verify;
+
+use crate::cli::{RunOptions, TraceCommand};
+use crate::exit::Failure;
+use anyhow::{Context, Result};
+use control::ExitReport;
+use event::{Event, What};
+use layers::Digest;
+use log::Log;
+use std::process::ExitCode;
+use timeline::Timeline;
+use trace::{Decoder, Lines, Record};
+
+pub(crate) use replay::replay;
+
+/// `cargo xtask trace`.
+pub(crate) fn trace(command: &TraceCommand) -> Result<ExitCode, Failure> {
+    match command {
+        TraceCommand::Verify { file, digest } => verify::verify(file, digest.as_deref()),
+    }
+}
+
+/// What is known of a run before it begins.
+#[derive(Debug)]
+pub(crate) struct Run<'r> {
+    /// The command of each sandbox.
+    pub(crate) commands: &'r [Vec<std::ffi::OsString>],
+    /// Name of the policy.
+    pub(crate) policy_name: &'r str,
+    /// Its text, as the root gets it.
+    pub(crate) policy: &'r str,
+}
+
+/// Everybody who is told what happens.
+#[derive(Debug)]
+pub(crate) struct Observers {
+    sandboxes: Vec<Observed>,
+    /// Every call has its line, and not only those whose rule says so.
+    all_lines: bool,
+    log: Option<Log>,
+    timeline: Option<Timeline>,
+}
+
+/// One sandbox, as it is observed.
+#[derive(Debug, Default)]
+struct Observed {
+    decoder: Decoder,
+    lines: Lines,
+}
+
+impl Observers {
+    /// Whether the root has to record every call.
+    pub(crate) fn wanted(options: &RunOptions) -> bool {
+        options.trace.is_some() || options.events.is_some() || options.timeline.is_some() || options.dry_run
+    }
+
+    /// Those that were asked for; their files are made.
+    pub(crate) fn new(options: &RunOptions, run: &Run<'_>) -> Result<Self> {
+        let log = options.events.as_deref().map(Log::create).transpose()?;
+        let timeline = options.timeline.as_deref().map(Timeline::create).transpose()?;
+        let nobody = Self::nobody(run.commands.len());
+        let mut observers = Self { all_lines: options.trace.is_some(), log, timeline, ..nobody };
+        let policy_sha256 = Digest::of(run.policy.as_bytes()).hex();
+        for (sandbox, command) in (0u16..).zip(run.commands) {
+            let program = command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+            let (policy, policy_sha256) = (run.policy_name.to_owned(), policy_sha256.clone());
+            observers.tell(sandbox, 0, What::Start { program, policy, policy_sha256, dry_run: options.dry_run })?;
+        }
+        Ok(observers)
+    }
+
+    /// Nobody but the lines of calls whose rules say so.
+    pub(crate) fn nobody(sandboxes: usize) -> Self {
+        let sandboxes = std::iter::repeat_with(Observed::default).take(sandboxes).collect();
+        Self { sandboxes, all_lines: false, log: None, timeline: None }
+    }
+
+    /// Takes what the root sent of a sandbox' records, and gives the lines of text that they make.
+    pub(crate) fn add(&mut self, sandbox: u16, bytes: &[u8]) -> Result<String> {
+        let mut text = String::new();
+        self.observed(sandbox)?.decoder.push(bytes);
+        while let Some(record) =
+            self.observed(sandbox)?.decoder.next_record().ok().context("a record that makes no sense")?
+        {
+            let shown = match &record {
+                Record::Call(call) => self.all_lines || call.verdict.logged || call.verdict.ignored,
+                _ => true,
+            };
+            if shown {
+                self.observed(sandbox)?.lines.add(&record, &mut text);
+            }
+            self.tell(sandbox, record.time(), What::from(record))?;
+        }
+        self.flush()?;
+        Ok(text)
+    }
+
+    /// A sandbox has ended: the lines that are left.
+    pub(crate) fn end(&mut self, sandbox: u16, report: &ExitReport) -> Result<String> {
+        let mut text = String::new();
+        self.observed(sandbox)?.lines.finish(&mut text);
+        let time = report.stats.wall_us.saturating_mul(10);
+        self.tell(sandbox, time, What::exit(report))?;
+        Ok(text)
+    }
+
+    /// All have ended.
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        if let Some(timeline) = self.timeline.take() {
+            timeline.finish()?;
+        }
+        match self.log.take() {
+            Some(log) => log.finish(),
+            None => Ok(()),
+        }
+    }
+
+    fn observed(&mut self, sandbox: u16) -> Result<&mut Observed> {
+        self.sandboxes.get_mut(usize::from(sandbox)).with_context(|| format!("a record of sandbox {sandbox}"))
+    }
+
+    fn tell(&mut self, sandbox: u16, time: u64, what: What) -> Result<()> {
+        let event = Event { sandbox: u32::from(sandbox) + 1, ns: time.saturating_mul(100), what };
+        if let Some(timeline) = &mut self.timeline {
+            timeline.add(&event)?;
+        }
+        match &mut self.log {
+            Some(log) => log.add(&event),
+            None => Ok(()),
+        }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.log.as_mut().map_or(Ok(()), Log::flush)
+    }
+}

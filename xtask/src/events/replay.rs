@@ -1,0 +1,52 @@
+//! `cargo xtask replay`: what another policy would have said to a run.
+use super::event::{Call, What};
+use super::verify::Events;
+use crate::cli::ReplayOptions;
+use crate::exit::Failure;
+use crate::policy::PolicyFile;
+use policy::{Action, Policy};
+use std::process::ExitCode;
+
+/// Blocked calls that are shown one by one.
+const MAX_SHOWN: usize = 20;
+
+/// Exit code when something would have been blocked.
+const BLOCKED: u8 = 1;
+
+/// Judges the recorded calls by the policy and prints what it would have blocked.
+pub(crate) fn replay(options: &ReplayOptions) -> Result<ExitCode, Failure> {
+    let policy = PolicyFile::read(&options.policy, options.policy.display().to_string())?.compiled()?;
+    let mut events = Events::open(&options.events)?;
+    let (mut calls, mut blocked) = (0_u64, 0_usize);
+    while let Some(event) = events.next_event().map_err(Failure::early)? {
+        let What::Call(call) = &event.what else { continue };
+        calls += 1;
+        let Some(verdict) = judged(&policy, call) else { continue };
+        blocked += 1;
+        if blocked == 1 {
+            println!("first at {:.6} s in sandbox {}:", event.ns as f64 / 1e9, event.sandbox);
+        }
+        if blocked <= MAX_SHOWN {
+            println!("  thread {}: {} {verdict}", call.thread, call.text);
+        }
+    }
+    if blocked > MAX_SHOWN {
+        println!("  and {} more", blocked - MAX_SHOWN);
+    }
+    println!("{calls} calls, {blocked} of them blocked");
+    Ok(if blocked == 0 { ExitCode::SUCCESS } else { ExitCode::from(BLOCKED) })
+}
+
+/// What the policy says to a call, unless it is carried out.
+fn judged(policy: &Policy, call: &Call) -> Option<String> {
+    let verdict = match call.abi.as_str() {
+        "x86-64" => policy.judge(call.number, &call.args.map(|word| word.0)),
+        _ => policy.judge_unknown(),
+    };
+    match verdict.action {
+        Action::Allow | Action::Rewrite => None,
+        Action::Errno(errno) => Some(format!("[errno {}, {}]", errno.name, verdict.rule)),
+        Action::Kill => Some(format!("[kill, {}]", verdict.rule)),
+        Action::Fake(value) => Some(format!("[fake {value}, {}]", verdict.rule)),
+    }
+}

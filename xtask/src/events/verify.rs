@@ -1,0 +1,169 @@
+//! `cargo xtask trace verify`: whether a file of events is as it was written.
+use super::event::{Event, What};
+use super::log::{HASH, START, VERSION};
+use crate::exit::Failure;
+use layers::Digest;
+use serde::Deserialize;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// A longer line than any event makes.
+const MAX_LINE: u64 = 1 << 20;
+
+/// A line, as it is read.
+#[derive(Debug, Deserialize)]
+struct Line {
+    v: u32,
+    n: u64,
+    #[serde(flatten)]
+    event: Event,
+    prev: String,
+}
+
+/// Events out of a file, each checked to follow the one before it.
+pub(super) struct Events<R> {
+    lines: BufReader<R>,
+    name: String,
+    next: u64,
+    last: String,
+    ended: bool,
+}
+
+impl Events<File> {
+    /// Those of a file.
+    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+        let name = path.display().to_string();
+        let file = File::open(path).map_err(|error| Failure::early(format!("cannot read {name}: {error}")))?;
+        Ok(Self::of(name, file))
+    }
+}
+
+impl<R: Read> Events<R> {
+    fn of(name: String, from: R) -> Self {
+        Self { lines: BufReader::new(from), name, next: 0, last: START.to_owned(), ended: false }
+    }
+
+    /// The next event; `None` after the last.
+    ///
+    /// # Errors
+    /// The line that is not as it was written, and why.
+    pub(super) fn next_event(&mut self) -> Result<Option<Event>, String> {
+        let mut line = String::new();
+        let read = self.lines.by_ref().take(MAX_LINE).read_line(&mut line);
+        match read {
+            Err(error) => Err(self.wrong(&error.to_string())),
+            Ok(0) if self.ended => Ok(None),
+            Ok(0) => Err(self.wrong("it ends before the run did: the last events are missing")),
+            Ok(_) if self.ended => Err(self.wrong("something follows the last event")),
+            Ok(_) => self.event(&line).map(Some).map_err(|why| self.wrong(&why)),
+        }
+    }
+
+    fn event(&mut self, line: &str) -> Result<Event, String> {
+        let (told, hash) = line.trim_end_matches('\n').rsplit_once(HASH).ok_or("no event")?;
+        let hash = hash.strip_suffix("\"}").ok_or("no event")?;
+        let Line { v, n, event, prev } =
+            serde_json::from_str(&format!("{told}}}")).map_err(|error| format!("no event: {error}"))?;
+        if v != VERSION {
+            return Err(format!("events of version {v}; this reader knows {VERSION}"));
+        }
+        if prev != self.last {
+            return Err("it does not follow the line before it: one was removed, added or changed".into());
+        }
+        if Digest::of(told.as_bytes()).hex() != hash {
+            return Err("its hash is another's: it was changed".into());
+        }
+        if n != self.next {
+            return Err(format!("it is event {n}, where {} follows", self.next));
+        }
+        if let What::End { events } = event.what {
+            self.ended = true;
+            if events != n {
+                return Err(format!("it counts {events} events of {n}"));
+            }
+        }
+        hash.clone_into(&mut self.last);
+        self.next += 1;
+        Ok(event)
+    }
+
+    fn wrong(&self, why: &str) -> String {
+        format!("{}:{}: {why}", self.name, self.next + 1)
+    }
+}
+
+/// Checks a file, and that its last hash is `digest`.
+pub(super) fn verify(path: &Path, digest: Option<&str>) -> Result<ExitCode, Failure> {
+    let mut events = Events::open(path)?;
+    while events.next_event().map_err(Failure::early)?.is_some() {}
+    if digest.is_some_and(|digest| digest != events.last) {
+        let why = format!("its last hash is {}: it is not the file of that run", events.last);
+        return Err(Failure::early(format!("{}: {why}", path.display())));
+    }
+    println!("{}: {} events, none missing or changed, sha256 {}", path.display(), events.next, events.last);
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::log::Log;
+    use super::*;
+    use std::fs;
+
+    fn event(ns: u64) -> Event {
+        Event {
+            sandbox: 1,
+            ns,
+            what: What::Result { call: ns, value: -2, errno: Some("ENOENT".into()), missing: false },
+        }
+    }
+
+    /// A file of three events and their end, as lines.
+    fn lines() -> Vec<String> {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("events");
+        let mut log = Log::create(&path).unwrap();
+        (0..3).for_each(|ns| log.add(&event(ns)).unwrap());
+        log.finish().unwrap();
+        fs::read_to_string(&path).unwrap().lines().map(|line| format!("{line}\n")).collect()
+    }
+
+    fn read(lines: &[String]) -> Result<Vec<Event>, String> {
+        let text = lines.concat();
+        let mut events = Events::of("f".into(), text.as_bytes());
+        let mut found = Vec::new();
+        loop {
+            match events.next_event() {
+                Ok(Some(event)) => found.push(event),
+                Ok(None) => return Ok(found),
+                Err(why) => return Err(why),
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let found = read(&lines()).unwrap();
+        assert_eq!(found[..3], [event(0), event(1), event(2)]);
+        assert_eq!(found[3].what, What::End { events: 3 });
+    }
+
+    #[test]
+    fn what_was_tampered_with_is_found() {
+        let good = lines();
+        let tampered = |change: &dyn Fn(&mut Vec<String>)| {
+            let mut lines = good.clone();
+            change(&mut lines);
+            read(&lines).unwrap_err()
+        };
+        assert!(tampered(&|lines| drop(lines.remove(1))).starts_with("f:2: it does not follow"));
+        assert!(tampered(&|lines| lines.swap(0, 1)).starts_with("f:1: it does not follow"));
+        assert!(tampered(&|lines| lines[1] = lines[1].replace("ENOENT", "EACCES")).starts_with("f:2: its hash"));
+        assert!(tampered(&|lines| drop(lines.pop())).starts_with("f:4: it ends before the run did"));
+        assert!(tampered(&|lines| lines.push(good[3].clone())).starts_with("f:5: something follows"));
+        assert!(tampered(&|lines| lines[2] = "{}\n".into()).starts_with("f:3: no event"));
+        assert!(tampered(&|lines| lines.clear()).starts_with("f:1: it ends before"));
+    }
+}
