@@ -86,6 +86,11 @@ pub(crate) struct RunOptions {
     #[arg(long)]
     pub(crate) dry_run: bool,
 
+    /// Carry everything out, and write to FILE the least policy that allows what was done: each call, for the values that were seen of the
+    /// arguments that decide what it does
+    #[arg(long, value_name = "FILE")]
+    pub(crate) learn: Option<PathBuf>,
+
     /// Print the figures of the run at its end
     #[arg(long)]
     pub(crate) stats: bool,

@@ -1,8 +1,9 @@
 //! What happened in a run, for programs and for people: typed events in a file, checked, replayed, drawn.
 //!
 //! The root sends records ([`trace::Record`]); [`Observers`] hands each to whoever was asked for on the command line: lines of
-//! text, [`log`] (`--events`), [`timeline`] (`--timeline`).
+//! text, [`log`] (`--events`), [`timeline`] (`--timeline`), [`learn`] (`--learn`).
 mod event;
+mod learn;
 mod log;
 mod replay;
 mod timeline;
@@ -14,6 +15,7 @@ use anyhow::{Context, Result};
 use control::ExitReport;
 use event::{Event, What};
 use layers::Digest;
+use learn::Learner;
 use log::Log;
 use std::process::ExitCode;
 use timeline::Timeline;
@@ -45,8 +47,11 @@ pub(crate) struct Observers {
     sandboxes: Vec<Observed>,
     /// Every call has its line, and not only those whose rule says so.
     all_lines: bool,
+    /// Calls have one that were carried out against their verdict.
+    dry_lines: bool,
     log: Option<Log>,
     timeline: Option<Timeline>,
+    learner: Option<Learner>,
 }
 
 /// One sandbox, as it is observed.
@@ -59,20 +64,31 @@ struct Observed {
 impl Observers {
     /// Whether the root has to record every call.
     pub(crate) fn wanted(options: &RunOptions) -> bool {
-        options.trace.is_some() || options.events.is_some() || options.timeline.is_some() || options.dry_run
+        options.trace.is_some() || options.events.is_some() || options.timeline.is_some() || Self::dry_run(options)
+    }
+
+    /// Whether verdicts are only recorded.
+    pub(crate) fn dry_run(options: &RunOptions) -> bool {
+        options.dry_run || options.learn.is_some()
     }
 
     /// Those that were asked for; their files are made.
     pub(crate) fn new(options: &RunOptions, run: &Run<'_>) -> Result<Self> {
         let log = options.events.as_deref().map(Log::create).transpose()?;
         let timeline = options.timeline.as_deref().map(Timeline::create).transpose()?;
+        let learner = options.learn.as_deref().map(Learner::create).transpose()?;
         let nobody = Self::nobody(run.commands.len());
-        let mut observers = Self { all_lines: options.trace.is_some(), log, timeline, ..nobody };
+        let (all_lines, dry_lines) = (options.trace.is_some(), options.dry_run);
+        let mut observers = Self { all_lines, dry_lines, log, timeline, learner, ..nobody };
         let policy_sha256 = Digest::of(run.policy.as_bytes()).hex();
         for (sandbox, command) in (0u16..).zip(run.commands) {
             let program = command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
             let (policy, policy_sha256) = (run.policy_name.to_owned(), policy_sha256.clone());
-            observers.tell(sandbox, 0, What::Start { program, policy, policy_sha256, dry_run: options.dry_run })?;
+            observers.tell(
+                sandbox,
+                0,
+                What::Start { program, policy, policy_sha256, dry_run: Self::dry_run(options) },
+            )?;
         }
         Ok(observers)
     }
@@ -80,7 +96,7 @@ impl Observers {
     /// Nobody but the lines of calls whose rules say so.
     pub(crate) fn nobody(sandboxes: usize) -> Self {
         let sandboxes = std::iter::repeat_with(Observed::default).take(sandboxes).collect();
-        Self { sandboxes, all_lines: false, log: None, timeline: None }
+        Self { sandboxes, all_lines: false, dry_lines: false, log: None, timeline: None, learner: None }
     }
 
     /// Takes what the root sent of a sandbox' records, and gives the lines of text that they make.
@@ -91,7 +107,7 @@ impl Observers {
             self.observed(sandbox)?.decoder.next_record().ok().context("a record that makes no sense")?
         {
             let shown = match &record {
-                Record::Call(call) => self.all_lines || call.verdict.logged || call.verdict.ignored,
+                Record::Call(call) => self.all_lines || call.verdict.logged || (self.dry_lines && call.verdict.ignored),
                 _ => true,
             };
             if shown {
@@ -117,6 +133,9 @@ impl Observers {
         if let Some(timeline) = self.timeline.take() {
             timeline.finish()?;
         }
+        if let Some(learner) = self.learner.take() {
+            learner.finish()?;
+        }
         match self.log.take() {
             Some(log) => log.finish(),
             None => Ok(()),
@@ -131,6 +150,9 @@ impl Observers {
         let event = Event { sandbox: u32::from(sandbox) + 1, ns: time.saturating_mul(100), what };
         if let Some(timeline) = &mut self.timeline {
             timeline.add(&event)?;
+        }
+        if let Some(learner) = &mut self.learner {
+            learner.add(&event);
         }
         match &mut self.log {
             Some(log) => log.add(&event),

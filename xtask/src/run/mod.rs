@@ -143,7 +143,7 @@ fn configuration(
         memory: options.memory(),
         timeout_ms: options.timeout.unwrap_or(0),
         record: Observers::wanted(options),
-        dry_run: options.dry_run,
+        dry_run: Observers::dry_run(options),
         window: window(),
         realtime_ns: u64::try_from(now.as_nanos()).context("the clock stands too late")?,
         seed: seed()?,

@@ -18,6 +18,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("events: a timeline of several sandboxes", timeline),
         Case::new("events: replayed under another policy", replayed),
         Case::new("events: a dry run carries out what the policy forbids", dry_run),
+        Case::new("events: a learned policy denies nothing of the same, and what is more", learned),
         Case::new("events: what cannot be written stops nothing half-way", |bench| {
             let outcome = bench.busybox(&["true"]).options(["--events", "/nowhere/events"]).run()?;
             outcome.exits(2)?.says("cannot write the events /nowhere/events: No such file")?.done()
@@ -171,4 +172,17 @@ fn dry_run(bench: &Bench<'_>) -> Verdict {
     let outcome = sandbox.options(["--dry-run"]).run()?;
     let judged = "write(1, \"done\\n\", 5) = 5 [not done: kill, default]";
     outcome.exits(0)?.prints("done\n")?.complains(judged)?.done()
+}
+
+fn learned(bench: &Bench<'_>) -> Verdict {
+    let scratch = bench.fixture.scratch()?;
+    let policy = scratch.path().join("learned.toml").display().to_string();
+    let sandbox = |text: &str| bench.in_tree("shell", ["dash", "-c", text]);
+    let outcome = sandbox(PROGRAM).options(["--learn", &policy]).run()?;
+    outcome.exits(0)?.prints("one\n1\n")?.says("learned.toml: a policy that allows")?;
+    let again = sandbox(PROGRAM).options(["--policy", &policy, "--stats"]).run()?;
+    again.exits(0)?.prints("one\n1\n")?.says(" 0 denied, 0 killed")?;
+    let more =
+        sandbox("mkdir /tmp/d; umask 7; echo $?; /bin/true; cd /tmp; echo $?").options(["--policy", &policy]).run()?;
+    more.exits(0)?.complains("cannot")?.done()
 }

@@ -1,0 +1,217 @@
+//! `--learn`: the least policy under which the run would have gone as it went.
+//!
+//! Each call that was made is allowed, for the values that were seen of the arguments that decide what it does ([`DECIDING`]); everything
+//! else is the default's: EPERM. Calls of the i386 table are left to the default: nobody carries them out.
+use super::event::{Call, Event, What};
+use anyhow::{Context, Result};
+use policy::signature::{self, Kind};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Arguments of calls that do many things, or dangerous ones with some values.
+const DECIDING: [(&str, &[usize]); 16] = [
+    ("arch_prctl", &[0]),
+    ("clone", &[0]),
+    ("fcntl", &[1]),
+    ("ioctl", &[1]),
+    ("keyctl", &[0]),
+    ("madvise", &[2]),
+    ("mmap", &[2]),
+    ("mprotect", &[2]),
+    ("personality", &[0]),
+    ("prctl", &[0]),
+    ("prlimit64", &[1]),
+    ("ptrace", &[0]),
+    ("setsockopt", &[1, 2]),
+    ("socket", &[0, 1]),
+    ("socketpair", &[0, 1]),
+    ("unshare", &[0]),
+];
+
+/// Different values of a call's deciding arguments beyond which it is allowed with any.
+const MAX_VALUES: usize = 16;
+
+/// The run so far.
+#[derive(Debug)]
+pub(super) struct Learner {
+    path: PathBuf,
+    programs: Vec<String>,
+    /// By number of the call, and by its deciding arguments.
+    calls: BTreeMap<u64, BTreeMap<Vec<u64>, Seen>>,
+}
+
+/// How often something was seen.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    times: u64,
+    first_ns: u64,
+}
+
+impl Learner {
+    /// To be written to this file at the end of the run. It is made now, so that trouble with it comes before.
+    pub(super) fn create(path: &Path) -> Result<Self> {
+        fs::write(path, "").with_context(|| format!("cannot write the policy {}", path.display()))?;
+        Ok(Self { path: path.to_owned(), programs: Vec::new(), calls: BTreeMap::new() })
+    }
+
+    /// Takes notice of an event.
+    pub(super) fn add(&mut self, event: &Event) {
+        match &event.what {
+            What::Start { program, .. } => self.programs.push(program.join(" ")),
+            What::Call(call) if call.abi == "x86-64" && call.name.is_some() => self.call(call, event.ns),
+            _ => {}
+        }
+    }
+
+    fn call(&mut self, call: &Call, ns: u64) {
+        let values =
+            deciding(call.number).iter().map(|&(argument, kind)| call.args[argument].0 & kind.mask()).collect();
+        let seen = self.calls.entry(call.number).or_default().entry(values).or_insert(Seen { times: 0, first_ns: ns });
+        seen.times += 1;
+        seen.first_ns = seen.first_ns.min(ns);
+    }
+
+    /// Writes the policy.
+    pub(super) fn finish(self) -> Result<()> {
+        let text = self.policy();
+        fs::write(&self.path, text).with_context(|| format!("cannot write the policy {}", self.path.display()))?;
+        eprintln!(
+            "cordon: {}: a policy that allows the {} different calls of this run",
+            self.path.display(),
+            self.calls.len()
+        );
+        Ok(())
+    }
+
+    fn policy(&self) -> String {
+        let mut text = String::from("# Learned: what these programs did, and nothing else.\n");
+        for program in &self.programs {
+            // A name may hold anything; a comment ends with its line.
+            let _ = writeln!(text, "#   {}", program.escape_default());
+        }
+        text.push_str("version = 1\ndefault = { errno = \"EPERM\" }\n");
+        for (number, values) in &self.calls {
+            let deciding = deciding(*number);
+            if deciding.is_empty() || values.len() > MAX_VALUES {
+                rule(&mut text, *number, "", all(values.values()));
+                continue;
+            }
+            for (values, seen) in values {
+                let conditions = deciding.iter().zip(values).map(|((argument, kind), value)| {
+                    format!("{{ arg = {argument}, op = \"==\", value = {} }}", written(*kind, *value))
+                });
+                let when = format!("when = [{}]\n", conditions.collect::<Vec<_>>().join(", "));
+                rule(&mut text, *number, &when, *seen);
+            }
+        }
+        text
+    }
+}
+
+/// All of them together.
+fn all<'s>(seen: impl Iterator<Item = &'s Seen>) -> Seen {
+    seen.fold(Seen { times: 0, first_ns: u64::MAX }, |sum, seen| Seen {
+        times: sum.times + seen.times,
+        first_ns: sum.first_ns.min(seen.first_ns),
+    })
+}
+
+fn rule(text: &mut String, number: u64, when: &str, seen: Seen) {
+    let name =
+        proto::syscalls::by_number(number).map_or_else(|| number.to_string(), |known| format!("{:?}", known.name));
+    let times = if seen.times == 1 { "once".to_owned() } else { format!("{} times", seen.times) };
+    let millis = seen.first_ns / 1_000_000;
+    let first = format!("{}.{:03} s", millis / 1000, millis % 1000);
+    let _ = write!(
+        text,
+        "\n[[rule]]\ncalls = [{name}]\n{when}action = \"allow\"\nreason = \"seen {times}, first at {first}\"\n"
+    );
+}
+
+/// The arguments of a call that its rule names, and what they are.
+fn deciding(number: u64) -> Vec<(usize, Kind)> {
+    let Some(known) = signature::of(number) else { return Vec::new() };
+    let arguments = DECIDING.iter().find(|(name, _)| *name == known.name).map_or(&[][..], |(_, arguments)| arguments);
+    arguments.iter().filter_map(|&argument| Some((argument, *known.arguments.get(argument)?))).collect()
+}
+
+/// A value as a policy has it: by name, if all of it has one.
+fn written(kind: Kind, value: u64) -> String {
+    if let Kind::Named(symbols) | Kind::LongNamed(symbols) = kind {
+        let mut names = String::new();
+        let named = symbols.write(&mut names, value).is_ok();
+        if named && !names.is_empty() && names.split('|').all(|name| symbols.value(name).is_some()) {
+            return format!("{names:?}");
+        }
+    }
+    value.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::event::Word;
+
+    fn call(name: &str, args: [u64; 6]) -> Event {
+        let number = u64::from(proto::syscalls::by_name(name).unwrap().number);
+        let record = trace::CallRecord {
+            time: 0,
+            thread: 1,
+            abi: trace::Abi::X86_64,
+            number,
+            args,
+            data: Vec::new(),
+            verdict: trace::Verdict {
+                judged: trace::Judged::Allow,
+                rule: String::new(),
+                logged: false,
+                ignored: false,
+            },
+            answer: trace::Answer::None,
+        };
+        Event { sandbox: 1, ns: 1_500_000_000, what: What::Call(record.into()) }
+    }
+
+    fn learned(events: &[Event]) -> policy::Policy {
+        let directory = tempfile::tempdir().unwrap();
+        let mut learner = Learner::create(&directory.path().join("p")).unwrap();
+        events.iter().for_each(|event| learner.add(event));
+        policy::parse("p", &learner.policy()).unwrap_or_else(|error| panic!("{error}:\n{}", learner.policy()))
+    }
+
+    #[test]
+    fn what_was_seen_is_allowed_and_nothing_else() {
+        let seen = [
+            call("getpid", [0; 6]),
+            call("ioctl", [1, 0x5413, 0, 0, 0, 0]),
+            call("ioctl", [1, 0xffff_ffff, 0, 0, 0, 0]),
+            call("mmap", [0, 4096, 3, 0x22, u64::MAX, 0]),
+            call("mmap", [0, 4096, 0, 0x22, u64::MAX, 0]),
+            call("socket", [2, 0o2_000_001, 0, 0, 0, 0]),
+            call("clone", [0x0120_0011, 0, 0, 0, 0, 0]),
+        ];
+        let policy = learned(&seen);
+        let allows = |event: &Event| {
+            let What::Call(Call { number, args, .. }) = &event.what else { panic!("a call") };
+            policy.judge(*number, &args.map(|Word(word)| word)).action == policy::Action::Allow
+        };
+        assert!(seen.iter().all(&allows));
+        let unseen = [
+            call("getuid", [0; 6]),
+            call("ioctl", [1, 0x5414, 0, 0, 0, 0]),
+            call("mmap", [0, 4096, 7, 0x22, u64::MAX, 0]),
+            call("socket", [2, 3, 0, 0, 0, 0]),
+        ];
+        assert!(!unseen.iter().any(&allows));
+    }
+
+    #[test]
+    fn too_many_values_are_any() {
+        let seen: Vec<Event> = (0..=MAX_VALUES as u64).map(|value| call("ioctl", [0, value, 0, 0, 0, 0])).collect();
+        let policy = learned(&seen);
+        assert_eq!(policy.judge(16, &[0, 999, 0, 0, 0, 0]).action, policy::Action::Allow);
+        assert_eq!(policy.rule_count(), 1);
+    }
+}
