@@ -86,6 +86,10 @@ pub(crate) struct RunOptions {
     #[arg(long)]
     pub(crate) dry_run: bool,
 
+    /// Write a page about the run to FILE: what ran, what it touched, what was denied and by which rule. HTML, all in one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+
     /// Carry everything out, and write to FILE the least policy that allows what was done: each call, for the values that were seen of the
     /// arguments that decide what it does
     #[arg(long, value_name = "FILE")]

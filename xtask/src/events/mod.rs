@@ -1,11 +1,13 @@
 //! What happened in a run, for programs and for people: typed events in a file, checked, replayed, drawn.
 //!
 //! The root sends records ([`trace::Record`]); [`Observers`] hands each to whoever was asked for on the command line: lines of
-//! text, [`log`] (`--events`), [`timeline`] (`--timeline`), [`learn`] (`--learn`).
+//! text, [`log`] (`--events`), [`timeline`] (`--timeline`), [`learn`] (`--learn`),
+//! [`report`] (`--report`).
 mod event;
 mod learn;
 mod log;
 mod replay;
+mod report;
 mod timeline;
 mod verify;
 
@@ -17,6 +19,7 @@ use event::{Event, What};
 use layers::Digest;
 use learn::Learner;
 use log::Log;
+use report::Report;
 use std::process::ExitCode;
 use timeline::Timeline;
 use trace::{Decoder, Lines, Record};
@@ -52,6 +55,7 @@ pub(crate) struct Observers {
     log: Option<Log>,
     timeline: Option<Timeline>,
     learner: Option<Learner>,
+    report: Option<Report>,
 }
 
 /// One sandbox, as it is observed.
@@ -64,7 +68,11 @@ struct Observed {
 impl Observers {
     /// Whether the root has to record every call.
     pub(crate) fn wanted(options: &RunOptions) -> bool {
-        options.trace.is_some() || options.events.is_some() || options.timeline.is_some() || Self::dry_run(options)
+        options.trace.is_some()
+            || options.events.is_some()
+            || options.timeline.is_some()
+            || options.report.is_some()
+            || Self::dry_run(options)
     }
 
     /// Whether verdicts are only recorded.
@@ -77,9 +85,10 @@ impl Observers {
         let log = options.events.as_deref().map(Log::create).transpose()?;
         let timeline = options.timeline.as_deref().map(Timeline::create).transpose()?;
         let learner = options.learn.as_deref().map(Learner::create).transpose()?;
+        let report = options.report.as_deref().map(Report::create).transpose()?;
         let nobody = Self::nobody(run.commands.len());
         let (all_lines, dry_lines) = (options.trace.is_some(), options.dry_run);
-        let mut observers = Self { all_lines, dry_lines, log, timeline, learner, ..nobody };
+        let mut observers = Self { all_lines, dry_lines, log, timeline, learner, report, ..nobody };
         let policy_sha256 = Digest::of(run.policy.as_bytes()).hex();
         for (sandbox, command) in (0u16..).zip(run.commands) {
             let program = command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
@@ -96,7 +105,7 @@ impl Observers {
     /// Nobody but the lines of calls whose rules say so.
     pub(crate) fn nobody(sandboxes: usize) -> Self {
         let sandboxes = std::iter::repeat_with(Observed::default).take(sandboxes).collect();
-        Self { sandboxes, all_lines: false, dry_lines: false, log: None, timeline: None, learner: None }
+        Self { sandboxes, all_lines: false, dry_lines: false, log: None, timeline: None, learner: None, report: None }
     }
 
     /// Takes what the root sent of a sandbox' records, and gives the lines of text that they make.
@@ -136,6 +145,9 @@ impl Observers {
         if let Some(learner) = self.learner.take() {
             learner.finish()?;
         }
+        if let Some(report) = self.report.take() {
+            report.finish()?;
+        }
         match self.log.take() {
             Some(log) => log.finish(),
             None => Ok(()),
@@ -153,6 +165,9 @@ impl Observers {
         }
         if let Some(learner) = &mut self.learner {
             learner.add(&event);
+        }
+        if let Some(report) = &mut self.report {
+            report.add(&event);
         }
         match &mut self.log {
             Some(log) => log.add(&event),

@@ -19,6 +19,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("events: replayed under another policy", replayed),
         Case::new("events: a dry run carries out what the policy forbids", dry_run),
         Case::new("events: a learned policy denies nothing of the same, and what is more", learned),
+        Case::new("events: a report of a run", report),
         Case::new("events: what cannot be written stops nothing half-way", |bench| {
             let outcome = bench.busybox(&["true"]).options(["--events", "/nowhere/events"]).run()?;
             outcome.exits(2)?.says("cannot write the events /nowhere/events: No such file")?.done()
@@ -184,4 +185,26 @@ fn learned(bench: &Bench<'_>) -> Verdict {
     again.exits(0)?.prints("one\n1\n")?.says(" 0 denied, 0 killed")?;
     let more = sandbox("cd /tmp; echo $?").options(["--policy", &policy]).run()?;
     more.exits(0)?.prints("2\n")?.complains("can't cd to /tmp")?.done()
+}
+
+fn report(bench: &Bench<'_>) -> Verdict {
+    let scratch = bench.fixture.scratch()?;
+    let (page, policy) = (scratch.path().join("page.html"), scratch.path().join("policy.toml"));
+    let rule = "[[rule]]\ncalls = [\"chdir\"]\naction = { errno = \"EACCES\" }\nreason = \"stay\"\n";
+    fs::write(&policy, format!("version = 1\ndefault = \"allow\"\n{rule}")).map_err(|error| error.to_string())?;
+    let options = ["--policy", &policy.display().to_string(), "--report", &page.display().to_string()];
+    let program = "echo x >'/tmp/<b>'; cd '/tmp/&'; /bin/true";
+    bench.in_tree("shell", ["dash", "-c", program]).options(options).run()?.exits(0)?;
+    let page = fs::read_to_string(&page).map_err(|error| error.to_string())?;
+    let holds = |text: &str| wants(page.contains(text), &format!("a page with {text:?}"));
+    holds("exited 0</span>")?;
+    holds(
+        "<code>chdir(&quot;/tmp/&amp;&quot;)</code></td><td><span class=\"badge bad\">errno</span></td><td>rule 1 policy.toml:3: stay",
+    )?;
+    holds("<code>/tmp/&lt;b&gt;</code></td><td><span class=\"badge warn\">create 1</span>")?;
+    holds("<code>/bin/true</code></td><td><span class=\"badge \">execute 1</span>")?;
+    wants(
+        !page.contains("<b>'") && !page.contains("<script") && !page.contains("src="),
+        "nothing of the program's in the page itself",
+    )
 }

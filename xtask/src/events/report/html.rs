@@ -1,0 +1,281 @@
+//! The page: HTML with everything in it, and nothing that is loaded or run.
+//!
+//! Names, arguments and reasons come from programs and policies: each goes through [`Text`].
+use super::files::{Files, Use};
+use super::processes::{Processes, Thread};
+use super::rate::BARS;
+use super::{Denied, Kind, Report};
+use std::fmt::{self, Display, Write as _};
+
+/// Rows of a table that are shown at once; the rest is behind a fold.
+const MAX_ROWS: usize = 25;
+
+const STYLE: &str = include_str!("style.css");
+
+/// Text as HTML has it.
+struct Text<'t>(&'t str);
+
+impl Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars() {
+            match character {
+                '&' => f.write_str("&amp;")?,
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '"' => f.write_str("&quot;")?,
+                '\'' => f.write_str("&#39;")?,
+                control if control.is_control() => f.write_str("\u{fffd}")?,
+                other => f.write_char(other)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A time, in the unit that suits it.
+struct Time(u64);
+
+impl Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            ns if ns < 1_000_000 => write!(f, "{:.0} µs", ns as f64 / 1e3),
+            ns if ns < 1_000_000_000 => write!(f, "{:.1} ms", ns as f64 / 1e6),
+            ns => write!(f, "{:.2} s", ns as f64 / 1e9),
+        }
+    }
+}
+
+/// The whole page.
+pub(super) fn page(report: &Report) -> String {
+    let title = report.sandboxes.first().map_or("", |sandbox| sandbox.program.as_str());
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = write!(
+        out,
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>Cordon: {}</title>\n<style>{STYLE}</style></head><body><main>\n",
+        Text(title)
+    );
+    head(&mut out, report);
+    tiles(&mut out, report);
+    chart(&mut out, report);
+    denied(&mut out, report);
+    kinds(&mut out, report);
+    files(&mut out, &report.files);
+    processes(&mut out, &report.processes);
+    out.push_str("</main></body></html>\n");
+    out
+}
+
+fn head(out: &mut String, report: &Report) {
+    let dry = if report.dry_run { " <span class=\"badge warn\">dry run: nothing was enforced</span>" } else { "" };
+    let _ = write!(
+        out,
+        "<header><p class=\"brand\">Cordon · report of a run</p>\n<p class=\"policy\">policy <b>{}</b> <code>{}</code>{dry}</p>\n<ol class=\"programs\">\n",
+        Text(&report.policy),
+        Text(report.policy_sha256.get(..16).unwrap_or(&report.policy_sha256))
+    );
+    for sandbox in &report.sandboxes {
+        let good = sandbox.outcome == "exited 0";
+        let class = if good { "good" } else { "bad" };
+        let _ = writeln!(
+            out,
+            "<li><code>{}</code> <span class=\"badge {class}\">{}</span></li>",
+            Text(&sandbox.program),
+            Text(if sandbox.outcome.is_empty() { "no end was told" } else { &sandbox.outcome })
+        );
+    }
+    out.push_str("</ol></header>\n");
+}
+
+fn tiles(out: &mut String, report: &Report) {
+    let figures = || report.sandboxes.iter().filter_map(|sandbox| sandbox.figures.as_ref());
+    let longest = figures().map(|figures| figures.wall_us).max().unwrap_or(0);
+    let memory: u64 = figures().map(|figures| figures.memory_bytes).sum();
+    let names = report.files.names.len();
+    let altered = report.files.names.values().filter(|uses| uses.of.keys().any(|what| what.alters())).count();
+    let tile = |value: String, label: &str, class: &str| {
+        format!("<div class=\"tile {class}\"><b>{value}</b><span>{label}</span></div>\n")
+    };
+    let bad = |count: u64| if count > 0 { "bad" } else { "" };
+    out.push_str("<section class=\"tiles\">\n");
+    for (value, label, class) in [
+        (report.calls.to_string(), "system calls judged", ""),
+        (report.denied_count.to_string(), "not as they came", bad(report.denied_count)),
+        (names.to_string(), "names of files", ""),
+        (altered.to_string(), "of them altered", ""),
+        (report.processes.threads.len().to_string(), "threads", ""),
+        (report.faults.to_string(), "faults", bad(report.faults)),
+        (Time(longest.saturating_mul(1000)).to_string(), "the longest sandbox", ""),
+        (format!("{:.1} MiB", memory as f64 / f64::from(1 << 20)), "memory in all", ""),
+    ] {
+        out.push_str(&tile(value, label, class));
+    }
+    out.push_str("</section>\n");
+}
+
+/// Calls over time; what was denied stands out.
+fn chart(out: &mut String, report: &Report) {
+    const HEIGHT: f64 = 120.0;
+    let bars = &report.rate.bars;
+    let used = bars.iter().rposition(|(calls, _)| *calls > 0).map_or(1, |last| last + 1);
+    let most = bars.iter().map(|(calls, _)| *calls).max().unwrap_or(0).max(1);
+    let width = 960.0 / used as f64;
+    out.push_str("<section><h2>Calls over time</h2>\n");
+    let _ = writeln!(
+        out,
+        "<svg viewBox=\"0 0 960 {HEIGHT}\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"calls over time\">"
+    );
+    for (index, (calls, denied)) in bars.iter().enumerate().take(used.min(BARS)) {
+        let x = index as f64 * width;
+        let mut bar = |count: u64, class: &str| {
+            if count > 0 {
+                let height = (count as f64 / most as f64 * HEIGHT).max(1.5);
+                let y = HEIGHT - height;
+                let _ = writeln!(
+                    out,
+                    "<rect class=\"{class}\" x=\"{x:.2}\" y=\"{y:.2}\" width=\"{:.2}\" height=\"{height:.2}\"/>",
+                    (width - 0.6).max(0.4)
+                );
+            }
+        };
+        bar(*calls, "calls");
+        bar(*denied, "denied");
+    }
+    let end = report.rate.width_ns.saturating_mul(used as u64);
+    let _ = writeln!(
+        out,
+        "</svg><p class=\"axis\"><span>0</span><span>most: {most} calls in {}</span><span>{}</span></p></section>",
+        Time(report.rate.width_ns),
+        Time(end)
+    );
+}
+
+fn denied(out: &mut String, report: &Report) {
+    out.push_str("<section><h2>Denied, faked, rewritten</h2>\n");
+    if report.denied.is_empty() {
+        out.push_str("<p class=\"none\">Nothing: every call was carried out as it came.</p></section>\n");
+        return;
+    }
+    let rows = report.denied.iter().map(|one| {
+        let Denied { sandbox, ns, thread, text, verdict, rule, ignored } = one;
+        let done = if *ignored { " (not done)" } else { "" };
+        format!(
+            "<tr><td class=\"n\">{}</td><td class=\"n\">{sandbox}·{thread}</td><td><code>{}</code></td>\
+             <td><span class=\"badge bad\">{}{done}</span></td><td>{}</td></tr>\n",
+            Time(*ns),
+            Text(text),
+            Text(verdict),
+            Text(rule)
+        )
+    });
+    table(out, &["at", "thread", "call", "verdict", "rule"], rows.collect());
+    let shown = report.denied.len() as u64;
+    if report.denied_count > shown {
+        let _ = writeln!(out, "<p class=\"none\">{} more are not shown.</p>", report.denied_count - shown);
+    }
+    out.push_str("</section>\n");
+}
+
+fn kinds(out: &mut String, report: &Report) {
+    let mut kinds: Vec<(&String, &Kind)> = report.kinds.iter().collect();
+    kinds.sort_by_key(|(name, kind)| (std::cmp::Reverse(kind.times), name.as_str()));
+    let most = kinds.first().map_or(1, |(_, kind)| kind.times.max(1));
+    let rows = kinds.iter().map(|(name, kind)| {
+        let share = kind.times as f64 / most as f64 * 100.0;
+        let Kind { times, failed, denied, ns } = kind;
+        format!(
+            "<tr><td><code>{}</code></td><td class=\"n\">{times}</td><td class=\"bar\"><i style=\"width:{share:.1}%\"></i></td>\
+             <td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>\n",
+            Text(name),
+            count(*failed),
+            count(*denied),
+            Time(*ns)
+        )
+    });
+    out.push_str("<section><h2>Calls by kind</h2>\n");
+    table(out, &["call", "times", "", "failed", "denied", "time from verdict to result"], rows.collect());
+    out.push_str("</section>\n");
+}
+
+fn files(out: &mut String, files: &Files) {
+    let mut names: Vec<_> = files.names.iter().collect();
+    // What was altered first.
+    names.sort_by_key(|(name, uses)| (!uses.of.keys().any(|what| what.alters()), name.as_str()));
+    let rows = names.iter().map(|(name, uses)| {
+        let mut badges = String::new();
+        for (what, (well, not)) in &uses.of {
+            badges.push_str(&badge(*what, *well, *not));
+        }
+        format!("<tr><td><code>{}</code></td><td>{badges}</td></tr>\n", Text(name))
+    });
+    out.push_str("<section><h2>Files, as the programs named them</h2>\n");
+    table(out, &["name", "use, and how often"], rows.collect());
+    if files.more > 0 {
+        let _ = writeln!(out, "<p class=\"none\">{} uses of further names are not shown.</p>", files.more);
+    }
+    out.push_str("</section>\n");
+}
+
+fn badge(what: Use, well: u64, not: u64) -> String {
+    let class = if what.alters() { "warn" } else { "" };
+    let mut text = String::new();
+    if well > 0 {
+        let _ = write!(text, "<span class=\"badge {class}\">{} {well}</span> ", what.name());
+    }
+    if not > 0 {
+        let _ = write!(text, "<span class=\"badge faint\">{} failed {not}</span> ", what.name());
+    }
+    text
+}
+
+fn processes(out: &mut String, processes: &Processes) {
+    let rows = processes.threads.iter().map(|((sandbox, number), thread)| {
+        let Thread { parent, program, calls, first_ns, last_ns, status } = thread;
+        format!(
+            "<tr><td class=\"n\">{sandbox}·{number}</td><td class=\"n\">{}</td><td><code>{}</code></td><td class=\"n\">{calls}</td>\
+             <td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>\n",
+            parent.map_or(String::new(), |parent| parent.to_string()),
+            Text(program),
+            Time(*first_ns),
+            Time(last_ns.saturating_sub(*first_ns)),
+            status.map_or(String::new(), |status| status.to_string())
+        )
+    });
+    out.push_str("<section><h2>Threads and processes</h2>\n");
+    table(out, &["thread", "made by", "executed", "calls", "from", "for", "exit"], rows.collect());
+    out.push_str("</section>\n");
+}
+
+fn count(number: u64) -> String {
+    if number == 0 { String::new() } else { number.to_string() }
+}
+
+/// A table; rows beyond the first are behind a fold.
+fn table(out: &mut String, columns: &[&str], rows: Vec<String>) {
+    let head: String = columns.iter().map(|column| format!("<th>{column}</th>")).collect();
+    let (shown, rest) = rows.split_at(rows.len().min(MAX_ROWS));
+    let mut one = |rows: &[String]| {
+        let _ = writeln!(out, "<table><thead><tr>{head}</tr></thead><tbody>\n{}</tbody></table>", rows.concat());
+    };
+    one(shown);
+    if !rest.is_empty() {
+        let fold = format!("<details><summary>{} more</summary>\n", rest.len());
+        out.push_str(&fold);
+        let _ =
+            writeln!(out, "<table><thead><tr>{head}</tr></thead><tbody>\n{}</tbody></table></details>", rest.concat());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_cannot_leave_its_place() {
+        let text = Text("<script>\"a' & b\u{1b}[0m</script>").to_string();
+        assert_eq!(text, "&lt;script&gt;&quot;a&#39; &amp; b\u{fffd}[0m&lt;/script&gt;");
+    }
+}

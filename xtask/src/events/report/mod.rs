@@ -1,0 +1,170 @@
+//! `--report`: one page about a run: what ran, what it touched, what was denied and by which rule, where its calls went.
+//!
+//! Everything is counted as it happens; what could grow without end is bounded, and says so.
+mod files;
+mod html;
+mod processes;
+mod rate;
+
+use super::event::{Call, Event, What};
+use anyhow::{Context, Result};
+use control::RunStats;
+use files::Files;
+use processes::Processes;
+use rate::Rate;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Denied calls that are shown one by one.
+const MAX_DENIED: usize = 500;
+/// Calls under way that are remembered.
+const MAX_OPEN: usize = 1 << 16;
+
+/// A run, as far as it has been seen.
+#[derive(Debug)]
+pub(super) struct Report {
+    path: PathBuf,
+    policy: String,
+    policy_sha256: String,
+    dry_run: bool,
+    sandboxes: Vec<Sandbox>,
+    kinds: BTreeMap<String, Kind>,
+    denied: Vec<Denied>,
+    denied_count: u64,
+    calls: u64,
+    faults: u64,
+    files: Files,
+    processes: Processes,
+    rate: Rate,
+    open: BTreeMap<(u32, u64), (u64, Call)>,
+}
+
+/// A sandbox, and how it ended.
+#[derive(Debug, Default)]
+struct Sandbox {
+    program: String,
+    outcome: String,
+    figures: Option<RunStats>,
+}
+
+/// All calls of one name.
+#[derive(Debug, Default)]
+struct Kind {
+    times: u64,
+    failed: u64,
+    denied: u64,
+    ns: u64,
+}
+
+/// A call that was not carried out as it came.
+#[derive(Debug)]
+struct Denied {
+    sandbox: u32,
+    ns: u64,
+    thread: u32,
+    text: String,
+    verdict: String,
+    rule: String,
+    ignored: bool,
+}
+
+impl Report {
+    /// To be written to this file at the end of the run. It is made now, so that trouble with it comes before.
+    pub(super) fn create(path: &Path) -> Result<Self> {
+        fs::write(path, "").with_context(|| format!("cannot write the report {}", path.display()))?;
+        Ok(Self {
+            path: path.to_owned(),
+            policy: String::new(),
+            policy_sha256: String::new(),
+            dry_run: false,
+            sandboxes: Vec::new(),
+            kinds: BTreeMap::new(),
+            denied: Vec::new(),
+            denied_count: 0,
+            calls: 0,
+            faults: 0,
+            files: Files::default(),
+            processes: Processes::default(),
+            rate: Rate::default(),
+            open: BTreeMap::new(),
+        })
+    }
+
+    /// Takes notice of an event.
+    pub(super) fn add(&mut self, event: &Event) {
+        let (sandbox, ns) = (event.sandbox, event.ns);
+        match &event.what {
+            What::Start { program, policy, policy_sha256, dry_run } => {
+                self.policy.clone_from(policy);
+                self.policy_sha256.clone_from(policy_sha256);
+                self.dry_run = *dry_run;
+                self.sandboxes.push(Sandbox { program: program.join(" "), ..Sandbox::default() });
+            }
+            What::Call(call) => self.call(sandbox, ns, call),
+            What::Result { call, value, .. } => {
+                if let Some((start, call)) = self.open.remove(&(sandbox, *call)) {
+                    self.returned(sandbox, ns, &call, Some(*value), ns.saturating_sub(start));
+                }
+            }
+            What::Fault { .. } => self.faults += 1,
+            What::Exit { outcome, status, reason, figures } => {
+                let status = status.map_or(String::new(), |status| format!(" {status}"));
+                let reason = reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+                let number = usize::try_from(sandbox).unwrap_or(0);
+                if let Some(ended) = number.checked_sub(1).and_then(|index| self.sandboxes.get_mut(index)) {
+                    ended.outcome = format!("{outcome}{status}{reason}");
+                    ended.figures = Some(figures.clone());
+                }
+            }
+            What::End { .. } => {}
+        }
+    }
+
+    /// Writes the page.
+    pub(super) fn finish(mut self) -> Result<()> {
+        for ((sandbox, _), (ns, call)) in std::mem::take(&mut self.open) {
+            self.returned(sandbox, ns, &call, None, 0);
+        }
+        let page = html::page(&self);
+        fs::write(&self.path, page).with_context(|| format!("cannot write the report {}", self.path.display()))?;
+        eprintln!("cordon: {}: the report of this run", self.path.display());
+        Ok(())
+    }
+
+    fn call(&mut self, sandbox: u32, ns: u64, call: &Call) {
+        self.calls += 1;
+        let denied = call.verdict != "allow";
+        self.rate.add(ns, denied);
+        self.processes.call(sandbox, ns, call);
+        let kind = self.kinds.entry(title(call)).or_default();
+        kind.times += 1;
+        if denied {
+            kind.denied += 1;
+            self.denied_count += 1;
+            if self.denied.len() < MAX_DENIED {
+                let Call { thread, text, verdict, rule, ignored, .. } = call.clone();
+                self.denied.push(Denied { sandbox, ns, thread, text, verdict, rule, ignored });
+            }
+        }
+        match call.call {
+            Some(number) if self.open.len() < MAX_OPEN => drop(self.open.insert((sandbox, number), (ns, call.clone()))),
+            _ => self.returned(sandbox, ns, call, call.value, 0),
+        }
+    }
+
+    fn returned(&mut self, sandbox: u32, ns: u64, call: &Call, value: Option<i64>, took: u64) {
+        let failed = value.is_some_and(|value| policy::errno::Errno::of_result(value).is_some());
+        let kind = self.kinds.entry(title(call)).or_default();
+        kind.ns += took;
+        kind.failed += u64::from(failed);
+        self.files.call(call, failed);
+        if let Some(value) = value {
+            self.processes.returned(sandbox, ns, call, value);
+        }
+    }
+}
+
+fn title(call: &Call) -> String {
+    call.name.clone().unwrap_or_else(|| format!("{} {:#x}", call.abi, call.number))
+}
