@@ -93,6 +93,7 @@ pub(crate) fn bench(options: &BenchOptions) -> Result<ExitCode, Failure> {
     for clock in [Clock::Instructions, Clock::Host] {
         rows.extend(calls(clock, !options.no_linux)?);
         rows.extend(programs::rows(clock, !options.no_linux)?);
+        rows.push(programs::events(clock)?);
     }
     rows.extend(starts()?);
     if options.json {

@@ -44,6 +44,22 @@ const PROGRAMS: [Program; 9] = [
     Program { key: "true", name: "/usr/bin/true, from start to end", aim: 2.0, of: Share::Whole },
 ];
 
+/// The most that writing events may make of a start of python3.
+const EVENTS_AIM: f64 = 1.3;
+
+/// A start of python3 with all its events written, beside the same without.
+pub(super) fn events(clock: Clock) -> Result<Row> {
+    let guest = Guest::new();
+    let mut texts = [Vec::new(), Vec::new()];
+    for _ in 0..clock.boots() {
+        for (texts, options) in texts.iter_mut().zip([&["--events", "/dev/null"][..], &[]]) {
+            texts.push(guest.with_options(clock, options, &["python"])?.0);
+        }
+    }
+    let [with, without] = texts.map(|texts| best(&texts, clock, "python"));
+    Ok(Row::new("python3 -c pass with --events, beside without", unit(clock), with, without).aim(EVENTS_AIM))
+}
+
 /// The rows, per operation.
 pub(super) fn rows(clock: Clock, linux: bool) -> Result<Vec<Row>> {
     let guest = Guest::new();
@@ -117,9 +133,14 @@ impl Guest {
 
     /// Runs it, for these rows or for all, and returns its standard output and error.
     fn in_sandbox(&self, clock: Clock, keys: &[&str]) -> Result<(String, String)> {
+        self.with_options(clock, &[], keys)
+    }
+
+    /// The same with further options of `run`.
+    fn with_options(&self, clock: Clock, options: &[&str], keys: &[&str]) -> Result<(String, String)> {
         let (tree, program) = (self.tree.display().to_string(), self.program.display().to_string());
         let command: Vec<&str> = std::iter::once(program.as_str()).chain(keys.iter().copied()).collect();
-        run_with(clock, "", &["--layer", &tree, "--memory", "512M"], &command)
+        run_with(clock, "", &[&["--layer", &tree, "--memory", "512M"], options].concat(), &command)
     }
 
     fn on_linux(&self, clock: Clock) -> Result<String> {

@@ -20,6 +20,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("events: a dry run carries out what the policy forbids", dry_run),
         Case::new("events: a learned policy denies nothing of the same, and what is more", learned),
         Case::new("events: a report of a run", report),
+        Case::new("events: calls at full speed are all written, and end in time", at_full_speed),
         Case::new("events: what cannot be written stops nothing half-way", |bench| {
             let outcome = bench.busybox(&["true"]).options(["--events", "/nowhere/events"]).run()?;
             outcome.exits(2)?.says("cannot write the events /nowhere/events: No such file")?.done()
@@ -207,4 +208,19 @@ fn report(bench: &Bench<'_>) -> Verdict {
         !page.contains("<b>'") && !page.contains("<script") && !page.contains("src="),
         "nothing of the program's in the page itself",
     )
+}
+
+fn at_full_speed(bench: &Bench<'_>) -> Verdict {
+    let scratch = bench.fixture.scratch()?;
+    let file = scratch.path().join("events").display().to_string();
+    let spin = bench.busybox(&["sh", "-c", "while :; do umask 7; done"]).options(["--events", &file, "--timeout", "3"]);
+    let outcome = spin.run()?;
+    outcome.exits(124)?.says("timed out: the program was ended")?;
+    let (code, said) = xtask(bench, &["trace", "verify", &file])?;
+    wants(code == Some(0), &said)?;
+    let events = read(Path::new(&file))?;
+    let last = &events[events.len() - 2];
+    wants(last["type"] == "exit" && last["outcome"] == "timed-out", "the exit after all calls")?;
+    let calls = events.iter().filter(|event| event["type"] == "call").count();
+    wants(last["figures"]["calls"] == calls && calls > 100, "each call that was judged")
 }
