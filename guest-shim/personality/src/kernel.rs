@@ -300,6 +300,7 @@ impl<P: Platform> Kernel<P> {
     /// Puts a call's result into the registers, and into the trace if that is asked for.
     pub(crate) fn report(&mut self, regs: &mut UserRegs, grant: &Grant, outcome: Outcome) {
         self.network.bury();
+        self.send_asynchronous();
         self.fuse.settle(&mut self.platform);
         let heap = self.platform.spare_heap();
         if heap.left < heap.total / HEAP_RESERVE {

@@ -227,6 +227,7 @@ impl<P: Platform> Kernel<P> {
 
     /// Makes those ready whom objects have woken.
     fn collect_woken(&mut self) {
+        self.send_asynchronous();
         while !self.hub.is_quiet() {
             for tid in self.hub.take_woken() {
                 self.make_ready(tid);

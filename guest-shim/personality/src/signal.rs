@@ -1,5 +1,6 @@
 //! Signals: numbers, default actions, which exception is which signal, and what waits to be delivered.
 
+mod asynchronous;
 mod deliver;
 mod frame;
 mod send;
@@ -36,6 +37,7 @@ impl Signal {
     pub const TSTP: Self = Self(raw::SIGTSTP);
     pub const TTIN: Self = Self(raw::SIGTTIN);
     pub const TTOU: Self = Self(raw::SIGTTOU);
+    pub const IO: Self = Self(raw::SIGIO);
     pub const XCPU: Self = Self(raw::SIGXCPU);
     pub const XFSZ: Self = Self(raw::SIGXFSZ);
     pub const VTALRM: Self = Self(raw::SIGVTALRM);

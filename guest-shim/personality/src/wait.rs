@@ -10,6 +10,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 
+use crate::fs::asynchronous::Asynchronous;
+
 /// Who has been woken since the kernel looked last, by thread id.
 type Woken = Rc<RefCell<Vec<u32>>>;
 
@@ -17,6 +19,8 @@ type Woken = Rc<RefCell<Vec<u32>>>;
 #[derive(Clone, Default)]
 pub struct Hub {
     woken: Woken,
+    /// Files whose signals are to be sent.
+    announced: Rc<RefCell<Vec<Weak<Asynchronous>>>>,
 }
 
 impl Hub {
@@ -35,6 +39,17 @@ impl Hub {
     #[must_use]
     pub fn take_woken(&self) -> Vec<u32> {
         core::mem::take(&mut *self.woken.borrow_mut())
+    }
+
+    /// Signals of a file are to be sent.
+    pub fn announce(&self, file: &Weak<Asynchronous>) {
+        self.announced.borrow_mut().push(Weak::clone(file));
+    }
+
+    /// Whose signals are to be sent.
+    #[must_use]
+    pub fn take_announced(&self) -> Vec<Weak<Asynchronous>> {
+        core::mem::take(&mut *self.announced.borrow_mut())
     }
 
     /// Nobody has been woken.

@@ -15,6 +15,7 @@ use proto::Segment;
 use proto::layout::WINDOW_SLOT;
 use zerocopy::{Immutable, IntoBytes};
 
+use super::asynchronous::Asynchronous;
 use super::dentry::Place;
 use super::dev::Device;
 use super::fuse::{Fuse, Gone, Leftovers};
@@ -101,6 +102,8 @@ pub struct OpenFile {
     pub lock: RefCell<Option<Lock>>,
     /// What ends its own locks on ranges with it.
     pub range_locks: RefCell<Option<super::records::Guard>>,
+    /// Its signals, if somebody has asked about them.
+    pub asynchronous: RefCell<Option<Rc<Asynchronous>>>,
 }
 
 impl OpenFile {
@@ -118,6 +121,7 @@ impl OpenFile {
             leftovers,
             lock: RefCell::new(None),
             range_locks: RefCell::new(None),
+            asynchronous: RefCell::new(None),
         })
     }
 

@@ -349,6 +349,10 @@ impl Special for Inotify {
         Some(self.0.events.borrow().iter().map(|event| HEAD + event.name_room()).sum())
     }
 
+    fn signals(&self) -> bool {
+        true
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }

@@ -1,6 +1,7 @@
 //! Files: the FUSE client to the root's services, the name cache, path walking, open files, and what the shim has of its
 //! own (`/dev`, `/proc`, pipes, the console).
 
+pub mod asynchronous;
 pub mod dentry;
 pub mod dev;
 pub mod epoll;

@@ -333,6 +333,10 @@ impl Special for PipeEnd {
         Some(self.pipe.len())
     }
 
+    fn signals(&self) -> bool {
+        true
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }

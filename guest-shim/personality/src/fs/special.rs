@@ -139,6 +139,11 @@ pub trait Special {
         None
     }
 
+    /// It can send signals when it is ready (O_ASYNC).
+    fn signals(&self) -> bool {
+        false
+    }
+
     /// The terminal that it is a side of.
     fn terminal(&self) -> Option<(&Rc<Terminal>, Side)> {
         None

@@ -22,12 +22,8 @@ const MAX_PIPE: u32 = 1 << 20;
 /// Flags of close_range (Linux `uapi/linux/close_range.h`).
 const CLOSE_RANGE_UNSHARE: u32 = 1 << 1;
 const CLOSE_RANGE_CLOEXEC: u32 = 1 << 2;
-/// Commands of fcntl that Linux has and this personality has not: signals of descriptors, leases, hints.
-const NOT_YET: [u32; 12] = [
-    raw::F_SETSIG,
-    raw::F_GETSIG,
-    raw::F_SETOWN_EX,
-    raw::F_GETOWN_EX,
+/// Commands of fcntl that Linux has and this personality has not: leases, hints, users of owners.
+const NOT_YET: [u32; 8] = [
     raw::F_GETOWNER_UIDS,
     raw::F_SETLEASE,
     raw::F_GETLEASE,
@@ -152,6 +148,7 @@ pub(super) fn fcntl<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome
             if matches!(file.kind, FileKind::Path) {
                 return Err(Errno::EBADF.into());
             }
+            super::asynchronous::turn(kernel, &file, fd, args.uint(2) & raw::FASYNC != 0);
             file.set_status((file.status() & !SETTABLE) | (args.uint(2) & SETTABLE));
             Ok(0)
         }
@@ -162,8 +159,7 @@ pub(super) fn fcntl<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome
         raw::F_GETPIPE_SZ => Ok(pipe_of(&file)?.pipe().capacity() as u64),
         raw::F_SETPIPE_SZ => set_pipe_size(pipe_of(&file)?.pipe(), args.uint(2)),
         raw::F_ADD_SEALS | raw::F_GET_SEALS => super::memfd::seals(kernel, &file, command, args.uint(2)),
-        // Nothing sends SIGIO or SIGURG, whoever is to get it.
-        raw::F_SETOWN | raw::F_GETOWN => Ok(0),
+        command if super::asynchronous::is_one(command) => super::asynchronous::fcntl(kernel, &file, command, argument),
         number if NOT_YET.contains(&number) => Err(Stop::NotImplemented),
         _ => Err(Errno::EINVAL.into()),
     }

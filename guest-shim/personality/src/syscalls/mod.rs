@@ -1,6 +1,7 @@
 //! The system calls. Each family has its file; [`table`] says which number is which function and how far it goes.
 
 mod advice;
+mod asynchronous;
 mod attributes;
 mod clone;
 mod copy;

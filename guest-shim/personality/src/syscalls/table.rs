@@ -76,7 +76,7 @@ mod rows {
         13 rt_sigaction signal::rt_sigaction, Full, "";
         14 rt_sigprocmask signal::rt_sigprocmask, Full, "";
         15 rt_sigreturn signal::rt_sigreturn, Full, "";
-        16 ioctl tty::ioctl, Partial, "terminals (TIOCSTI is refused), FIONREAD, FIONBIO, FIOASYNC (without SIGIO), FIOCLEX, FIONCLEX";
+        16 ioctl tty::ioctl, Partial, "terminals (TIOCSTI is refused), FIONREAD, FIONBIO, FIOASYNC, FIOCLEX, FIONCLEX";
         17 pread64 io::pread64, Full, "";
         18 pwrite64 io::pwrite64, Full, "";
         19 readv io::readv, Full, "";
@@ -132,7 +132,7 @@ mod rows {
         69 msgsnd msgqueue::msgsnd, Full, "";
         70 msgrcv msgqueue::msgrcv, Partial, "no MSG_COPY: ENOSYS";
         71 msgctl msgqueue::msgctl, Partial, "no IPC_INFO, MSG_INFO, MSG_STAT";
-        72 fcntl fd::fcntl, Partial, "no leases or SIGIO; owners are taken without effect";
+        72 fcntl fd::fcntl, Partial, "no leases; no signals of the console";
         73 flock splice::flock, Full, "";
         74 fsync fd::fsync, Full, "";
         75 fdatasync fd::fsync, Full, "";

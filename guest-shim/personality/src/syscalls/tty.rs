@@ -41,12 +41,10 @@ pub(super) fn ioctl<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome
             file.set_status(if on != 0 { file.status() | flag } else { file.status() & !flag });
             return Ok(0);
         }
-        // Asked for by servers that do not rest on it: nothing sends SIGIO.
-        raw::FIOASYNC if matches!(file.kind, FileKind::Special(_)) => {
+        raw::FIOASYNC => {
             let on: i32 = kernel.get(argument)?;
-            let flag = linux_raw_sys::general::FASYNC;
-            file.set_status(if on != 0 { file.status() | flag } else { file.status() & !flag });
-            return Ok(0);
+            let turned = super::asynchronous::turn(kernel, &file, fd, on != 0);
+            return if turned || on == 0 { Ok(0) } else { Err(Errno::ENOTTY.into()) };
         }
         _ => {}
     }

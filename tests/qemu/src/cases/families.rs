@@ -179,6 +179,7 @@ const SAME: [(&str, &[&str]); 12] = [
             "permission",
             "broken-pipe",
             "stack-overflow",
+            "asynchronous",
             "storm",
         ],
     ),

@@ -508,6 +508,10 @@ impl Special for User {
         Some((&self.terminal, Side::User))
     }
 
+    fn signals(&self) -> bool {
+        true
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }

@@ -138,6 +138,10 @@ impl Special for Master {
         Some((&self.0, Side::Master))
     }
 
+    fn signals(&self) -> bool {
+        true
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }

@@ -102,6 +102,10 @@ impl Special for Socket {
         Some(self.waiting_bytes())
     }
 
+    fn signals(&self) -> bool {
+        true
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }

@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         ("permission", permission),
         ("broken-pipe", broken_pipe),
         ("stack-overflow", stack_overflow),
+        ("asynchronous", asynchronous),
         ("storm", storm),
     ])
 }
@@ -651,6 +652,83 @@ fn descriptor(t: &mut Report) {
     t.show("not that one", families::events::ready(fd));
     t.ret("not a signalfd", sys!(libc::signalfd(0, &raw const fewer, 0)));
     t.ret("write", families::files::write(fd, &[0; 128]));
+}
+
+/// Signals of files that can be read or written.
+fn asynchronous(t: &mut Report) {
+    const QUEUED: i32 = 40;
+    // Linux `uapi/asm-generic/fcntl.h`.
+    const F_SETSIG: i32 = 10;
+    const F_GETSIG: i32 = 11;
+    const F_SETOWN_EX: i32 = 15;
+    const F_GETOWN_EX: i32 = 16;
+    // A signal for the whole group is nobody else's.
+    c!(libc::setpgid(0, 0));
+    let me = c!(libc::getpid());
+    let wanted = set(&[libc::SIGIO, QUEUED]);
+    block(&[libc::SIGIO, QUEUED]);
+    let now = zeroed!(libc::timespec);
+    let show = |t: &mut Report, what: &str, files: &[i32]| {
+        let mut info = zeroed!(libc::siginfo_t);
+        match sys!(libc::sigtimedwait(&raw const wanted, &raw mut info, &raw const now)) {
+            Err(errno) => t.show(what, errno),
+            Ok(_) if info.si_code == 0x80 => t.show(what, format!("signal {} of the kernel's", info.si_signo)),
+            Ok(_) => {
+                // `si_band` and `si_fd` stand where a fault has its address.
+                let band = c!(*(&raw const info).cast::<u64>().add(2));
+                let fd = c!(*(&raw const info).cast::<i32>().add(6));
+                let place = files.iter().position(|file| *file == fd);
+                t.show(what, format!("signal {} code {} band {band:#x} file {place:?}", info.si_signo, info.si_code));
+            }
+        }
+    };
+    let put = |fd: i32| sys!(libc::write(fd, b"x".as_ptr().cast(), 1));
+    let fcntl = |fd: i32, command: i32, argument: i32| sys!(libc::fcntl(fd, command, argument));
+    let (from, to) = pipe();
+    t.ret("owner", fcntl(from, libc::F_GETOWN, 0));
+    t.ret("signal", fcntl(from, F_GETSIG, 0));
+    t.ret("is mine", fcntl(from, libc::F_SETOWN, me));
+    t.show("is mine", fcntl(from, libc::F_GETOWN, 0) == Ok(me.into()));
+    must(put(to));
+    show(t, "not asked for", &[from, to]);
+    t.ret("ask", fcntl(from, libc::F_SETFL, libc::O_ASYNC));
+    t.show("flags", must(fcntl(from, libc::F_GETFL, 0)) & libc::O_ASYNC != 0);
+    must(put(to));
+    show(t, "input", &[from, to]);
+    show(t, "once", &[from, to]);
+    t.ret("another signal", fcntl(from, F_SETSIG, QUEUED));
+    must(put(to));
+    show(t, "input", &[from, to]);
+    t.ret("the other end's", fcntl(to, libc::F_SETOWN, -c!(libc::getpgrp())));
+    t.show("is the group's", fcntl(to, libc::F_GETOWN, 0) == Ok((-c!(libc::getpgrp())).into()));
+    must(fcntl(to, F_SETSIG, QUEUED));
+    must(fcntl(to, libc::F_SETFL, libc::O_ASYNC));
+    must(sys!(libc::read(from, [0u8; 8].as_mut_ptr().cast(), 8)));
+    show(t, "room", &[from, to]);
+    t.ret("no more", fcntl(from, libc::F_SETFL, 0));
+    must(put(to));
+    show(t, "nothing", &[from, to]);
+    c!(libc::close(from));
+    show(t, "nobody reads", &[from, to]);
+    t.ret("a bad signal", fcntl(to, F_SETSIG, 65));
+    t.ret("nobody's process", fcntl(to, libc::F_SETOWN, 99_999));
+    t.ret("nobody", fcntl(to, libc::F_SETOWN, 0));
+    let mut pair = [0; 2];
+    must(sys!(libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM, 0, pair.as_mut_ptr())));
+    let mut owner = [0_i32, c!(libc::getpid())];
+    t.ret("a thread", sys!(libc::fcntl(pair[0], F_SETOWN_EX, owner.as_ptr())));
+    owner = [7, 7];
+    t.ret("is it", sys!(libc::fcntl(pair[0], F_GETOWN_EX, owner.as_mut_ptr())));
+    t.show("is it", format!("{} {}", owner[0], owner[1] == me));
+    owner[0] = 9;
+    t.ret("of no such kind", sys!(libc::fcntl(pair[0], F_SETOWN_EX, owner.as_ptr())));
+    must(fcntl(pair[0], F_SETSIG, QUEUED));
+    let on = 1;
+    t.ret("by ioctl", sys!(libc::ioctl(pair[0], libc::FIOASYNC, &raw const on)));
+    must(put(pair[1]));
+    show(t, "a socket's input", &pair);
+    let event = must(sys!(libc::eventfd(0, 0)));
+    t.ret("what has no signals", sys!(libc::ioctl(event, libc::FIOASYNC, &raw const on)));
 }
 
 fn stop(t: &mut Report) {
