@@ -139,6 +139,17 @@ impl Observers {
 
     /// All have ended.
     pub(crate) fn finish(&mut self) -> Result<()> {
+        self.conclude()?;
+        self.log.take().map_or(Ok(()), Log::finish)
+    }
+
+    /// The run was stopped, or broke off: what there is of it is written. The log stays without its end, as it should.
+    pub(crate) fn stop(&mut self) -> Result<()> {
+        self.conclude()?;
+        self.flush()
+    }
+
+    fn conclude(&mut self) -> Result<()> {
         if let Some(timeline) = self.timeline.take() {
             timeline.finish()?;
         }
@@ -148,10 +159,7 @@ impl Observers {
         if let Some(report) = self.report.take() {
             report.finish()?;
         }
-        match self.log.take() {
-            Some(log) => log.finish(),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     fn observed(&mut self, sandbox: u16) -> Result<&mut Observed> {

@@ -30,6 +30,8 @@ const BOOT_LIMIT: Duration = Duration::from_secs(60);
 const GRACE: Duration = Duration::from_secs(10);
 /// Time that QEMU has to end after the report.
 const END_LIMIT: Duration = Duration::from_secs(10);
+/// Time that the reader has to end after the machine.
+const READER_LIMIT: Duration = Duration::from_secs(2);
 /// Size that the output pipe is given, if the system allows it.
 const PIPE_SIZE: usize = 1 << 20;
 /// Credit is given back when this many bytes have been read.
@@ -165,6 +167,9 @@ impl Session {
         let mut boot = None;
         let end = wait_for_end(&self.inbox, start, self.timeout, terminal.then_some(&root), &mut boot, &mut machine);
         drop(machine);
+        if matches!(end, Ok(End::Interrupted(_) | End::Hung { .. })) {
+            wait_for_reader(&self.inbox);
+        }
         Ok(Ended { end: end?, wall: start.elapsed(), boot })
     }
 }
@@ -245,6 +250,17 @@ fn wait_for_end(
     }
 }
 
+/// Gives the reader, whose stream has ended with the machine, time to write down what it has seen. It may hang at an output that nobody
+/// takes: then it is left.
+fn wait_for_reader(inbox: &Receiver<Event>) {
+    let deadline = Instant::now() + READER_LIMIT;
+    while let Ok(event) = inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        if matches!(event, Event::Gone | Event::Ended(_)) {
+            return;
+        }
+    }
+}
+
 /// Makes the output pipe larger if the system allows it, and says how much the root may have on its way.
 ///
 /// The kernel keeps a pipe's bytes in pages and does not fill each, so half of the size is what it surely holds.
@@ -290,7 +306,10 @@ impl ToRoot {
 /// Reads the root's frames in a thread until the end.
 fn spawn_reader(output: PipeReader, mut reader: Reader) {
     thread::spawn(move || {
-        let event = match reader.read_all(output) {
+        let read = reader.read_all(output);
+        // Whatever was wrong before is what is told.
+        let stopped = if matches!(read, Ok(Some(End::Reported(_)))) { Ok(()) } else { reader.observers.stop() };
+        let event = match read.and_then(|end| stopped.map(|()| end)) {
             Ok(None) => Event::Gone,
             Ok(Some(end)) => Event::Ended(end),
             Err(error) => Event::Ended(End::Protocol(format!("{error:#}"))),

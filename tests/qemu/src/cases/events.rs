@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// The program of most tests: two processes, a file that is there and one that is not.
 const PROGRAM: &str = "echo one; read -r line </etc/passwd; (exit 3); [ -e /etc/nothing ]; echo $?";
@@ -21,6 +23,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("events: a learned policy denies nothing of the same, and what is more", learned),
         Case::new("events: a report of a run", report),
         Case::new("events: calls at full speed are all written, and end in time", at_full_speed),
+        Case::new("events: a run that is stopped leaves what there is", stopped),
         Case::new("events: what cannot be written stops nothing half-way", |bench| {
             let outcome = bench.busybox(&["true"]).options(["--events", "/nowhere/events"]).run()?;
             outcome.exits(2)?.says("cannot write the events /nowhere/events: No such file")?.done()
@@ -223,4 +226,36 @@ fn at_full_speed(bench: &Bench<'_>) -> Verdict {
     wants(last["type"] == "exit" && last["outcome"] == "timed-out", "the exit after all calls")?;
     let calls = events.iter().filter(|event| event["type"] == "call").count();
     wants(last["figures"]["calls"] == calls && calls > 100, "each call that was judged")
+}
+
+fn stopped(bench: &Bench<'_>) -> Verdict {
+    let scratch = bench.fixture.scratch()?;
+    let at = |name: &str| scratch.path().join(name).display().to_string();
+    let (events, page, timeline) = (at("events"), at("page"), at("timeline"));
+    let mut run = Command::new(&bench.setup.xtask)
+        .args(["run", "--no-build", "--events", &events, "--report", &page, "--timeline", &timeline, "--"])
+        .arg(&bench.setup.busybox)
+        .args(["sleep", "1000"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| error.to_string())?;
+    let start = Instant::now();
+    let sleeps = || fs::read_to_string(&events).is_ok_and(|text| text.contains("clock_nanosleep"));
+    while !sleeps() && start.elapsed() < Duration::from_secs(100) {
+        thread::sleep(Duration::from_millis(50));
+    }
+    let kill = Command::new("kill").args(["-s", "INT", &run.id().to_string()]).status();
+    kill.map_err(|error| error.to_string())?;
+    let status = run.wait().map_err(|error| error.to_string())?;
+    wants(status.code() == Some(130), &format!("exit code 130 in {status}"))?;
+    let (code, said) = xtask(bench, &["trace", "verify", &events])?;
+    wants(code == Some(2) && said.contains("it ends before the run did"), &said)?;
+    let picture = fs::read(&timeline).map_err(|error| error.to_string())?;
+    wants(serde_json::from_slice::<Value>(&picture).is_ok(), "a whole timeline")?;
+    let page = fs::read_to_string(&page).map_err(|error| error.to_string())?;
+    wants(
+        page.contains("no end was told") && page.contains("<code>clock_nanosleep</code>"),
+        "a report of what there was",
+    )
 }
