@@ -1,5 +1,6 @@
 //! The command line.
 use crate::exit;
+use crate::policy::{ContainerOptions, PolicyCommand};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -41,10 +42,13 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = exit::HELP)]
 pub(crate) struct RunOptions {
-    /// The policy file: ours, an OCI or Docker seccomp profile, a config.json, or a unit with SystemCallFilter lines; the content
+    /// The policy file: ours, an OCI or Docker seccomp profile, a config.json, a policy of minijail's, or a unit with SystemCallFilter lines; the content
     /// says which [default: policies/default.toml of this repository]
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) container: ContainerOptions,
 
     /// Lay the content of DIR over the program's / (again and again, in this order)
     #[arg(long = "layer", value_name = "DIR")]
@@ -175,29 +179,9 @@ pub(crate) struct ReplayOptions {
     /// The policy, of any format that `run` takes
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: PathBuf,
-}
 
-/// What is asked about a policy.
-#[derive(Debug, Subcommand)]
-pub(crate) enum PolicyCommand {
-    /// Check a policy, and list the calls that its default decides
-    Check {
-        /// The policy file
-        file: PathBuf,
-    },
-    /// Say which rule decides a call, and what
-    Explain {
-        /// The policy file
-        file: PathBuf,
-        /// The call as a trace has it, for example 'openat(AT_FDCWD, "/etc/shadow", O_RDONLY)'
-        #[arg(long)]
-        call: String,
-    },
-    /// Print a policy of any known format in our language
-    Convert {
-        /// The policy file
-        file: PathBuf,
-    },
+    #[command(flatten)]
+    pub(crate) container: ContainerOptions,
 }
 
 /// Run all tests: on the host, then those that boot the machine.

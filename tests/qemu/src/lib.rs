@@ -93,20 +93,21 @@ pub type Verdict = std::result::Result<(), String>;
 /// One test.
 pub(crate) struct Case {
     name: String,
-    /// The tree of Debian's packages that it needs.
-    tree: Option<&'static str>,
+    /// The trees of Debian's packages that it needs.
+    trees: Vec<&'static str>,
     run: Box<dyn Fn(&Bench<'_>) -> Verdict + Send>,
 }
 
 impl Case {
     /// A test of this name.
     pub(crate) fn new(name: impl Into<String>, run: impl Fn(&Bench<'_>) -> Verdict + Send + 'static) -> Self {
-        Self { name: name.into(), tree: None, run: Box::new(run) }
+        Self { name: name.into(), trees: Vec::new(), run: Box::new(run) }
     }
 
     /// Says that it needs a tree of Debian's packages.
-    pub(crate) fn needs(self, tree: &'static str) -> Self {
-        Self { tree: Some(tree), ..self }
+    pub(crate) fn needs(mut self, tree: &'static str) -> Self {
+        self.trees.push(tree);
+        self
     }
 }
 
@@ -124,7 +125,7 @@ fn wanted(setup: &Setup, filter: Option<&str>) -> Vec<Case> {
 /// The trees of Debian's packages that the tests whose name contains `filter` need.
 #[must_use]
 pub fn trees(setup: &Setup, filter: Option<&str>) -> Vec<&'static str> {
-    let names: BTreeSet<&str> = wanted(setup, filter).iter().filter_map(|case| case.tree).collect();
+    let names: BTreeSet<&str> = wanted(setup, filter).iter().flat_map(|case| &case.trees).copied().collect();
     names.into_iter().collect()
 }
 

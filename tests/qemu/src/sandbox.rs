@@ -249,6 +249,11 @@ impl Outcome {
         self.wants(self.code == code, &format!("exit code {code}"))
     }
 
+    /// Wants this in standard output.
+    pub(crate) fn prints_somewhere(&self, part: &str) -> Result<&Self, String> {
+        self.wants(String::from_utf8_lossy(&self.stdout).contains(part), &format!("output with {part:?}"))
+    }
+
     /// Wants exactly this on standard output.
     pub(crate) fn prints(&self, text: &str) -> Result<&Self, String> {
         self.wants(self.stdout == text.as_bytes(), &format!("output {text:?}"))

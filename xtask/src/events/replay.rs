@@ -3,7 +3,6 @@ use super::event::{Call, What};
 use super::verify::Events;
 use crate::cli::ReplayOptions;
 use crate::exit::Failure;
-use crate::policy::PolicyFile;
 use policy::{Action, Policy};
 use std::process::ExitCode;
 
@@ -15,7 +14,7 @@ const BLOCKED: u8 = 1;
 
 /// Judges the recorded calls by the policy and prints what it would have blocked.
 pub(crate) fn replay(options: &ReplayOptions) -> Result<ExitCode, Failure> {
-    let policy = PolicyFile::read(&options.policy, options.policy.display().to_string())?.compiled()?;
+    let policy = crate::policy::read(&options.policy, &options.container)?.compiled()?;
     let mut events = Events::open(&options.events)?;
     let (mut calls, mut blocked) = (0_u64, 0_usize);
     while let Some(event) = events.next_event().map_err(Failure::early)? {

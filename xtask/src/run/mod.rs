@@ -10,7 +10,7 @@ use crate::events::{self, Observers};
 use crate::exit::Failure;
 use crate::images::{self, Images};
 use crate::pack::{self, Contents, Packed, Request, Tree};
-use crate::policy::PolicyFile;
+use crate::policy::{Container, PolicyFile};
 use crate::qemu::{self, Machine};
 use crate::workspace;
 use anyhow::{Context, anyhow};
@@ -38,7 +38,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
     if options.sandboxes() > MAX_SANDBOXES {
         return Err(Failure::early(format!("{} sandboxes are too many: at most {MAX_SANDBOXES}", options.sandboxes())));
     }
-    let policy = read_policy(options.policy.as_deref())?;
+    let policy = read_policy(options)?;
     let qemu = qemu::require()?;
     let (launch, tree) = Launch::new(options)?;
     let packed = pack_program(options, &launch, tree)?;
@@ -89,10 +89,11 @@ fn machine_memory(sandbox: u64, sandboxes: usize, bundle: u64) -> u64 {
 }
 
 /// Reads and checks the policy; the root will read its text again.
-fn read_policy(file: Option<&Path>) -> Result<PolicyFile, Failure> {
+fn read_policy(options: &RunOptions) -> Result<PolicyFile, Failure> {
+    let file = options.policy.as_deref();
     let default = workspace::root().join(DEFAULT_POLICY);
     let name = file.unwrap_or(Path::new(DEFAULT_POLICY)).display().to_string();
-    PolicyFile::read(file.unwrap_or(&default), name)?.checked()
+    PolicyFile::read(file.unwrap_or(&default), name, &Container::with(&options.container))?.checked()
 }
 
 /// Packs the program and its files.

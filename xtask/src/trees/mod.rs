@@ -3,6 +3,7 @@
 //! A tree is made of what packages contain, without their maintainer scripts and so without any privilege: [`recipes`] names the
 //! packages, [`packages`] has apt choose and fetch them with their dependencies ([`sources`] likewise a test suite), [`unpack`] lays them out and does by hand the little
 //! that scripts would have done. Trees live in `target/trees`; a stamp beside each says what it was made of.
+mod files;
 mod packages;
 mod recipes;
 mod sources;
@@ -12,6 +13,7 @@ use crate::cli::TreeOptions;
 use crate::exit::Failure;
 use crate::workspace;
 use anyhow::{Context, Result, anyhow};
+use files::FILES;
 use packages::Apt;
 use recipes::{RECIPES, Recipe};
 use std::fs::{self, File};
@@ -35,10 +37,13 @@ pub(crate) fn tree(options: &TreeOptions) -> Result<ExitCode, Failure> {
         for recipe in RECIPES {
             println!("{:8} {}", recipe.name, recipe.about);
         }
+        for files in FILES {
+            println!("{:8} {}", files.name, files.about);
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let wanted: Vec<&str> = match options.all {
-        true => RECIPES.iter().map(|recipe| recipe.name).collect(),
+        true => RECIPES.iter().map(|recipe| recipe.name).chain(FILES.iter().map(|files| files.name)).collect(),
         false => options.names.iter().map(String::as_str).collect(),
     };
     ensure(&wanted, options.refresh)?;
@@ -50,8 +55,12 @@ pub(crate) fn tree(options: &TreeOptions) -> Result<ExitCode, Failure> {
 
 /// Makes those of the named trees that are missing, or made by another recipe; all of them if `refresh`.
 pub(crate) fn ensure(names: &[&str], refresh: bool) -> Result<(), Failure> {
-    let mut wanted = Vec::new();
+    let (mut wanted, mut wanted_files) = (Vec::new(), Vec::new());
     for name in names {
+        if let Some(files) = FILES.iter().find(|files| files.name == *name) {
+            wanted_files.push(files);
+            continue;
+        }
         let recipe = RECIPES.iter().find(|recipe| recipe.name == *name);
         wanted.push(recipe.ok_or_else(|| Failure::early(format!("there is no recipe for a tree named {name}")))?);
     }
@@ -60,6 +69,9 @@ pub(crate) fn ensure(names: &[&str], refresh: bool) -> Result<(), Failure> {
     // One at a time: two would write into the same directories. Unlocked when the file is closed.
     let lock = File::create(directory.join("lock")).context("target/trees/lock")?;
     lock.lock().context("target/trees/lock")?;
+    for files in wanted_files {
+        files::ensure(&directory, files, refresh)?;
+    }
     wanted.retain(|recipe| refresh || !is_fresh(&directory, recipe));
     if wanted.is_empty() {
         return Ok(());

@@ -97,6 +97,27 @@ impl Apt {
         Ok(Some(names.iter().map(|name| archives.join(name)).collect()))
     }
 
+    /// Fetches one package without what it depends on, unless it was fetched before.
+    pub(super) fn fetch_alone(&self, package: &str) -> Result<PathBuf, Failure> {
+        let archives = self.state.join(FETCHED);
+        let find = || -> Result<Option<PathBuf>> {
+            let entries = fs::read_dir(&archives).with_context(|| archives.display().to_string())?;
+            let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+            let mut of_package = names.filter(|name| name.split_once('_').is_some_and(|(start, _)| start == package));
+            Ok(of_package.next().map(|name| archives.join(name)))
+        };
+        if let Some(found) = find()? {
+            return Ok(found);
+        }
+        let download = || self.command("apt-get").args(["download", package]).current_dir(&archives).status();
+        if !download().context("apt-get")?.success() {
+            // Lists that are out of date name files that the mirror has no more.
+            self.update()?;
+            download().context("apt-get")?;
+        }
+        find()?.ok_or_else(|| Failure::early(format!("apt-get cannot fetch Debian's package {package}")))
+    }
+
     /// The names of the files that the recipe comes to.
     fn resolve(&self, recipe: &Recipe) -> Result<Option<Vec<String>>> {
         let packages: BTreeSet<&str> = EVERYWHERE.iter().chain(recipe.packages).copied().collect();

@@ -13,6 +13,7 @@ mod hostile;
 mod images;
 mod kernels;
 mod many;
+mod policies;
 mod programs;
 mod real;
 mod refusals;
@@ -26,6 +27,7 @@ pub(crate) fn all(setup: &Setup) -> Vec<Case> {
     let mut all = Vec::new();
     all.extend(kernels::cases(setup));
     all.extend(programs::cases());
+    all.extend(policies::cases());
     all.extend(real::cases(setup));
     all.extend(families::cases());
     all.extend(attacks::cases());

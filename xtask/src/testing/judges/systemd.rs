@@ -1,22 +1,20 @@
-//! Tests in which a program that others wrote is the judge of what our policies mean.
+//! systemd judges whether our groups of calls are its own.
 use crate::apt;
 use crate::exit::Failure;
 use policy::groups::{GROUPS, Group};
 use proto::syscalls;
-use qemu_tests::Tally;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Stdio};
 
-/// Runs those whose names hold `filter`.
-pub(super) fn run(filter: Option<&str>, tally: &mut Tally) -> Result<(), Failure> {
-    let name = "judge: systemd's groups of calls are ours";
-    if filter.is_none_or(|filter| name.contains(filter)) {
-        let systemd = apt::require("systemd-analyze", "systemd")?;
-        let listing = Command::new(systemd).arg("syscall-filter").stdin(Stdio::null()).output();
-        let verdict = listing.map_err(|error| error.to_string());
-        tally.add(name, verdict.and_then(|output| same_groups(&String::from_utf8_lossy(&output.stdout))));
-    }
-    Ok(())
+/// What the test is called.
+pub(super) const NAME: &str = "judge: systemd's groups of calls are ours";
+
+/// Compares the groups.
+pub(super) fn judge() -> Result<Result<(), String>, Failure> {
+    let systemd = apt::require("systemd-analyze", "systemd")?;
+    let listing = Command::new(systemd).arg("syscall-filter").stdin(Stdio::null()).output();
+    let verdict = listing.map_err(|error| error.to_string());
+    Ok(verdict.and_then(|output| same_groups(&String::from_utf8_lossy(&output.stdout))))
 }
 
 /// Whether the groups that `systemd-analyze syscall-filter` prints hold the same calls of x86-64 as ours.

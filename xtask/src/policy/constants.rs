@@ -1,0 +1,42 @@
+//! Names of numbers, wherever they come from: `O_RDONLY`, `AF_UNIX`, `EPERM`.
+use policy::errno::Errno;
+use policy::signature::{self, Kind};
+use policy::symbols::Symbols;
+use proto::syscalls::SYSCALLS;
+
+/// The number that a name stands for: in this argument of this call, or else in any argument of any call.
+pub(super) fn named(name: &str, call: u32, argument: usize) -> Option<u64> {
+    let symbols = |number: u32, argument: usize| {
+        let kinds = signature::of(number.into())?.arguments;
+        match kinds.get(argument)? {
+            Kind::Named(symbols) | Kind::LongNamed(symbols) => value(symbols, name),
+            _ => None,
+        }
+    };
+    let anywhere = || SYSCALLS.iter().find_map(|call| (0..6).find_map(|argument| symbols(call.number, argument)));
+    symbols(call, argument).or_else(anywhere)
+}
+
+fn value(symbols: &Symbols, name: &str) -> Option<u64> {
+    symbols.value(name).or_else(|| (symbols.zero == name && name != "0").then_some(0))
+}
+
+/// The number of an error, by name or as a number.
+pub(super) fn errno(text: &str) -> Option<u16> {
+    let number = Errno::by_name(text).map(|errno| errno.number).or_else(|| text.parse().ok());
+    number.filter(|number| *number <= 4095)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_in_the_argument_first_and_then_anywhere() {
+        assert_eq!(named("O_RDWR", 257, 2), Some(2));
+        assert_eq!(named("PROT_NONE", 9, 2), Some(0));
+        assert_eq!(named("AF_UNIX", 0, 0), Some(1));
+        assert_eq!(named("NO_SUCH", 0, 0), None);
+        assert_eq!((errno("EBADF"), errno("9"), errno("5000"), errno("EX")), (Some(9), Some(9), None, None));
+    }
+}

@@ -1,0 +1,410 @@
+//! OCI's seccomp JSON (runtime-spec, `linux.seccomp`), alone or in a `config.json`, and Docker's profiles, which add
+//! includes and excludes.
+//!
+//! What the words mean is what runc and libseccomp make of them: registers are compared in all their bits; a rule with the
+//! default's action says nothing; two conditions on the same argument are alternatives; [`order`] says which of several rules decides. A
+//! name that x86-64 does not have is passed over. `cargo xtask test judge` compares the outcome with libseccomp's own.
+mod order;
+
+use super::native::{self, Action, Rule};
+use super::options::ContainerOptions;
+use super::position::Position;
+use order::{Comparison, Decision, Operator, Ruling};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+
+/// EPERM, what an error is if the file names none.
+const EPERM: u16 = 1;
+/// ENOSYS, what a call gets for which there is neither a tracer nor a listener (seccomp(2)).
+const ENOSYS: u16 = 38;
+/// The highest error that a filter can give (seccomp_rule_add(3)).
+const MAX_ERRNO: u32 = 4095;
+
+/// A `config.json`: its part that is read here.
+#[derive(Deserialize)]
+struct Config<'t> {
+    #[serde(borrow)]
+    linux: Option<Linux<'t>>,
+}
+
+#[derive(Deserialize)]
+struct Linux<'t> {
+    #[serde(borrow)]
+    seccomp: Option<Profile<'t>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Profile<'t> {
+    default_action: ActionName,
+    default_errno_ret: Option<u32>,
+    architectures: Option<Vec<String>>,
+    #[serde(borrow)]
+    arch_map: Option<&'t RawValue>,
+    /// Read one by one, so that each is known by its place.
+    #[serde(borrow)]
+    syscalls: Option<Vec<&'t RawValue>>,
+}
+
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+enum ActionName {
+    #[serde(rename = "SCMP_ACT_ALLOW")]
+    Allow,
+    #[serde(rename = "SCMP_ACT_LOG")]
+    Log,
+    #[serde(rename = "SCMP_ACT_ERRNO")]
+    Errno,
+    #[serde(rename = "SCMP_ACT_KILL", alias = "SCMP_ACT_KILL_THREAD")]
+    KillThread,
+    #[serde(rename = "SCMP_ACT_KILL_PROCESS")]
+    KillProcess,
+    /// SIGSYS ends a program that has no handler for it.
+    #[serde(rename = "SCMP_ACT_TRAP")]
+    Trap,
+    #[serde(rename = "SCMP_ACT_TRACE")]
+    Trace,
+    #[serde(rename = "SCMP_ACT_NOTIFY")]
+    Notify,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    names: Option<Vec<String>>,
+    /// The old spelling, for one.
+    name: Option<String>,
+    action: ActionName,
+    errno_ret: Option<u32>,
+    args: Option<Vec<Argument>>,
+    includes: Option<Filter>,
+    excludes: Option<Filter>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Argument {
+    index: u8,
+    value: u64,
+    #[serde(default)]
+    value_two: u64,
+    op: Operator,
+}
+
+/// Docker's condition on where a profile is used.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Filter {
+    arches: Option<Vec<String>>,
+    caps: Option<Vec<String>>,
+    min_kernel: Option<String>,
+}
+
+/// What Docker's includes and excludes are judged by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Container {
+    /// Names as in capabilities(7).
+    pub(crate) capabilities: Vec<String>,
+    /// The kernel's version, its first two numbers.
+    pub(crate) kernel: (u32, u32),
+}
+
+impl Default for Container {
+    /// What Docker starts unless told otherwise, on the kernel that the sandbox resembles: Debian 12's.
+    fn default() -> Self {
+        let capabilities = "AUDIT_WRITE CHOWN DAC_OVERRIDE FOWNER FSETID KILL MKNOD NET_BIND_SERVICE NET_RAW SETFCAP SETGID SETPCAP \
+                            SETUID SYS_CHROOT";
+        let capabilities = capabilities.split_whitespace().map(|name| format!("CAP_{name}")).collect();
+        Self { capabilities, kernel: (6, 1) }
+    }
+}
+
+impl Container {
+    /// The usual one with the capabilities that the command line adds and drops.
+    pub(crate) fn with(options: &ContainerOptions) -> Self {
+        let full = |name: &String| {
+            let name = name.to_ascii_uppercase();
+            if name.starts_with("CAP_") { name } else { format!("CAP_{name}") }
+        };
+        let mut container = Self::default();
+        let dropped: Vec<String> = options.cap_drop.iter().map(full).collect();
+        container.capabilities.retain(|name| !dropped.contains(name) && !dropped.iter().any(|name| name == "CAP_ALL"));
+        container.capabilities.extend(options.cap_add.iter().map(full));
+        container
+    }
+}
+
+/// Translates a file. Errors begin with line and column.
+pub(super) fn to_native(text: &str, container: &Container) -> Result<String, String> {
+    let json = |error: serde_json::Error| format!("{}:{}: {error}", error.line(), error.column());
+    let whole: serde_json::Value = serde_json::from_str(text).map_err(json)?;
+    let profile = if whole.get("ociVersion").is_some() {
+        let config: Config<'_> = serde_json::from_str(text).map_err(json)?;
+        let seccomp = config.linux.and_then(|linux| linux.seccomp);
+        seccomp.ok_or("1:1: this config.json has no `linux.seccomp`, so it says nothing about system calls")?
+    } else {
+        serde_json::from_str(text).map_err(json)?
+    };
+    let (default, rules) = Reader { text, container }.translate(&profile)?;
+    Ok(native::write("Made by `cargo xtask policy convert` from an OCI seccomp profile.", default, &rules))
+}
+
+/// Reads the entries of a profile.
+struct Reader<'t> {
+    text: &'t str,
+    container: &'t Container,
+}
+
+impl Reader<'_> {
+    fn translate(&self, profile: &Profile<'_>) -> Result<(Action, Vec<Rule>), String> {
+        if let (Some(map), Some([_, ..])) = (profile.arch_map, profile.architectures.as_deref()) {
+            let place = Position::of_part(self.text, map.get());
+            return Err(format!("{place}: `archMap` goes without `architectures`; remove one"));
+        }
+        let default = action(profile.default_action, profile.default_errno_ret).map_err(|why| format!("1:1: {why}"))?;
+        let mut calls: BTreeMap<&'static str, Vec<Ruling>> = BTreeMap::new();
+        for raw in profile.syscalls.iter().flatten() {
+            let start = Position::of_part(self.text, raw.get());
+            let json = |error: serde_json::Error| {
+                let place = start.then(error.line(), error.column());
+                // The message repeats the place, relative to the entry.
+                let message = error.to_string();
+                let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+                format!("{place}: {message}")
+            };
+            let entry: Entry = serde_json::from_str(raw.get()).map_err(json)?;
+            let rulings = self.rulings(profile, &entry, raw.get()).map_err(|why| format!("{start}: {why}"))?;
+            for name in entry.names.iter().flatten().chain(&entry.name).filter_map(|name| native::known(name)) {
+                calls.entry(name).or_default().extend_from_slice(&rulings);
+            }
+        }
+        Ok((default, self.rules(calls)?))
+    }
+
+    /// What an entry says about each of its calls: nothing if it does not count here.
+    fn rulings(&self, profile: &Profile<'_>, entry: &Entry, raw: &str) -> Result<Vec<Ruling>, String> {
+        if entry.name.is_some() && entry.names.as_ref().is_some_and(|names| !names.is_empty()) {
+            return Err("`name` goes without `names`; remove one".into());
+        }
+        let action = action(entry.action, entry.errno_ret)?;
+        let comparisons = entry.args.iter().flatten().map(comparison).collect::<Result<Vec<_>, _>>()?;
+        let ret = |errno: Option<u32>| errno.unwrap_or(EPERM.into());
+        let with_errno = matches!(entry.action, ActionName::Errno | ActionName::Trace);
+        let same_errno = !with_errno || ret(entry.errno_ret) == ret(profile.default_errno_ret);
+        let is_default = entry.action == profile.default_action && same_errno;
+        if !self.applies(entry)? || is_default {
+            return Ok(Vec::new());
+        }
+        let offset = Position::offset_of_part(self.text, raw);
+        let rules = alternatives(comparisons).into_iter();
+        Ok(rules.map(|comparisons| Ruling { comparisons, action, offset }).collect())
+    }
+
+    /// Calls about which the same is said share their rules.
+    fn rules(&self, calls: BTreeMap<&'static str, Vec<Ruling>>) -> Result<Vec<Rule>, String> {
+        let mut groups: Vec<(Vec<Decision>, Vec<&'static str>)> = Vec::new();
+        for (call, rulings) in calls {
+            let decisions = order::decisions(&rulings).map_err(|contradiction| {
+                let [earlier, later] =
+                    [contradiction.earlier, contradiction.later].map(|offset| Position::of_offset(self.text, offset));
+                format!("{later}: about `{call}` this contradicts the entry at {earlier}: the same arguments, another action")
+            })?;
+            match groups.iter_mut().find(|(known, _)| *known == decisions) {
+                Some((_, calls)) => calls.push(call),
+                None => groups.push((decisions, vec![call])),
+            }
+        }
+        let rules = groups.into_iter().flat_map(|(decisions, calls)| {
+            decisions.into_iter().map(move |Decision { conditions, action }| Rule {
+                calls: calls.clone(),
+                action,
+                conditions,
+            })
+        });
+        Ok(rules.collect())
+    }
+
+    /// Whether an entry is meant for such a container on this processor.
+    fn applies(&self, entry: &Entry) -> Result<bool, String> {
+        let arch = |arches: &Vec<String>| arches.iter().any(|arch| arch == "amd64");
+        let capability = |name: &String| self.container.capabilities.contains(name);
+        let kernel =
+            |filter: &Filter| filter.min_kernel.as_deref().map(|version| self.is_new_enough(version)).transpose();
+        let excluded = match &entry.excludes {
+            None => false,
+            Some(filter) => {
+                filter.arches.as_ref().is_some_and(arch)
+                    || filter.caps.iter().flatten().any(capability)
+                    || kernel(filter)?.unwrap_or(false)
+            }
+        };
+        let included = match &entry.includes {
+            None => true,
+            Some(filter) => {
+                filter.arches.as_ref().is_none_or(|arches| arches.is_empty() || arch(arches))
+                    && filter.caps.iter().flatten().all(capability)
+                    && kernel(filter)?.unwrap_or(true)
+            }
+        };
+        Ok(included && !excluded)
+    }
+
+    /// Whether the container's kernel is this version or newer.
+    fn is_new_enough(&self, version: &str) -> Result<bool, String> {
+        let numbers =
+            version.split_once('.').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+        let numbers: (u32, u32) =
+            numbers.ok_or_else(|| format!("`minKernel` is two numbers, such as \"4.8\", not {version:?}"))?;
+        Ok(numbers <= self.container.kernel)
+    }
+}
+
+/// The rules that an entry's conditions make: one with all of them, or one each if two are on the same argument.
+fn alternatives(mut comparisons: Vec<Comparison>) -> Vec<Vec<Comparison>> {
+    let mut arguments: Vec<u8> = comparisons.iter().map(|comparison| comparison.argument).collect();
+    arguments.sort_unstable();
+    if arguments.windows(2).any(|pair| pair.first() == pair.last()) {
+        let alone = |comparison: Comparison| if comparison.is_void() { Vec::new() } else { vec![comparison] };
+        return comparisons.into_iter().map(alone).collect();
+    }
+    comparisons.retain(|comparison| !comparison.is_void());
+    comparisons.sort_by_key(|comparison| comparison.argument);
+    vec![comparisons]
+}
+
+fn comparison(argument: &Argument) -> Result<Comparison, String> {
+    if argument.index > 5 {
+        return Err(format!("there is no argument {}; `index` goes from 0 to 5", argument.index));
+    }
+    let (value, mask) = match argument.op {
+        // libseccomp drops bits of the value that the mask hides.
+        Operator::MaskedEqual => (argument.value_two & argument.value, argument.value),
+        _ => (argument.value, u64::MAX),
+    };
+    Ok(Comparison { argument: argument.index, operator: argument.op, value, mask })
+}
+
+fn action(name: ActionName, errno: Option<u32>) -> Result<Action, String> {
+    Ok(match name {
+        ActionName::Allow => Action::Allow,
+        ActionName::Log => Action::Log,
+        ActionName::KillThread | ActionName::KillProcess | ActionName::Trap => Action::Kill,
+        ActionName::Trace | ActionName::Notify => Action::Errno(ENOSYS),
+        ActionName::Errno => {
+            let errno = errno.unwrap_or(EPERM.into());
+            let fits = u16::try_from(errno).ok().filter(|_| errno <= MAX_ERRNO);
+            Action::Errno(fits.ok_or_else(|| format!("{errno} is no error; they go to {MAX_ERRNO}"))?)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use policy::{Action as Verdict, parse};
+
+    fn native_of(text: &str) -> Result<String, String> {
+        to_native(text, &Container::default())
+    }
+
+    fn compiled(syscalls: &str) -> policy::Policy {
+        let text = format!(r#"{{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{syscalls}]}}"#);
+        parse("p", &native_of(&text).unwrap()).unwrap()
+    }
+
+    fn allows(policy: &policy::Policy, number: u64, args: [u64; 6]) -> bool {
+        policy.judge(number, &args).action == Verdict::Allow
+    }
+
+    #[test]
+    fn registers_are_compared_whole() {
+        let policy = compiled(
+            r#"{"names": ["personality", "not_of_x86"], "action": "SCMP_ACT_ALLOW",
+                "args": [{"index": 0, "value": 8, "op": "SCMP_CMP_EQ"}]}"#,
+        );
+        assert!(allows(&policy, 135, [8, 0, 0, 0, 0, 0]));
+        assert!(!allows(&policy, 135, [8 | 1 << 32, 0, 0, 0, 0, 0]));
+    }
+
+    #[test]
+    fn a_rule_without_conditions_decides_alone() {
+        let policy = compiled(
+            r#"{"names": ["read"], "action": "SCMP_ACT_ERRNO", "errnoRet": 5, "args": [{"index": 0, "value": 8, "op": "SCMP_CMP_EQ"}]},
+               {"names": ["read"], "action": "SCMP_ACT_ALLOW"}"#,
+        );
+        assert!(allows(&policy, 0, [8, 0, 0, 0, 0, 0]));
+    }
+
+    #[test]
+    fn two_conditions_on_one_argument_are_alternatives() {
+        let policy = compiled(
+            r#"{"names": ["read"], "action": "SCMP_ACT_ALLOW", "args": [
+                {"index": 0, "value": 8, "op": "SCMP_CMP_EQ"}, {"index": 0, "value": 9, "op": "SCMP_CMP_EQ"}]},
+               {"names": ["write"], "action": "SCMP_ACT_ALLOW", "args": [
+                {"index": 0, "value": 1, "op": "SCMP_CMP_GE"}, {"index": 2, "value": 6, "valueTwo": 255, "op": "SCMP_CMP_MASKED_EQ"}]}"#,
+        );
+        assert!(allows(&policy, 0, [8, 0, 0, 0, 0, 0]) && allows(&policy, 0, [9, 0, 0, 0, 0, 0]));
+        assert!(!allows(&policy, 0, [7, 0, 0, 0, 0, 0]));
+        assert!(allows(&policy, 1, [1, 0, 0xf6, 0, 0, 0]));
+        assert!(!allows(&policy, 1, [0, 0, 6, 0, 0, 0]) && !allows(&policy, 1, [1, 0, 4, 0, 0, 0]));
+    }
+
+    #[test]
+    fn constant_conditions() {
+        let policy = compiled(
+            r#"{"names": ["read"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": 0, "op": "SCMP_CMP_GE"}]},
+               {"names": ["write"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": 0, "op": "SCMP_CMP_LT"}]}"#,
+        );
+        assert!(allows(&policy, 0, [0; 6]) && !allows(&policy, 1, [0; 6]));
+    }
+
+    #[test]
+    fn dockers_conditions() {
+        let policy = compiled(
+            r#"{"names": ["mount"], "action": "SCMP_ACT_ALLOW", "includes": {"caps": ["CAP_SYS_ADMIN"]}},
+               {"names": ["chroot"], "action": "SCMP_ACT_ALLOW", "includes": {"caps": ["CAP_SYS_CHROOT"]}},
+               {"names": ["ptrace"], "action": "SCMP_ACT_ALLOW", "includes": {"minKernel": "4.8"}},
+               {"names": ["bpf"], "action": "SCMP_ACT_ALLOW", "includes": {"minKernel": "6.10"}},
+               {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38, "excludes": {"caps": ["CAP_SYS_ADMIN"]}},
+               {"names": ["read"], "action": "SCMP_ACT_ALLOW", "excludes": {"arches": ["amd64"]}},
+               {"name": "write", "action": "SCMP_ACT_ALLOW", "includes": {"arches": ["s390", "amd64"]}}"#,
+        );
+        for (number, allowed) in [(165, false), (161, true), (101, true), (321, false), (0, false), (1, true)] {
+            assert_eq!(allows(&policy, number, [0; 6]), allowed, "{number}");
+        }
+        assert!(matches!(policy.judge(435, &[0; 6]).action, Verdict::Errno(errno) if errno.name == "ENOSYS"));
+    }
+
+    #[test]
+    fn the_command_line_adds_and_drops_capabilities() {
+        let with = |add: &[&str], drop: &[&str]| {
+            let [cap_add, cap_drop] = [add, drop].map(|names| names.iter().map(ToString::to_string).collect());
+            Container::with(&ContainerOptions { cap_add, cap_drop }).capabilities
+        };
+        assert_eq!(with(&["sys_admin"], &["ALL"]), ["CAP_SYS_ADMIN"]);
+        assert!(!with(&[], &["CAP_CHOWN"]).contains(&"CAP_CHOWN".to_owned()));
+        assert!(with(&[], &["CAP_CHOWN"]).contains(&"CAP_KILL".to_owned()));
+    }
+
+    #[test]
+    fn the_part_of_a_container_configuration() {
+        let text =
+            r#"{"ociVersion": "1.0.2", "process": {}, "linux": {"seccomp": {"defaultAction": "SCMP_ACT_KILL"}}}"#;
+        assert!(native_of(text).unwrap().contains("default = \"kill\""));
+        assert!(native_of(r#"{"ociVersion": "1.0.2"}"#).unwrap_err().starts_with("1:1: this config.json has no"));
+    }
+
+    #[test]
+    fn errors_have_a_place() {
+        let error = |text: &str| native_of(text).unwrap_err();
+        assert!(error("{\n\"defaultAction\": \"SCMP_ACT_MAYBE\"}").starts_with("2:33: unknown variant"));
+        assert!(error("{}").contains("missing field `defaultAction`"));
+        let second = "{\"defaultAction\": \"SCMP_ACT_ERRNO\", \"syscalls\": [\n {\"names\": [], \"action\": \"SCMP_ACT_LOG\"},\n {\"names\": [], \n  \"action\": 3}]}";
+        assert!(error(second).starts_with("4:13: "), "{}", error(second));
+        let old = r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"name": "read", "action": "SCMP_ACT_LOG", "includes": {"minKernel": "new"}}]}"#;
+        assert!(error(old).starts_with("1:50: `minKernel` is two numbers"), "{}", error(old));
+        let entry = r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 6, "value": 1, "op": "SCMP_CMP_EQ"}]}]}"#;
+        assert!(error(entry).contains("there is no argument 6"));
+        assert!(error(r#"{"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 4096}"#).contains("no error"));
+    }
+}

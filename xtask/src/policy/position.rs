@@ -1,0 +1,63 @@
+//! Places in a text: for messages.
+use std::fmt;
+
+/// A line and a column, both from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Position {
+    pub(super) line: usize,
+    pub(super) column: usize,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.line, self.column)
+    }
+}
+
+impl Position {
+    /// The place of a byte. Columns count characters.
+    pub(super) fn of_offset(text: &str, offset: usize) -> Self {
+        let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
+        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        // Every byte of UTF-8 but a continuation starts a character.
+        let characters = before.iter().skip(line_start).filter(|byte| **byte & 0xc0 != 0x80).count();
+        Self { line, column: characters + 1 }
+    }
+
+    /// Where `part`, which is a part of the same string, begins.
+    pub(super) fn of_part(text: &str, part: &str) -> Self {
+        Self::of_offset(text, Self::offset_of_part(text, part))
+    }
+
+    /// The byte with which `part`, a part of the same string, begins.
+    pub(super) fn offset_of_part(text: &str, part: &str) -> usize {
+        part.as_ptr().addr().saturating_sub(text.as_ptr().addr())
+    }
+
+    /// A place that is given relative to this one.
+    pub(super) fn then(self, line: usize, column: usize) -> Self {
+        match line {
+            0 | 1 => Self { line: self.line, column: self.column + column.saturating_sub(1) },
+            _ => Self { line: self.line + line - 1, column },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places() {
+        let text = "ä b\nccc d\n";
+        let place = |line, column| Position { line, column };
+        assert_eq!(Position::of_offset(text, 0), place(1, 1));
+        assert_eq!(Position::of_offset(text, 3), place(1, 3));
+        assert_eq!(Position::of_part(text, &text[9..10]), place(2, 5));
+        assert_eq!(Position::of_offset(text, 999), place(3, 1));
+        assert_eq!(place(2, 5).then(1, 3), place(2, 7));
+        assert_eq!(place(2, 5).then(3, 3), place(4, 3));
+        assert_eq!(place(2, 5).to_string(), "2:5");
+    }
+}
