@@ -1,4 +1,5 @@
 //! Exit codes of `cargo xtask run`, and the error that carries one.
+use std::fmt;
 use std::process::ExitCode;
 
 /// Nothing was started: bad usage, bad policy, bad input, or something that is needed is not there.
@@ -54,8 +55,14 @@ impl Failure {
 
     /// Prints the message and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {
-        eprintln!("cordon: {}", self.message);
+        eprintln!("cordon: {self}");
         ExitCode::from(self.code)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
     }
 }
 

@@ -2,10 +2,17 @@
 //!
 //! The root reads one language, ours. What is written for others is translated here, on the host, and the translation
 //! is what the root gets: [`text_of`].
+mod cases;
+mod check;
 mod constants;
+mod diff;
 mod explain;
+#[cfg(test)]
+mod fuzz;
 mod includes;
+mod json;
 mod minijail;
+mod model;
 mod native;
 mod oci;
 mod options;
@@ -13,27 +20,58 @@ mod position;
 mod systemd;
 
 pub(crate) use oci::Container;
+use options::Format;
 pub(crate) use options::{ContainerOptions, PolicyCommand};
 
 use crate::exit::Failure;
 use includes::Includes;
-use proto::syscalls::SYSCALLS;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+/// Exit code when policies differ or a case failed.
+const DIFFERENT: u8 = 1;
+
 /// Does what was asked for.
 pub(crate) fn policy(command: &PolicyCommand) -> Result<ExitCode, Failure> {
-    let lines = match command {
-        PolicyCommand::Check { file, container } => check(&read(file, container)?)?,
+    let (lines, is_good) = match command {
+        PolicyCommand::Check { file, container } => (check::check(&read(file, container)?)?, true),
         PolicyCommand::Explain { file, call, container } => {
-            explain::explain(&read(file, container)?.compiled()?, call)?
+            (explain::explain(&read(file, container)?.compiled()?, call)?, true)
         }
-        PolicyCommand::Convert { file, container } => read(file, container)?.checked()?.text,
+        PolicyCommand::Convert { file, to, container } => (convert(&read(file, container)?.checked()?, *to)?, true),
+        PolicyCommand::Diff { before, after, container } => {
+            let (before, after) = (read(before, container)?, read(after, container)?);
+            let lines = diff::diff((&before.compiled()?, &before.model()?), (&after.compiled()?, &after.model()?));
+            (lines.iter().map(|line| format!("{line}\n")).collect(), lines.is_empty())
+        }
+        PolicyCommand::Test { file, cases, container } => {
+            let policy = read(file, container)?.compiled()?;
+            let name = cases.display().to_string();
+            let text = text_of_bytes(&name, &bytes_of(cases, &name)?).map_err(Failure::early)?.to_owned();
+            let (lines, failed) = cases::test(&policy, &name, &text).map_err(Failure::early)?;
+            (lines, failed == 0)
+        }
     };
     std::io::stdout().write_all(lines.as_bytes()).map_err(|error| Failure::early(error.to_string()))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
+}
+
+/// A policy in another format. Warnings go to standard error.
+fn convert(file: &PolicyFile, to: Format) -> Result<String, Failure> {
+    let failed = |why: String| Failure::early(format!("{}: {why}", file.name));
+    match to {
+        Format::Toml => Ok(file.text.clone()),
+        Format::Json => json::of_toml(&file.text).map_err(failed),
+        Format::Oci => {
+            let written = oci::write::write(&file.model()?).map_err(failed)?;
+            for warning in &written.warnings {
+                eprintln!("cordon: {}: {warning}", file.name);
+            }
+            Ok(written.profile)
+        }
+    }
 }
 
 /// Reads a file under its own name.
@@ -50,12 +88,7 @@ pub(crate) struct PolicyFile {
 impl PolicyFile {
     /// Reads a policy file of any format that is known; the content says which it is. `name` is for messages.
     pub(crate) fn read(path: &Path, name: String, container: &Container) -> Result<Self, Failure> {
-        // One byte more than a policy may have: its reader says so.
-        let most = policy::limits::MAX_TEXT as u64 + 1;
-        let mut bytes = Vec::new();
-        File::open(path)
-            .and_then(|file| file.take(most).read_to_end(&mut bytes))
-            .map_err(|error| Failure::early(format!("cannot read the policy {name}: {error}")))?;
+        let bytes = bytes_of(path, &name)?;
         let text = text_of(path, &name, &bytes, container).map_err(Failure::early)?;
         Ok(Self { name, text })
     }
@@ -63,6 +96,11 @@ impl PolicyFile {
     /// The compiled policy.
     pub(crate) fn compiled(&self) -> Result<policy::Policy, Failure> {
         policy::parse(&self.name, &self.text).map_err(|error| Failure::early(error.to_string()))
+    }
+
+    /// Its rules one by one.
+    fn model(&self) -> Result<model::Model, Failure> {
+        model::Model::read(&self.text).map_err(|why| Failure::early(format!("{}: {why}", self.name)))
     }
 
     /// The same, once it has been found good.
@@ -76,15 +114,30 @@ pub(crate) fn native_of_oci(text: &str, container: &Container) -> Result<String,
     oci::to_native(text, container)
 }
 
-/// The policy that a file's content stands for, in our language.
-fn text_of(path: &Path, name: &str, bytes: &[u8], container: &Container) -> Result<String, String> {
+/// The bytes of a file: one more, if there are more than a policy may have, whose reader says so.
+fn bytes_of(path: &Path, name: &str) -> Result<Vec<u8>, Failure> {
+    let most = policy::limits::MAX_TEXT as u64 + 1;
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(most).read_to_end(&mut bytes))
+        .map_err(|error| Failure::early(format!("cannot read the policy {name}: {error}")))?;
+    Ok(bytes)
+}
+
+/// The text of a file.
+fn text_of_bytes<'b>(name: &str, bytes: &'b [u8]) -> Result<&'b str, String> {
     if bytes.len() > policy::limits::MAX_TEXT {
         let most = policy::limits::MAX_TEXT;
         return Err(format!("{name}:1:1: the policy has more than {most} bytes"));
     }
-    let text = policy::text(name, bytes).map_err(|error| error.to_string())?;
+    policy::text(name, bytes).map_err(|error| error.to_string())
+}
+
+/// The policy that a file's content stands for, in our language.
+fn text_of(path: &Path, name: &str, bytes: &[u8], container: &Container) -> Result<String, String> {
+    let text = text_of_bytes(name, bytes)?;
     if text.trim_start().starts_with('{') {
-        return oci::to_native(text, container).map_err(|error| format!("{name}:{error}"));
+        return of_json(name, text, container);
     }
     if minijail::is_one(text) {
         return minijail::to_native(name, text, &mut Includes::of_file(path));
@@ -95,18 +148,19 @@ fn text_of(path: &Path, name: &str, bytes: &[u8], container: &Container) -> Resu
     Ok(text.to_owned())
 }
 
-/// What `policy check` prints.
-fn check(named: &PolicyFile) -> Result<String, Failure> {
-    let policy = named.compiled()?;
-    let by_default = |call: &&proto::syscalls::Syscall| !policy.is_named(call.number.into());
-    let left: Vec<&str> = SYSCALLS.iter().filter(by_default).map(|call| call.name).collect();
-    let default = explain::action(&policy.judge_unknown());
-    let mut lines = format!("{}: {} rules; the default is {default}\n", named.name, policy.rule_count());
-    lines += &match left.as_slice() {
-        [] => "every known call is named by a rule\n".to_owned(),
-        calls => format!("{} calls are left to the default: {}\n", calls.len(), calls.join(" ")),
-    };
-    Ok(lines)
+/// A policy in JSON: ours, which says so by its `version`, or OCI's.
+fn of_json(name: &str, text: &str, container: &Container) -> Result<String, String> {
+    let is_ours = serde_json::from_str::<serde_json::Value>(text).is_ok_and(|whole| {
+        whole.get("version").is_some() && whole.get("defaultAction").is_none() && whole.get("ociVersion").is_none()
+    });
+    if !is_ours {
+        return oci::to_native(text, container).map_err(|error| format!("{name}:{error}"));
+    }
+    let toml = json::to_toml(text).map_err(|error| format!("{name}:{error}"))?;
+    match policy::parse(name, &toml) {
+        Ok(_) => Ok(toml),
+        Err(error) => Err(format!("{name}:{}: {}", json::place(text, &toml, error.line, error.column), error.message)),
+    }
 }
 
 #[cfg(test)]
@@ -131,16 +185,5 @@ mod tests {
         assert!(refused(&vec![b'#'; policy::limits::MAX_TEXT + 1]).starts_with("f:1:1: the policy has more than"));
         assert!(refused(b"{\n \"defaultAction\": }").starts_with("f:2:19: "));
         assert!(refused("{\"a\":".repeat(9000).as_bytes()).contains("recursion limit"));
-    }
-
-    #[test]
-    fn checks_name_what_is_left_to_the_default() {
-        let named = PolicyFile {
-            name: "f".into(),
-            text: "version = 1\n[[rule]]\ncalls = [\"@known\"]\naction = \"allow\"\n".into(),
-        };
-        let lines = check(&named).unwrap();
-        assert!(lines.starts_with("f: 1 rules; the default is errno EPERM\n"), "{lines}");
-        assert!(lines.contains(" statmount") && !lines.contains(" read "), "{lines}");
     }
 }

@@ -1,5 +1,5 @@
 //! The command line of what is about policies.
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// Which entries of Docker's profiles count: some are for containers with certain capabilities only. They change nothing else.
@@ -16,8 +16,11 @@ pub(crate) struct ContainerOptions {
 
 /// What is asked about a policy.
 #[derive(Debug, Subcommand)]
+#[command(
+    after_help = "Exit codes:\n  0  good\n  1  policies differ (diff), or a case failed (test)\n  2  a file cannot be read, is no policy, or cannot be expressed in the format"
+)]
 pub(crate) enum PolicyCommand {
-    /// Check a policy, and list the calls that its default decides
+    /// Check a policy: errors with line and column, rules that never decide, calls that are left to the default
     Check {
         /// The policy file
         file: PathBuf,
@@ -34,11 +37,48 @@ pub(crate) enum PolicyCommand {
         #[command(flatten)]
         container: ContainerOptions,
     },
-    /// Print a policy of any known format in our language
+    /// Print a policy of any known format in ours, or in another one
     Convert {
         /// The policy file
         file: PathBuf,
+        /// The format
+        #[arg(long, value_enum, default_value_t = Format::Toml)]
+        to: Format,
         #[command(flatten)]
         container: ContainerOptions,
     },
+    /// Print the calls about which two policies say different things
+    ///
+    /// Exits with 0 if there are none, and with 1 if there are some. Conditions on strings are not compared.
+    Diff {
+        /// The one policy
+        before: PathBuf,
+        /// The other
+        after: PathBuf,
+        #[command(flatten)]
+        container: ContainerOptions,
+    },
+    /// Try calls whose verdicts are known
+    ///
+    /// The cases are TOML: `[[case]]` with `call` as a trace has it, `verdict` as `explain` has it ("allow", "errno EPERM", ...), and, if wanted,
+    /// `rule`, the number of the rule that decides (0 is the default). Exits with 0 if all are as expected, and with 1 if not.
+    Test {
+        /// The policy file
+        file: PathBuf,
+        /// The file of cases
+        cases: PathBuf,
+        #[command(flatten)]
+        container: ContainerOptions,
+    },
+}
+
+/// What a policy is written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Our language.
+    Toml,
+    /// Our language as JSON.
+    Json,
+    /// A seccomp profile, as OCI runtimes and Docker take it; with warnings where it allows more.
+    Oci,
 }

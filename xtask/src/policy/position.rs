@@ -35,11 +35,16 @@ impl Position {
         part.as_ptr().addr().saturating_sub(text.as_ptr().addr())
     }
 
+    /// The place that serde_json names: column 0 is the end of the line before.
+    pub(super) fn of_json(error: &serde_json::Error) -> Self {
+        Self { line: error.line().max(1), column: error.column().max(1) }
+    }
+
     /// A place that is given relative to this one.
-    pub(super) fn then(self, line: usize, column: usize) -> Self {
-        match line {
-            0 | 1 => Self { line: self.line, column: self.column + column.saturating_sub(1) },
-            _ => Self { line: self.line + line - 1, column },
+    pub(super) fn then(self, inner: Self) -> Self {
+        match inner.line {
+            0 | 1 => Self { line: self.line, column: self.column + inner.column.saturating_sub(1) },
+            line => Self { line: self.line + line - 1, column: inner.column },
         }
     }
 }
@@ -56,8 +61,8 @@ mod tests {
         assert_eq!(Position::of_offset(text, 3), place(1, 3));
         assert_eq!(Position::of_part(text, &text[9..10]), place(2, 5));
         assert_eq!(Position::of_offset(text, 999), place(3, 1));
-        assert_eq!(place(2, 5).then(1, 3), place(2, 7));
-        assert_eq!(place(2, 5).then(3, 3), place(4, 3));
+        assert_eq!(place(2, 5).then(place(1, 3)), place(2, 7));
+        assert_eq!(place(2, 5).then(place(3, 3)), place(4, 3));
         assert_eq!(place(2, 5).to_string(), "2:5");
     }
 }

@@ -5,6 +5,7 @@
 //! default's action says nothing; two conditions on the same argument are alternatives; [`order`] says which of several rules decides. A
 //! name that x86-64 does not have is passed over. `cargo xtask test judge` compares the outcome with libseccomp's own.
 mod order;
+pub(super) mod write;
 
 use super::native::{self, Action, Rule};
 use super::options::ContainerOptions;
@@ -136,7 +137,7 @@ impl Container {
 
 /// Translates a file. Errors begin with line and column.
 pub(super) fn to_native(text: &str, container: &Container) -> Result<String, String> {
-    let json = |error: serde_json::Error| format!("{}:{}: {error}", error.line(), error.column());
+    let json = |error: serde_json::Error| format!("{}: {error}", Position::of_json(&error));
     let whole: serde_json::Value = serde_json::from_str(text).map_err(json)?;
     let profile = if whole.get("ociVersion").is_some() {
         let config: Config<'_> = serde_json::from_str(text).map_err(json)?;
@@ -166,7 +167,7 @@ impl Reader<'_> {
         for raw in profile.syscalls.iter().flatten() {
             let start = Position::of_part(self.text, raw.get());
             let json = |error: serde_json::Error| {
-                let place = start.then(error.line(), error.column());
+                let place = start.then(Position::of_json(&error));
                 // The message repeats the place, relative to the entry.
                 let message = error.to_string();
                 let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);

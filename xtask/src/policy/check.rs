@@ -1,0 +1,69 @@
+//! `policy check`: what is wrong with a policy, or at least odd.
+use super::model::{Comparison, Model};
+use super::{PolicyFile, explain};
+use crate::exit::Failure;
+use proto::syscalls::{self, SYSCALLS};
+
+/// The lines about a policy; the error if it is none.
+pub(super) fn check(named: &PolicyFile) -> Result<String, Failure> {
+    let policy = named.compiled()?;
+    let by_default = |call: &&syscalls::Syscall| !policy.is_named(call.number.into());
+    let left: Vec<&str> = SYSCALLS.iter().filter(by_default).map(|call| call.name).collect();
+    let default = explain::action(&policy.judge_unknown());
+    let mut lines = format!("{}: {} rules; the default is {default}\n", named.name, policy.rule_count());
+    lines.extend(unreachable(&named.model()?).iter().map(|line| format!("{}:{line}\n", named.name)));
+    lines += &match left.as_slice() {
+        [] => "every known call is named by a rule\n".to_owned(),
+        calls => format!("{} calls are left to the default: {}\n", calls.len(), calls.join(" ")),
+    };
+    Ok(lines)
+}
+
+/// Rules that never decide a call that they name, because an earlier one with fewer conditions, or with the same, always does. (One without
+/// conditions is an error already.)
+fn unreachable(model: &Model) -> Vec<String> {
+    let mut lines = Vec::new();
+    for call in SYSCALLS {
+        let rules: Vec<(usize, Vec<Comparison>, bool)> = model
+            .about(call.number)
+            .map(|rule| (rule.line, rule.comparisons(call.number), rule.looks_further(call.number)))
+            .collect();
+        for (index, (line, conditions, _)) in rules.iter().enumerate() {
+            let covers = |(_, earlier, further): &&(usize, Vec<Comparison>, bool)| {
+                !further && earlier.iter().all(|condition| conditions.contains(condition))
+            };
+            if let Some((earlier, ..)) = rules.iter().take(index).find(covers) {
+                let name = call.name;
+                lines.push(format!(
+                    "{line}:1: never decides `{name}`: line {earlier} does, whose conditions hold whenever these do"
+                ));
+            }
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(rules: &str) -> String {
+        check(&PolicyFile { name: "f".into(), text: format!("version = 1\n{rules}") }).unwrap()
+    }
+
+    #[test]
+    fn checks_name_what_is_left_to_the_default() {
+        let lines = lines("[[rule]]\ncalls = [\"@known\"]\naction = \"allow\"\n");
+        assert!(lines.starts_with("f: 1 rules; the default is errno EPERM\n"), "{lines}");
+        assert!(lines.contains(" statmount") && !lines.contains(" read "), "{lines}");
+    }
+
+    #[test]
+    fn checks_name_rules_that_never_decide() {
+        let rule = |when: &str| format!("[[rule]]\ncalls = [\"read\"]\nwhen = [{when}]\naction = \"allow\"\n");
+        let (first, second) = ("{ arg = 0, op = \"==\", value = 3 }", "{ arg = 2, op = \">\", value = 9 }");
+        let both = format!("{first}, {second}");
+        assert!(lines(&(rule(first) + &rule(&both))).contains("f:6:1: never decides `read`: line 2 does"));
+        assert!(!lines(&(rule(&both) + &rule(first) + &rule(second))).contains("never decides"));
+    }
+}

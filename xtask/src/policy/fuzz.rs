@@ -1,0 +1,115 @@
+//! Whatever a policy file holds, of whichever format: it ends as a policy that compiles or as an error with a place. Seeded; the same in every run.
+//! `CORDON_FUZZ=N` tries N texts of each kind instead of a few.
+use super::{Container, PolicyFile, check, text_of};
+use std::path::Path;
+
+/// A text of each format, from which others are made.
+const SEEDS: [&str; 6] = [
+    include_str!("../../../policies/default.toml"),
+    "{\"version\": 1, \"rule\": [{\"calls\": [\"read\", 3], \"action\": {\"errno\": \"EPERM\"}, \"when\": [{\"arg\": 0, \"op\": \"==\", \"value\": 3}]}]}",
+    "{\"defaultAction\": \"SCMP_ACT_ERRNO\", \"defaultErrnoRet\": 1, \"archMap\": [], \"syscalls\": [{\"names\": [\"socket\", \"clone\"], \"action\": \"SCMP_ACT_ALLOW\", \"args\": [{\"index\": 0, \"value\": 2114060288, \"valueTwo\": 0, \"op\": \"SCMP_CMP_MASKED_EQ\"}], \"includes\": {\"caps\": [\"CAP_SYS_ADMIN\"], \"minKernel\": \"4.8\"}, \"excludes\": {}}]}",
+    "{\"ociVersion\": \"1.0.2\", \"process\": {\"args\": [\"sh\"]}, \"linux\": {\"seccomp\": {\"defaultAction\": \"SCMP_ACT_KILL\", \"syscalls\": [{\"name\": \"read\", \"action\": \"SCMP_ACT_LOG\"}]}}}",
+    "# x\nread: 1\nopen: arg1 == 32768 || arg1 & O_CREAT && arg2 in ~(1|0x2); return EBADF\nsocket[arch=x86_64]: { arg0 == AF_UNIX: allow, return 1 }\n@default log\n@include x\n",
+    "[Service]\nSystemCallFilter=@basic-io chown:EPERM\nSystemCallFilter=~@chown dup:ENOSYS\nSystemCallErrorNumber=EPERM\n",
+];
+/// Pieces that are put into texts.
+const PIECES: [&str; 22] = [
+    "{",
+    "}",
+    "[",
+    "]",
+    "\"",
+    ",",
+    ":",
+    "=",
+    "\n",
+    "\\",
+    "-1",
+    "18446744073709551615",
+    "1e9",
+    "null",
+    "ü",
+    "\u{0}",
+    "arg0 & ",
+    "||",
+    "@include ",
+    "((((((((((((((((((",
+    "[[rule]]\n",
+    "SystemCallFilter=",
+];
+
+struct Random(u64);
+
+impl Random {
+    /// A number below `bound` (xorshift64*, Vigna 2016).
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        usize::try_from(self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33).unwrap() % bound
+    }
+}
+
+fn changed(seed: &str, random: &mut Random) -> Vec<u8> {
+    let mut bytes = seed.as_bytes().to_vec();
+    for _ in 0..=random.below(4) {
+        let at = random.below(bytes.len() + 1);
+        let until = (at + random.below(20)).min(bytes.len());
+        match random.below(6) {
+            0 => bytes.insert(at, u8::try_from(random.below(256)).unwrap()),
+            1 => drop(bytes.drain(at..until)),
+            2 => bytes.truncate(at),
+            3 => {
+                let part = bytes[at..until].to_vec();
+                bytes.splice(at..at, part);
+            }
+            _ => drop(bytes.splice(at..at, PIECES[random.below(PIECES.len())].bytes())),
+        }
+    }
+    bytes
+}
+
+/// Whether it was a policy.
+fn read(bytes: &[u8]) -> bool {
+    let text = match text_of(Path::new("/nonexistent/f"), "f", bytes, &Container::default()) {
+        Ok(text) => text,
+        Err(why) => {
+            let mut parts = why.split(':');
+            let is_placed = parts.next() == Some("f")
+                && parts.by_ref().take(2).all(|number| number.parse::<u32>().is_ok_and(|number| number > 0));
+            assert!(is_placed, "{why:?} for {:?}", String::from_utf8_lossy(bytes));
+            return false;
+        }
+    };
+    // Our own language is read by the policy's own compiler.
+    let is_good = policy::parse("f", &text).is_ok();
+    let is_own = text.as_bytes() == bytes;
+    assert!(is_good || is_own || has_limits(&text), "{text}\nfrom {:?}", String::from_utf8_lossy(bytes));
+    if is_good {
+        assert!(check::check(&PolicyFile { name: "f".into(), text }).is_ok());
+    }
+    is_good
+}
+
+/// A translation may have more rules than a policy; that is said when it is compiled.
+fn has_limits(text: &str) -> bool {
+    policy::parse("f", text).is_err_and(|error| error.message.contains("too many") || error.message.contains("at most"))
+}
+
+#[test]
+fn damaged_files_of_every_format() {
+    let count = std::env::var("CORDON_FUZZ").ok().and_then(|count| count.parse().ok()).unwrap_or(400);
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    for seed in SEEDS {
+        let good = (0..count).filter(|_| read(&changed(seed, &mut random))).count();
+        assert!(good < count, "none of them was damaged");
+    }
+}
+
+#[test]
+fn undamaged_files_are_policies() {
+    for seed in SEEDS {
+        // There is nothing to include here.
+        assert!(read(seed.replace("@include x\n", "").as_bytes()), "{seed}");
+    }
+}

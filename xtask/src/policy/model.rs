@@ -1,0 +1,152 @@
+//! What the rules of a policy in our language say, read once more for those who look at rules instead of verdicts. The text has been
+//! found good before; what is not known here (conditions on strings, say) is passed over and said to be there.
+use super::constants;
+use policy::groups::Group;
+use policy::signature::{self, Kind};
+use proto::syscalls;
+use serde::Deserialize;
+use toml::Spanned;
+
+/// A policy's text.
+#[derive(Deserialize)]
+struct Document {
+    default: Option<toml::Value>,
+    #[serde(default)]
+    rule: Vec<Spanned<RuleText>>,
+}
+
+#[derive(Deserialize)]
+struct RuleText {
+    calls: Vec<toml::Value>,
+    action: toml::Value,
+    #[serde(default)]
+    when: Vec<toml::Table>,
+}
+
+/// A policy.
+pub(super) struct Model {
+    /// The action as the text has it.
+    pub(super) default: Option<toml::Value>,
+    pub(super) rules: Vec<Rule>,
+}
+
+/// One `[[rule]]`.
+pub(super) struct Rule {
+    pub(super) line: usize,
+    /// Numbers of calls.
+    pub(super) calls: Vec<u32>,
+    /// The action as the text has it.
+    pub(super) action: toml::Value,
+    when: Vec<toml::Table>,
+}
+
+/// A comparison as it concerns one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Comparison {
+    /// 0 to 5.
+    pub(super) argument: u8,
+    pub(super) op: Op,
+    pub(super) value: u64,
+    /// The bits that count.
+    pub(super) mask: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Op {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+impl Model {
+    /// Reads a policy that is known to be good.
+    pub(super) fn read(text: &str) -> Result<Self, String> {
+        let document: Document = toml::from_str(text).map_err(|error| error.message().to_owned())?;
+        let rules = document.rule.into_iter().map(|rule| {
+            let line = text.get(..rule.span().start).unwrap_or("").matches('\n').count() + 1;
+            let RuleText { calls, action, when } = rule.into_inner();
+            Rule { line, calls: calls.iter().flat_map(numbers).collect(), action, when }
+        });
+        Ok(Self { default: document.default, rules: rules.collect() })
+    }
+
+    /// The rules that name a call, in their order.
+    pub(super) fn about(&self, call: u32) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().filter(move |rule| rule.calls.contains(&call))
+    }
+}
+
+impl Rule {
+    /// The comparisons of numbers among its conditions, as they concern this call.
+    pub(super) fn comparisons(&self, call: u32) -> Vec<Comparison> {
+        self.when.iter().filter_map(|table| comparison(table, call)).collect()
+    }
+
+    /// Whether it has conditions on something else than numbers.
+    pub(super) fn looks_further(&self, call: u32) -> bool {
+        self.comparisons(call).len() < self.when.len()
+    }
+}
+
+/// The calls that an entry of `calls` stands for.
+fn numbers(entry: &toml::Value) -> Vec<u32> {
+    match entry {
+        toml::Value::String(name) if name.starts_with('@') => {
+            Group::by_name(name).into_iter().flat_map(Group::members).map(|call| call.number).collect()
+        }
+        toml::Value::String(name) => syscalls::by_name(name).map(|call| call.number).into_iter().collect(),
+        toml::Value::Integer(number) => u32::try_from(*number).ok().into_iter().collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn comparison(table: &toml::Table, call: u32) -> Option<Comparison> {
+    let argument = u8::try_from(table.get("arg")?.as_integer()?).ok()?;
+    let number = |key: &str| operand(table.get(key)?, call, argument);
+    let kind = signature::of(call.into()).and_then(|signature| signature.arguments.get(usize::from(argument)));
+    let bits = table.get("bits").and_then(toml::Value::as_integer).and_then(|bits| u32::try_from(bits).ok());
+    let bits = bits.or_else(|| kind.map(|kind| Kind::bits(*kind))).unwrap_or(64);
+    let seen = u64::MAX >> 64_u32.saturating_sub(bits).min(63);
+    let (op, mask) = match table.get("op")?.as_str()? {
+        "==" => (Op::Equal, seen),
+        "!=" => (Op::NotEqual, seen),
+        "<" => (Op::Less, seen),
+        "<=" => (Op::LessOrEqual, seen),
+        ">" => (Op::Greater, seen),
+        ">=" => (Op::GreaterOrEqual, seen),
+        "masked_eq" => (Op::Equal, number("mask")? & seen),
+        _ => return None,
+    };
+    Some(Comparison { argument, op, value: number("value")? & seen, mask })
+}
+
+fn operand(value: &toml::Value, call: u32, argument: u8) -> Option<u64> {
+    match value {
+        toml::Value::Integer(number) => Some(number.cast_unsigned()),
+        toml::Value::String(names) => names
+            .split('|')
+            .map(|name| constants::named(name.trim(), call, argument.into()))
+            .try_fold(0, |all, one| Some(all | one?)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_read_with_their_lines_and_what_counts_of_each_argument() {
+        let text = "version = 1\n\n[[rule]]\ncalls = [\"openat\", \"@chown\", 3]\naction = \"allow\"\nwhen = [{ arg = 2, op = \"masked_eq\", value = \"O_RDWR|O_CREAT\", mask = -1 }, { path = \"x\" }]\n";
+        let model = Model::read(text).unwrap();
+        let rule = &model.rules[0];
+        assert_eq!((rule.line, rule.calls.len(), &rule.calls[5]), (3, 6, &3));
+        let comparison = Comparison { argument: 2, op: Op::Equal, value: 0o102, mask: 0xffff_ffff };
+        assert_eq!(rule.comparisons(257), [comparison]);
+        assert!(rule.looks_further(257));
+        assert_eq!(model.about(257).count(), 1);
+    }
+}
