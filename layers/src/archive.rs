@@ -3,10 +3,11 @@
 //! The headers are decoded by the `tar` crate, in its raw mode: PAX headers and GNU long names are applied here, where their
 //! lengths are bounded before they are read.
 use crate::name::{self, Marked};
+use crate::pax;
 use crate::{Entry, Error, Kind, Layer, Meta, Path, Result, limits};
 use std::collections::HashSet;
 use std::io::{self, Read, Seek, SeekFrom};
-use tar::{EntryType, Header, PaxExtensions};
+use tar::{EntryType, Header};
 
 /// Unit of a tar archive in bytes.
 const BLOCK: usize = 512;
@@ -165,12 +166,12 @@ fn directory_by_name(name: &[u8], kind: Kind) -> Kind {
 }
 
 impl Extended {
-    /// Takes over the records of a PAX header (POSIX.1-2017, pax, "pax Extended Header").
-    fn apply(&mut self, records: &[u8]) -> Result<(), &'static str> {
-        for record in PaxExtensions::new(records) {
-            let record = record.map_err(|_| "its extended header cannot be read")?;
-            let value = record.value_bytes();
-            match record.key_bytes() {
+    /// Takes over the records of a PAX header.
+    fn apply(&mut self, mut records: &[u8]) -> Result<(), &'static str> {
+        while !records.is_empty() {
+            let ((key, value), rest) = pax::split_first(records).ok_or("its extended header cannot be read")?;
+            records = rest;
+            match key {
                 b"path" => self.path = Some(value.to_vec()),
                 b"linkpath" => self.link = Some(value.to_vec()),
                 b"size" => self.size = Some(number(value)?),

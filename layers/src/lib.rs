@@ -6,6 +6,7 @@
 //! * [`compression`]: gzip and zstd to plain tar, with a digest and a limit.
 //! * [`archive`]: one plain tar archive to a checked [`Layer`].
 //! * [`image`]: an image's parts in `docker save`'s form or as an OCI image layout.
+//! * [`write`]: a layer to a plain tar archive.
 //! * [`store`]: the images and layers that were imported, by their content.
 //!
 //! All of it comes from strangers. Nothing is ever unpacked: a layer stays one file, and [`Content`](Kind::File) says where in it a
@@ -19,9 +20,11 @@ mod digest;
 mod error;
 pub mod image;
 mod name;
+mod pax;
 pub mod store;
 #[cfg(test)]
 mod tests;
+pub mod write;
 
 pub use digest::Digest;
 pub use error::{Error, Refused, Result};

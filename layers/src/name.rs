@@ -3,11 +3,11 @@ use crate::limits;
 use crate::{Kind, Path};
 
 /// What whiteouts begin with.
-const WHITEOUT: &[u8] = b".wh.";
+pub(crate) const WHITEOUT: &[u8] = b".wh.";
 /// What AUFS' own files begin with; all but the opaque mark mean nothing here.
 const AUFS: &[u8] = b".wh..wh.";
 /// The mark of an opaque directory.
-const OPAQUE: &[u8] = b".wh..wh..opq";
+pub(crate) const OPAQUE: &[u8] = b".wh..wh..opq";
 
 /// The names of a path. Leading slashes, empty names and `.` mean nothing, as to every tar.
 pub(crate) fn split(path: &[u8]) -> Result<Path, &'static str> {
@@ -42,6 +42,11 @@ pub(crate) fn check_target(target: &[u8]) -> Result<(), &'static str> {
         return Err("the link's target cannot be one");
     }
     Ok(())
+}
+
+/// Whether a name is one of the layer format's own.
+pub(crate) fn is_mark(name: &[u8]) -> bool {
+    name.starts_with(WHITEOUT)
 }
 
 /// What a path stands for by its last name.

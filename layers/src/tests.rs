@@ -2,6 +2,7 @@
 mod archives;
 mod compressed;
 mod images;
+mod written;
 
 use std::io::Cursor;
 use tar::{Builder, EntryType, Header};

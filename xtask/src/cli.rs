@@ -99,6 +99,12 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "FILE")]
     pub(crate) learn: Option<PathBuf>,
 
+    /// Write what the program changed to OUT.tar when it has ended, however it did: an OCI layer, with whiteouts for what is gone. Of
+    /// several sandboxes each has a file of its own: OUT.1.tar, OUT.2.tar and so on. A file that is there is replaced; if the changes
+    /// cannot be written whole, there is none, and the exit code is not 0
+    #[arg(long, value_name = "OUT.tar")]
+    pub(crate) diff: Option<PathBuf>,
+
     /// Print the figures of the run at its end
     #[arg(long)]
     pub(crate) stats: bool,

@@ -1,4 +1,5 @@
 //! `cargo xtask run`: programs, each in its own partition.
+mod diff;
 mod launch;
 mod outputs;
 mod report;
@@ -145,6 +146,7 @@ fn configuration(
         timeout_ms: options.timeout.unwrap_or(0),
         record: Observers::wanted(options),
         dry_run: Observers::dry_run(options),
+        diff: options.diff.is_some(),
         window: window(),
         realtime_ns: u64::try_from(now.as_nanos()).context("the clock stands too late")?,
         seed: seed()?,

@@ -22,6 +22,9 @@ pub(crate) fn report(ended: &Ended, options: &RunOptions, accel: Accel, director
             eprintln!("cordon: {}{}", label(sandbox), printable(&message));
         }
     }
+    for missing in &ended.missing {
+        eprintln!("cordon: {}{}", label(missing.sandbox), printable(&missing.reason));
+    }
     if ends.iter().any(|end| end.code == SANDBOX_FAILED) {
         show_logs(directory);
     }
@@ -32,7 +35,8 @@ pub(crate) fn report(ended: &Ended, options: &RunOptions, accel: Accel, director
     }
     // The first copy that did not end well speaks for all. What runs beside them is not asked.
     let copies = ends.iter().take(options.copies.into()).map(|end| end.code);
-    ExitCode::from(copies.into_iter().find(|code| *code != 0).unwrap_or(0))
+    let without_diff = if ended.missing.is_empty() { 0 } else { SANDBOX_FAILED };
+    ExitCode::from(copies.into_iter().find(|code| *code != 0).unwrap_or(without_diff))
 }
 
 /// Figures of the run, as far as they were asked for.

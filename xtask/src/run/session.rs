@@ -3,6 +3,7 @@
 //! Three threads beside the main one: one reads the root's frames and passes them on, one feeds standard input
 //! against the root's wishes, one waits for signals. The main thread waits for the end, whichever way it comes,
 //! and never longer than the time limit and some grace.
+use super::diff::{Diffs, Missing};
 use super::outputs::{Outputs, Stream};
 use super::terminal::{Keys, Raw, Wish};
 use super::window;
@@ -26,7 +27,7 @@ use zerocopy::{FromZeros, IntoBytes};
 
 /// Time that the machine has to boot and the root to say that it is up.
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
-/// Time beyond the program's limit that the root has to end it.
+/// Time beyond the program's limit that the root has to end it, and to tell more of what it changed.
 const GRACE: Duration = Duration::from_secs(10);
 /// Time that QEMU has to end after the report.
 const END_LIMIT: Duration = Duration::from_secs(10);
@@ -73,6 +74,8 @@ pub(crate) struct Ended {
     pub(crate) wall: Duration,
     /// From QEMU's start until the root was up.
     pub(crate) boot: Option<Duration>,
+    /// Diffs that were asked for and are not there.
+    pub(crate) missing: Vec<Missing>,
 }
 
 /// A session to be.
@@ -82,6 +85,7 @@ pub(crate) struct Session {
     sandboxes: usize,
     streams: Streams,
     observers: Observers,
+    diffs: Diffs,
     qemu_log: PathBuf,
     events: Sender<Event>,
     inbox: Receiver<Event>,
@@ -100,6 +104,8 @@ struct Streams {
 #[derive(Debug)]
 enum Event {
     RootUp,
+    /// A program has ended, and what it changed is being told.
+    Telling,
     Ended(End),
     Gone,
     Signal(i32),
@@ -127,6 +133,7 @@ impl Session {
             sandboxes: options.sandboxes(),
             streams,
             observers,
+            diffs: Diffs::new(options.diff.as_deref(), options.sandboxes())?,
             qemu_log: directory.join(qemu::QEMU_LOG),
             events,
             inbox,
@@ -157,6 +164,7 @@ impl Session {
         let reader = Reader {
             outputs: Outputs::new(stdout, stderr, trace, self.sandboxes),
             observers: self.observers,
+            diffs: self.diffs.clone(),
             reports: vec![None; self.sandboxes],
             wishes: spawn_input(stdin, root.clone(), self.events.clone()),
             root: root.clone(),
@@ -170,7 +178,8 @@ impl Session {
         if matches!(end, Ok(End::Interrupted(_) | End::Hung { .. })) {
             wait_for_reader(&self.inbox);
         }
-        Ok(Ended { end: end?, wall: start.elapsed(), boot })
+        let missing = self.diffs.finish();
+        Ok(Ended { end: end?, wall: start.elapsed(), boot, missing })
     }
 }
 
@@ -225,6 +234,8 @@ fn wait_for_end(
                 _raw = terminal.and_then(|_| Raw::enter());
                 deadline = timeout.map(|limit| Instant::now() + limit + GRACE);
             }
+            // The limit was the program's.
+            Ok(Event::Telling) => deadline = deadline.map(|at| at.max(Instant::now() + GRACE)),
             Ok(Event::Ended(end)) => {
                 if matches!(end, End::Reported(_)) {
                     machine.finish()?;
@@ -323,6 +334,7 @@ fn spawn_reader(output: PipeReader, mut reader: Reader) {
 struct Reader {
     outputs: Outputs,
     observers: Observers,
+    diffs: Diffs,
     reports: Vec<Option<ExitReport>>,
     wishes: Sender<u32>,
     root: ToRoot,
@@ -377,6 +389,10 @@ impl Reader {
             kind::TRACE => {
                 let lines = self.observers.add(sandbox, payload)?;
                 self.outputs.write(sandbox, Stream::Trace, lines.as_bytes()).context("the trace")?;
+            }
+            kind::DIFF => {
+                self.diffs.take(sandbox, payload)?;
+                let _ = self.events.send(Event::Telling);
             }
             kind::STDIN_WANT => {
                 let bytes = <[u8; 4]>::try_from(payload).context("a malformed wish for input")?;
@@ -487,6 +503,7 @@ mod tests {
         let (events, inbox) = mpsc::channel();
         let session = Session {
             observers: Observers::nobody(2),
+            diffs: Diffs::new(None, 2).unwrap(),
             events,
             inbox,
             timeout: None,

@@ -110,6 +110,8 @@ pub struct RunConfig {
     pub record: bool,
     /// Record verdicts, and do nothing about them.
     pub dry_run: bool,
+    /// Tell what each sandbox changed when it has ended.
+    pub diff: bool,
     /// Terminal size: rows, columns (0: unknown).
     pub window: [u16; 2],
     /// CLOCK_REALTIME of the host at the time of writing, in ns since the epoch.

@@ -13,6 +13,7 @@
 
 extern crate alloc;
 
+pub mod diff;
 mod inbox;
 mod outbox;
 
@@ -62,6 +63,8 @@ pub mod kind {
     pub const EXIT: u16 = 7;
     /// Root → host: the end of all. Nothing follows.
     pub const END: u16 = 8;
+    /// Root → host: what a sandbox that has ended changed, before its end is told: a stream of [`super::diff::Record`]s.
+    pub const DIFF: u16 = 9;
     /// Host → root: bytes of standard input.
     pub const STDIN: u16 = 0x81;
     /// Host → root: standard input has ended.

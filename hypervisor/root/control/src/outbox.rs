@@ -42,7 +42,7 @@ impl Waiting {
 
     /// How many more bytes of `kind` this frame takes.
     fn room_for(&self, kind: u16) -> usize {
-        let stream = matches!(kind, kind::STDOUT | kind::STDERR | kind::LOG | kind::TRACE);
+        let stream = matches!(kind, kind::STDOUT | kind::STDERR | kind::LOG | kind::TRACE | kind::DIFF);
         if stream && kind == self.kind { MAX_OUTPUT_PAYLOAD.saturating_sub(self.payload_len()) } else { 0 }
     }
 }

@@ -48,6 +48,6 @@ pub use attr::{Attr, Context, Ino, Kind, SetAttr, SetTime, Statfs, Timestamp, mo
 pub use errno::Errno;
 pub use lower::{InvalidTree, Lower};
 pub use name::{NAME_MAX, Name, TARGET_MAX};
-pub use stack::{DirEntry, RenameMode, Stack};
+pub use stack::{Changes, DirEntry, RenameMode, Stack};
 pub use usage::Limits;
 pub use xattr::{SetXattr, XATTR_LIST_MAX, XATTR_NAME_MAX, XATTR_SIZE_MAX};

@@ -1,5 +1,6 @@
 //! The layers as one file system: the inode table, and what every operation needs of it. The operations themselves
-//! are in the modules below: [`names`] (making and deleting), [`rename`], [`io`] (content), [`read`] (looking).
+//! are in the modules below: [`names`] (making and deleting), [`rename`], [`io`] (content), [`read`] (looking), [`changes`] (what differs from the
+//! lower layer).
 //!
 //! An operation first checks everything and reserves what it needs; only then does it change anything. So what fails
 //! has changed nothing, except that inodes may have been copied up, which nobody can see.
@@ -19,12 +20,14 @@ use crate::references::References;
 use crate::usage::{Limits, Usage};
 use crate::{Errno, Kind};
 
+mod changes;
 mod io;
 mod names;
 mod read;
 mod rename;
 mod xattr;
 
+pub use changes::Changes;
 pub use read::DirEntry;
 pub use rename::RenameMode;
 

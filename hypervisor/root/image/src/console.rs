@@ -177,6 +177,11 @@ impl HostLink {
         self.outbox.push_stream(sandbox, kind::LOG, format!("{text}\n").as_bytes());
     }
 
+    /// Some of the records of what a sandbox changed.
+    pub(crate) fn tell_changes(&mut self, sandbox: u16, records: &[u8]) {
+        self.outbox.push_stream(sandbox, kind::DIFF, records);
+    }
+
     /// Says how a sandbox has ended.
     pub(crate) fn report(&mut self, sandbox: u16, report: &ExitReport) {
         if let Ok(payload) = report.encode() {

@@ -1,5 +1,6 @@
 //! The run: the bundle's programs, each in a sandbox of its own, until the last has ended. One has the processor at a time, in
 //! [`Turns`]; in between the console and the clock are looked after.
+use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
@@ -8,7 +9,7 @@ use alloc::vec::Vec;
 use bundle::payload::Payload;
 use bundle::{Program, RunConfig};
 use control::{ExitReport, Outcome, RunStats};
-use files::{Lower, Stack};
+use files::{Changes, Lower, Stack};
 use hvclient::Client;
 use hvclient::machine::{Clock, HypercallPage};
 use policy::Policy;
@@ -16,7 +17,7 @@ use sandbox::budget::Budget;
 use sandbox::create::SupervisorProtection;
 use sandbox::shim::Shim;
 use sandbox::turns::{SLICE, Turns, Waiting};
-use sandbox::{Failure, RootMemory, Sandbox, Setup, Step, World};
+use sandbox::{Failure, Remains, RootMemory, Sandbox, Setup, Step, World};
 use tlfs::addr::PAGE_SIZE;
 use tlfs::time::REFERENCE_TICKS_PER_SECOND;
 
@@ -143,12 +144,26 @@ struct Member<'r> {
     deadline: u64,
 }
 
+/// A sandbox that has ended, of which it is told what it changed before its end is.
+struct Farewell<'r> {
+    number: u16,
+    changes: Changes<'r>,
+    report: ExitReport,
+}
+
+/// Steps of a walk over the changes at a time: some milliseconds.
+const CHANGES_A_TIME: usize = 64;
+
 /// All sandboxes of a run.
 struct Fleet<'m, 'r> {
     machine: &'m mut Machine,
     entropy: Generator,
     /// By number; `None`: it has ended.
     members: Vec<Option<Member<'r>>>,
+    /// Of these the first is heard: one file at a time is written on the host.
+    farewells: VecDeque<Farewell<'r>>,
+    /// Tell what each has changed.
+    diff: bool,
     turns: Turns,
     /// How long each may run, in 100 ns.
     time_limit: u64,
@@ -169,6 +184,8 @@ impl<'m, 'r> Fleet<'m, 'r> {
             machine,
             entropy: Generator::new(run.seed),
             members: Vec::new(),
+            farewells: VecDeque::new(),
+            diff: run.diff,
             turns: Turns::new(),
             time_limit,
             events: apic::events(),
@@ -200,8 +217,9 @@ impl<'m, 'r> Fleet<'m, 'r> {
             self.look_after_all();
             match self.turns.take() {
                 Some(sandbox) => self.turn(sandbox),
+                None if self.farewells_go_on() => {}
                 // The last one may have ended just now, by its time limit: nothing would wake the processor again.
-                None if !self.turns.any_left() => return,
+                None if !self.turns.any_left() && self.farewells.is_empty() => return,
                 None => self.rest(),
             }
         }
@@ -288,6 +306,7 @@ impl<'m, 'r> Fleet<'m, 'r> {
                 self.end(number, member.sandbox, Outcome::TimedOut);
             }
         }
+        self.say_farewells();
         let link = &mut self.machine.link;
         let free: Vec<u16> = self.turns.held().filter(|&number| !link.congested(number)).collect();
         free.into_iter().for_each(|number| self.turns.ready(number));
@@ -322,7 +341,7 @@ impl<'m, 'r> Fleet<'m, 'r> {
             pause.rest(until.saturating_sub(self.machine.clock.now()));
             self.count_wake_up();
             self.look_after_all();
-            if self.turns.any_ready() || !self.turns.any_left() {
+            if self.turns.any_ready() || !self.turns.any_left() || self.farewells_go_on() {
                 return;
             }
         }
@@ -337,19 +356,48 @@ impl<'m, 'r> Fleet<'m, 'r> {
     }
 
     /// Takes a sandbox down and reports its end.
-    fn end(&mut self, number: u16, sandbox: Sandbox<'_, Pages>, outcome: Outcome) {
+    fn end(&mut self, number: u16, sandbox: Sandbox<'r, Pages>, outcome: Outcome) {
         self.turns.end(number);
         if let Outcome::SandboxFailed { reason } = &outcome {
             self.some_failed = true;
             log_failure(number, reason);
         }
-        let (stats, destroyed) = self.machine.lend(number, &mut self.entropy, |world| sandbox.destroy(world));
-        if let Err(failure) = destroyed {
+        let remains = self.machine.lend(number, &mut self.entropy, |world| sandbox.destroy(world));
+        let Remains { stats, files, taken_down } = remains;
+        if let Err(failure) = taken_down {
             let complaint = format!("taking the sandbox down: {}", failure.reason);
             log::error!("{complaint}");
             self.machine.link.log(number, &complaint);
         }
-        self.machine.link.report(number, &ExitReport { outcome, stats });
+        let report = ExitReport { outcome, stats };
+        if self.diff {
+            self.farewells.push_back(Farewell { number, changes: Changes::of(files), report });
+        } else {
+            self.machine.link.report(number, &report);
+        }
+    }
+
+    /// Whether more can be told of one that has ended.
+    fn farewells_go_on(&self) -> bool {
+        self.farewells.front().is_some_and(|farewell| !self.machine.link.congested(farewell.number))
+    }
+
+    /// Tells what those that have ended changed, as far as the host takes it.
+    fn say_farewells(&mut self) {
+        for _ in 0..CHANGES_A_TIME {
+            let link = &mut self.machine.link;
+            let Some(Farewell { number, changes, report }) = self.farewells.front_mut() else { return };
+            if link.congested(*number) {
+                return;
+            }
+            let mut records = Vec::new();
+            let goes_on = changes.step(|record| record.encode(&mut records));
+            link.tell_changes(*number, &records);
+            if !goes_on {
+                link.report(*number, report);
+                self.farewells.pop_front();
+            }
+        }
     }
 }
 

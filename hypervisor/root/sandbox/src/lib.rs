@@ -47,7 +47,7 @@ use services::{Console, Entropy};
 
 pub use create::{CreateError, Setup};
 pub use memory::RootMemory;
-pub use run::{Sandbox, Step};
+pub use run::{Remains, Sandbox, Step};
 
 /// What the sandbox's output, input and records go through.
 pub trait HostConsole: Console {

@@ -2,6 +2,7 @@
 use alloc::format;
 use core::mem::offset_of;
 
+use files::Stack;
 use gate::Gate;
 use hvclient::{DispatchEnd, StatePage, Transport};
 use proto::op::Woken;
@@ -41,6 +42,17 @@ pub enum Step {
     },
     /// It is over.
     Ended(Outcome),
+}
+
+/// What is left of a sandbox.
+#[derive(Debug)]
+pub struct Remains<'t> {
+    /// The run's figures.
+    pub stats: RunStats,
+    /// Its files.
+    pub files: Stack<'t>,
+    /// Whether everything was taken back.
+    pub taken_down: Result<(), Failure>,
 }
 
 /// What making a sandbox leaves to running it.
@@ -129,8 +141,8 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
         self.stats.wake_ups += 1;
     }
 
-    /// Takes the partition down and everything back, and gives the run's figures. The last results are recorded.
-    pub fn destroy<T: Transport>(mut self, world: &mut World<'_, T, R>) -> (RunStats, Result<(), Failure>) {
+    /// Takes the partition down and everything back, and gives what remains. The last results are recorded.
+    pub fn destroy<T: Transport>(mut self, world: &mut World<'_, T, R>) -> Remains<'t> {
         // Nothing is left that an alarm could interrupt.
         let _ = self.read_gate((world.now)(), world);
         let stats = self.final_stats(world);
@@ -148,7 +160,7 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
         if deleted.is_ok() {
             self.memory.release(world.memory);
         }
-        (stats, result.and(deleted))
+        Remains { stats, files: self.services.into_stack(), taken_down: result.and(deleted) }
     }
 
     fn final_stats<T: Transport>(&mut self, world: &World<'_, T, R>) -> RunStats {

@@ -25,7 +25,7 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 use crate::budget::Budget;
 use crate::memory::tests::FakeRoot;
 use crate::shim::tests::{header as shim_header, image as shim_image};
-use crate::{HostConsole, Outcome, Sandbox, Setup, Step, World, layout, shim::Shim};
+use crate::{HostConsole, Outcome, Remains, Sandbox, Setup, Step, World, layout, shim::Shim};
 
 const POLICY: &str = "version = 1\ndefault = \"allow\"\n[[rule]]\ncalls = [\"getuid\"]\naction = { errno = \"EACCES\" }\n\
                       [[rule]]\ncalls = [\"ptrace\"]\naction = \"kill\"\n";
@@ -200,8 +200,8 @@ impl Fixture {
 
     fn destroy(mut self) -> (Self, crate::RunStats) {
         let sandbox = self.sandbox.take().unwrap();
-        let (stats, result) = self.world(|world| sandbox.destroy(world));
-        result.unwrap();
+        let Remains { stats, taken_down, .. } = self.world(|world| sandbox.destroy(world));
+        taken_down.unwrap();
         (self, stats)
     }
 }

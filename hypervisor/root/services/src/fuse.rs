@@ -48,6 +48,10 @@ impl<'t, A: Authority> FileService<'t, A> {
         &self.stack
     }
 
+    pub(crate) fn into_stack(self) -> Stack<'t> {
+        self.stack
+    }
+
     /// Carries out one request; the length of the reply's body.
     pub(crate) fn serve<M: GuestMemory + Window<'t>>(
         &mut self,

@@ -196,6 +196,12 @@ impl<'t, A: Authority> Services<'t, A> {
         self.files.stack()
     }
 
+    /// The files, once nobody asks for services any more.
+    #[must_use]
+    pub fn into_stack(self) -> Stack<'t> {
+        self.files.into_stack()
+    }
+
     /// Carries out the request in the service pages at `service_gpa`. `now` is CLOCK_REALTIME.
     pub fn serve<M: GuestMemory + Window<'t>>(
         &mut self,

@@ -3,6 +3,7 @@ mod attacks;
 mod bad_input;
 mod conformance;
 mod denials;
+mod diff;
 mod events;
 mod families;
 mod faults;
@@ -35,6 +36,7 @@ pub(crate) fn all(setup: &Setup) -> Vec<Case> {
     all.extend(conformance::cases(setup));
     all.extend(files::cases());
     all.extend(images::cases());
+    all.extend(diff::cases());
     all.extend(streams::cases());
     all.extend(terminal::cases());
     all.extend(denials::cases());

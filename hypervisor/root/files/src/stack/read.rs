@@ -10,7 +10,7 @@ use crate::node::{Body, Directory};
 use crate::{Errno, Kind};
 
 /// Offset of the first entry after `.` and `..`.
-const FIRST_NAME: u64 = 2;
+pub(super) const FIRST_NAME: u64 = 2;
 
 /// One entry of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +119,7 @@ impl Stack<'_> {
     }
 
     /// Numbers the lower children first, in their order, then the upper ones by their sequence numbers.
-    fn next_named(&self, dir: Ino, position: u64, end: u64) -> Result<Option<DirEntry<'_>>, Errno> {
+    pub(super) fn next_named(&self, dir: Ino, position: u64, end: u64) -> Result<Option<DirEntry<'_>>, Errno> {
         let (upper, lower) = self.halves(dir);
         let children = lower.map_or(&[][..], |lower| self.lower.children(lower));
         let count = children.len() as u64;
@@ -145,12 +145,8 @@ impl Stack<'_> {
         let mut names: Vec<&[u8]> = Vec::new();
         let mut at = dir;
         while at != Ino::ROOT {
-            let (upper, lower) = self.halves(at);
-            names.push(match (upper, lower) {
-                (Some(upper), _) => &upper.name,
-                (None, Some(index)) => self.lower.name(index),
-                (None, None) => break,
-            });
+            let Some(name) = self.directory_name(at) else { break };
+            names.push(name);
             at = self.parent(at);
         }
         let mut path = Vec::new();
@@ -162,6 +158,12 @@ impl Stack<'_> {
             path.push(b'/');
         }
         path
+    }
+
+    /// The name of a directory in the one that it is in.
+    pub(super) fn directory_name(&self, dir: Ino) -> Option<&[u8]> {
+        let (upper, lower) = self.halves(dir);
+        upper.map(|upper| &*upper.name).or_else(|| lower.map(|index| self.lower.name(index)))
     }
 
     /// How full the writable layer is.
