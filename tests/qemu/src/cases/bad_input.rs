@@ -113,21 +113,40 @@ pub(crate) fn cases() -> Vec<Case> {
     }));
     all.push(Case::new("a missing interpreter", missing_interpreter));
     all.push(Case::new("a missing library", missing_library));
-    for (name, text, place) in [
-        ("of another version", "version = 99\n", ":1:"),
-        ("with an unknown key", "version = 1\nrules = 3\n", ":2:1: unknown key"),
-        ("with an unknown call", "version = 1\n[[rule]]\ncalls = [\"opne\"]\naction = \"allow\"\n", ":3:"),
-        ("that is no TOML", "version = = 1\n", ":1:"),
-    ] {
-        all.push(Case::new(format!("a policy {name}"), move |bench| {
+    all.extend(bad_policies());
+    all
+}
+
+/// Policies that are refused with a place, before anything starts.
+fn bad_policies() -> impl Iterator<Item = Case> {
+    let contradiction = r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+        {"names": ["dup"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]},
+        {"names": ["dup"], "action": "SCMP_ACT_KILL", "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]}]}"#;
+    let policies: [(&str, Vec<u8>, &str); 10] = [
+        ("of another version", b"version = 99\n".into(), ":1:"),
+        ("with an unknown key", b"version = 1\nrules = 3\n".into(), ":2:1: unknown key"),
+        ("with an unknown call", b"version = 1\n[[rule]]\ncalls = [\"opne\"]\naction = \"allow\"\n".into(), ":3:"),
+        ("that is no TOML", b"version = = 1\n".into(), ":1:"),
+        ("that is no UTF-8", b"version = 1\n# \xff\n".into(), ":2:3: not UTF-8"),
+        ("of more bytes than are read", vec![b'#'; 300_000], ":1:1: the policy has more than"),
+        ("nested deeply", b"{\"defaultAction\":".repeat(10_000), ":1:"),
+        (
+            "that includes itself",
+            b"read: 1\n@include bad.toml\n".into(),
+            ":2:1: cannot include bad.toml: that is a circle",
+        ),
+        ("that is JSON of no policy", b"{\"version\": 1, \"rule\": 3}".into(), ":1:24: `rule` must be"),
+        ("that contradicts itself", contradiction.into(), ":3:9: about `dup` this contradicts the entry at 2:9"),
+    ];
+    policies.into_iter().map(|(name, text, place)| {
+        Case::new(format!("a policy {name}"), move |bench| {
             let scratch = bench.fixture.scratch()?;
             let file = scratch.path().join("bad.toml");
-            fs::write(&file, text).map_err(|e| e.to_string())?;
+            fs::write(&file, &text).map_err(|e| e.to_string())?;
             let outcome = bench.busybox(&["true"]).options(["--policy".as_ref(), file.as_os_str()]).run()?;
-            outcome.exits(2)?.says(&format!("bad.toml{place}"))?.done()
-        }));
-    }
-    all
+            outcome.exits(2)?.prints("")?.says(&format!("bad.toml{place}"))?.done()
+        })
+    })
 }
 
 /// Overwrites bytes.
