@@ -144,7 +144,9 @@ impl<P: Platform> Kernel<P> {
     fn carry_out(&mut self, regs: &mut UserRegs) -> Carried {
         let Some(call) = self.task.call else { return Carried::Done };
         self.task.regs = *regs;
-        self.fuse.act_for(self.task.process.borrow().file_ids);
+        let process = self.task.process.borrow();
+        self.fuse.act_for(process.file_ids, &process.groups);
+        drop(process);
         let outcome = syscalls::dispatch(self, call.grant.number, &syscalls::Args(call.grant.args));
         match outcome {
             Err(Stop::Block(wait)) => Carried::Waits(wait),

@@ -167,6 +167,8 @@ pub mod result_flags {
     pub const NOT_IMPLEMENTED: u64 = 1 << 0;
 }
 
+/// Largest number of supplementary groups in one request: further ones give no rights to files.
+pub const MAX_GROUPS: usize = 32;
 /// Largest number of data segments in one request.
 pub const MAX_SEGMENTS: usize = 64;
 /// Offset of the message area in the service pages: request message first, reply message over it.

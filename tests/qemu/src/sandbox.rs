@@ -159,7 +159,16 @@ impl Sandbox {
 
     /// Runs it both ways and wants the same output and exit code.
     pub(crate) fn same_as_here(&self) -> Verdict {
-        let here = self.run_here()?;
+        self.same_as(self.run_here()?)
+    }
+
+    /// Runs it in a sandbox and wants what this command says on plain Linux.
+    pub(crate) fn same_as_command(&self, command: Command) -> Verdict {
+        self.same_as(self.finish(command)?)
+    }
+
+    /// Runs it in a sandbox and wants the same output and exit code as on plain Linux.
+    fn same_as(&self, here: Outcome) -> Verdict {
         let inside = self.run()?;
         if (inside.code, &inside.stdout, &inside.stderr) == (here.code, &here.stdout, &here.stderr) {
             return Ok(());

@@ -41,6 +41,11 @@ pub(crate) fn with_default_signals() -> Command {
     command
 }
 
+/// Whether the tests run as root.
+pub(crate) fn is_root() -> bool {
+    Path::new("/proc/self").metadata().is_ok_and(|me| me.uid() == 0)
+}
+
 /// A command that runs its further arguments in `root`.
 pub(crate) fn enter(root: &Path) -> Result<Command, String> {
     if !root.is_dir() {
@@ -49,8 +54,7 @@ pub(crate) fn enter(root: &Path) -> Result<Command, String> {
     let mut command = with_default_signals();
     command.arg("unshare");
     // Whoever is not root is made root of a user namespace, where mounting is allowed.
-    let is_root = Path::new("/proc/self").metadata().is_ok_and(|me| me.uid() == 0);
-    command.args((!is_root).then_some("--map-root-user"));
+    command.args((!is_root()).then_some("--map-root-user"));
     command.args(["--mount", "--pid", "--net", "--ipc", "--fork", "--kill-child", "--"]);
     command.args(["/bin/sh", "-c", ENTER]).arg(root);
     Ok(command)

@@ -7,10 +7,10 @@ use core::cell::RefCell;
 
 use fuse_abi::linux::FATTR_SIZE;
 use fuse_abi::linux::{
-    FUSE_ROOT_ID, fuse_attr_out, fuse_entry_out, fuse_forget_in, fuse_getattr_in, fuse_in_header, fuse_opcode,
-    fuse_out_header, fuse_release_in, fuse_setattr_in,
+    FUSE_ROOT_ID, fuse_attr_out, fuse_batch_forget_in, fuse_entry_out, fuse_ext_header, fuse_ext_type, fuse_forget_one,
+    fuse_getattr_in, fuse_in_header, fuse_opcode, fuse_out_header, fuse_release_in, fuse_setattr_in,
 };
-use proto::{MESSAGE_LEN, MESSAGE_OFFSET, Segment, ServiceRequest, op};
+use proto::{MAX_GROUPS, MESSAGE_LEN, MESSAGE_OFFSET, Segment, ServiceRequest, op};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::file::OpenFile;
@@ -20,6 +20,9 @@ use crate::mm::frames::Bin;
 use crate::mm::object::{Pages, write_pages};
 use crate::num::{index, len32};
 use crate::platform::Platform;
+
+/// Bytes that the length of a request's extension is counted in.
+const EXTENSION_UNIT: usize = 8;
 
 /// Something of the root's that nothing here refers to any more, to be told to it.
 pub enum Gone {
@@ -63,6 +66,8 @@ pub struct Fuse {
     unique: u64,
     uid: u32,
     gid: u32,
+    /// Further groups of the user.
+    groups: Rc<[u32]>,
     leftovers: Leftovers,
     inodes: Inodes,
 }
@@ -72,12 +77,16 @@ impl Fuse {
     #[must_use]
     pub fn new(uid: u32, gid: u32) -> Self {
         let leftovers = Leftovers::default();
-        Self { unique: 0, uid, gid, leftovers: Rc::clone(&leftovers), inodes: Inodes::new(leftovers) }
+        let inodes = Inodes::new(Rc::clone(&leftovers));
+        Self { unique: 0, uid, gid, groups: Rc::default(), leftovers, inodes }
     }
 
-    /// From now on it acts for another user.
-    pub fn act_for(&mut self, [uid, gid]: [u32; 2]) {
+    /// From now on it acts for another user, a member of these groups too.
+    pub fn act_for(&mut self, [uid, gid]: [u32; 2], groups: &Rc<[u32]>) {
         (self.uid, self.gid) = (uid, gid);
+        if !Rc::ptr_eq(&self.groups, groups) {
+            self.groups = Rc::clone(groups);
+        }
     }
 
     /// The root directory.
@@ -101,7 +110,9 @@ impl Fuse {
         self.unique += 2;
         let args = args.as_bytes();
         let tail: usize = names.iter().map(|name| name.len() + 1).sum();
-        let len = size_of::<fuse_in_header>() + args.len() + tail;
+        let groups = self.groups.get(..MAX_GROUPS).unwrap_or(&self.groups);
+        let extension = extension_len(groups);
+        let len = size_of::<fuse_in_header>() + args.len() + tail + extension;
         if len > MESSAGE_LEN {
             return Err(Errno::ENAMETOOLONG);
         }
@@ -113,6 +124,7 @@ impl Fuse {
             uid: self.uid,
             gid: self.gid,
             pid: 1,
+            total_extlen: u16::try_from(extension / EXTENSION_UNIT).unwrap_or(0),
             ..Default::default()
         };
         let area = platform.service();
@@ -122,6 +134,9 @@ impl Fuse {
         for name in names {
             at = put(area, at, name).ok_or(Errno::EIO)?;
             at = put(area, at, &[0]).ok_or(Errno::EIO)?;
+        }
+        if extension > 0 {
+            put_groups(area, at, groups).ok_or(Errno::EIO)?;
         }
         platform.doorbell();
         self.reply_len(platform)
@@ -254,30 +269,36 @@ impl Fuse {
             *leftovers = later;
             now
         };
+        let mut nodes = Vec::new();
         for one in gone {
-            self.tell(platform, one);
+            match one {
+                Gone::Node { node, lookups, .. } => nodes.push(fuse_forget_one { nodeid: node, nlookup: lookups }),
+                Gone::Handle { node, handle, directory } => self.release(platform, node, handle, directory),
+                Gone::Dirty { file, pages, bin } => {
+                    // There is nobody left to tell of an error.
+                    let _ = write_pages(self, platform, &file, &pages, &(0..u64::MAX));
+                    bin.borrow_mut().push(pages);
+                }
+            }
+        }
+        self.forget(platform, &nodes);
+    }
+
+    /// Gives nodes back, many by one request.
+    fn forget<P: Platform>(&mut self, platform: &mut P, nodes: &[fuse_forget_one]) {
+        for batch in nodes.chunks(FORGET_BATCH) {
+            batch.iter().for_each(|one| self.inodes.sweep(one.nodeid));
+            let head = fuse_batch_forget_in { count: len32(batch.len()), dummy: 0 };
+            let args: Vec<u8> = [head.as_bytes(), batch.as_bytes()].concat();
+            let _ = self.request(platform, fuse_opcode::FUSE_BATCH_FORGET as u32, 0, args.as_slice(), &[], &[]);
         }
     }
 
-    /// Settles one thing. What cannot be given back is the root's to clean up when the sandbox ends.
-    fn tell<P: Platform>(&mut self, platform: &mut P, gone: Gone) {
-        let _ = match gone {
-            Gone::Handle { node, handle, directory } => {
-                let opcode = if directory { fuse_opcode::FUSE_RELEASEDIR } else { fuse_opcode::FUSE_RELEASE };
-                let args = fuse_release_in { fh: handle, ..Default::default() };
-                self.request(platform, opcode as u32, node, &args, &[], &[]).map(|_| ())
-            }
-            Gone::Node { node, lookups, .. } => {
-                self.inodes.sweep(node);
-                let args = fuse_forget_in { nlookup: lookups };
-                self.request(platform, fuse_opcode::FUSE_FORGET as u32, node, &args, &[], &[]).map(|_| ())
-            }
-            Gone::Dirty { file, pages, bin } => {
-                let written = write_pages(self, platform, &file, &pages, &(0..u64::MAX));
-                bin.borrow_mut().push(pages);
-                written
-            }
-        };
+    /// Closes a handle. What cannot be given back is the root's to clean up when the sandbox ends.
+    fn release<P: Platform>(&mut self, platform: &mut P, node: u64, handle: u64, directory: bool) {
+        let opcode = if directory { fuse_opcode::FUSE_RELEASEDIR } else { fuse_opcode::FUSE_RELEASE };
+        let args = fuse_release_in { fh: handle, ..Default::default() };
+        let _ = self.request(platform, opcode as u32, node, &args, &[], &[]);
     }
 
     /// The bytes of a file change: what the root shows of it is no longer the file.
@@ -304,6 +325,24 @@ impl Fuse {
     pub fn wait<P: Platform>(&mut self, platform: &mut P, deadline: u64, events: u64) -> u64 {
         self.own(platform, op::WAIT, &op::Wait { deadline, events }, &[]).map_or(0, |woken: op::Woken| woken.events)
     }
+}
+
+/// Bytes of the extension that tells these groups.
+fn extension_len(groups: &[u32]) -> usize {
+    match groups.len() {
+        0 => 0,
+        count => (size_of::<fuse_ext_header>() + size_of::<u32>() * (1 + count)).next_multiple_of(EXTENSION_UNIT),
+    }
+}
+
+/// Writes the extension (FUSE_EXT_GROUPS): its header, the number of groups, the groups, zeros up to its end.
+fn put_groups(area: &mut [u8], at: usize, groups: &[u32]) -> Option<()> {
+    let len = extension_len(groups);
+    let header = fuse_ext_header { size: len32(len), type_: fuse_ext_type::FUSE_EXT_GROUPS as u32 };
+    area.get_mut(at..at.checked_add(len)?)?.fill(0);
+    let at = put(area, at, header.as_bytes())?;
+    let at = put(area, at, len32(groups.len()).as_bytes())?;
+    put(area, at, groups.as_bytes()).map(|_| ())
 }
 
 fn put_request(area: &mut [u8], len: usize, segments: &[Segment]) -> Option<()> {

@@ -48,9 +48,72 @@ impl Target {
     /// What is there.
     ///
     /// # Errors
-    /// ENOENT.
+    /// As [`Target::missing`].
     pub fn existing(self) -> Result<Place, Errno> {
-        self.place.ok_or(Errno::ENOENT)
+        let missing = self.missing();
+        self.place.ok_or(missing)
+    }
+
+    /// Why nothing is there: ENOENT, or ENAMETOOLONG where nothing can be.
+    #[must_use]
+    pub fn missing(&self) -> Errno {
+        if self.name.len() > NAME_MAX { Errno::ENAMETOOLONG } else { Errno::ENOENT }
+    }
+
+    /// May a name be made here, as far as names go (Linux `filename_create`)?
+    ///
+    /// # Errors
+    /// EEXIST; ENAMETOOLONG; ENOENT for a name with a slash that is to be no directory's.
+    pub fn check_vacant(&self, for_directory: bool) -> Result<(), Errno> {
+        match self.missing() {
+            _ if self.place.is_some() => Err(Errno::EEXIST),
+            Errno::ENAMETOOLONG => Err(Errno::ENAMETOOLONG),
+            _ if self.slash && !for_directory => Err(Errno::ENOENT),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the last component is a name, and neither dots nor the root.
+    #[must_use]
+    pub fn is_name(&self) -> bool {
+        is_name(&self.name)
+    }
+}
+
+fn is_name(name: &[u8]) -> bool {
+    !matches!(name, b"" | b"." | b"..")
+}
+
+/// What is to be done with the last component of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Last {
+    /// A symbolic link is followed.
+    Follow,
+    /// One is followed only if a slash stands behind it.
+    Stay,
+    /// A name is to be made or taken away: what is there is not followed, and what a slash behind it means is up to the caller.
+    Name,
+    /// A file is to be opened, or made where there is none, so that a slash behind its name is wrong in any case.
+    File {
+        /// A symbolic link is followed.
+        follow: bool,
+    },
+}
+
+impl Last {
+    /// [`Last::Follow`] or [`Last::Stay`].
+    #[must_use]
+    pub const fn following(follow: bool) -> Self {
+        if follow { Self::Follow } else { Self::Stay }
+    }
+
+    fn follows(self, slash: bool) -> bool {
+        match self {
+            Self::Follow => true,
+            Self::Stay => slash,
+            Self::Name => false,
+            Self::File { follow } => follow || slash,
+        }
     }
 }
 
@@ -141,16 +204,17 @@ impl<P: Platform> Kernel<P> {
     /// Walks `path` from `start`. A symbolic link at the end is followed if `follow`, or if a slash stands behind it.
     ///
     /// # Errors
-    /// ENOENT (an earlier component, or an empty path), ENOTDIR, EACCES, ELOOP, ENAMETOOLONG, and what the root says.
+    /// As [`Kernel::resolve_within`].
     pub fn resolve(&mut self, start: Place, path: &[u8], follow: bool) -> Result<Target, Errno> {
-        self.resolve_within(start, path, follow, 0)
+        self.resolve_within(start, path, Last::following(follow), 0)
     }
 
-    /// The same, where `limits` (RESOLVE_*, openat2(2)) allow it to lead; they refer to `start`.
+    /// Walks `path` from `start` as far as `limits` (RESOLVE_*, openat2(2)) allow it to lead; they refer to `start`.
     ///
     /// # Errors
-    /// Also EXDEV, and ELOOP for a link that may not be followed.
-    pub fn resolve_within(&mut self, start: Place, path: &[u8], follow: bool, limits: u32) -> Result<Target, Errno> {
+    /// ENOENT (an earlier component, or an empty path), ENOTDIR, EACCES, ELOOP, ENAMETOOLONG of an earlier component, EISDIR, EXDEV, and
+    /// what the root says. A last name that is too long is one that is not there.
+    pub fn resolve_within(&mut self, start: Place, path: &[u8], end: Last, limits: u32) -> Result<Target, Errno> {
         let mut walk = Walk { rest: Cow::Borrowed(path), at: 0 };
         let mut here = Rc::clone(&start);
         let scope = Scope { base: start, limits };
@@ -167,11 +231,16 @@ impl<P: Platform> Kernel<P> {
             };
             self.check_search(&here)?;
             let name = walk.rest.get(range).unwrap_or(&[]);
-            if name.len() > NAME_MAX {
-                return Err(Errno::ENAMETOOLONG);
-            }
-            let found = if name == b".." { Some(self.up(&here, &scope)?) } else { self.child(&here, name)? };
             let last = walk.done();
+            if last && slash && matches!(end, Last::File { .. }) && is_name(name) {
+                return Err(Errno::EISDIR);
+            }
+            let found = match name {
+                b".." => Some(self.up(&here, &scope)?),
+                _ if name.len() <= NAME_MAX => self.child(&here, name)?,
+                _ if last => None,
+                _ => return Err(Errno::ENAMETOOLONG),
+            };
             let Some(place) = found else {
                 return if last {
                     Ok(Target { directory: here, name: name.into(), place: None, slash })
@@ -180,7 +249,7 @@ impl<P: Platform> Kernel<P> {
                 };
             };
             scope.check_step(&here, &place)?;
-            let link = if !last || follow || slash { self.link(&place)? } else { None };
+            let link = if !last || end.follows(slash) { self.link(&place)? } else { None };
             if let Some(link) = &link {
                 scope.check_link(link)?;
             }
@@ -203,7 +272,7 @@ impl<P: Platform> Kernel<P> {
                 Some(Link::Nowhere) | None => place,
             };
             if last {
-                if slash && !self.is_directory(&place)? {
+                if slash && end != Last::Name && !self.is_directory(&place)? {
                     return Err(Errno::ENOTDIR);
                 }
                 let name = name.into();
@@ -445,10 +514,11 @@ impl<P: Platform> Kernel<P> {
     pub fn check_access_as(&mut self, place: &Place, wanted: u32, uid: u32, gid: u32) -> Result<(), Errno> {
         let Node::File(inode) = &place.node else { return Ok(()) };
         let attr = self.file_attributes(inode)?;
-        let bits = match (uid == attr.uid, gid == attr.gid) {
-            (true, _) => attr.mode >> 6,
-            (false, true) => attr.mode >> 3,
-            (false, false) => attr.mode,
+        let in_group = || gid == attr.gid || self.task.process.borrow().groups.contains(&attr.gid);
+        let bits = match () {
+            () if uid == attr.uid => attr.mode >> 6,
+            () if in_group() => attr.mode >> 3,
+            () => attr.mode,
         };
         let directory = attr.mode & mode::S_IFMT == mode::S_IFDIR;
         let granted = if uid == 0 {

@@ -1,8 +1,8 @@
 //! What changes attributes of files: modes, owners, sizes, times.
 
 use fuse_abi::linux::{
-    FATTR_ATIME, FATTR_ATIME_NOW, FATTR_FH, FATTR_GID, FATTR_MODE, FATTR_MTIME, FATTR_MTIME_NOW, FATTR_SIZE, FATTR_UID,
-    fuse_setattr_in,
+    FATTR_ATIME, FATTR_ATIME_NOW, FATTR_FH, FATTR_GID, FATTR_KILL_SUIDGID, FATTR_MODE, FATTR_MTIME, FATTR_MTIME_NOW,
+    FATTR_SIZE, FATTR_UID, fuse_setattr_in,
 };
 use linux_raw_sys::general as raw;
 
@@ -99,6 +99,9 @@ fn change_owner<P: Platform>(kernel: &mut Kernel<P>, place: &Place, uid: u32, gi
     }
     if gid != u32::MAX {
         change.valid |= FATTR_GID;
+    }
+    if change.valid == 0 {
+        change.valid = FATTR_KILL_SUIDGID;
     }
     kernel.change(place, &change)
 }

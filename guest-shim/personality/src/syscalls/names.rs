@@ -15,7 +15,7 @@ use crate::fs::dev::Device;
 use crate::fs::inode::Inode;
 use crate::fs::inotify::{happened_to, name_happened};
 use crate::fs::proc::ProcKind;
-use crate::fs::walk::{Target, may};
+use crate::fs::walk::{Last, Target};
 use crate::kernel::Kernel;
 use crate::num::low32;
 use crate::platform::Platform;
@@ -24,11 +24,17 @@ use crate::platform::Platform;
 pub(super) const HERE: i32 = raw::AT_FDCWD;
 
 impl<P: Platform> Kernel<P> {
-    /// Walks a path that a program gave.
-    fn target(&mut self, directory: i32, path: u64, follow: bool) -> Result<Target, Errno> {
+    /// Walks a path that a program gave to a name that is to be made or taken away.
+    fn name_at(&mut self, directory: i32, path: u64) -> Result<Target, Errno> {
         let path = self.path(path)?;
         let start = self.start_of(directory, &path)?;
-        self.resolve(start, &path, follow)
+        self.resolve_within(start, &path, Last::Name, 0)
+    }
+
+    /// Walks a path from the working directory to a name that is to be made.
+    pub(super) fn name_of(&mut self, path: &[u8]) -> Result<Target, Errno> {
+        let start = self.start_of(HERE, path)?;
+        self.resolve_within(start, path, Last::Name, 0)
     }
 
     /// Walks a path from the working directory.
@@ -50,13 +56,6 @@ impl<P: Platform> Kernel<P> {
         self.resolve(start, &path, flags & raw::AT_SYMLINK_NOFOLLOW == 0)?.existing()
     }
 
-    /// The root's node of a directory in which a name is to be made or removed.
-    fn writable_directory(&mut self, directory: &Place) -> Result<Rc<Inode>, Errno> {
-        let Node::File(inode) = &directory.node else { return Err(Errno::EPERM) };
-        self.check_access(directory, may::WRITE | may::EXECUTE)?;
-        Ok(Rc::clone(inode))
-    }
-
     /// Makes a name by a request whose reply is the new node.
     pub(super) fn make<A: IntoBytes + Immutable>(
         &mut self,
@@ -65,15 +64,13 @@ impl<P: Platform> Kernel<P> {
         args: &A,
         text: Option<&[u8]>,
     ) -> Outcome {
-        if target.place.is_some() {
-            return Err(Errno::EEXIST.into());
-        }
-        let parent = self.writable_directory(&target.directory)?;
+        target.check_vacant(opcode == fuse_opcode::FUSE_MKDIR)?;
+        let parent = node_of_directory(&target.directory)?;
         parent.changed();
         let name = &target.name[..];
         let made = match text {
-            Some(text) => self.fuse.entry(&mut self.platform, opcode, &parent, args, &[name, text])?,
-            None => self.fuse.entry(&mut self.platform, opcode, &parent, args, &[name])?,
+            Some(text) => self.fuse.entry(&mut self.platform, opcode, parent, args, &[name, text])?,
+            None => self.fuse.entry(&mut self.platform, opcode, parent, args, &[name])?,
         };
         if let Some(inode) = &made {
             name_happened(&target.directory, &target.name, inode, raw::IN_CREATE, 0);
@@ -114,6 +111,15 @@ impl<P: Platform> Kernel<P> {
     }
 }
 
+/// The root's node of a directory in which a name is to be made or taken away. Whether that may be is the root's to say, in Linux' order
+/// of errors.
+fn node_of_directory(directory: &Place) -> Result<&Rc<Inode>, Errno> {
+    match &directory.node {
+        Node::File(inode) => Ok(inode),
+        _ => Err(Errno::EPERM),
+    }
+}
+
 pub(super) fn mkdir<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     make_directory(kernel, HERE, args.get(0), args.uint(1))
 }
@@ -123,18 +129,20 @@ pub(super) fn mkdirat<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outco
 }
 
 fn make_directory<P: Platform>(kernel: &mut Kernel<P>, directory: i32, path: u64, mode: u32) -> Outcome {
-    let target = kernel.target(directory, path, false)?;
+    let target = kernel.name_at(directory, path)?;
     let args = fuse_mkdir_in { mode: kernel.umask_off(mode & 0o1777), umask: 0 };
     kernel.make(&target, fuse_opcode::FUSE_MKDIR, &args, None)
 }
 
 pub(super) fn mknodat<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let target = kernel.target(args.int(0), args.get(1), false)?;
-    if target.slash && target.place.is_none() {
-        return Err(Errno::ENOENT.into());
-    }
     let mode = args.uint(2);
     let kind = if mode & mode::S_IFMT == 0 { mode::S_IFREG } else { mode & mode::S_IFMT };
+    match kind {
+        mode::S_IFREG | mode::S_IFIFO | mode::S_IFSOCK | mode::S_IFCHR | raw::S_IFBLK => {}
+        mode::S_IFDIR => return Err(Errno::EPERM.into()),
+        _ => return Err(Errno::EINVAL.into()),
+    }
+    let target = kernel.name_at(args.int(0), args.get(1))?;
     let args = fuse_mknod_in { mode: kind | kernel.umask_off(mode & 0o7777), rdev: args.uint(3), umask: 0, padding: 0 };
     kernel.make(&target, fuse_opcode::FUSE_MKNOD, &args, None)
 }
@@ -157,10 +165,7 @@ fn make_symlink<P: Platform>(kernel: &mut Kernel<P>, text: u64, directory: i32, 
     if text.is_empty() {
         return Err(Errno::ENOENT.into());
     }
-    let target = kernel.target(directory, path, false)?;
-    if target.slash && target.place.is_none() {
-        return Err(Errno::ENOENT.into());
-    }
+    let target = kernel.name_at(directory, path)?;
     kernel.make(&target, fuse_opcode::FUSE_SYMLINK, &(), Some(&text))
 }
 
@@ -179,13 +184,7 @@ fn make_link<P: Platform>(kernel: &mut Kernel<P>, directories: [i32; 2], paths: 
     let follow = if flags & raw::AT_SYMLINK_FOLLOW == 0 { raw::AT_SYMLINK_NOFOLLOW } else { 0 };
     let old = kernel.place_at(directories[0], paths[0], follow | (flags & raw::AT_EMPTY_PATH))?;
     let Node::File(inode) = &old.node else { return Err(Errno::EXDEV.into()) };
-    if kernel.is_directory(&old)? {
-        return Err(Errno::EPERM.into());
-    }
-    let target = kernel.target(directories[1], paths[1], false)?;
-    if target.slash && target.place.is_none() {
-        return Err(Errno::ENOENT.into());
-    }
+    let target = kernel.name_at(directories[1], paths[1])?;
     inode.changed();
     let args = fuse_link_in { oldnodeid: inode.number() };
     let inode = Rc::clone(inode);
@@ -211,24 +210,22 @@ pub(super) fn unlinkat<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outc
 }
 
 fn remove<P: Platform>(kernel: &mut Kernel<P>, directory: i32, path: u64, directories: bool) -> Outcome {
-    let target = kernel.target(directory, path, false)?;
+    let target = kernel.name_at(directory, path)?;
     match &target.name[..] {
         b"" => return Err(if directories { Errno::EBUSY } else { Errno::EISDIR }.into()),
         b"." => return Err(if directories { Errno::EINVAL } else { Errno::EISDIR }.into()),
         b".." => return Err(if directories { Errno::ENOTEMPTY } else { Errno::EISDIR }.into()),
         _ => {}
     }
-    let place = target.place.as_ref().ok_or(Errno::ENOENT)?;
-    let parent = kernel.writable_directory(&target.directory)?;
-    match (kernel.is_directory(place)?, directories) {
-        (true, false) => return Err(Errno::EISDIR.into()),
-        (false, true) => return Err(Errno::ENOTDIR.into()),
-        _ => {}
-    }
-    let Node::File(inode) = &place.node else { return Err(Errno::EBUSY.into()) };
+    let missing = target.missing();
+    let place = target.place.as_ref().ok_or(missing)?;
     if !directories && target.slash {
-        return Err(Errno::ENOTDIR.into());
+        return Err(if kernel.is_directory(place)? { Errno::EISDIR } else { Errno::ENOTDIR }.into());
     }
+    let parent = node_of_directory(&target.directory)?;
+    let Node::File(inode) = &place.node else {
+        return Err(if directories { Errno::EBUSY } else { Errno::EISDIR }.into());
+    };
     let opcode = if directories { fuse_opcode::FUSE_RMDIR } else { fuse_opcode::FUSE_UNLINK };
     kernel.fuse.request(&mut kernel.platform, opcode as u32, parent.number(), &(), &[&target.name], &[])?;
     parent.changed();
@@ -259,21 +256,13 @@ fn rename_at<P: Platform>(kernel: &mut Kernel<P>, directories: [i32; 2], paths: 
     if flags & !(raw::RENAME_NOREPLACE | raw::RENAME_EXCHANGE) != 0 || flags == 3 {
         return Err(Errno::EINVAL.into());
     }
-    let old = kernel.target(directories[0], paths[0], false)?;
-    let new = kernel.target(directories[1], paths[1], false)?;
-    let special = |name: &[u8]| matches!(name, b"" | b"." | b"..");
-    if special(&old.name) || special(&new.name) {
-        return Err(Errno::EBUSY.into());
-    }
-    let place = old.place.clone().ok_or(Errno::ENOENT)?;
-    let (Node::File(_), Node::File(inode)) = (&new.directory.node, &place.node) else {
+    let old = kernel.name_at(directories[0], paths[0])?;
+    let new = kernel.name_at(directories[1], paths[1])?;
+    let (Node::File(from), Node::File(to)) = (&old.directory.node, &new.directory.node) else {
         return Err(Errno::EXDEV.into());
     };
-    if (old.slash || new.slash) && !kernel.is_directory(&place)? {
-        return Err(Errno::ENOTDIR.into());
-    }
-    let from = kernel.writable_directory(&old.directory)?;
-    let to = kernel.writable_directory(&new.directory)?;
+    let place = check_rename(kernel, &old, &new, flags)?;
+    let Node::File(inode) = &place.node else { return Err(Errno::EBUSY.into()) };
     let args = fuse_rename2_in { newdir: to.number(), flags, padding: 0 };
     let opcode = fuse_opcode::FUSE_RENAME2 as u32;
     kernel.fuse.request(&mut kernel.platform, opcode, from.number(), &args, &[&old.name, &new.name], &[])?;
@@ -282,6 +271,26 @@ fn rename_at<P: Platform>(kernel: &mut Kernel<P>, directories: [i32; 2], paths: 
     inode.changed();
     renamed(kernel, &old, &new, &place, flags);
     Ok(0)
+}
+
+/// What of a rename is about names alone, in Linux' order of errors (`do_renameat2`); what is to be renamed.
+fn check_rename<P: Platform>(kernel: &mut Kernel<P>, old: &Target, new: &Target, flags: u32) -> Result<Place, Errno> {
+    let (keep, exchange) = (flags & raw::RENAME_NOREPLACE != 0, flags & raw::RENAME_EXCHANGE != 0);
+    if !old.is_name() {
+        return Err(Errno::EBUSY);
+    }
+    if !new.is_name() {
+        return Err(if keep { Errno::EEXIST } else { Errno::EBUSY });
+    }
+    let place = old.place.clone().ok_or(old.missing())?;
+    match &new.place {
+        Some(_) if keep => return Err(Errno::EEXIST),
+        Some(other) if exchange && new.slash && !kernel.is_directory(other)? => return Err(Errno::ENOTDIR),
+        None if exchange || new.missing() != Errno::ENOENT => return Err(new.missing()),
+        _ => {}
+    }
+    let slash = old.slash || (new.slash && !exchange);
+    if slash && !kernel.is_directory(&place)? { Err(Errno::ENOTDIR) } else { Ok(place) }
 }
 
 /// What names mean after a rename.
@@ -324,19 +333,27 @@ pub(super) fn readlinkat<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Ou
     read_link(kernel, args.int(0), args.get(1), args.get(2), args.int(3))
 }
 
+/// What is said of something that is no link: without a name a descriptor of one was asked for, and is not there.
+fn no_link<P: Platform>(kernel: &mut Kernel<P>, path: u64) -> Errno {
+    match kernel.path(path) {
+        Ok(name) if name.is_empty() => Errno::ENOENT,
+        _ => Errno::EINVAL,
+    }
+}
+
 fn read_link<P: Platform>(kernel: &mut Kernel<P>, directory: i32, path: u64, out: u64, room: i32) -> Outcome {
     let room = usize::try_from(room).ok().filter(|&room| room > 0).ok_or(Errno::EINVAL)?;
     let place = kernel.place_at(directory, path, raw::AT_SYMLINK_NOFOLLOW | raw::AT_EMPTY_PATH)?;
     let text: Vec<u8> = match &place.node {
         Node::File(inode) => {
             if kernel.file_attributes(inode)?.mode & mode::S_IFMT != mode::S_IFLNK {
-                return Err(Errno::EINVAL.into());
+                return Err(no_link(kernel, path).into());
             }
             kernel.fuse.link_target(&mut kernel.platform, inode)?.to_vec()
         }
         Node::Device(Device::Link(target)) => target.as_bytes().into(),
         Node::Proc(node) if node.kind() == ProcKind::Link => kernel.link_text(*node)?,
-        _ => return Err(Errno::EINVAL.into()),
+        _ => return Err(no_link(kernel, path).into()),
     };
     let text = text.get(..room).unwrap_or(&text);
     kernel.copy_out(out, text)?;

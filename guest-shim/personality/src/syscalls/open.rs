@@ -19,7 +19,7 @@ use crate::fs::inode::Inode;
 use crate::fs::inotify::{happened, name_happened};
 use crate::fs::pipe::{Pipe, PipeEnd};
 use crate::fs::proc::{self, ProcKind, ProcNode};
-use crate::fs::walk::{Target, may};
+use crate::fs::walk::{Last, Target, may};
 use crate::kernel::Kernel;
 use crate::num::index;
 use crate::platform::{PAGE, Platform};
@@ -158,7 +158,7 @@ fn open_nameless<P: Platform>(
         return Err(Errno::EINVAL.into());
     }
     let follow = flags & raw::O_NOFOLLOW == 0;
-    let directory = kernel.resolve_within(start, path, follow, limits)?.existing()?;
+    let directory = kernel.resolve_within(start, path, Last::following(follow), limits)?.existing()?;
     if !kernel.is_directory(&directory)? {
         return Err(Errno::ENOTDIR.into());
     }
@@ -177,9 +177,10 @@ fn open_path<P: Platform>(kernel: &mut Kernel<P>, start: Place, path: &[u8], how
     let create = flags & raw::O_CREAT != 0 && flags & raw::O_PATH == 0;
     let exclusive = create && flags & raw::O_EXCL != 0;
     let follow = flags & raw::O_NOFOLLOW == 0 && !exclusive;
-    let target = kernel.resolve_within(start, path, follow, limits)?;
+    let end = if create { Last::File { follow } } else { Last::following(follow) };
+    let target = kernel.resolve_within(start, path, end, limits)?;
     let Some(place) = target.place.clone() else {
-        return if create { create_file(kernel, &target, flags, mode) } else { Err(Errno::ENOENT.into()) };
+        return if create { create_file(kernel, &target, flags, mode) } else { Err(target.missing().into()) };
     };
     if exclusive {
         return Err(Errno::EEXIST.into());
@@ -213,9 +214,7 @@ fn create_file<P: Platform>(
     flags: u32,
     mode: u32,
 ) -> Result<Rc<OpenFile>, Stop> {
-    if target.slash {
-        return Err(Errno::EISDIR.into());
-    }
+    target.check_vacant(false)?;
     let Node::File(parent) = &target.directory.node else { return Err(Errno::EACCES.into()) };
     kernel.check_access(&target.directory, may::WRITE | may::EXECUTE)?;
     let (inode, handle) = request_new(kernel, parent, fuse_opcode::FUSE_CREATE, &target.name, flags, mode)?;

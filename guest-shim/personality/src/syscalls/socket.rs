@@ -203,7 +203,7 @@ fn bind_unnamed<P: Platform>(kernel: &Kernel<P>, socket: &Rc<Socket>) -> Result<
 /// Makes the file that a Unix socket is bound to.
 fn bind_path<P: Platform>(kernel: &mut Kernel<P>, socket: &Rc<Socket>, path: Vec<u8>) -> Result<(), Stop> {
     let in_use = |stop| if stop == Stop::Error(Errno::EEXIST) { Errno::EADDRINUSE.into() } else { stop };
-    let target = kernel.target_of(&path, false)?;
+    let target = kernel.name_of(&path)?;
     let mode = mode::S_IFSOCK | kernel.umask_off(0o777);
     let node = fuse_mknod_in { mode, rdev: 0, umask: 0, padding: 0 };
     kernel.make(&target, fuse_opcode::FUSE_MKNOD, &node, None).map_err(in_use)?;

@@ -205,8 +205,10 @@ fn nodes_that_nothing_refers_to_are_forgotten() {
         let fd = sandbox.open(path.as_bytes(), raw::O_CREAT, 0o644);
         sandbox.call(3, [fd.cast_unsigned(), 0, 0, 0, 0, 0]);
     }
-    let forgotten = sandbox.kernel.platform.count(fuse_opcode::FUSE_FORGET);
+    let platform = &sandbox.kernel.platform;
+    let (forgotten, requests) = (platform.server.forgotten, platform.count(fuse_opcode::FUSE_BATCH_FORGET));
     assert!(forgotten > 1000, "{forgotten} of 2000");
+    assert!(requests < 40, "many by one request, not {requests}");
 }
 
 #[test]

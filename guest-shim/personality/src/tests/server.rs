@@ -46,11 +46,15 @@ pub(super) struct Server {
     next_handle: u64,
     /// Nodes whose bytes were changed, or that were made later.
     written: BTreeSet<u64>,
+    /// How many nodes were forgotten.
+    pub(super) forgotten: u32,
 }
 
 const ENOENT: i32 = 2;
 const EIO: i32 = 5;
 const EEXIST: i32 = 17;
+const ENOTDIR: i32 = 20;
+const EISDIR: i32 = 21;
 const ENOTEMPTY: i32 = 39;
 const ENOSYS: i32 = 38;
 
@@ -66,7 +70,13 @@ fn args<T: FromBytes>(body: &[u8]) -> (T, &[u8]) {
 impl Server {
     pub(super) fn new() -> Self {
         let root = Node { kind: Kind::Directory(BTreeMap::new()), mode: mode::S_IFDIR | 0o755, links: 2 };
-        Self { nodes: alloc::vec![root], handles: BTreeMap::new(), next_handle: 1, written: BTreeSet::new() }
+        Self {
+            nodes: alloc::vec![root],
+            handles: BTreeMap::new(),
+            next_handle: 1,
+            written: BTreeSet::new(),
+            forgotten: 0,
+        }
     }
 
     fn add(&mut self, path: &str, kind: Kind, mode: u32) {
@@ -158,10 +168,14 @@ impl Server {
         Reply::body(&self.entry(number))
     }
 
-    fn remove(&mut self, directory: u64, name: &[u8]) -> Reply {
+    fn remove(&mut self, directory: u64, name: &[u8], directories: bool) -> Reply {
         let Some(number) = self.find(directory, name) else { return Reply::Error(ENOENT) };
-        if matches!(&self.node(number).kind, Kind::Directory(names) if !names.is_empty()) {
-            return Reply::Error(ENOTEMPTY);
+        match &self.node(number).kind {
+            Kind::Directory(_) if !directories => return Reply::Error(EISDIR),
+            Kind::Directory(names) if !names.is_empty() => return Reply::Error(ENOTEMPTY),
+            Kind::Directory(_) => {}
+            _ if directories => return Reply::Error(ENOTDIR),
+            _ => {}
         }
         self.node(number).links -= 1;
         self.names(directory).remove(name);
@@ -220,7 +234,7 @@ impl Server {
         const READDIR: u32 = fuse_opcode::FUSE_READDIR as u32;
         const RELEASE: u32 = fuse_opcode::FUSE_RELEASE as u32;
         const RELEASEDIR: u32 = fuse_opcode::FUSE_RELEASEDIR as u32;
-        const FORGET: u32 = fuse_opcode::FUSE_FORGET as u32;
+        const FORGET: u32 = fuse_opcode::FUSE_BATCH_FORGET as u32;
         const STATFS: u32 = fuse_opcode::FUSE_STATFS as u32;
         let node = header.nodeid;
         let done = || Reply::Body(Vec::new());
@@ -261,7 +275,7 @@ impl Server {
                 let (made, rest) = args::<fuse_mkdir_in>(body);
                 self.make(node, name(rest).0, Kind::Directory(BTreeMap::new()), mode::S_IFDIR | made.mode)
             }
-            UNLINK | RMDIR => self.remove(node, name(body).0),
+            UNLINK | RMDIR => self.remove(node, name(body).0, header.opcode == RMDIR),
             RENAME2 => {
                 let (to, rest) = args::<fuse_rename2_in>(body);
                 let (old, rest) = name(rest);
@@ -319,7 +333,11 @@ impl Server {
                 self.handles.remove(&released.fh).expect("an open handle");
                 done()
             }
-            FORGET => done(),
+            FORGET => {
+                let (forgotten, _) = args::<fuse_abi::linux::fuse_batch_forget_in>(body);
+                self.forgotten += forgotten.count;
+                done()
+            }
             STATFS => Reply::body(&fuse_statfs_out::default()),
             _ => Reply::Error(ENOSYS),
         };

@@ -48,7 +48,7 @@ fn permitted(ctx: &Context, meta: &Meta, want: Access) -> bool {
     }
     let shift = match () {
         () if ctx.uid == meta.uid => 6,
-        () if ctx.gid == meta.gid => 3,
+        () if ctx.is_in_group(meta.gid) => 3,
         () => 0,
     };
     (meta.mode >> shift) & want.0 == want.0

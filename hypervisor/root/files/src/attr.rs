@@ -115,16 +115,23 @@ pub struct Attr {
 }
 
 /// On whose behalf an operation is made, and when.
-///
-/// Supplementary groups are not known (FUSE does not carry them): only `gid` counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Context {
+pub struct Context<'a> {
     /// File-system user id. 0 may do everything that mode bits would forbid.
     pub uid: u32,
-    /// File-system group id.
+    /// File-system group id: that of new files.
     pub gid: u32,
+    /// Further groups that they are a member of.
+    pub groups: &'a [u32],
     /// CLOCK_REALTIME.
     pub now: Timestamp,
+}
+
+impl Context<'_> {
+    /// Whether this group's rights are theirs.
+    pub(crate) fn is_in_group(&self, gid: u32) -> bool {
+        self.gid == gid || self.groups.contains(&gid)
+    }
 }
 
 /// A time to set.
@@ -151,6 +158,8 @@ pub struct SetAttr {
     pub atime: Option<SetTime>,
     /// Modification time.
     pub mtime: Option<SetTime>,
+    /// Take away what lets a file run as its owner, as a change of owner does that changes nothing else.
+    pub drop_set_id: bool,
 }
 
 /// The fill level of the writable layer.

@@ -21,13 +21,13 @@ const LIMITS: Limits = Limits { bytes: 16 << 20, inodes: 4096, references: 4096 
 const LOWER_TIME: i64 = 1000;
 
 /// User 0 at a second of the test's choosing.
-fn root(seconds: i64) -> Context {
-    Context { uid: 0, gid: 0, now: Timestamp { seconds, nanoseconds: 0 } }
+fn root(seconds: i64) -> Context<'static> {
+    Context { uid: 0, gid: 0, groups: &[], now: Timestamp { seconds, nanoseconds: 0 } }
 }
 
 /// An ordinary user.
-fn user(id: u32) -> Context {
-    Context { uid: id, gid: id, now: Timestamp { seconds: 5000, nanoseconds: 0 } }
+fn user(id: u32) -> Context<'static> {
+    Context { uid: id, gid: id, groups: &[], now: Timestamp { seconds: 5000, nanoseconds: 0 } }
 }
 
 /// A lower tree in the making.

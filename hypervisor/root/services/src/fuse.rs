@@ -31,7 +31,7 @@ pub(crate) struct FileService<'t, A> {
 
 /// One request on the way to its handler.
 struct Call<'a> {
-    ctx: Context,
+    ctx: Context<'a>,
     /// The header's node; not checked yet.
     node: Ino,
     arguments: Arguments<'a>,
@@ -60,8 +60,8 @@ impl<'t, A: Authority> FileService<'t, A> {
         now: Timestamp,
     ) -> Result<usize, Errno> {
         let fuse_in_header { opcode, nodeid, uid, gid, .. } = *exchange.header();
-        let Parts { arguments, segments, body } = exchange.parts();
-        let call = Call { ctx: Context { uid, gid, now }, node: Ino(nodeid), arguments, body };
+        let Parts { arguments, groups, segments, body } = exchange.parts();
+        let call = Call { ctx: Context { uid, gid, groups, now }, node: Ino(nodeid), arguments, body };
         match opcode {
             // The most frequent first: open files, by handle.
             opcode::READ => self.read(call, segments, memory),

@@ -7,9 +7,9 @@
 //!
 //! # The protocol, exactly
 //!
-//! A request's message is a `fuse_in_header` (`len` = the message's length; `total_extlen` 0), the opcode's arguments, and
-//! names, each ended by a NUL. Structures are Linux' `uapi/linux/fuse.h`, protocol 7.40. `uid` and `gid` of the header
-//! are those that mode bits are checked against. The reply is a `fuse_out_header` (`len` of the reply, `error` 0 or
+//! A request's message is a `fuse_in_header` (`len` = the message's length), the opcode's arguments, names, each ended by a NUL, and at
+//! most one extension (`total_extlen`): FUSE_EXT_GROUPS, with any request. Structures are Linux' `uapi/linux/fuse.h`, protocol 7.40.
+//! `uid` and `gid` of the header and the extension's groups, at most [`proto::MAX_GROUPS`], are those that mode bits are checked against. The reply is a `fuse_out_header` (`len` of the reply, `error` 0 or
 //! −errno, the request's `unique`) and, if `error` is 0, the body below. **Every** opcode has a reply, FORGET too.
 //!
 //! *Segments* carry bulk data. Those of a request are filled or read in order, as one run of bytes. A request whose
@@ -23,7 +23,7 @@
 //! | FORGET | `fuse_forget_in` | nothing | |
 //! | BATCH_FORGET | `fuse_batch_forget_in`, `fuse_forget_one` × count | nothing | |
 //! | GETATTR | `fuse_getattr_in` | `fuse_attr_out` | with FUSE_GETATTR_FH of the handle's file |
-//! | SETATTR | `fuse_setattr_in` | `fuse_attr_out` | FATTR_FH with a handle open for writing: no further check to cut. FATTR_CTIME is ignored |
+//! | SETATTR | `fuse_setattr_in` | `fuse_attr_out` | FATTR_FH with a handle open for writing: no further check to cut. FATTR_CTIME is ignored; FATTR_KILL_SUIDGID stands for a change of owner that keeps the owner |
 //! | READLINK | none | the target, no NUL | |
 //! | SYMLINK | name, target | `fuse_entry_out` | counts one lookup |
 //! | MKNOD | `fuse_mknod_in`, name | `fuse_entry_out` | regular files, fifos, sockets; devices are EPERM. `mode` has the umask applied already (`umask` is ignored, here and below). Counts one lookup |

@@ -6,9 +6,9 @@ use alloc::vec::Vec;
 use core::mem::offset_of;
 
 use files::Errno;
-use fuse_abi::linux::{fuse_in_header, fuse_out_header};
+use fuse_abi::linux::{fuse_ext_header, fuse_ext_type, fuse_in_header, fuse_out_header};
 use guestmem::{GuestMemory, NotMapped};
-use proto::{MAX_SEGMENTS, MESSAGE_LEN, MESSAGE_OFFSET, Segment, ServiceRequest};
+use proto::{MAX_GROUPS, MAX_SEGMENTS, MESSAGE_LEN, MESSAGE_OFFSET, Segment, ServiceRequest};
 use tlfs::addr::{Gpa, PAGE_SIZE};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -18,15 +18,20 @@ const HEADER_LEN: usize = size_of::<fuse_in_header>();
 /// Bytes of a [`ServiceRequest`] before its segments.
 const FRAME_LEN: usize = offset_of!(ServiceRequest, segments);
 const REPLY_HEADER_LEN: usize = size_of::<fuse_out_header>();
+/// Bytes that an extension's length is counted in.
+const EXTENSION_UNIT: usize = 8;
 /// Longest reply body in bytes.
 pub const MAX_BODY: usize = MESSAGE_LEN - REPLY_HEADER_LEN;
 
 /// One request and its reply. Kept from call to call, so that none allocates.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    /// The request's message, its header included.
+    /// The request's message, its header included, without its extension.
     message: Vec<u8>,
     header: fuse_in_header,
+    /// Those of the request's extension.
+    groups: [u32; MAX_GROUPS],
+    group_count: usize,
     segments: [Segment; MAX_SEGMENTS],
     segment_count: usize,
     /// A reply header's room, then the body.
@@ -37,6 +42,8 @@ pub(crate) struct Exchange {
 pub(crate) struct Parts<'a> {
     /// What follows the request's header.
     pub(crate) arguments: Arguments<'a>,
+    /// The groups of whoever asks, beside the header's own.
+    pub(crate) groups: &'a [u32],
     /// Where its bulk data is or goes.
     pub(crate) segments: &'a [Segment],
     /// Where the reply's body goes.
@@ -48,6 +55,8 @@ impl Exchange {
         Self {
             message: Vec::with_capacity(MESSAGE_LEN),
             header: fuse_in_header::default(),
+            groups: [0; MAX_GROUPS],
+            group_count: 0,
             segments: [Segment::default(); MAX_SEGMENTS],
             segment_count: 0,
             reply: vec![0; MESSAGE_LEN],
@@ -90,9 +99,11 @@ impl Exchange {
         self.message.resize(len, 0);
         memory.read(at(service, MESSAGE_OFFSET)?, &mut self.message).map_err(not_mapped)?;
         let (header, _) = fuse_in_header::read_from_prefix(&self.message).map_err(|_| "there is no FUSE header")?;
-        if header.len as usize != len || header.total_extlen != 0 {
-            return Err("the FUSE header does not agree with the message's length");
-        }
+        let extension = usize::from(header.total_extlen) * EXTENSION_UNIT;
+        let end = len.checked_sub(extension).filter(|end| *end >= HEADER_LEN && header.len as usize == len);
+        let end = end.ok_or("the FUSE header does not agree with the message's length")?;
+        self.group_count = read_groups(self.message.get(end..).unwrap_or(&[]), &mut self.groups)?;
+        self.message.truncate(end);
         self.header = header;
         Ok(())
     }
@@ -108,6 +119,7 @@ impl Exchange {
     pub(crate) fn parts(&mut self) -> Parts<'_> {
         Parts {
             arguments: Arguments(self.message.get(HEADER_LEN..).unwrap_or(&[])),
+            groups: self.groups.get(..self.group_count).unwrap_or(&[]),
             segments: self.segments.get(..self.segment_count).unwrap_or(&[]),
             body: self.reply.get_mut(REPLY_HEADER_LEN..).unwrap_or(&mut []),
         }
@@ -137,6 +149,24 @@ impl Exchange {
         memory.write(at(service, MESSAGE_OFFSET)?, reply).map_err(not_mapped)?;
         memory.write(reply_len(service), &len.to_le_bytes()).map_err(not_mapped)
     }
+}
+
+/// Reads an extension: none, or a list of groups. How many there are.
+fn read_groups(extension: &[u8], groups: &mut [u32; MAX_GROUPS]) -> Result<usize, &'static str> {
+    const BAD: &str = "the extension of the request is no list of groups";
+    if extension.is_empty() {
+        return Ok(0);
+    }
+    let (fuse_ext_header { size, type_ }, list) = fuse_ext_header::read_from_prefix(extension).map_err(|_| BAD)?;
+    if size as usize != extension.len() || type_ != fuse_ext_type::FUSE_EXT_GROUPS as u32 {
+        return Err(BAD);
+    }
+    let (count, ids) = u32::read_from_prefix(list).map_err(|_| BAD)?;
+    let count = count as usize;
+    let groups = groups.get_mut(..count).ok_or(BAD)?;
+    let ids = ids.get(..size_of_val(groups)).ok_or(BAD)?;
+    groups.as_mut_bytes().copy_from_slice(ids);
+    Ok(count)
 }
 
 /// Notes in a request, as far as possible, that it could not be parsed.

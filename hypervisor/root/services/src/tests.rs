@@ -159,8 +159,13 @@ use message;
 impl<A: Authority> Shim<'_, A> {
     /// Puts a request into the service pages.
     fn put(&mut self, opcode: u32, nodeid: u64, arguments: &[u8]) {
+        self.put_extended(opcode, nodeid, arguments, &[]);
+    }
+
+    /// The same with an extension.
+    fn put_extended(&mut self, opcode: u32, nodeid: u64, arguments: &[u8], extension: &[u8]) {
         self.unique += 1;
-        let len = u32::try_from(size_of::<fuse_in_header>() + arguments.len()).unwrap();
+        let len = u32::try_from(size_of::<fuse_in_header>() + arguments.len() + extension.len()).unwrap();
         let header = fuse_in_header {
             len,
             opcode,
@@ -168,6 +173,7 @@ impl<A: Authority> Shim<'_, A> {
             nodeid,
             uid: self.uid,
             gid: self.uid,
+            total_extlen: u16::try_from(extension.len() / 8).unwrap(),
             ..Default::default()
         };
         let mut request = ServiceRequest::new_zeroed();
@@ -177,7 +183,9 @@ impl<A: Authority> Shim<'_, A> {
         self.memory.write(SERVICE, request.as_bytes()).unwrap();
         let message = Gpa(SERVICE.0 + MESSAGE_OFFSET as u64);
         self.memory.write(message, header.as_bytes()).unwrap();
-        self.memory.write(Gpa(message.0 + size_of::<fuse_in_header>() as u64), arguments).unwrap();
+        let mut behind = arguments.to_vec();
+        behind.extend_from_slice(extension);
+        self.memory.write(Gpa(message.0 + size_of::<fuse_in_header>() as u64), &behind).unwrap();
     }
 
     fn ring(&mut self) -> Served {

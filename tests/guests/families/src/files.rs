@@ -1,5 +1,5 @@
 //! Files to work with.
-use crate::{Sys, c, must, sys, zeroed};
+use crate::{Errno, Sys, c, must, sys, zeroed};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -150,4 +150,66 @@ pub fn file_in_memory(content: &[u8]) -> i32 {
     must(write(fd, content));
     must(sys!(libc::lseek(fd, 0, libc::SEEK_SET)));
     fd
+}
+
+/// `mkdir` with mode 0755.
+pub fn mkdir(name: &str) -> Sys {
+    sys!(libc::mkdir(path(name).as_ptr(), 0o755))
+}
+
+/// `symlink`.
+pub fn symlink(target: &str, name: &str) -> Sys {
+    sys!(libc::symlink(path(target).as_ptr(), path(name).as_ptr()))
+}
+
+/// `link`.
+pub fn link(old: &str, new: &str) -> Sys {
+    sys!(libc::link(path(old).as_ptr(), path(new).as_ptr()))
+}
+
+/// `rename`.
+pub fn rename(old: &str, new: &str) -> Sys {
+    sys!(libc::rename(path(old).as_ptr(), path(new).as_ptr()))
+}
+
+/// `unlink`.
+pub fn unlink(name: &str) -> Sys {
+    sys!(libc::unlink(path(name).as_ptr()))
+}
+
+/// `rmdir`.
+pub fn rmdir(name: &str) -> Sys {
+    sys!(libc::rmdir(path(name).as_ptr()))
+}
+
+/// `lstat`.
+///
+/// # Errors
+/// Those of the call.
+pub fn lstat(name: &str) -> Result<libc::stat, Errno> {
+    let mut found = zeroed!(libc::stat);
+    sys!(libc::lstat(path(name).as_ptr(), &raw mut found))?;
+    Ok(found)
+}
+
+/// `lstat` in words.
+pub fn what(name: &str) -> String {
+    match lstat(name) {
+        Ok(found) => format!(
+            "{} links {} size {}",
+            mode_text(found.st_mode),
+            found.st_nlink,
+            if found.st_mode & libc::S_IFMT == libc::S_IFDIR { -1 } else { found.st_size }
+        ),
+        Err(errno) => errno.to_string(),
+    }
+}
+
+/// The names in a directory, sorted.
+pub fn names(directory: &str) -> String {
+    let mut names: Vec<String> = std::fs::read_dir(directory)
+        .map(|entries| entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+        .unwrap_or_default();
+    names.sort();
+    names.join(" ")
 }

@@ -10,6 +10,7 @@
 pub mod events;
 pub mod files;
 pub mod memory;
+pub mod random;
 pub mod tasks;
 
 pub use libc;

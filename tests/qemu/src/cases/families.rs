@@ -3,7 +3,7 @@ use crate::Case;
 
 /// Programs and those of their sections that sandboxes carry out as Linux does. Not among them: "vector-fault" of the signals, because
 /// QEMU's emulation of the processor never raises the fault.
-const SAME: [(&str, &[&str]); 12] = [
+const SAME: [(&str, &[&str]); 13] = [
     (
         "futexes",
         &[
@@ -107,6 +107,37 @@ const SAME: [(&str, &[&str]); 12] = [
             "sendfile",
             "copy",
             "duplicates",
+        ],
+    ),
+    (
+        "posix",
+        &[
+            "access",
+            "chdir",
+            "chmod",
+            "chown",
+            "lchown",
+            "link",
+            "mkdir",
+            "mkfifo",
+            "mknod",
+            "open",
+            "open-to-create",
+            "list",
+            "readlink",
+            "rename-from",
+            "rename-to",
+            "rmdir",
+            "stat",
+            "symlink",
+            "truncate",
+            "unlink",
+            "utimensat",
+            "utimensat-exact",
+            "sticky",
+            "set-id",
+            "groups",
+            "times",
         ],
     ),
     (

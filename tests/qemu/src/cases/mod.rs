@@ -14,6 +14,7 @@ mod hostile;
 mod images;
 mod kernels;
 mod many;
+mod overlay;
 mod policies;
 mod programs;
 mod real;
@@ -37,6 +38,7 @@ pub(crate) fn all(setup: &Setup) -> Vec<Case> {
     all.extend(files::cases());
     all.extend(images::cases());
     all.extend(diff::cases());
+    all.extend(overlay::cases());
     all.extend(streams::cases());
     all.extend(terminal::cases());
     all.extend(denials::cases());

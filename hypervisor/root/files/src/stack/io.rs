@@ -214,7 +214,7 @@ fn check_values(set: &SetAttr) -> Result<(), Errno> {
 fn check_rights(ctx: &Context, meta: &Meta, set: &SetAttr, by_handle: bool) -> Result<(), Errno> {
     let owner = access::owns(ctx, meta);
     let new_owner = set.uid.is_some_and(|uid| ctx.uid != 0 && (!owner || uid != meta.uid));
-    let new_group = set.gid.is_some_and(|gid| ctx.uid != 0 && (!owner || (gid != ctx.gid && gid != meta.gid)));
+    let new_group = set.gid.is_some_and(|gid| ctx.uid != 0 && (!owner || (gid != meta.gid && !ctx.is_in_group(gid))));
     let times = [set.atime, set.mtime];
     let exact = times.iter().any(|time| matches!(time, Some(SetTime::At(_))));
     if new_owner || new_group || ((set.mode.is_some() || exact) && !owner) {
@@ -228,14 +228,14 @@ fn check_rights(ctx: &Context, meta: &Meta, set: &SetAttr, by_handle: bool) -> R
 }
 
 fn apply(ctx: &Context, meta: &mut Meta, set: &SetAttr) {
-    if (set.uid.is_some() || set.gid.is_some()) && meta.kind != Kind::Directory {
+    if (set.uid.is_some() || set.gid.is_some() || set.drop_set_id) && meta.kind != Kind::Directory {
         meta.mode = access::without_set_id(meta.mode);
     }
     meta.uid = set.uid.unwrap_or(meta.uid);
     meta.gid = set.gid.unwrap_or(meta.gid);
     if let Some(mode) = set.mode {
         meta.mode = mode & mode::PERMISSIONS;
-        if ctx.uid != 0 && ctx.gid != meta.gid {
+        if ctx.uid != 0 && !ctx.is_in_group(meta.gid) {
             meta.mode &= !mode::SET_GID;
         }
     }

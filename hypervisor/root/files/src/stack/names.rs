@@ -198,7 +198,7 @@ fn new_meta(ctx: &Context, parent: &Meta, kind: Kind, mode: u32) -> Meta {
     let mut mode = mode & mode::PERMISSIONS;
     if kind == Kind::Directory {
         mode |= if inherits { mode::SET_GID } else { 0 };
-    } else if ctx.uid != 0 && ctx.gid != gid && mode & mode::GROUP_EXECUTE != 0 {
+    } else if ctx.uid != 0 && !ctx.is_in_group(gid) && mode & mode::GROUP_EXECUTE != 0 {
         mode &= !mode::SET_GID;
     }
     Meta {

@@ -44,7 +44,7 @@ impl Drop for HostTree {
 /// Both file systems.
 struct Pair<'t> {
     stack: Stack<'t>,
-    ctx: Context,
+    ctx: Context<'static>,
     host: HostTree,
     /// Files that are open in both.
     open: Vec<Option<(Ino, OwnedFd)>>,
@@ -328,7 +328,7 @@ fn run(seed: u64) {
     let owner = std::fs::metadata(&host.0).unwrap();
     let mut builder = Builder::owned_by(owner.uid(), owner.gid());
     make_trees(&mut random, &mut builder, &host);
-    let ctx = Context { uid: owner.uid(), gid: owner.gid(), now: Timestamp::default() };
+    let ctx = Context { uid: owner.uid(), gid: owner.gid(), groups: &[], now: Timestamp::default() };
     let open = (0..4).map(|_| None).collect();
     let mut pair = Pair { stack: builder.stack(), ctx, host, open };
     pair.compare();

@@ -1,8 +1,11 @@
 //! Mode bits: who may do what. Expectations are Linux'.
+use alloc::format;
+
 use super::{at, attr, root, sample, user, write};
 use crate::{Access, Context, Errno, Ino, Kind, RenameMode, SetAttr, SetTime, Stack, Timestamp};
 
-const NONE: SetAttr = SetAttr { mode: None, uid: None, gid: None, size: None, atime: None, mtime: None };
+const NONE: SetAttr =
+    SetAttr { mode: None, uid: None, gid: None, size: None, atime: None, mtime: None, drop_set_id: false };
 
 /// A file in /tmp of this user, with this mode.
 fn file_of(stack: &mut Stack<'_>, id: u32, name: &[u8], mode: u32) -> Ino {
@@ -30,6 +33,42 @@ fn owner_group_and_others() {
     let odd = file_of(&mut stack, 7, b"odd", 0o007);
     assert_eq!(stack.access(&user(7), odd, Access::READ), Err(Errno::EACCES));
     assert_eq!(stack.access(&user(9), odd, Access::READ), Ok(()));
+}
+
+#[test]
+fn a_change_of_owner_that_changes_nothing_takes_set_id_bits() {
+    let builder = sample();
+    let mut stack = builder.stack();
+    let change = SetAttr { drop_set_id: true, ..NONE };
+    for (mode, left) in [(0o6755, 0o755), (0o6745, 0o2745), (0o1644, 0o1644)] {
+        let file = file_of(&mut stack, 7, &format!("{mode}").into_bytes(), mode);
+        stack.setattr(&user(9), file, &change, false).unwrap();
+        assert_eq!(stack.attr(file).unwrap().mode, left);
+    }
+    let tmp = at(&stack, "tmp");
+    let directory = stack.mkdir(&user(7), tmp, b"directory", 0o6755).unwrap();
+    stack.setattr(&user(9), directory, &change, false).unwrap();
+    assert_eq!(stack.attr(directory).unwrap().mode, 0o6755);
+}
+
+#[test]
+fn further_groups_count_like_the_first() {
+    let builder = sample();
+    let mut stack = builder.stack();
+    let file = file_of(&mut stack, 7, b"f", 0o640);
+    let member = |groups: &'static [u32]| Context { groups, ..user(8) };
+    assert_eq!(stack.access(&member(&[]), file, Access::READ), Err(Errno::EACCES));
+    assert_eq!(stack.access(&member(&[1, 7]), file, Access::READ), Ok(()));
+    // One's own file may be given to any of them, and keeps its set-group-id bit with it.
+    let given = file_of(&mut stack, 8, b"given", 0o644);
+    let to = |gid| SetAttr { gid: Some(gid), ..NONE };
+    assert_eq!(stack.setattr(&member(&[]), given, &to(5), false), Err(Errno::EPERM));
+    assert_eq!(stack.setattr(&member(&[5]), given, &to(5), false), Ok(()));
+    let marked = SetAttr { mode: Some(0o2755), ..NONE };
+    stack.setattr(&member(&[5]), given, &marked, false).unwrap();
+    assert_eq!(stack.attr(given).unwrap().mode, 0o2755);
+    stack.setattr(&member(&[]), given, &marked, false).unwrap();
+    assert_eq!(stack.attr(given).unwrap().mode, 0o755);
 }
 
 #[test]

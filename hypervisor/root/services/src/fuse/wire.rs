@@ -129,6 +129,7 @@ pub(super) fn set_attr(set: &fuse_setattr_in) -> SetAttr {
         size: asked(fuse::FATTR_SIZE).then_some(set.size),
         atime: time(fuse::FATTR_ATIME, fuse::FATTR_ATIME_NOW, set.atime, set.atimensec),
         mtime: time(fuse::FATTR_MTIME, fuse::FATTR_MTIME_NOW, set.mtime, set.mtimensec),
+        drop_set_id: asked(fuse::FATTR_KILL_SUIDGID),
     }
 }
 

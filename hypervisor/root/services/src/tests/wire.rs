@@ -1,8 +1,11 @@
 //! The structures are Linux': sizes as in `uapi/linux/fuse.h` of protocol 7.40.
+use alloc::vec;
+use alloc::vec::Vec;
+
 use fuse_abi::linux::*;
 
-use super::{message, with_shim};
-use crate::MAX_BODY;
+use super::{Shim, message, with_shim};
+use crate::{MAX_BODY, Served};
 
 #[test]
 fn structures_have_linux_sizes() {
@@ -44,6 +47,50 @@ fn structures_have_linux_sizes() {
     for (name, size, linux) in sizes {
         assert_eq!(size, linux, "fuse_{name}");
     }
+}
+
+/// An extension: its size, its type, the number of groups, groups.
+fn extension(size: u32, kind: fuse_ext_type, groups: &[u32]) -> Vec<u8> {
+    let mut bytes = message!(size, kind as u32);
+    for word in groups {
+        bytes.extend_from_slice(&word.to_le_bytes());
+    }
+    bytes
+}
+
+#[test]
+fn groups_of_an_extension_give_rights() {
+    with_shim(|shim| {
+        let made = fuse_mkdir_in { mode: 0o770, umask: 0 };
+        shim.call(fuse_opcode::FUSE_MKDIR, 1, &message!(made, *b"d\0")).unwrap();
+        let node = shim.node("d");
+        let owned = fuse_setattr_in { valid: FATTR_GID, gid: 2000, ..Default::default() };
+        shim.call(fuse_opcode::FUSE_SETATTR, node, &message!(owned)).unwrap();
+        shim.uid = 7;
+        let ask = |shim: &mut Shim<'_>, extension: &[u8]| {
+            let asked = message!(fuse_access_in { mask: 7, padding: 0 });
+            shim.put_extended(fuse_opcode::FUSE_ACCESS as u32, node, &asked, extension);
+            shim.ring()
+        };
+        let groups = fuse_ext_type::FUSE_EXT_GROUPS;
+        assert!(matches!(ask(shim, &[]), Served::Replied));
+        assert_eq!(shim.reply(), Err(13));
+        assert!(matches!(ask(shim, &extension(24, groups, &[2, 5, 2000, 0])), Served::Replied));
+        assert_eq!(shim.reply(), Ok(vec![]));
+        // A group behind the number of groups is none.
+        assert!(matches!(ask(shim, &extension(24, groups, &[1, 5, 2000, 0])), Served::Replied));
+        assert_eq!(shim.reply(), Err(13));
+        let many: Vec<u32> = [33].into_iter().chain(0..33).collect();
+        for bad in [
+            extension(24, fuse_ext_type::FUSE_MAX_NR_SECCTX, &[2, 5, 2000, 0]),
+            extension(16, groups, &[2, 5, 2000, 0]),
+            extension(24, groups, &[4, 5, 2000, 0]),
+            extension(8, groups, &[]),
+            extension(144, groups, &many),
+        ] {
+            assert!(matches!(ask(shim, &bad), Served::Malformed { .. }), "{bad:?}");
+        }
+    });
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! Files by name: opening, making, linking, renaming, removing, and every error that goes with it.
 #![allow(unsafe_code)]
 
-use families::files::{Scratch, close, file, mode_text, open, open_mode, path, read, stat, text, try_open, write};
+use families::files::{
+    Scratch, close, file, link, mkdir, mode_text, names, open, open_mode, path, read, rename, rmdir, stat, symlink,
+    text, try_open, unlink, what, write,
+};
 use families::tasks::ending;
 use families::{Report, Sys, c, libc, must, say, sys, zeroed};
 use std::process::ExitCode;
@@ -37,54 +40,8 @@ fn main() -> ExitCode {
     ])
 }
 
-fn mkdir(name: &str) -> Sys {
-    sys!(libc::mkdir(path(name).as_ptr(), 0o755))
-}
-
-fn symlink(target: &str, name: &str) -> Sys {
-    sys!(libc::symlink(path(target).as_ptr(), path(name).as_ptr()))
-}
-
-fn link(old: &str, new: &str) -> Sys {
-    sys!(libc::link(path(old).as_ptr(), path(new).as_ptr()))
-}
-
-fn rename(old: &str, new: &str) -> Sys {
-    sys!(libc::rename(path(old).as_ptr(), path(new).as_ptr()))
-}
-
-fn unlink(name: &str) -> Sys {
-    sys!(libc::unlink(path(name).as_ptr()))
-}
-
-fn rmdir(name: &str) -> Sys {
-    sys!(libc::rmdir(path(name).as_ptr()))
-}
-
 fn content(name: &str) -> String {
     std::fs::read(name).map_or_else(|e| families::Errno(e.raw_os_error().unwrap_or(0)).to_string(), |b| text(&b))
-}
-
-/// `lstat` in words.
-fn what(name: &str) -> String {
-    let mut found = zeroed!(libc::stat);
-    match sys!(libc::lstat(path(name).as_ptr(), &raw mut found)) {
-        Ok(_) => format!(
-            "{} links {} size {}",
-            mode_text(found.st_mode),
-            found.st_nlink,
-            if found.st_mode & libc::S_IFMT == libc::S_IFDIR { -1 } else { found.st_size }
-        ),
-        Err(errno) => errno.to_string(),
-    }
-}
-
-fn names(directory: &str) -> String {
-    let mut names: Vec<String> = std::fs::read_dir(directory)
-        .map(|entries| entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
-        .unwrap_or_default();
-    names.sort();
-    names.join(" ")
 }
 
 fn opening(t: &mut Report) {

@@ -6,6 +6,7 @@
 
 use families::files::{file_in_memory, pipe};
 use families::memory::{PAGE, anonymous, at, map, pointer};
+use families::random::Random;
 use families::tasks::{child, pause_ms};
 use families::{c, libc, say, sys};
 use std::process::ExitCode;
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
     let mut made = 0;
     while made < count {
         let batch = BATCH.min(count - made);
-        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ made);
+        let mut random = Random::new(seed, made);
         let pid = child(|| batch_of_calls(&mut random, batch));
         finish(pid);
         made += batch;
@@ -66,27 +67,6 @@ fn finish(pid: i32) {
     // As the first process, this one is spared.
     c!(libc::kill(-1, libc::SIGKILL));
     while sys!(libc::waitpid(-1, ptr::null_mut(), libc::__WALL)).is_ok() {}
-}
-
-/// A xorshift generator.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        (self.next() >> 16) % n.max(1)
-    }
-
-    fn one_of(&mut self, values: &[u64]) -> u64 {
-        let place = usize::try_from(self.below(values.len() as u64)).unwrap_or(0);
-        values.get(place).copied().unwrap_or(0)
-    }
 }
 
 fn batch_of_calls(random: &mut Random, count: u64) -> i32 {
@@ -132,7 +112,7 @@ fn prepare(random: &mut Random) -> Vec<u64> {
     c!(libc::open(c"/".as_ptr(), libc::O_PATH));
     let buffer = anonymous(16 * PAGE);
     for n in 0..16 * PAGE / 8 {
-        let value = if n % 3 == 0 { random.next() } else { random.below(300) };
+        let value = if n % 3 == 0 { random.number() } else { random.below(300) };
         c!(buffer.cast::<u64>().add(n).write(value));
     }
     let fixed = pointer(map(PAGE, libc::PROT_READ, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0));
@@ -156,7 +136,7 @@ fn argument(random: &mut Random, places: &[u64]) -> u64 {
     match random.below(10) {
         0 => random.below(20),
         1 => 1 << random.below(64),
-        2 => random.next(),
+        2 => random.number(),
         3 => random.below(5000),
         4 => random.one_of(&EDGES),
         5 => u64::MAX - random.below(5000),
