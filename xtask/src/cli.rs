@@ -226,6 +226,10 @@ pub(crate) struct BenchOptions {
     #[arg(long)]
     pub(crate) no_linux: bool,
 
+    /// Leave out what is measured in time, which says nothing on a busy machine
+    #[arg(long)]
+    pub(crate) no_times: bool,
+
     /// Print JSON instead of a table
     #[arg(long)]
     pub(crate) json: bool,

@@ -3,6 +3,7 @@
 //! Under `-icount shift=0,sleep=off` each instruction takes one tick of the time-stamp counter, whatever the host: the
 //! same figures on every run and every machine. The same runs without it give times, which are this host's.
 mod cpio;
+mod import;
 mod linux;
 mod programs;
 mod table;
@@ -90,12 +91,16 @@ pub(crate) fn bench(options: &BenchOptions) -> Result<ExitCode, Failure> {
     images::build(&["families"], false)?;
     trees::ensure(&[programs::TREE], false)?;
     let mut rows = Vec::new();
-    for clock in [Clock::Instructions, Clock::Host] {
+    let clocks: &[Clock] = if options.no_times { &[Clock::Instructions] } else { &[Clock::Instructions, Clock::Host] };
+    for &clock in clocks {
         rows.extend(calls(clock, !options.no_linux)?);
         rows.extend(programs::rows(clock, !options.no_linux)?);
         rows.push(programs::events(clock)?);
     }
-    rows.extend(starts()?);
+    if !options.no_times {
+        rows.extend(starts()?);
+        rows.extend(import::rows()?);
+    }
     if options.json {
         println!("{:#}", table::json(&rows));
     } else {

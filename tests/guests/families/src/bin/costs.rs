@@ -1,13 +1,13 @@
 //! What things cost: a line `row NAME ops=N rounds=N ns=N ticks=N` for each, the best of a few rounds.
 //!
 //! `cargo xtask bench` runs it in a sandbox and, as the first process of a plain Linux, in the same machine, where it switches the
-//! machine off at its end. Arguments pick rows.
+//! machine off at its end. Arguments pick rows, or with `prepare:` before a row's name only what comes before it.
 #![allow(unsafe_code)]
 
-use families::files::{pipe, write};
+use families::files::{close, file, mkdir, open_mode, path, pipe, unlink, write};
 use families::memory::{PAGE, anonymous, at, poke};
 use families::tasks::{child, wait};
-use families::{c, libc, must, say, sys};
+use families::{c, libc, must, say, sys, zeroed};
 use std::arch::x86_64::{_mm_lfence, _rdtsc};
 use std::hint::black_box;
 use std::process::{Command, ExitCode, Stdio};
@@ -18,10 +18,20 @@ const ROUNDS: u32 = 3;
 /// A file that does not change, of at least 1 MiB.
 const FILE: &std::ffi::CStr = c"/usr/bin/python3.11";
 
+/// Where files are that are found, and those that go into an archive.
+const FOUND_IN: &str = "/tmp/found";
+const PACKED_IN: &str = "/tmp/packed";
+/// Files that are found, and directories that they are in.
+const FOUND: (u32, u32) = (10_000, 100);
+/// Small files of an archive, and bytes of each.
+const PACKED: (u32, usize) = (1000, 1500);
+/// Bytes that are written to a large file, and by one call.
+const LARGE: (usize, usize) = (16 << 20, 64 << 10);
+
 /// A row: its name, how often a round does it, and the round.
 type Row = (&'static str, u32, fn(u32));
 
-const ROWS: [Row; 10] = [
+const ROWS: [Row; 14] = [
     ("getpid", 5000, getpid),
     ("fault", 2048, fault),
     ("fork", 50, fork),
@@ -30,6 +40,10 @@ const ROWS: [Row; 10] = [
     ("compute", 20, compute),
     ("read", 20, read),
     ("open", 200, open),
+    ("stat", 200, stat),
+    ("write", 1, write_large),
+    ("untar", 1, untar),
+    ("find", 1, |n| (0..n).for_each(|_| find(FOUND_IN))),
     ("true", 5, |n| start(n, &["/usr/bin/true"])),
     ("python", 2, |n| start(n, &["/usr/bin/python3", "-c", "pass"])),
 ];
@@ -39,7 +53,10 @@ fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     for (name, ops, round) in ROWS {
         if wanted.is_empty() || first || wanted.iter().any(|word| word == name) {
+            prepare(name);
             measure(name, ops, round);
+        } else if wanted.iter().any(|word| word.strip_prefix("prepare:") == Some(name)) {
+            prepare(name);
         }
     }
     if first {
@@ -48,6 +65,30 @@ fn main() -> ExitCode {
         c!(libc::reboot(libc::RB_POWER_OFF));
     }
     ExitCode::SUCCESS
+}
+
+/// Makes what a row needs and does not measure.
+fn prepare(row: &str) {
+    match row {
+        "untar" => {
+            fill(PACKED_IN, 1, PACKED.0, PACKED.1);
+            start(1, &["/usr/bin/tar", "-C", "/tmp", "-cf", "/tmp/packed.tar", "packed"]);
+        }
+        "find" => fill(FOUND_IN, FOUND.1, FOUND.0 / FOUND.1, 0),
+        _ => {}
+    }
+}
+
+/// Makes directories in a new one, and files in each of them.
+fn fill(top: &str, directories: u32, files: u32, bytes: usize) {
+    let content = vec![b'x'; bytes];
+    must(mkdir(top));
+    for directory in 0..directories {
+        must(mkdir(&format!("{top}/{directory}")));
+        for number in 0..files {
+            must(close(file(&format!("{top}/{directory}/{number}"), &content)));
+        }
+    }
 }
 
 /// Runs the rounds of a row and prints it.
@@ -149,6 +190,62 @@ fn open(ops: u32) {
     for _ in 0..ops {
         c!(libc::close(must(sys!(libc::open(FILE.as_ptr(), libc::O_RDONLY)))));
     }
+}
+
+fn stat(ops: u32) {
+    let mut found = zeroed!(libc::stat);
+    for _ in 0..ops {
+        must(sys!(libc::stat(FILE.as_ptr(), &raw mut found)));
+    }
+    black_box(found.st_size);
+}
+
+/// Writes a new file from its start to its end, and removes it.
+fn write_large(ops: u32) {
+    let piece = vec![b'x'; LARGE.1];
+    for _ in 0..ops {
+        let fd = must(open_mode("/tmp/large", libc::O_CREAT | libc::O_WRONLY | libc::O_EXCL, 0o644));
+        for _ in 0..LARGE.0 / LARGE.1 {
+            must(write(fd, &piece));
+        }
+        must(close(fd));
+        must(unlink("/tmp/large"));
+    }
+}
+
+/// Unpacks an archive of small files into a new directory.
+fn untar(ops: u32) {
+    for _ in 0..ops {
+        let mut template = *b"/tmp/unpacked-XXXXXX\0";
+        assert!(!c!(libc::mkdtemp(template.as_mut_ptr().cast())).is_null(), "mkdtemp");
+        let into = String::from_utf8_lossy(&template[..template.len() - 1]);
+        start(1, &["/usr/bin/tar", "-C", &into, "-xf", "/tmp/packed.tar"]);
+    }
+}
+
+/// Lists a directory and what is below it, and looks at each file, as find(1) does when it prints more than names.
+fn find(directory: &str) {
+    let directory = path(directory);
+    let listing = c!(libc::opendir(directory.as_ptr()));
+    assert!(!listing.is_null(), "opendir");
+    let fd = c!(libc::dirfd(listing));
+    loop {
+        let entry = c!(libc::readdir(listing));
+        if entry.is_null() {
+            break;
+        }
+        // SAFETY: readdir gave an entry, which lives until the next call; its name ends with a NUL.
+        let (name, kind) = unsafe { (std::ffi::CStr::from_ptr((&raw const (*entry).d_name).cast()), (*entry).d_type) };
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let mut found = zeroed!(libc::stat);
+        must(sys!(libc::fstatat(fd, name.as_ptr(), &raw mut found, libc::AT_SYMLINK_NOFOLLOW)));
+        if kind == libc::DT_DIR {
+            find(&format!("{}/{}", directory.to_string_lossy(), name.to_string_lossy()));
+        }
+    }
+    c!(libc::closedir(listing));
 }
 
 /// Starts a program and waits for its end.
