@@ -4,9 +4,11 @@ use core::arch::asm;
 use core::arch::x86_64::{__cpuid, _rdtsc};
 use core::ptr;
 
+use alloc::vec::Vec;
+
 use personality::Platform;
 use personality::num::{index, low32};
-use personality::platform::{PAGE, PAGE_SIZE, SpareHeap};
+use personality::platform::{Copied, PAGE, PAGE_SIZE, SpareHeap};
 use personality::task::FpuState;
 use proto::layout::DIRECT_MAP_VA;
 use proto::{CallResult, DOORBELL_PORT, GatePage, Grant, RESULT_SLOTS, SERVICE_PAGES};
@@ -44,6 +46,7 @@ pub(crate) struct Machine {
     frames_end: u64,
     service: u64,
     gate: u64,
+    copies: u64,
     boot_cr3: u64,
     window: (u64, u64),
     tsc_page: u64,
@@ -61,6 +64,7 @@ impl Machine {
             frames_end: info.free_end,
             service: info.service_gpa,
             gate: info.gate_gpa,
+            copies: info.copies_gpa,
             boot_cr3: info.boot_cr3,
             window: (info.window_gpa, info.window_gpa.saturating_add(info.window_len)),
             tsc_page: info.tsc_page_gpa,
@@ -151,6 +155,12 @@ impl Platform for Machine {
     fn grant(&self) -> Grant {
         // SAFETY: the gate page is mapped for good; the root writes to it only while this processor is stopped.
         unsafe { (&raw const (*self.gate()).grant).read_volatile() }
+    }
+
+    fn copies(&self) -> Vec<Copied> {
+        // SAFETY: the grant says that the root has put them there, in pages that are mapped for good then; it writes to them only while
+        // this processor is stopped.
+        Copied::list(unsafe { &*direct(self.copies) })
     }
 
     fn report(&mut self, result: CallResult) {

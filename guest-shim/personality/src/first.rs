@@ -47,6 +47,7 @@ pub(crate) fn first_task(start: &Start, hub: &Hub, space: AddressSpace, root: Pl
         timer_slack: TIMER_SLACK,
         policy: 0,
         futex: None,
+        copies: Vec::new(),
         last_fault: (0, 0, 0),
         state: State::Ready,
         regs: UserRegs::default(),

@@ -37,6 +37,7 @@ use crate::platform::Platform;
 use crate::random::Random;
 use crate::regs::UserRegs;
 use crate::sched::Schedule;
+use crate::signal::deliver::SYSCALL_LEN;
 use crate::signal::{self, Info, Signal};
 use crate::task::{Call, Process, Task};
 use crate::vdso::Vdso;
@@ -293,6 +294,13 @@ impl<P: Platform> Kernel<P> {
             self.platform.fail("entered for a system call without a new grant");
         }
         self.sequence = grant.sequence;
+        if grant.flags & grant_flags::FETCH != 0 {
+            // Not judged yet. If this page cannot be had either, the gate answers.
+            let _ = self.copy_in(grant.fetch, &mut [0]);
+            regs.rip = regs.rip.wrapping_sub(SYSCALL_LEN);
+            return self.run(regs);
+        }
+        self.task.copies = if grant.flags & grant_flags::COPIES != 0 { self.platform.copies() } else { Vec::new() };
         self.task.call = Some(Call { grant });
         self.run(regs)
     }
@@ -440,7 +448,12 @@ impl<P: Platform> Kernel<P> {
     }
 
     /// A string from the program's memory; `too_long` when there is no NUL in `max` bytes.
+    ///
+    /// What was judged is taken as it was judged, however often it is asked for: the program may have changed it since.
     pub(crate) fn string(&mut self, va: u64, max: usize, too_long: Errno) -> Result<Vec<u8>, Errno> {
+        if let Some(copy) = self.task.copies.iter().find(|copy| copy.address == va) {
+            return if copy.bytes.len() < max { Ok(copy.bytes.clone()) } else { Err(too_long) };
+        }
         let (space, mut source) = self.memory();
         user::read_string(&mut space.borrow_mut(), &mut source, va, max, too_long)
     }

@@ -246,6 +246,7 @@ impl<P: Platform> Kernel<P> {
             timer_slack: old.timer_slack,
             policy: inherited_policy(old.policy),
             futex: None,
+            copies: Vec::new(),
             last_fault: (0, 0, 0),
             state: State::Ready,
             regs: old.regs,

@@ -2,6 +2,8 @@
 //!
 //! The shim image implements [`Platform`] on the bare partition; the tests implement it over a vector.
 
+use alloc::vec::Vec;
+
 use proto::{CallResult, Grant};
 
 use crate::num::index;
@@ -19,6 +21,27 @@ pub struct SpareHeap {
     pub left: usize,
     /// Bytes in all.
     pub total: usize,
+}
+
+/// What an argument of a call points to, as it was judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// Where it was: the argument.
+    pub address: u64,
+    /// The string, without its NUL.
+    pub bytes: Vec<u8>,
+}
+
+impl Copied {
+    /// All that the root has written.
+    #[must_use]
+    pub fn list(copies: &proto::Copies) -> Vec<Self> {
+        let all = copies.heads.iter().zip(&copies.bytes).filter(|(head, _)| head.address != 0);
+        let one = |(head, bytes): (&proto::CopyHead, &[u8; proto::COPY_LEN])| {
+            Some(Self { address: head.address, bytes: bytes.get(..index(head.len))?.to_vec() })
+        };
+        all.filter_map(one).collect()
+    }
 }
 
 /// The machine beneath the personality.
@@ -41,6 +64,8 @@ pub trait Platform {
     fn doorbell(&mut self);
     /// What the gate allowed last.
     fn grant(&self) -> Grant;
+    /// What the gate has judged of the granted call's memory.
+    fn copies(&self) -> Vec<Copied>;
     /// Puts a result into the gate page's ring, for the trace.
     fn report(&mut self, result: CallResult);
     /// Entry `index` (256 to 511) of the root page table: the half that every address space shares.

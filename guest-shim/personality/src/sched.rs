@@ -161,6 +161,7 @@ impl<P: Platform> Kernel<P> {
     /// The call under way is over with this result.
     pub(crate) fn finish(&mut self, regs: &mut UserRegs, outcome: Outcome) {
         let Some(call) = self.task.call.take() else { return };
+        self.task.copies = Vec::new();
         self.task.wait_until = None;
         self.task.progress = 0;
         self.task.opening = None;

@@ -1,7 +1,7 @@
 //! Signals: numbers, default actions, which exception is which signal, and what waits to be delivered.
 
 mod asynchronous;
-mod deliver;
+pub(crate) mod deliver;
 mod frame;
 mod send;
 

@@ -17,6 +17,7 @@ use crate::fs::file::OpenFile;
 use crate::fs::table::FdTable;
 use crate::futex::FutexKey;
 use crate::mm::space::AddressSpace;
+use crate::platform::Copied;
 use crate::regs::UserRegs;
 use crate::signal::Pending;
 use crate::timers::Timers;
@@ -271,6 +272,8 @@ pub struct Task {
     pub policy: u32,
     /// A futex wait under way.
     pub futex: Option<FutexWait>,
+    /// What was judged of the present call's memory.
+    pub copies: Vec<Copied>,
     /// The last exception: vector, error code, address (for signal frames).
     pub last_fault: (u64, u64, u64),
     /// Whether it runs, or why not.

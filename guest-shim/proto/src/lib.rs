@@ -5,6 +5,7 @@
 //!
 //! * [`BootInfo`]: root → shim, once, at start.
 //! * [`GatePage`]: root → shim, a [`Grant`] for each system call that was allowed; shim → root, results for the trace.
+//! * [`Copies`]: root → shim, what pointers of the granted call lead to, as far as a rule looked at it.
 //! * [`ServiceRequest`]: shim → root, one request in the service page, then an OUT to [`DOORBELL_PORT`]. When the OUT
 //!   instruction has completed, the reply is there. File requests are FUSE messages (Linux `uapi/linux/fuse.h`);
 //!   the others are in [`op`].
@@ -33,7 +34,7 @@ pub const NO_ALARM: u64 = u64::MAX;
 /// [`BootInfo::magic`].
 pub const BOOT_MAGIC: u64 = u64::from_le_bytes(*b"CORDONSH");
 /// Version of everything in this crate; shim and root of one build agree.
-pub const PROTO_VERSION: u32 = 2;
+pub const PROTO_VERSION: u32 = 3;
 
 /// What the shim learns at start. Its virtual address is in RDI at the shim's entry.
 #[repr(C)]
@@ -74,6 +75,8 @@ pub struct BootInfo {
     pub window_gpa: u64,
     /// Bytes of that window, whole slots. 0: there is none.
     pub window_len: u64,
+    /// GPA of the [`Copies`].
+    pub copies_gpa: u64,
 }
 
 /// Bits of [`BootInfo::flags`].
@@ -139,14 +142,46 @@ pub struct Grant {
     pub args: [u64; 6],
     /// [`grant_flags`].
     pub flags: u64,
-    /// Zero.
-    pub reserved: u64,
+    /// With [`grant_flags::FETCH`]: the address that is to be brought in.
+    pub fetch: u64,
 }
 
 /// Bits of [`Grant::flags`].
 pub mod grant_flags {
     /// Report the result in [`super::GatePage::results`].
     pub const REPORT: u64 = 1 << 0;
+    /// What some of the arguments point to was judged: the shim takes it from [`super::Copies`].
+    pub const COPIES: u64 = 1 << 1;
+    /// The call is not judged yet: the byte at [`super::Grant::fetch`] has to be readable for that. The shim brings its page in, if the
+    /// program could read it, and lets the program make the call again. Nothing else is granted.
+    pub const FETCH: u64 = 1 << 2;
+}
+
+/// Largest number of arguments whose memory is judged with a call.
+pub const MAX_COPIES: usize = 2;
+/// Most bytes of such an argument's memory: a path with its NUL (PATH_MAX).
+pub const COPY_LEN: usize = 4096;
+/// Pages of the [`Copies`], contiguous in GPA space. Mapped supervisor-only in the child.
+pub const COPY_PAGES: usize = size_of::<Copies>().div_ceil(4096);
+
+/// Root → shim: what the arguments of the call in [`GatePage::grant`] point to, as it was judged.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Copies {
+    /// One for each of `bytes`.
+    pub heads: [CopyHead; MAX_COPIES],
+    /// The bytes.
+    pub bytes: [[u8; COPY_LEN]; MAX_COPIES],
+}
+
+/// What one entry of [`Copies`] is.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct CopyHead {
+    /// Where it was in the program's memory. 0: there is no such entry.
+    pub address: u64,
+    /// How many bytes; of a string all before its NUL.
+    pub len: u64,
 }
 
 /// One finished call, as the shim tells it.

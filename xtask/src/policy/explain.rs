@@ -2,16 +2,29 @@
 use crate::exit::Failure;
 use policy::signature::{self, Kind};
 use policy::symbols::Symbols;
-use policy::{Action, Policy, Verdict};
+use policy::{Action, Pointed, Policy, Verdict};
 use proto::syscalls;
 
-/// What the call's strings are given as: no rule looks at what is there.
+/// What the call's strings are given as in registers.
 const SOME_ADDRESS: u64 = 0x1000;
+
+/// A call as it is written.
+#[derive(Debug, PartialEq, Eq)]
+struct Call {
+    number: u64,
+    args: [u64; 6],
+    /// What is written as a string, by argument.
+    strings: Vec<(u8, Vec<u8>)>,
+}
 
 /// The verdict on `call`, such as `openat(AT_FDCWD, "/etc/shadow", O_RDONLY)`, and why.
 pub(super) fn explain(policy: &Policy, call: &str) -> Result<String, Failure> {
-    let (number, args) = read(call).map_err(|why| Failure::early(format!("--call {call}: {why}")))?;
-    let verdict = policy.judge(number, &args);
+    let Call { number, args, strings } = read(call).map_err(|why| Failure::early(format!("--call {call}: {why}")))?;
+    let mut pointed = Pointed::default();
+    for (argument, string) in &strings {
+        pointed.set(*argument, string);
+    }
+    let verdict = policy.about(number).judge(&args, &pointed);
     Ok(format!("{}, by {}\n", action(&verdict), verdict.rule))
 }
 
@@ -27,23 +40,62 @@ pub(super) fn action(verdict: &Verdict<'_>) -> String {
     }
 }
 
-/// A call's number and arguments. Arguments that are left out are 0.
-fn read(call: &str) -> Result<(u64, [u64; 6]), String> {
+/// A call. Arguments that are left out are 0.
+fn read(call: &str) -> Result<Call, String> {
     let call = call.trim();
     let inner = call.split_once('(').and_then(|(name, rest)| Some((name, rest.strip_suffix(')')?)));
     let (name, list) = inner.ok_or("write it as a call, for example read(0)")?;
     let number = syscalls::by_name(name.trim()).ok_or_else(|| format!("`{name}` is no x86-64 system call"))?.number;
     let kinds = signature::of(number.into()).map_or(signature::UNKNOWN, |signature| signature.arguments);
     let mut args = [0; 6];
+    let mut strings = Vec::new();
     let words = split(list);
     if words.len() > args.len() {
         return Err("a call has six arguments at most".into());
     }
-    for (index, (slot, word)) in args.iter_mut().zip(&words).enumerate() {
-        *slot = value(word, kinds.get(index).copied())
-            .ok_or_else(|| format!("`{word}` is no value for argument {index}"))?;
+    for ((index, slot), word) in (0_u8..).zip(&mut args).zip(&words) {
+        let unknown = || format!("`{word}` is no value for argument {index}");
+        if word.starts_with('"') {
+            strings.push((index, string(word).ok_or_else(unknown)?));
+            *slot = SOME_ADDRESS;
+        } else {
+            *slot = value(word, kinds.get(usize::from(index)).copied()).ok_or_else(unknown)?;
+        }
     }
-    Ok((number.into(), args))
+    Ok(Call { number: number.into(), args, strings })
+}
+
+/// The bytes of a string constant as C and traces have it.
+fn string(word: &str) -> Option<Vec<u8>> {
+    let mut rest = word.strip_prefix('"')?.strip_suffix('"')?.bytes().peekable();
+    let mut bytes = Vec::new();
+    while let Some(byte) = rest.next() {
+        let escaped = match byte {
+            b'\\' => rest.next()?,
+            b'"' => return None,
+            _ => {
+                bytes.push(byte);
+                continue;
+            }
+        };
+        bytes.push(match escaped {
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'v' => 0x0b,
+            b'f' => 0x0c,
+            b'0'..=b'7' => {
+                let mut value = u32::from(escaped - b'0');
+                for _ in 0..2 {
+                    let Some(digit) = rest.next_if(|digit| matches!(digit, b'0'..=b'7')) else { break };
+                    value = value * 8 + u32::from(digit - b'0');
+                }
+                u8::try_from(value).ok()?
+            }
+            other => other,
+        });
+    }
+    Some(bytes)
 }
 
 /// The arguments of a list, without the spaces around them. Commas in strings do not count.
@@ -68,12 +120,11 @@ fn split(list: &str) -> Vec<&str> {
     words
 }
 
-/// What an argument stands for: a string, a number, or names joined by `|`.
+/// What an argument stands for that is no string: a number, or names joined by `|`.
 fn value(word: &str, kind: Option<Kind>) -> Option<u64> {
     match word {
         "NULL" => return Some(0),
         "AT_FDCWD" => return Some((-100i64).cast_unsigned()),
-        _ if word.starts_with('"') => return (word.len() > 1 && word.ends_with('"')).then_some(SOME_ADDRESS),
         _ => {}
     }
     number(word).or_else(|| match kind {
@@ -107,12 +158,16 @@ mod tests {
     fn calls_are_read_as_traces_write_them() {
         let read = |call: &str| read(call).unwrap();
         let fdcwd = (-100i64).cast_unsigned();
+        let plain = |number, args| Call { number, args, strings: Vec::new() };
         assert_eq!(
-            read(r#"openat(AT_FDCWD, "/a, \"b", O_WRONLY|O_CREAT, 0644)"#),
-            (257, [fdcwd, SOME_ADDRESS, 0o101, 0o644, 0, 0])
+            read(r#"openat(AT_FDCWD, "/a, \"b\n\12\0019", O_WRONLY|O_CREAT, 0644)"#),
+            Call {
+                strings: vec![(1, b"/a, \"b\n\n\x019".to_vec())],
+                ..plain(257, [fdcwd, SOME_ADDRESS, 0o101, 0o644, 0, 0])
+            }
         );
-        assert_eq!(read("getpid()"), (39, [0; 6]));
-        assert_eq!(read(" write ( 1 , NULL, 0x10 ) "), (1, [1, 0, 16, 0, 0, 0]));
+        assert_eq!(read("getpid()"), plain(39, [0; 6]));
+        assert_eq!(read(" write ( 1 , NULL, 0x10 ) "), plain(1, [1, 0, 16, 0, 0, 0]));
     }
 
     #[test]
@@ -123,6 +178,7 @@ mod tests {
         assert!(refused("read(zero)").contains("`zero` is no value for argument 0"));
         assert!(refused("read(,)").contains("`` is no value for argument 0"));
         assert!(refused("read(\")").contains("no value for argument 0"));
+        assert!(refused(r#"open("\777")"#).contains("no value for argument 0"));
         assert!(refused("read(0,0,0,0,0,0,0)").contains("six arguments"));
     }
 
@@ -134,5 +190,11 @@ mod tests {
         assert_eq!(explained("openat(3, \"x\", O_RDONLY)"), "log, by rule 1 p.toml:2: only reading\n");
         assert_eq!(explained("openat(3, \"x\", O_WRONLY)"), "errno EPERM, by default\n");
         assert!(explain(&policy, "nothing").is_err());
+        let text = "version = 1\n[[rule]]\ncalls = [\"openat\"]\nwhen = [{ arg = 1, path = \"/etc/shadow\" }]\naction = \"kill\"\n";
+        let policy = policy::parse("p.toml", text).unwrap();
+        let explained = |call: &str| explain(&policy, call).unwrap();
+        assert_eq!(explained("openat(AT_FDCWD, \"/etc/shadow\", O_RDONLY)"), "kill, by rule 1 p.toml:2\n");
+        assert_eq!(explained("openat(AT_FDCWD, \"/etc/passwd\", O_RDONLY)"), "errno EPERM, by default\n");
+        assert_eq!(explained("openat(AT_FDCWD, NULL, O_RDONLY)"), "errno EPERM, by default\n");
     }
 }

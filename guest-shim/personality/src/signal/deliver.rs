@@ -22,7 +22,7 @@ pub(super) const CLD_CONTINUED: i32 = 6;
 /// Bit of a wait status: a core was dumped.
 const CORE_DUMPED: u32 = 0x80;
 /// Length of `syscall`.
-const SYSCALL_LEN: u64 = 2;
+pub(crate) const SYSCALL_LEN: u64 = 2;
 
 /// How delivering signals to the present task ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

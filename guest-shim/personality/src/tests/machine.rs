@@ -13,7 +13,7 @@ use proto::{CallResult, Grant, MESSAGE_OFFSET, SERVICE_PAGES, Segment, ServiceRe
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::server::{Reply, Server};
-use crate::platform::{PAGE, PAGE_SIZE, Platform, SpareHeap};
+use crate::platform::{Copied, PAGE, PAGE_SIZE, Platform, SpareHeap};
 use crate::task::{FPU_STATE, FpuState};
 
 /// Where files are shown.
@@ -35,6 +35,8 @@ pub(super) struct Machine {
     pub(super) server: Server,
     /// What the gate allowed.
     pub(super) grant: Grant,
+    /// What was judged of its memory.
+    pub(super) copies: Vec<Copied>,
     /// What was reported.
     pub(super) reports: Vec<CallResult>,
     /// Reference time; each reading takes a tick.
@@ -80,6 +82,7 @@ impl Machine {
             service: vec![0; SERVICE_PAGES * PAGE_SIZE],
             server,
             grant: Grant::default(),
+            copies: Vec::new(),
             reports: Vec::new(),
             time: 1000,
             output: [Vec::new(), Vec::new(), Vec::new()],
@@ -260,6 +263,10 @@ impl Platform for Machine {
 
     fn grant(&self) -> Grant {
         self.grant
+    }
+
+    fn copies(&self) -> Vec<Copied> {
+        self.copies.clone()
     }
 
     fn report(&mut self, result: CallResult) {

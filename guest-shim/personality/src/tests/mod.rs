@@ -6,6 +6,7 @@ mod events;
 mod files;
 mod fork;
 mod ipc;
+mod judged;
 mod locks;
 mod machine;
 mod memory;
@@ -142,7 +143,7 @@ impl Sandbox {
     fn enter(&mut self, number: u64, args: [u64; 6]) -> Flow {
         self.sequence += 1;
         self.kernel.platform.grant =
-            Grant { sequence: self.sequence, number, args, flags: grant_flags::REPORT, reserved: 0 };
+            Grant { sequence: self.sequence, number, args, flags: grant_flags::REPORT, fetch: 0 };
         self.regs.vector = SYSCALL_VECTOR;
         self.kernel.system_call(&mut self.regs)
     }

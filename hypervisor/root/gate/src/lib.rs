@@ -40,6 +40,7 @@
 extern crate alloc;
 
 mod capture;
+mod memory;
 pub mod recognise;
 
 use alloc::collections::VecDeque;
@@ -48,9 +49,10 @@ use alloc::rc::Rc;
 use alloc::string::String;
 
 use guestmem::GuestMemory;
+use memory::{CallMemory, NotRead};
 use policy::signature::{self, Output};
-use policy::{Policy, Verdict};
-use proto::{CallResult, Grant, grant_flags, result_flags};
+use policy::{Pointed, Policy, Verdict};
+use proto::{CallResult, CopyHead, Grant, grant_flags, result_flags};
 use recognise::Instruction;
 use trace::{Abi, Answer, FaultRecord, Record, ResultRecord};
 
@@ -166,6 +168,7 @@ pub struct Gate {
     mode: Mode,
     counters: Counters,
     granted: Granted,
+    copied: CallMemory,
 }
 
 /// The calls that were granted.
@@ -181,7 +184,8 @@ impl Gate {
     /// A gate that judges by `policy`.
     #[must_use]
     pub fn new(policy: Rc<Policy>, mode: Mode) -> Self {
-        Self { policy, mode, counters: Counters::default(), granted: Granted::default() }
+        let copied = CallMemory::new(&policy);
+        Self { policy, mode, counters: Counters::default(), granted: Granted::default(), copied }
     }
 
     /// What to do about a fault. `now_100ns` is the time since the sandbox's start; `sink` takes what is recorded.
@@ -243,8 +247,21 @@ impl Gate {
             return Action::Reflect { vector: GENERAL_PROTECTION, error_code: Some(0) };
         }
         let call = Call::x86_64(site);
+        let rules = self.policy.about(call.number);
+        let reads = rules.reads();
+        let verdict = if reads.is_empty() {
+            rules.judge(&call.args, &Pointed::default())
+        } else {
+            match self.copied.read(reads, &call, memory) {
+                Ok(()) => rules.judge(&call.args, &self.copied.pointed()),
+                Err(NotRead::Missing { gva }) if self.copied.may_fetch(gva, call.cr3, self.granted.last) => {
+                    return self.fetch(&call, gva, len);
+                }
+                Err(NotRead::Missing { .. }) => self.policy.unreadable(policy::errno::EFAULT),
+                Err(NotRead::TooLong) => self.policy.unreadable(policy::errno::ENAMETOOLONG),
+            }
+        };
         self.counters.calls = self.counters.calls.saturating_add(1);
-        let verdict = self.policy.judge(call.number, &call.args);
         let ignored = self.mode.dry_run && verdict.action != policy::Action::Allow;
         let recorded = self.mode.record || verdict.log;
         let mut record = |answer| {
@@ -254,13 +271,11 @@ impl Gate {
             }
         };
         let value = match if ignored { policy::Action::Allow } else { verdict.action } {
-            policy::Action::Allow => {
-                let (action, answer) = self.granted.forward(&call, call.args, len, recorded);
-                record(answer);
-                return action;
-            }
-            policy::Action::Rewrite => {
-                let (action, answer) = self.granted.forward(&call, verdict.rewritten(call.args), len, recorded);
+            policy::Action::Allow | policy::Action::Rewrite => {
+                let args = if ignored { call.args } else { verdict.rewritten(call.args) };
+                let flags = if reads.is_empty() { 0 } else { grant_flags::COPIES };
+                let (action, answer) =
+                    self.granted.forward(&call, Grant { args, flags, ..Grant::default() }, len, recorded);
                 record(answer);
                 return action;
             }
@@ -275,6 +290,20 @@ impl Gate {
         self.counters.denied = self.counters.denied.saturating_add(1);
         record(Answer::Value(value));
         Action::Answer { value, instruction_len: len }
+    }
+
+    /// What [`Gate::judge`] has read of the call's memory, for a grant with [`grant_flags::COPIES`].
+    pub fn copies(&self) -> impl Iterator<Item = (CopyHead, &[u8])> {
+        self.copied.entries()
+    }
+
+    /// Has the shim bring in a page that a rule needs. The program then makes the call again.
+    #[cold]
+    fn fetch(&mut self, call: &Call, gva: u64, instruction_len: u8) -> Action {
+        let grant = Grant { args: call.args, flags: grant_flags::FETCH, fetch: gva, ..Grant::default() };
+        let (action, _) = self.granted.forward(call, grant, instruction_len, false);
+        self.copied.fetches(gva, call.cr3, self.granted.last);
+        action
     }
 
     /// A call of the i386 table: only the policy's default can speak about it, and there is nobody to carry it out.
@@ -310,9 +339,9 @@ impl Gate {
 }
 
 impl Granted {
-    /// Grants a call with these arguments. If it is recorded, its result is asked for, unless it does not return.
+    /// Grants a call with the arguments and flags of `grant`. If it is recorded, its result is asked for, unless it does not return.
     #[inline]
-    fn forward(&mut self, call: &Call, args: [u64; 6], instruction_len: u8, recorded: bool) -> (Action, Answer) {
+    fn forward(&mut self, call: &Call, grant: Grant, instruction_len: u8, recorded: bool) -> (Action, Answer) {
         self.last += 1;
         let sequence = self.last;
         let awaited = recorded && signature::of(call.number).is_none_or(|known| known.output != Output::Nothing);
@@ -322,8 +351,8 @@ impl Granted {
             }
             self.open.push_back(sequence);
         }
-        let flags = if awaited { grant_flags::REPORT } else { 0 };
-        let grant = Grant { sequence, number: call.number, args, flags, reserved: 0 };
+        let flags = grant.flags | if awaited { grant_flags::REPORT } else { 0 };
+        let grant = Grant { sequence, number: call.number, flags, ..grant };
         let answer = if awaited { Answer::Pending(sequence) } else { Answer::None };
         (Action::Forward { grant, instruction_len }, answer)
     }

@@ -123,12 +123,12 @@ pub fn read_cstr_prefix<M: GuestMemory + ?Sized>(
 ) -> Result<(Vec<u8>, bool), WalkError> {
     let mut gva = gva;
     let mut bytes = Vec::new();
-    let mut chunk = [0; 64];
+    let mut chunk = [0; CHUNK];
     // One byte more than `max`, for the NUL of a string that is exactly so long.
     let limit = max.saturating_add(1);
     while bytes.len() < limit {
         // A chunk that divides the page size and is aligned never reads beyond the page of its start.
-        let aligned = 64 - usize::try_from(gva % 64).unwrap_or(0);
+        let aligned = CHUNK - usize::try_from(gva % CHUNK as u64).unwrap_or(0);
         let len = aligned.min(limit - bytes.len());
         let chunk = &mut chunk[..len];
         memory.read(translate(memory, cr3, gva)?, chunk)?;
@@ -143,13 +143,56 @@ pub fn read_cstr_prefix<M: GuestMemory + ?Sized>(
     Ok((bytes, false))
 }
 
+/// A byte that could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Its virtual address.
+    pub gva: u64,
+    /// Why.
+    pub why: WalkError,
+}
+
+/// Copies the string at `gva`, which with its NUL has to fit `out`. Gives its length without the NUL.
+///
+/// # Errors
+/// [`Unreadable`]: the first byte up to the NUL that cannot be read, or the first beyond `out` if there is no NUL in it.
+pub fn copy_cstr<M: GuestMemory + ?Sized>(memory: &M, cr3: u64, gva: u64, out: &mut [u8]) -> Result<usize, Unreadable> {
+    let mut gva = gva;
+    let mut done = 0;
+    let mut page = None;
+    while let (done_before, Some(rest)) = (done, out.get_mut(done..))
+        && !rest.is_empty()
+    {
+        let failed = |why| Unreadable { gva, why };
+        // A chunk that divides the page size and is aligned never reads beyond the page of its start.
+        let aligned = CHUNK - usize::try_from(gva % CHUNK as u64).unwrap_or(0);
+        let (chunk, _) = rest.split_at_mut(aligned.min(rest.len()));
+        let gpa = match page {
+            Some(gpa) if !gva.is_multiple_of(PAGE_SIZE) => gpa,
+            _ => translate(memory, cr3, gva).map_err(failed)?,
+        };
+        memory.read(gpa, chunk).map_err(|error| failed(error.into()))?;
+        if let Some(end) = chunk.iter().position(|&byte| byte == 0) {
+            return Ok(done_before + end);
+        }
+        let len = chunk.len();
+        page = u64::try_from(len).ok().and_then(|len| gpa.0.checked_add(len)).map(Gpa);
+        gva = next(gva, len).map_err(failed)?;
+        done += len;
+    }
+    Err(Unreadable { gva, why: WalkError::Unterminated })
+}
+
 /// The address `len` bytes after `gva`; the end of the address space is not mapped for ring 3.
 fn next(gva: u64, len: usize) -> Result<u64, WalkError> {
     let step = u64::try_from(len).map_err(|_| WalkError::NonCanonical { gva })?;
     gva.checked_add(step).ok_or(WalkError::NonCanonical { gva })
 }
 
-const _: () = assert!(PAGE_SIZE.is_multiple_of(64));
+/// Bytes of a string that are read at a time.
+const CHUNK: usize = 64;
+
+const _: () = assert!(PAGE_SIZE.is_multiple_of(CHUNK as u64));
 
 #[cfg(test)]
 mod tests {
@@ -229,6 +272,25 @@ mod tests {
         memory.write(Gpa(0x5fff), b"z").unwrap();
         assert_eq!(read_cstr(&memory, CR3, 0x40_1ffd, 100), Err(WalkError::NotPresent { gva: 0x40_2000 }));
         assert_eq!(read_cstr(&memory, CR3, 0x40_1ffd, 0), Err(WalkError::Unterminated));
+    }
+
+    #[test]
+    fn strings_are_copied_up_to_their_end() {
+        let mut memory = memory();
+        memory.write(Gpa(0x6fa0), &[b'a'; 0x60]).unwrap();
+        memory.write(Gpa(0x5000), b"bc\0d").unwrap();
+        let mut out = [0xff; 0x80];
+        assert_eq!(copy_cstr(&memory, CR3, 0x40_0fa0, &mut out), Ok(0x62));
+        assert_eq!((&out[..0x60], &out[0x60..0x62]), (&[b'a'; 0x60][..], &b"bc"[..]));
+        // The NUL counts.
+        let unterminated = |gva| Err(Unreadable { gva, why: WalkError::Unterminated });
+        assert_eq!(copy_cstr(&memory, CR3, 0x40_0fa0, &mut out[..0x62]), unterminated(0x40_1002));
+        assert_eq!(copy_cstr(&memory, CR3, 0x40_0fa0, &mut out[..0x63]), Ok(0x62));
+        assert_eq!(copy_cstr(&memory, CR3, 0x40_0fa0, &mut []), unterminated(0x40_0fa0));
+        let why = WalkError::NotPresent { gva: 0x40_2000 };
+        memory.write(Gpa(0x5ff0), &[b'x'; 16]).unwrap();
+        assert_eq!(copy_cstr(&memory, CR3, 0x40_1ff0, &mut out), Err(Unreadable { gva: 0x40_2000, why }));
+        assert!(copy_cstr(&memory, CR3, u64::MAX, &mut out).is_err());
     }
 
     #[test]

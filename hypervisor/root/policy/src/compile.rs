@@ -9,11 +9,16 @@ use proto::syscalls::SYSCALL_LIMIT;
 
 use crate::action::{ActionText, Change, RewriteText};
 use crate::error::{PolicyError, Source};
+use crate::glob::GlobSet;
 use crate::limits;
-use crate::parse::{CallText, Comparison, ConditionText, Operand, Placed, PolicyText, RuleText, name_of};
+use crate::parse::{
+    CallText, Comparison as ComparisonText, ConditionText, NumberText, Operand, Placed, PolicyText, RuleText, TestText,
+    name_of,
+};
+use crate::pointed::{MAX_READS, PointedText, Read};
 use crate::signature::{self, Kind};
 use crate::suggest::did_you_mean;
-use crate::table::{Clause, Condition, DEFAULT_RULE, Op, Policy, Rewrite, Rule, Slot};
+use crate::table::{Clause, Comparison, Condition, DEFAULT_RULE, Op, Policy, Rewrite, Rule, Slot, Test};
 
 /// Compiles a whole policy.
 pub(crate) fn compile(source: &Source<'_>, text: PolicyText) -> Result<Policy, PolicyError> {
@@ -26,9 +31,10 @@ pub(crate) fn compile(source: &Source<'_>, text: PolicyText) -> Result<Policy, P
         let log = rule.log.unwrap_or(rule.action.log);
         rules.push(Rule { action: rule.action.action, log, line, reason: rule.reason, rewrites });
     }
-    let (slots, clauses) = flatten(&compiler.calls);
+    let Table { slots, clauses, reads } = flatten(&compiler.calls);
     let file = source.name.rsplit(['/', '\\']).next().unwrap_or(source.name);
-    Ok(Policy { file: file.into(), rules, slots, clauses, conditions: compiler.conditions })
+    let Compiler { conditions, globs, .. } = compiler;
+    Ok(Policy { file: file.into(), rules, slots, clauses, conditions, globs, reads })
 }
 
 fn default_rule(text: &PolicyText) -> Rule {
@@ -40,6 +46,8 @@ fn default_rule(text: &PolicyText) -> Rule {
 #[derive(Clone, Default)]
 struct Call {
     clauses: Vec<Clause>,
+    /// What their conditions look at in memory.
+    reads: Vec<Read>,
     /// The rule without conditions that decides what the clauses leave, and its line.
     settled: Option<(u16, u32)>,
 }
@@ -62,22 +70,25 @@ struct Compiler<'s, 't> {
     source: &'s Source<'t>,
     calls: Vec<Call>,
     conditions: Vec<Condition>,
+    globs: Vec<GlobSet>,
     clause_count: usize,
 }
 
 impl<'s, 't> Compiler<'s, 't> {
     fn new(source: &'s Source<'t>) -> Self {
-        Self { source, calls: vec![Call::default(); SYSCALL_LIMIT], conditions: Vec::new(), clause_count: 0 }
+        let calls = vec![Call::default(); SYSCALL_LIMIT];
+        Self { source, calls, conditions: Vec::new(), globs: Vec::new(), clause_count: 0 }
     }
 
     fn rule(&mut self, index: u16, rule: &RuleText) -> Result<(), PolicyError> {
         self.no_condition_twice(&rule.conditions)?;
+        let tests = self.tests(&rule.conditions)?;
         let mut reached = false;
         for call in &rule.calls {
             let settled = usize::try_from(call.number).ok().and_then(|number| self.calls.get(number)?.settled);
             match settled {
                 None => {
-                    self.add(index, rule, call)?;
+                    self.add(index, rule, &tests, call)?;
                     reached = true;
                 }
                 Some(_) if call.grouped => {}
@@ -97,11 +108,42 @@ impl<'s, 't> Compiler<'s, 't> {
         Err(self.source.error(&rule.span, message))
     }
 
-    /// Puts a rule at the end of what is said about one call.
-    fn add(&mut self, index: u16, rule: &RuleText, call: &CallText) -> Result<(), PolicyError> {
+    /// The tests of a rule's conditions that are the same for every call: those of memory.
+    fn tests(&mut self, conditions: &[ConditionText]) -> Result<Vec<Option<Test>>, PolicyError> {
+        let tests = conditions.iter().map(|condition| match &condition.test {
+            TestText::Number(_) => Ok(None),
+            TestText::Pointed(text) => self.pointed(text).map(Some),
+        });
+        tests.collect()
+    }
+
+    /// Compiles patterns.
+    fn pointed(&mut self, text: &PointedText) -> Result<Test, PolicyError> {
+        let PointedText { subject, patterns, negated } = text;
+        let set = GlobSet::new(patterns.iter().map(|pattern| pattern.value.as_str()), *subject);
+        let set = set.map_err(|(index, error)| {
+            let span = patterns.get(index).map_or(0..0, |pattern| pattern.span.clone());
+            self.source.error(&span, error.text())
+        })?;
+        // There are fewer sets than conditions, whose number is bounded for a rule, as is that of the rules.
+        let index = u16::try_from(self.globs.len()).unwrap_or(u16::MAX);
+        self.globs.push(set);
+        Ok(Test::Glob { set: index, negated: *negated })
+    }
+
+    /// Puts a rule at the end of what is said about one call. `tests`: those of [`Self::tests`].
+    fn add(&mut self, index: u16, rule: &RuleText, tests: &[Option<Test>], call: &CallText) -> Result<(), PolicyError> {
         let first_condition = self.conditions.len();
-        for condition in &rule.conditions {
-            let condition = self.condition(condition, call.number)?;
+        let mut reads = Vec::new();
+        for (condition, test) in rule.conditions.iter().zip(tests) {
+            let condition = match (&condition.test, test) {
+                (TestText::Number(text), _) => self.condition(condition, text, call.number)?,
+                (TestText::Pointed(text), Some(test)) => {
+                    reads.push(self.read(condition, text, call)?);
+                    Condition { argument: condition.argument.value, test: *test }
+                }
+                (TestText::Pointed(_), None) => continue,
+            };
             self.conditions.push(condition);
         }
         let entry = usize::try_from(call.number).ok().and_then(|number| self.calls.get_mut(number));
@@ -111,6 +153,16 @@ impl<'s, 't> Compiler<'s, 't> {
         if rule.conditions.is_empty() {
             entry.settled = Some((index, self.source.line(rule.span.start)));
             return Ok(());
+        }
+        for read in reads {
+            if !entry.reads.contains(&read) {
+                entry.reads.push(read);
+            }
+        }
+        if entry.reads.len() > MAX_READS {
+            let message =
+                format!("rules look at the memory of more than {MAX_READS} arguments of `{}`", name_of(call.number));
+            return Err(self.source.error(&call.span, message));
         }
         self.clause_count += 1;
         let too_many = self.clause_count > limits::MAX_CLAUSES
@@ -137,28 +189,38 @@ impl<'s, 't> Compiler<'s, 't> {
     }
 
     /// A condition as it applies to one call: reduced to the bits that the kernel looks at.
-    fn condition(&self, text: &ConditionText, number: u32) -> Result<Condition, PolicyError> {
-        let argument = &text.argument;
+    fn condition(&self, condition: &ConditionText, text: &NumberText, number: u32) -> Result<Condition, PolicyError> {
+        let argument = &condition.argument;
         let seen = self.seen(argument, text.bits, number)?;
         let value = self.operand(&text.value, seen, number)?;
         let (mask, op) = match &text.comparison {
-            Comparison::Plain(op) => (seen.mask(), *op),
-            Comparison::Masked(mask) => (self.operand(mask, seen, number)?, Op::Equal),
+            ComparisonText::Plain(op) => (seen.mask(), *op),
+            ComparisonText::Masked(mask) => (self.operand(mask, seen, number)?, Op::Equal),
         };
         if value & !mask != 0 {
             let message = format!("this can never hold: value {value:#x} has bits outside the mask {mask:#x}");
             return Err(self.source.error(&text.value.span, message));
         }
-        let condition = Condition { mask, value, argument: argument.value, op };
-        match constant(&condition) {
+        let comparison = Comparison { mask, value, op };
+        match constant(&comparison) {
             Some(holds) => {
                 let always = if holds { "always" } else { "never" };
                 let message =
                     format!("this condition {always} holds; remove it{}", if holds { "" } else { " with its rule" });
-                Err(self.source.error(&text.span, message))
+                Err(self.source.error(&condition.span, message))
             }
-            None => Ok(condition),
+            None => Ok(Condition { argument: argument.value, test: Test::Number(comparison) }),
         }
+    }
+
+    /// What a condition on memory needs of a call's.
+    fn read(&self, condition: &ConditionText, text: &PointedText, call: &CallText) -> Result<Read, PolicyError> {
+        let argument = &condition.argument;
+        let kind = self.kind(argument, call.number)?;
+        text.read(argument.value, kind).ok_or_else(|| {
+            let message = format!("argument {} of `{}` is no {}", argument.value, name_of(call.number), text.wanted());
+            self.source.error(&argument.span, message)
+        })
     }
 
     /// An argument as a condition with this `bits` sees it.
@@ -264,7 +326,8 @@ impl<'s, 't> Compiler<'s, 't> {
     fn no_condition_twice(&self, conditions: &[ConditionText]) -> Result<(), PolicyError> {
         for (index, condition) in conditions.iter().enumerate() {
             let earlier = conditions.get(..index).unwrap_or(&[]);
-            if earlier.iter().any(|other| same(other, condition)) {
+            let same = |other: &ConditionText| other.argument == condition.argument && other.test == condition.test;
+            if earlier.iter().any(same) {
                 return Err(self.source.error(&condition.span, "this condition stands in the rule twice; remove one"));
             }
         }
@@ -273,43 +336,40 @@ impl<'s, 't> Compiler<'s, 't> {
 }
 
 /// Whether a condition holds for every value of its argument, or for none.
-fn constant(condition: &Condition) -> Option<bool> {
-    match (condition.op, condition.value) {
-        (Op::Equal, 0) if condition.mask == 0 => Some(true),
+fn constant(comparison: &Comparison) -> Option<bool> {
+    match (comparison.op, comparison.value) {
+        (Op::Equal, 0) if comparison.mask == 0 => Some(true),
         (Op::GreaterOrEqual, 0) => Some(true),
         (Op::Less, 0) => Some(false),
-        (Op::LessOrEqual, value) if value == condition.mask => Some(true),
-        (Op::Greater, value) if value == condition.mask => Some(false),
+        (Op::LessOrEqual, value) if value == comparison.mask => Some(true),
+        (Op::Greater, value) if value == comparison.mask => Some(false),
         _ => None,
     }
 }
 
-fn same(a: &ConditionText, b: &ConditionText) -> bool {
-    let operands = |a: &Operand, b: &Operand| match (a, b) {
-        (Operand::Number(a), Operand::Number(b)) => a == b,
-        (Operand::Names(a), Operand::Names(b)) => a == b,
-        _ => false,
-    };
-    let comparisons = match (&a.comparison, &b.comparison) {
-        (Comparison::Plain(a), Comparison::Plain(b)) => a == b,
-        (Comparison::Masked(a), Comparison::Masked(b)) => operands(&a.value, &b.value),
-        _ => false,
-    };
-    a.argument.value == b.argument.value && a.bits == b.bits && comparisons && operands(&a.value.value, &b.value.value)
+/// The compiled calls.
+struct Table {
+    slots: Vec<Slot>,
+    clauses: Vec<Clause>,
+    reads: Vec<Read>,
 }
 
 /// Lays the calls' clauses out one behind the other.
-fn flatten(calls: &[Call]) -> (Vec<Slot>, Vec<Clause>) {
+fn flatten(calls: &[Call]) -> Table {
     let mut clauses = Vec::new();
+    let mut reads = Vec::new();
     let slots = calls.iter().map(|call| {
-        // The numbers of clauses are bounded far below what the slot's fields hold.
+        // The numbers of clauses and reads are bounded far below what the slot's fields hold.
         let slot = Slot {
             first_clause: u32::try_from(clauses.len()).unwrap_or(u32::MAX),
             clauses: u16::try_from(call.clauses.len()).unwrap_or(u16::MAX),
             otherwise: call.settled.map_or(DEFAULT_RULE, |(rule, _)| rule),
+            first_read: u32::try_from(reads.len()).unwrap_or(u32::MAX),
+            reads: u8::try_from(call.reads.len()).unwrap_or(u8::MAX),
         };
         clauses.extend_from_slice(&call.clauses);
+        reads.extend_from_slice(&call.reads);
         slot
     });
-    (slots.collect(), clauses)
+    Table { slots: slots.collect(), clauses, reads }
 }

@@ -56,6 +56,10 @@ impl Errno {
 
 /// "Operation not permitted": what is denied without a rule of its own gets this.
 pub const EPERM: Errno = ERRNOS[0];
+/// "Bad address": what a call gets whose memory a rule needs and that has none there.
+pub const EFAULT: Errno = ERRNOS[13];
+/// "File name too long": what a call gets whose string a rule needs and that has no end.
+pub const ENAMETOOLONG: Errno = ERRNOS[35];
 
 macro_rules! errnos {
     ($( $name:ident $text:literal; )*) => {
@@ -215,6 +219,7 @@ mod tests {
 
     #[test]
     fn known_ones() {
+        assert_eq!((EFAULT.name, ENAMETOOLONG.name), ("EFAULT", "ENAMETOOLONG"));
         assert_eq!((EPERM.name, EPERM.number, EPERM.text), ("EPERM", 1, "Operation not permitted"));
         assert_eq!(Errno::by_name("EWOULDBLOCK").map(|errno| errno.number), Some(11));
         assert_eq!(Errno::by_name("ENOSYS").map(Errno::result), Some(-38));

@@ -27,6 +27,16 @@
 //! argument: where its prototype says `int`, the register's upper half counts neither for the kernel nor here
 //! ([`signature`]); `bits = 64` (or 32) in a condition compares that much of the register instead, as seccomp filters do. Where an argument has names ([`symbols`]), they can stand for numbers, joined by `|`.
 //!
+//! # What pointers lead to
+//! ```toml
+//! when = [{ arg = 1, path = ["/etc/shadow*", "/root/**"] }]      # one of these patterns matches (see [`glob`])
+//! when = [{ arg = 1, path = "/tmp/**", not = true }]            # none does
+//! when = [{ arg = 2, string = "tmpfs" }]                        # as `path`, but `/` is a character as any other
+//! ```
+//! They ask for the string itself, as the program passed it, with its `..` and before any link is followed: good for telling calls apart;
+//! to protect a file whatever its name, it takes rights on resolved paths. A NULL pointer has no string: no such condition holds then, neither with `not`. A call whose string cannot be read, or has no end within
+//! PATH_MAX bytes, gets the error that Linux gives it, whatever its rules say. What is judged is a copy, and the copy is what is carried out.
+//!
 //! [`groups`] are systemd's. A call that a rule names only by a group may be decided by an earlier rule, so that exceptions stand first.
 //!
 //! What the reader does not know is an error with its place: an unknown key, call, error or name, a number that cannot
@@ -53,8 +63,10 @@ mod action;
 mod compile;
 pub mod errno;
 mod error;
+pub mod glob;
 pub mod groups;
 mod parse;
+mod pointed;
 pub mod signature;
 mod suggest;
 pub mod symbols;
@@ -65,7 +77,8 @@ use alloc::format;
 use errno::Errno;
 pub use error::PolicyError;
 use error::Source;
-pub use table::{Policy, Rewrite, RuleRef, Verdict};
+pub use pointed::{MAX_READS, Pointed, Read};
+pub use table::{Policy, Rewrite, RuleRef, Rules, Verdict};
 
 /// Bounds on what a policy may hold. They bound memory and the cost of a verdict; real policies stay far below.
 pub mod limits {
@@ -83,6 +96,8 @@ pub mod limits {
     pub const MAX_CLAUSES: usize = 16 * 1024;
     /// Conditions of all these pairs.
     pub const MAX_TOTAL_CONDITIONS: usize = 32 * 1024;
+    /// Patterns in one condition.
+    pub const MAX_PATTERNS: usize = 1024;
 }
 
 /// What is done with a call.

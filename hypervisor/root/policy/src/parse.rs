@@ -13,17 +13,25 @@ use toml::de::{DeArray, DeInteger, DeTable, DeValue};
 use crate::action::ActionText;
 use crate::error::{PolicyError, Source};
 use crate::groups::{GROUPS, Group};
+use crate::pointed::PointedText;
 use crate::suggest::did_you_mean;
 use crate::table::Op;
 use crate::{Action, limits};
 
-/// A value with its place in the text.
+/// A value with its place in the text. Two are equal if they say the same, wherever.
 pub(crate) struct Placed<T> {
     pub(crate) value: T,
     pub(crate) span: Range<usize>,
 }
 
+impl<T: PartialEq> PartialEq for Placed<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
 /// The right side of a comparison, or a mask.
+#[derive(PartialEq)]
 pub(crate) enum Operand {
     /// A number; negative ones in two's complement.
     Number(u64),
@@ -32,6 +40,7 @@ pub(crate) enum Operand {
 }
 
 /// The comparison that a condition asks for.
+#[derive(PartialEq)]
 pub(crate) enum Comparison {
     Plain(Op),
     /// `masked_eq`, with its mask.
@@ -41,11 +50,24 @@ pub(crate) enum Comparison {
 /// One entry of `when`.
 pub(crate) struct ConditionText {
     pub(crate) argument: Placed<u8>,
+    pub(crate) test: TestText,
+    pub(crate) span: Range<usize>,
+}
+
+/// What a condition asks of its argument.
+#[derive(PartialEq)]
+pub(crate) enum TestText {
+    Number(NumberText),
+    Pointed(PointedText),
+}
+
+/// A comparison of the register.
+#[derive(PartialEq)]
+pub(crate) struct NumberText {
     pub(crate) comparison: Comparison,
     pub(crate) value: Placed<Operand>,
     /// How many low bits of the register are compared; else as many as Linux looks at.
     pub(crate) bits: Option<u32>,
-    pub(crate) span: Range<usize>,
 }
 
 /// A call that a rule is about.
@@ -282,15 +304,28 @@ impl Reader<'_, '_> {
                 value.get_ref(),
             ));
         };
+        if let Some(test) = self.pointed(table)? {
+            let argument = self.argument(self.required(value, table, "arg")?)?;
+            return Ok(ConditionText { argument, test: TestText::Pointed(test), span: value.span() });
+        }
         self.only_known_keys(table, CONDITION_KEYS, "a condition")?;
-        let required = |key: &str| {
-            table.get(key).ok_or_else(|| self.source.error(&value.span(), format!("this condition has no `{key}`")))
-        };
-        let argument = self.argument(required("arg")?)?;
-        let comparison = self.comparison(required("op")?, table.get("mask"))?;
-        let operand = self.operand(required("value")?, "value")?;
+        let argument = self.argument(self.required(value, table, "arg")?)?;
+        let comparison = self.comparison(self.required(value, table, "op")?, table.get("mask"))?;
+        let operand = self.operand(self.required(value, table, "value")?, "value")?;
         let bits = table.get("bits").map(|value| self.bits(value)).transpose()?;
-        Ok(ConditionText { argument, comparison, value: operand, bits, span: value.span() })
+        let test = TestText::Number(NumberText { comparison, value: operand, bits });
+        Ok(ConditionText { argument, test, span: value.span() })
+    }
+
+    /// A key that every condition has.
+    fn required<'v, 't>(
+        &self,
+        condition: &Value<'_>,
+        table: &'v DeTable<'t>,
+        key: &str,
+    ) -> Result<&'v Value<'t>, PolicyError> {
+        let missing = || self.source.error(&condition.span(), format!("this condition has no `{key}`"));
+        table.get(key).ok_or_else(missing)
     }
 
     fn bits(&self, value: &Value<'_>) -> Result<u32, PolicyError> {
@@ -348,7 +383,7 @@ impl Reader<'_, '_> {
         Ok(Placed { value: operand, span: value.span() })
     }
 
-    fn boolean(&self, value: &Value<'_>, key: &str) -> Result<bool, PolicyError> {
+    pub(crate) fn boolean(&self, value: &Value<'_>, key: &str) -> Result<bool, PolicyError> {
         let DeValue::Boolean(boolean) = value.get_ref() else {
             return Err(self.wrong_type(value, key, "true or false", value.get_ref()));
         };

@@ -6,6 +6,9 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::Action;
+use crate::errno::Errno;
+use crate::glob::GlobSet;
+use crate::pointed::{Pointed, Read};
 
 /// How an argument is compared. All comparisons are of unsigned numbers, as seccomp's are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,18 +21,34 @@ pub(crate) enum Op {
     GreaterOrEqual,
 }
 
-/// One comparison of one argument, reduced to the bits that count.
+/// One condition on one argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Condition {
+    pub(crate) argument: u8,
+    pub(crate) test: Test,
+}
+
+/// What a condition asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Test {
+    Number(Comparison),
+    /// What the argument points to is matched by one of the patterns in [`Policy::globs`] with this index, or, if negated, by none.
+    Glob {
+        set: u16,
+        negated: bool,
+    },
+}
+
+/// A comparison with a number, reduced to the bits that count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Comparison {
     pub(crate) mask: u64,
     pub(crate) value: u64,
-    pub(crate) argument: u8,
     pub(crate) op: Op,
 }
 
-impl Condition {
-    fn holds(&self, args: &[u64; 6]) -> bool {
-        let Some(argument) = args.get(usize::from(self.argument)) else { return false };
+impl Comparison {
+    fn holds(&self, argument: u64) -> bool {
         let argument = argument & self.mask;
         match self.op {
             Op::Equal => argument == self.value,
@@ -58,6 +77,9 @@ pub(crate) struct Slot {
     pub(crate) clauses: u16,
     /// The rule that decides when none of them does.
     pub(crate) otherwise: u16,
+    /// What they look at in memory.
+    pub(crate) first_read: u32,
+    pub(crate) reads: u8,
 }
 
 /// A rule's effect and where it stands. Number 0 is the default.
@@ -93,6 +115,8 @@ pub struct Policy {
     pub(crate) slots: Vec<Slot>,
     pub(crate) clauses: Vec<Clause>,
     pub(crate) conditions: Vec<Condition>,
+    pub(crate) globs: Vec<GlobSet>,
+    pub(crate) reads: Vec<Read>,
 }
 
 /// What a policy says about one call.
@@ -148,13 +172,27 @@ impl fmt::Display for RuleRef<'_> {
 }
 
 impl Policy {
-    /// The verdict on call `number` (x86-64 table) with these arguments. What the table does not hold is judged
-    /// by the default.
+    /// The rules about call `number` (x86-64 table). What the table does not hold is judged by the default.
+    #[inline]
+    #[must_use]
+    pub fn about(&self, number: u64) -> Rules<'_> {
+        const NO_RULES: Slot = Slot { first_clause: 0, clauses: 0, otherwise: DEFAULT_RULE, first_read: 0, reads: 0 };
+        let slot = usize::try_from(number).ok().and_then(|number| self.slots.get(number));
+        Rules { policy: self, slot: slot.copied().unwrap_or(NO_RULES) }
+    }
+
+    /// The verdict on call `number` with these arguments, whose pointers lead nowhere: no condition on memory holds.
     #[must_use]
     pub fn judge(&self, number: u64, args: &[u64; 6]) -> Verdict<'_> {
-        let slot = usize::try_from(number).ok().and_then(|number| self.slots.get(number));
-        let rule = slot.map_or(DEFAULT_RULE, |slot| self.decide(slot, args));
-        self.verdict(rule)
+        self.about(number).judge(args, &Pointed::default())
+    }
+
+    /// What is said of a call that was not judged, as its memory cannot be read: it gets this error.
+    #[must_use]
+    pub fn unreadable(&self, errno: Errno) -> Verdict<'_> {
+        let reason = Some("what its arguments point to cannot be read, and a rule needs it");
+        let rule = RuleRef { index: None, file: &self.file, line: 0, reason };
+        Verdict { action: Action::Errno(errno), log: false, rule, rewrites: &[] }
     }
 
     /// The verdict of the default alone: for calls that are not in the x86-64 table at all.
@@ -170,22 +208,37 @@ impl Policy {
         slot.is_some_and(|slot| slot.clauses > 0 || slot.otherwise != DEFAULT_RULE)
     }
 
+    /// Whether a rule looks at what arguments point to.
+    #[must_use]
+    pub fn reads_memory(&self) -> bool {
+        !self.reads.is_empty()
+    }
+
     /// How many rules the file has, the default not counted.
     #[must_use]
     pub fn rule_count(&self) -> usize {
         self.rules.len().saturating_sub(1)
     }
 
-    fn decide(&self, slot: &Slot, args: &[u64; 6]) -> u16 {
-        if slot.clauses == 0 {
-            return slot.otherwise;
-        }
+    fn decide(&self, slot: &Slot, args: &[u64; 6], pointed: &Pointed<'_>) -> u16 {
         let clauses = run(&self.clauses, slot.first_clause, slot.clauses);
         let deciding = clauses.iter().find(|clause| {
             let conditions = run(&self.conditions, clause.first_condition, clause.conditions);
-            conditions.iter().all(|condition| condition.holds(args))
+            conditions.iter().all(|condition| self.holds(condition, args, pointed))
         });
         deciding.map_or(slot.otherwise, |clause| clause.rule)
+    }
+
+    fn holds(&self, condition: &Condition, args: &[u64; 6], pointed: &Pointed<'_>) -> bool {
+        match condition.test {
+            Test::Number(comparison) => {
+                args.get(usize::from(condition.argument)).is_some_and(|argument| comparison.holds(*argument))
+            }
+            Test::Glob { set, negated } => match (self.globs.get(usize::from(set)), pointed.get(condition.argument)) {
+                (Some(set), Some(bytes)) => set.matches(bytes) != negated,
+                _ => false,
+            },
+        }
     }
 
     fn verdict(&self, index: u16) -> Verdict<'_> {
@@ -210,6 +263,36 @@ impl Policy {
                 rewrites: &[],
             },
         }
+    }
+}
+
+/// The rules of a policy about one call.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'p> {
+    policy: &'p Policy,
+    slot: Slot,
+}
+
+impl<'p> Rules<'p> {
+    /// What has to be read of the program's memory before the call can be judged: of most calls nothing.
+    #[inline]
+    #[must_use]
+    pub fn reads(&self) -> &'p [Read] {
+        match self.slot.reads {
+            0 => &[],
+            count => run(&self.policy.reads, self.slot.first_read, count.into()),
+        }
+    }
+
+    /// The verdict on the call with these arguments. `pointed` is what [`Rules::reads`] asks for.
+    #[inline]
+    #[must_use]
+    pub fn judge(&self, args: &[u64; 6], pointed: &Pointed<'_>) -> Verdict<'p> {
+        let rule = match self.slot.clauses {
+            0 => self.slot.otherwise,
+            _ => self.policy.decide(&self.slot, args, pointed),
+        };
+        self.policy.verdict(rule)
     }
 }
 

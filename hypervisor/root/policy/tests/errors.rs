@@ -190,6 +190,26 @@ fn conditions() {
 }
 
 #[test]
+fn conditions_on_strings() {
+    refused(&when("openat", "[{ arg = 1, path = [] }]"), 5, 27, "`path` is empty");
+    refused(&when("openat", "[{ arg = 1, path = 1 }]"), 5, 27, "`path` must be a pattern or an array of patterns");
+    refused(&when("openat", "[{ arg = 1, path = [\"/a\", 1] }]"), 5, 34, "`path` must be a pattern");
+    refused(&when("openat", "[{ arg = 1, path = [\"/a\", \"/b**\"] }]"), 5, 34, "`**` stands for whole components");
+    refused(&when("openat", "[{ arg = 1, path = \"/a\\u0000\" }]"), 5, 27, "no string has a NUL in it");
+    refused(&when("openat", "[{ path = \"/a\" }]"), 5, 9, "this condition has no `arg`");
+    refused(&when("openat", "[{ arg = 1, path = \"/a\", op = \"==\" }]"), 5, 33, "unknown key `op`");
+    refused(&when("openat", "[{ arg = 1, path = \"/a\", not = 1 }]"), 5, 39, "`not` must be true or false");
+    refused(&when("openat", "[{ arg = 2, path = \"/a\" }]"), 5, 17, "argument 2 of `openat` is no path");
+    refused(&when("read", "[{ arg = 1, string = \"a\" }]"), 5, 17, "argument 1 of `read` is no string");
+    refused(&when("mount", "[{ arg = 2, path = \"a\" }]"), 5, 17, "argument 2 of `mount` is no path");
+    refused(&when("getpid", "[{ arg = 0, path = \"a\" }]"), 5, 17, "`getpid` has no arguments");
+    let twice = "[{ arg = 1, path = \"/a\" }, { arg = 1, path = \"/a\" }]";
+    refused(&when("openat", twice), 5, 35, "this condition stands in the rule twice");
+    let many = "[{ arg = 0, string = \"a\" }, { arg = 1, string = \"a\" }, { arg = 2, string = \"a\" }]";
+    refused(&when("mount", many), 3, 10, "rules look at the memory of more than 2 arguments of `mount`");
+}
+
+#[test]
 fn conditions_against_signatures() {
     refused(&when("getpid", "[{ arg = 0, op = \"==\", value = 1 }]"), 5, 17, "`getpid` has no arguments");
     refused(

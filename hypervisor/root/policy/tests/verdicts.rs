@@ -268,3 +268,42 @@ fn example_policies() {
     assert_eq!(compute.judge(number("mmap"), &[0, 4096, 7, 0x22, u64::MAX, 0]).action, Action::Kill);
     assert_eq!(compute.judge(number("clone"), &[0x11, 0, 0, 0, 0, 0]).action, Action::Kill);
 }
+
+#[test]
+fn strings_behind_pointers() {
+    let policy = compiled(
+        r#"default = "allow"
+[[rule]]
+calls = ["openat", "renameat"]
+when = [{ arg = 1, path = ["/etc/shadow*", "/root/**"] }]
+action = { errno = "EACCES" }
+[[rule]]
+calls = ["mount"]
+when = [{ arg = 2, string = "tmp*", not = true }, { arg = 3, op = "==", value = 0 }]
+action = "kill"
+"#,
+    );
+    assert!(policy.reads_memory());
+    let judge = |name: &str, argument: u8, text: &[u8]| {
+        let rules = policy.about(number(name));
+        assert_eq!(rules.reads(), [policy::Read { argument }]);
+        let mut pointed = policy::Pointed::default();
+        pointed.set(argument, text);
+        rules.judge(&[1; 6], &pointed).action
+    };
+    assert_eq!(judge("openat", 1, b"/etc/shadow-"), errno("EACCES"));
+    assert_eq!(judge("renameat", 1, b"/root"), errno("EACCES"));
+    assert_eq!(judge("openat", 1, b"/etc/passwd"), Action::Allow);
+    assert_eq!(judge("mount", 2, b"proc"), Action::Allow, "the other condition does not hold");
+    let rules = policy.about(number("mount"));
+    let mut pointed = policy::Pointed::default();
+    pointed.set(2, b"proc");
+    assert_eq!(rules.judge(&[0; 6], &pointed).action, Action::Kill);
+    pointed.set(2, b"tmpfs");
+    assert_eq!(rules.judge(&[0; 6], &pointed).action, Action::Allow);
+    // Without a string no condition on it holds, with `not` or without.
+    assert_eq!(policy.judge(number("mount"), &[0; 6]).action, Action::Allow);
+    assert_eq!(policy.judge(number("openat"), &[0; 6]).action, Action::Allow);
+    assert!(policy.about(number("read")).reads().is_empty());
+    assert!(!compiled("default = \"allow\"\n").reads_memory());
+}

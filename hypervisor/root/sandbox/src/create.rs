@@ -12,7 +12,9 @@ use guestmem::{GuestMemory, NotMapped};
 use hvclient::{Client, Transport};
 use policy::Policy;
 use proto::layout::{DIRECT_MAP_VA, KERNEL_CS, KERNEL_SS, SHIM_BASE_GPA, TSS, heap_len};
-use proto::{BOOT_MAGIC, BootInfo, DOORBELL_PORT, GatePage, NO_ALARM, PROTO_VERSION, SERVICE_PAGES, boot_flags};
+use proto::{
+    BOOT_MAGIC, BootInfo, COPY_PAGES, DOORBELL_PORT, GatePage, NO_ALARM, PROTO_VERSION, SERVICE_PAGES, boot_flags,
+};
 use services::Services;
 use tlfs::addr::{Gpa, PAGE_SIZE};
 use tlfs::calls::MapGpaFlags;
@@ -188,6 +190,9 @@ impl<R: RootMemory> Builder<'_, '_, R> {
         self.place(layout::BOOT_INFO, 1, world)?;
         self.place(layout::GATE, 1, world)?;
         self.place(layout::SERVICE, len(SERVICE_PAGES), world)?;
+        if self.setup.policy.reads_memory() {
+            self.place(layout::COPIES, len(COPY_PAGES), world)?;
+        }
         self.place(self.layout.params, len(params.len()).div_ceil(PAGE_SIZE), world)?;
         self.place(self.layout.tables, self.layout.table_count, world)
     }
@@ -279,6 +284,7 @@ impl<R: RootMemory> Builder<'_, '_, R> {
             gid: run.gid,
             window_gpa: self.layout.window_start,
             window_len: self.layout.window_end - self.layout.window_start,
+            copies_gpa: layout::COPIES,
         }
     }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! 0x00_1000    BootInfo            0x00_2000   gate page
 //! 0x00_3000    service pages       0x00_8000   reference TSC page (the hypervisor's, once the shim asks)
+//! 0x00_9000    copies of what was judged
 //! 0x10_0000    shim: header (not mapped), code and constants (shared), data (its own)
 //! then         program parameters, boot page tables
 //! free_start   memory in blocks of 64 KiB, on demand, up to free_end
@@ -12,8 +13,8 @@
 use core::fmt;
 use core::ops::Range;
 
-use proto::SERVICE_PAGES;
 use proto::layout::SHIM_BASE_GPA;
+use proto::{COPY_PAGES, SERVICE_PAGES};
 use tlfs::addr::{LARGE_PAGE_SIZE, PAGE_SIZE};
 
 /// GPA of `proto::BootInfo`.
@@ -25,6 +26,10 @@ pub const SERVICE: u64 = 0x3000;
 /// GPA for the reference TSC page.
 pub const TSC_PAGE: u64 = 0x8000;
 
+/// GPA of `proto::Copies`.
+pub const COPIES: u64 = 0x9000;
+
+const _: () = assert!(COPIES + COPY_PAGES as u64 * PAGE_SIZE <= SHIM_BASE_GPA);
 const _: () = assert!(SERVICE + SERVICE_PAGES as u64 * PAGE_SIZE <= TSC_PAGE);
 
 /// Pages that are backed at once when the child touches one of them.

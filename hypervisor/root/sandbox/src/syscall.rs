@@ -7,7 +7,7 @@ use gate::{Action, CallSite};
 use guestmem::GuestMemory;
 use hvclient::Transport;
 use proto::layout::SYSCALL_FLAGS_MASK;
-use proto::{ALARM_VECTOR, CallResult, GatePage, Grant, RESULT_SLOTS};
+use proto::{ALARM_VECTOR, COPY_LEN, CallResult, Copies, CopyHead, GatePage, Grant, RESULT_SLOTS, grant_flags};
 use tlfs::addr::Gpa;
 use tlfs::message::{HvX64ExceptionInfo, HvX64ExceptionInterceptMessage as Exception, HvX64VpExecutionState};
 use tlfs::register::{HvRegisterName, HvRegisterValue, HvX64PendingInterruptionRegister};
@@ -71,6 +71,9 @@ impl<R: RootMemory> Sandbox<'_, R> {
         match action {
             Action::Forward { grant, instruction_len } => {
                 self.alarm.call(grant.number, now);
+                if grant.flags & grant_flags::COPIES != 0 {
+                    self.hand_over_copies(world)?;
+                }
                 self.forward(&site, &grant, instruction_len, world)
             }
             Action::Answer { value, instruction_len } => {
@@ -103,6 +106,20 @@ impl<R: RootMemory> Sandbox<'_, R> {
             RegisterPageDirty::GENERAL | RegisterPageDirty::IP | RegisterPageDirty::FLAGS | RegisterPageDirty::SEGMENT,
         );
         Ok(Step::Again)
+    }
+
+    /// Puts what was judged of the call's memory where the shim takes it from.
+    fn hand_over_copies<T: Transport>(&mut self, world: &mut World<'_, T, R>) -> Result<(), Failure> {
+        let mut view = self.memory.view(world.memory);
+        for (index, (head, bytes)) in self.gate.copies().enumerate() {
+            let at = |base: usize, size: usize| {
+                let offset = u64::try_from(base.saturating_add(index.saturating_mul(size))).unwrap_or(u64::MAX);
+                Gpa(layout::COPIES.saturating_add(offset))
+            };
+            view.write(at(offset_of!(Copies, heads), size_of::<CopyHead>()), head.as_bytes())?;
+            view.write(at(offset_of!(Copies, bytes), COPY_LEN), bytes)?;
+        }
+        Ok(())
     }
 
     /// Lets the program go on behind the call, with `value` as its result.

@@ -42,12 +42,12 @@ fn grants(shim: &mut Shim, space: &Space) {
     let at = shim.info.gate_gpa + offset_of!(GatePage, grant) as u64;
     for sequence in 1..=50 {
         let forged =
-            Grant { sequence: u64::MAX - sequence, number: 59, args: [u64::MAX; 6], flags: u64::MAX, reserved: 1 };
+            Grant { sequence: u64::MAX - sequence, number: 59, args: [u64::MAX; 6], flags: u64::MAX, fetch: 1 };
         memory::write(at, zerocopy::IntoBytes::as_bytes(&forged));
         let arguments = [1, 2, 3, 4, 5, sequence];
         tally.expect(user(CODE_VA, GETPID | 0xffff << 32, arguments).vector, GRANTED, "getpid");
         let grant = grant(shim);
-        tally.expect((grant.sequence, grant.number, grant.reserved), (sequence, GETPID, 0), "the grant");
+        tally.expect((grant.sequence, grant.number, grant.fetch), (sequence, GETPID, 0), "the grant");
         tally.expect(grant.args, arguments, "its arguments");
     }
     shim.report("gate: grants", &tally);

@@ -1,0 +1,109 @@
+//! Rules that look at what pointers lead to: what is copied, what is fetched first, what is answered.
+
+use crate::support::{BASE, Child, END};
+use gate::{Action, Counters};
+use proto::{CopyHead, Grant, grant_flags};
+
+const OPENAT: u64 = 257;
+const EFAULT: i64 = -14;
+const ENAMETOOLONG: i64 = -36;
+
+const POLICY: &str = r#"version = 1
+default = { errno = "EPERM" }
+[[rule]]
+calls = ["openat"]
+when = [{ arg = 1, path = ["/etc/shadow", "/root/**"] }]
+action = { errno = "EACCES" }
+[[rule]]
+calls = ["openat", "getpid"]
+action = "allow"
+[[rule]]
+calls = ["renameat"]
+when = [{ arg = 1, path = "/a/*" }, { arg = 3, path = "/b/*", not = true }]
+action = "allow"
+"#;
+
+fn child() -> Child {
+    Child::new(POLICY, true)
+}
+
+fn refused(value: i64) -> Action {
+    Action::Answer { value, instruction_len: 2 }
+}
+
+fn granted(action: Action) -> Grant {
+    let Action::Forward { grant, instruction_len: 2 } = action else { panic!("{action:?}") };
+    grant
+}
+
+fn copies(child: &Child) -> Vec<(CopyHead, Vec<u8>)> {
+    child.gate.copies().map(|(head, bytes)| (head, bytes.to_vec())).collect()
+}
+
+#[test]
+fn the_copy_is_what_is_judged_and_handed_over() {
+    let mut child = child();
+    let path = child.put(BASE + 100, b"/etc/shadow\0");
+    assert_eq!(child.call("openat", [0, path, 0, 0, 0, 0]), refused(-13));
+    child.put(path, b"/etc/passwd\0");
+    let grant = granted(child.call("openat", [0, path, 0, 0, 0, 0]));
+    assert_eq!((grant.number, grant.flags), (OPENAT, grant_flags::REPORT | grant_flags::COPIES));
+    let whole = (CopyHead { address: path, len: 11 }, b"/etc/passwd".to_vec());
+    assert_eq!(copies(&child), [whole, (CopyHead::default(), Vec::new())]);
+    assert_eq!(granted(child.call("getpid", [0; 6])).flags, grant_flags::REPORT, "nothing is read for other calls");
+}
+
+#[test]
+fn two_strings_across_pages() {
+    let mut child = child();
+    let from = child.put(BASE + 0x1000 - 3, b"/a/x\0");
+    let to = child.put(BASE + 0x2000, b"/c/y\0");
+    granted(child.call("renameat", [0, from, 0, to, 0, 0]));
+    let entries = copies(&child);
+    assert_eq!(entries[0], (CopyHead { address: from, len: 4 }, b"/a/x".to_vec()));
+    assert_eq!(entries[1], (CopyHead { address: to, len: 4 }, b"/c/y".to_vec()));
+    child.put(to, b"/b/y\0");
+    assert_eq!(child.call("renameat", [0, from, 0, to, 0, 0]), refused(-1));
+    // No string: no condition holds, whatever it says.
+    assert_eq!(child.call("renameat", [0, from, 0, 0, 0, 0]), refused(-1));
+}
+
+#[test]
+fn a_page_that_is_not_there_is_fetched_once() {
+    let mut child = child();
+    let path = child.put(END - 4, b"/etc");
+    let fetch = granted(child.call("openat", [0, path, 0, 0, 0, 0]));
+    assert_eq!((fetch.flags, fetch.fetch), (grant_flags::FETCH, END), "the first byte that cannot be read");
+    assert_eq!(child.take_lines(), "", "it is not judged yet");
+    assert_eq!(child.gate.counters(), Counters::default());
+    assert_eq!(child.call("openat", [0, path, 0, 0, 0, 0]), refused(EFAULT));
+    let line = child.take_lines();
+    assert!(line.contains("= -1 EFAULT (Bad address) [errno EFAULT, default: what its arguments point to"), "{line}");
+    // Only another call can have changed that.
+    assert_eq!(child.call("openat", [0, path, 0, 0, 0, 0]), refused(EFAULT));
+    granted(child.call("getpid", [0; 6]));
+    assert_eq!(granted(child.call("openat", [0, path, 0, 0, 0, 0])).flags, grant_flags::FETCH);
+    for nowhere in [1, u64::MAX, 1 << 47, 0xffff_8000_0000_0000] {
+        assert_eq!(granted(child.call("openat", [0, nowhere, 0, 0, 0, 0])).fetch, nowhere);
+        assert_eq!(child.call("openat", [0, nowhere, 0, 0, 0, 0]), refused(EFAULT));
+    }
+}
+
+#[test]
+fn what_arrives_is_judged_anew() {
+    let mut child = child();
+    let path = child.put(END - 5, b"/root");
+    granted(child.call("openat", [0, path, 0, 0, 0, 0]));
+    let path = child.put(BASE, b"/root/x\0");
+    assert_eq!(child.call("openat", [0, path, 0, 0, 0, 0]), refused(-13));
+}
+
+#[test]
+fn strings_without_an_end() {
+    let mut child = child();
+    let path = child.put(BASE, &[b'x'; 4096]);
+    assert_eq!(child.call("openat", [0, path, 0, 0, 0, 0]), refused(ENAMETOOLONG));
+    child.put(BASE + 4095, b"\0");
+    let grant = granted(child.call("openat", [0, path, 0, 0, 0, 0]));
+    assert_eq!((grant.flags & grant_flags::COPIES, copies(&child)[0].1.len()), (grant_flags::COPIES, 4095));
+}
