@@ -1,6 +1,8 @@
 //! The command line.
 use crate::exit;
 use crate::policy::{ContainerOptions, PolicyCommand};
+use crate::run::BindOption;
+use clap::builder::TypedValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -53,6 +55,12 @@ pub(crate) struct RunOptions {
     /// Lay the content of DIR over the program's / (again and again, in this order)
     #[arg(long = "layer", value_name = "DIR")]
     pub(crate) layers: Vec<PathBuf>,
+
+    /// Show the host's folder HOST at GUEST, an absolute path, as it is at each moment: read-only (ro, the default), changed by the program
+    /// for itself and not on the host (cow), or changed on the host (rw). With `merge`, what the program's tree has there shows where the
+    /// folder has nothing; with `except`, this path in the folder is hidden. May be repeated
+    #[arg(long = "bind", value_name = "HOST:GUEST[:ro|cow|rw][:merge][:except=PATH]", value_parser = clap::builder::OsStringValueParser::new().try_map(|text| BindOption::parse(&text)))]
+    pub(crate) binds: Vec<BindOption>,
 
     /// Run an image: an archive that `docker save` or `skopeo copy … oci-archive:` has written, or the directory of an OCI image layout. Its
     /// files are all that the program sees, and its entry point, environment, working directory and user are taken. BINARY and ARGS

@@ -241,7 +241,7 @@ pub(crate) fn wait(child: &mut Child, limit: Duration) -> Result<i32, String> {
 }
 
 /// The first line in which long outputs differ; nothing for short ones, which are shown whole.
-fn first_difference(inside: &[u8], here: &[u8]) -> String {
+pub(crate) fn first_difference(inside: &[u8], here: &[u8]) -> String {
     if inside == here || inside.len().max(here.len()) <= SHOWN {
         return String::new();
     }

@@ -132,12 +132,13 @@ impl Tree {
         Ok(())
     }
 
-    /// Makes the directory that `path` leads to, if there is none.
-    pub(crate) fn ensure_directory(&mut self, path: &Path) -> Result<(), Error> {
+    /// Makes the directory that `path` leads to, if there is none; its path without links.
+    pub(crate) fn ensure_directory(&mut self, path: &Path) -> Result<PathBuf, Error> {
         let refuse = |reason| Error::refused(path.as_os_str().as_bytes(), reason);
         let names: Vec<Vec<u8>> = names_reversed(path).into_iter().rev().collect();
         let place = self.resolve(&names).map_err(refuse)?;
-        self.make_directories(&place).map_err(refuse)
+        self.make_directories(&place).map_err(refuse)?;
+        Ok(place)
     }
 
     /// The path of an entry with the links on its way followed, but not one in its own place.

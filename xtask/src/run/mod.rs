@@ -1,4 +1,5 @@
 //! `cargo xtask run`: programs, each in its own partition.
+mod binds;
 mod diff;
 mod launch;
 mod outputs;
@@ -15,6 +16,8 @@ use crate::policy::{Container, PolicyFile};
 use crate::qemu::{self, Machine};
 use crate::workspace;
 use anyhow::{Context, anyhow};
+pub(crate) use binds::BindOption;
+use binds::Binds;
 use bundle::{MAX_SANDBOXES, Program, RunConfig};
 use launch::Launch;
 use rustix::termios;
@@ -42,13 +45,14 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
     let policy = read_policy(options)?;
     let qemu = qemu::require()?;
     let (launch, tree) = Launch::new(options)?;
-    let packed = pack_program(options, &launch, tree)?;
+    let mut packed = pack_program(options, &launch, tree)?;
+    let binds = Binds::new(&options.binds, &mut packed.tree)?;
     let images = images::prepare(options.no_build, options.verbose, options.shim.as_deref())?;
     let accel = qemu::choose(options.accel);
     if accel != Accel::Tcg && options.accel == Accel::Auto {
         eprintln!("cordon: using {}", report::accel_name(accel));
     }
-    let config = configuration(options, &launch, &packed, &policy)?;
+    let config = RunConfig { binds: binds.config(), ..configuration(options, &launch, &packed, &policy)? };
     let directory = Directory::new(options.keep)?;
     // From here on signals are ours to handle: the directory is removed whatever comes.
     let run = events::Run { commands: &launch.commands, policy_name: &policy.name, policy: &policy.text };
@@ -64,7 +68,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
         command_line: &options.append,
         memory_mib: machine_memory(options.memory(), options.sandboxes(), bundle.len).div_ceil(1 << 20),
         directory: directory.path(),
-        extra: &options.qemu_args,
+        extra: &binds.devices().chain(options.qemu_args.iter().cloned()).collect::<Vec<_>>(),
     };
     let command = machine.command(&qemu);
     if options.verbose {
@@ -152,6 +156,7 @@ fn configuration(
         seed: seed()?,
         uid: launch.user.0,
         gid: launch.user.1,
+        binds: Vec::new(),
     })
 }
 

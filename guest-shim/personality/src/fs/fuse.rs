@@ -8,7 +8,7 @@ use core::cell::RefCell;
 use fuse_abi::linux::FATTR_SIZE;
 use fuse_abi::linux::{
     FUSE_ROOT_ID, fuse_attr_out, fuse_batch_forget_in, fuse_entry_out, fuse_ext_header, fuse_ext_type, fuse_forget_one,
-    fuse_getattr_in, fuse_in_header, fuse_opcode, fuse_out_header, fuse_release_in, fuse_setattr_in,
+    fuse_fsync_in, fuse_getattr_in, fuse_in_header, fuse_opcode, fuse_out_header, fuse_release_in, fuse_setattr_in,
 };
 use proto::{MAX_GROUPS, MESSAGE_LEN, MESSAGE_OFFSET, Segment, ServiceRequest, op};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -188,7 +188,7 @@ impl Fuse {
 
     /// The node that a reply named.
     pub fn adopt(&mut self, entry: &fuse_entry_out) -> Option<Rc<Inode>> {
-        (entry.nodeid != 0).then(|| self.inodes.get(entry.nodeid, Some(entry.attr)))
+        (entry.nodeid != 0).then(|| self.inodes.get(entry.nodeid, Some((entry.attr, entry.attr_valid))))
     }
 
     /// The attributes of a node: from its cache, or by FUSE_GETATTR.
@@ -200,14 +200,26 @@ impl Fuse {
         platform: &mut P,
         inode: &Inode,
     ) -> Result<fuse_abi::linux::fuse_attr, Errno> {
-        if let Some(attr) = inode.attributes() {
+        if let Some(attr) = inode.attributes_in(self.inodes.call()) {
             return Ok(attr);
         }
         let args = fuse_getattr_in::default();
         let len = self.request(platform, fuse_opcode::FUSE_GETATTR as u32, inode.number(), &args, &[], &[])?;
         let out: fuse_attr_out = Self::reply(platform, len)?;
-        inode.learn(out.attr);
+        inode.learn(out.attr, self.inodes.call());
         Ok(out.attr)
+    }
+
+    /// Has the host write a file through that is the host's.
+    ///
+    /// # Errors
+    /// As [`Fuse::request`].
+    pub fn sync<P: Platform>(&mut self, platform: &mut P, inode: &Inode, handle: u64) -> Result<(), Errno> {
+        if !inode.is_volatile() {
+            return Ok(());
+        }
+        let args = fuse_fsync_in { fh: handle, ..Default::default() };
+        self.request(platform, fuse_opcode::FUSE_FSYNC as u32, inode.number(), &args, &[], &[]).map(|_| ())
     }
 
     /// Changes attributes of a node.
@@ -225,7 +237,7 @@ impl Fuse {
         }
         let len = self.request(platform, fuse_opcode::FUSE_SETATTR as u32, inode.number(), change, &[], &[])?;
         let out: fuse_attr_out = Self::reply(platform, len)?;
-        inode.learn(out.attr);
+        inode.learn(out.attr, self.inodes.call());
         Ok(())
     }
 
@@ -250,8 +262,9 @@ impl Fuse {
         Rc::clone(&self.leftovers)
     }
 
-    /// Tells the root what nothing refers to any more: handles at once, nodes when there are enough of them.
+    /// At the end of a call: tells the root what nothing refers to any more, handles at once, nodes when there are enough of them.
     pub fn settle<P: Platform>(&mut self, platform: &mut P) {
+        self.inodes.next_call();
         // Written pages leave their file behind: a second round closes it.
         for _ in 0..2 {
             if !self.leftovers.borrow().is_empty() {

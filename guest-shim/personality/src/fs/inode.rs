@@ -1,6 +1,7 @@
 //! Nodes of the root's file system that something here refers to, with what is known of them.
 //!
-//! Nobody but this sandbox changes its files, so what the root has said once stays true until a call of ours changes it.
+//! Nobody but this sandbox changes its files, so what the root has said once stays true until a call of ours changes it. It does not
+//! for files of a folder that the host shares with others: what is known of these holds for the present call.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::rc::{Rc, Weak};
@@ -35,6 +36,10 @@ pub struct Inode {
     /// The root may show its pages in the window.
     shown: Cell<Shown>,
     directory: Cell<bool>,
+    /// Others may change it: the root's answers about it hold for no time.
+    volatile: Cell<bool>,
+    /// The call in which its attributes were learned.
+    learned_in: Cell<u64>,
     /// Its dentry, of a directory that has a name.
     place: RefCell<Weak<Dentry>>,
     marks: Marks,
@@ -48,14 +53,21 @@ impl Inode {
         self.number
     }
 
-    /// Its attributes, if they are known.
+    /// Whether others than this sandbox may change it.
     #[must_use]
-    pub fn attributes(&self) -> Option<fuse_attr> {
-        self.attributes.get()
+    pub fn is_volatile(&self) -> bool {
+        self.volatile.get()
     }
 
-    /// Its attributes are these.
-    pub fn learn(&self, attr: fuse_attr) {
+    /// Its attributes, if what is known of them holds in this call.
+    #[must_use]
+    pub fn attributes_in(&self, call: u64) -> Option<fuse_attr> {
+        self.attributes.get().filter(|_| !self.is_volatile() || self.learned_in.get() == call)
+    }
+
+    /// Its attributes are these, as this call was told.
+    pub fn learn(&self, attr: fuse_attr, call: u64) {
+        self.learned_in.set(call);
         self.directory.set(attr.mode & mode::S_IFMT == mode::S_IFDIR);
         self.attributes.set(Some(attr));
     }
@@ -137,6 +149,8 @@ pub struct Inodes {
     known: BTreeMap<u64, Weak<Inode>>,
     /// Nodes that were shown and have changed since.
     changed: BTreeSet<u64>,
+    /// Number of the present call.
+    call: u64,
     leftovers: Leftovers,
 }
 
@@ -144,11 +158,22 @@ impl Inodes {
     /// None.
     #[must_use]
     pub fn new(leftovers: Leftovers) -> Self {
-        Self { known: BTreeMap::new(), changed: BTreeSet::new(), leftovers }
+        Self { known: BTreeMap::new(), changed: BTreeSet::new(), call: 0, leftovers }
     }
 
-    /// The node with this number; a reply has just named it, with these attributes.
-    pub fn get(&mut self, number: u64, attr: Option<fuse_attr>) -> Rc<Inode> {
+    /// Number of the present call.
+    #[must_use]
+    pub fn call(&self) -> u64 {
+        self.call
+    }
+
+    /// A call is over: what is known of what others may change is to be asked again.
+    pub fn next_call(&mut self) {
+        self.call += 1;
+    }
+
+    /// The node with this number; a reply has just named it, with these attributes, which hold for so many seconds.
+    pub fn get(&mut self, number: u64, attr: Option<(fuse_attr, u64)>) -> Rc<Inode> {
         let found = self.known.get(&number).and_then(Weak::upgrade);
         let shown = if self.changed.contains(&number) { Shown::Never } else { Shown::Unknown };
         let inode = found.unwrap_or_else(|| {
@@ -160,6 +185,8 @@ impl Inodes {
                 cache: Cache::default(),
                 shown: Cell::new(shown),
                 directory: Cell::new(false),
+                volatile: Cell::new(false),
+                learned_in: Cell::new(0),
                 place: RefCell::default(),
                 marks: Marks::default(),
                 leftovers: Rc::clone(&self.leftovers),
@@ -168,8 +195,9 @@ impl Inodes {
             inode
         });
         inode.lookups.set(inode.lookups.get() + 1);
-        if let Some(attr) = attr {
-            inode.learn(attr);
+        if let Some((attr, valid)) = attr {
+            inode.volatile.set(valid == 0);
+            inode.learn(attr, self.call);
         }
         inode
     }

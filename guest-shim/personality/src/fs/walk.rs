@@ -322,7 +322,7 @@ impl<P: Platform> Kernel<P> {
                     return Ok(Some(Rc::clone(&mount.1)));
                 }
                 let number = inode.number();
-                if let Some(known) = self.names.get(number, name) {
+                if let Some(known) = self.names.get(number, name).filter(|_| !inode.is_volatile()) {
                     return Ok(known);
                 }
                 let looked = self.fuse.entry(&mut self.platform, fuse_opcode::FUSE_LOOKUP, inode, &(), &[name]);

@@ -186,8 +186,9 @@ fn set_pipe_size(pipe: &Pipe, wanted: u32) -> Outcome {
 pub(super) fn fsync<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let file = kernel.file(args.int(0))?;
     match file.kind {
-        FileKind::Regular { .. } => {
+        FileKind::Regular { ref inode, handle } => {
             kernel.write_back(&file)?;
+            kernel.fuse.sync(&mut kernel.platform, inode, handle)?;
             Ok(0)
         }
         FileKind::Directory { .. } | FileKind::Memory(_) => Ok(0),

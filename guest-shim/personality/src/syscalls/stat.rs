@@ -256,9 +256,9 @@ pub(super) fn fstatfs<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outco
 fn place_statfs<P: Platform>(kernel: &mut Kernel<P>, place: Option<&Place>, out: u64) -> Outcome {
     let none = Statfs { f_type: PROC_MAGIC, f_bsize: 4096, f_frsize: 4096, f_namelen: 255, ..Default::default() };
     let facts = match place.map(|place| &place.node) {
-        Some(Node::File(_)) => {
+        Some(Node::File(inode)) => {
             let opcode = fuse_opcode::FUSE_STATFS as u32;
-            let len = kernel.fuse.request(&mut kernel.platform, opcode, 1, &(), &[], &[])?;
+            let len = kernel.fuse.request(&mut kernel.platform, opcode, inode.number(), &(), &[], &[])?;
             let fuse_statfs_out { st } = Fuse::reply(&mut kernel.platform, len)?;
             Statfs {
                 f_type: TMPFS_MAGIC,

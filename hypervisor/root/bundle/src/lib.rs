@@ -122,6 +122,38 @@ pub struct RunConfig {
     pub uid: u32,
     /// Group of the programs.
     pub gid: u32,
+    /// Folders of the host that each sandbox sees: at most [`MAX_BINDS`].
+    pub binds: Vec<Bind>,
+}
+
+/// Most folders of the host that are bound in.
+pub const MAX_BINDS: usize = 16;
+
+/// A folder of the host, served by a virtio-9p device of the machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bind {
+    /// The device's mount tag.
+    pub tag: String,
+    /// Path of the directory that it covers: absolute, without links, and there in the tree.
+    pub at: Vec<u8>,
+    /// What programs may do there.
+    pub mode: BindMode,
+    /// What the tree has there shows where the folder has nothing.
+    pub merge: bool,
+    /// Paths in the folder that are hidden, without `/` at their start.
+    pub except: Vec<Vec<u8>>,
+}
+
+/// What programs may do with a folder of the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BindMode {
+    /// Read it.
+    #[default]
+    ReadOnly,
+    /// Change it, each sandbox for itself; the host keeps what it has.
+    CopyOnWrite,
+    /// Change it on the host.
+    ReadWrite,
 }
 
 /// The program of one sandbox.

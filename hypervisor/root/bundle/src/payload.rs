@@ -6,7 +6,8 @@ use serde::de::DeserializeOwned;
 use zerocopy::FromBytes;
 
 use crate::{
-    ALIGN, MAX_SANDBOXES, MAX_SECTIONS, PAYLOAD_MAGIC, PayloadHeader, RunConfig, Section, TreeIndex, section_kind,
+    ALIGN, MAX_BINDS, MAX_SANDBOXES, MAX_SECTIONS, PAYLOAD_MAGIC, PayloadHeader, RunConfig, Section, TreeIndex,
+    section_kind,
 };
 
 /// Why a payload cannot be used.
@@ -26,6 +27,8 @@ pub enum PayloadError {
     Undecodable(&'static str),
     /// No program, or more than [`MAX_SANDBOXES`].
     Programs(usize),
+    /// More folders than [`MAX_BINDS`].
+    Binds(usize),
 }
 
 impl fmt::Display for PayloadError {
@@ -37,6 +40,7 @@ impl fmt::Display for PayloadError {
             Self::Missing(name) => write!(f, "the payload has no {name} section"),
             Self::Twice(name) => write!(f, "the payload has two {name} sections"),
             Self::Undecodable(name) => write!(f, "the payload's {name} section cannot be decoded"),
+            Self::Binds(count) => write!(f, "the payload binds {count} folders; at most {MAX_BINDS} can be"),
             Self::Programs(count) => {
                 write!(f, "the payload names {count} programs; there must be 1 to {MAX_SANDBOXES}")
             }
@@ -73,6 +77,9 @@ impl<'p> Payload<'p> {
         let run: RunConfig = decode(sections.get(section_kind::RUN, "run")?, "run")?;
         if !(1..=MAX_SANDBOXES).contains(&run.programs.len()) {
             return Err(PayloadError::Programs(run.programs.len()));
+        }
+        if run.binds.len() > MAX_BINDS {
+            return Err(PayloadError::Binds(run.binds.len()));
         }
         Ok(Self {
             shim: sections.get(section_kind::SHIM, "shim")?,

@@ -71,6 +71,14 @@ errnos! {
     EOPNOTSUPP;
     /// No inode of this number, or no longer.
     ESTALE;
+    /// The host's side of a bind does not answer, or not sensibly.
+    EIO;
+    /// The file system is read-only.
+    EROFS;
+    /// Across file systems.
+    EXDEV;
+    /// In use as a place where something is mounted.
+    EBUSY;
 }
 
 impl Errno {
@@ -78,6 +86,12 @@ impl Errno {
         assert!(number < 4096, "Linux keeps error numbers below 4096");
         #[expect(clippy::cast_possible_truncation, reason = "asserted above, at compile time")]
         Self(number as u16)
+    }
+
+    /// An error as a host says it: a number from 1 to 4095; EIO for another.
+    #[must_use]
+    pub const fn from_host(number: u16) -> Self {
+        if number == 0 || number > 4095 { Self::EIO } else { Self(number) }
     }
 
     /// The number, as in C's `errno`: 1 to 4095.

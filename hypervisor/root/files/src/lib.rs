@@ -15,6 +15,9 @@
 //!   and owns only the pages that were written.
 //! * **Whiteouts** are one bit for each lower entry: set, the entry is gone from the place where the lower layer has it.
 //!   A directory made anew over a deleted one is a new inode without a lower half, and therefore opaque.
+//! * **Live**: a folder of the host ([`Bind`]) covers a directory of the tree, or lies over it. Its files are asked for at a 9P server
+//!   whenever somebody wants something of them. By its mode it cannot be changed, is changed in the upper layer (a
+//!   copied-up file has its place in the upper halves of its directories then, so that it stays whatever the host does), or on the host.
 //!
 //! What is bounded: bytes and inodes of the upper layer ([`Limits`]), inodes that are referred to from outside
 //! ([`Stack::remember`]), names (255 bytes) and link targets (4095). No call panics, loops or allocates by more than these,
@@ -33,6 +36,7 @@ mod access;
 mod attr;
 mod content;
 mod errno;
+mod live;
 mod lower;
 mod name;
 mod node;
@@ -46,6 +50,7 @@ mod xattr;
 pub use access::Access;
 pub use attr::{Attr, Context, Ino, Kind, SetAttr, SetTime, Statfs, Timestamp, mode};
 pub use errno::Errno;
+pub use live::{Bind, BindMode, Server};
 pub use lower::{InvalidTree, Lower};
 pub use name::{NAME_MAX, Name, TARGET_MAX};
 pub use stack::{Changes, DirEntry, RenameMode, Stack};

@@ -1,6 +1,6 @@
 //! What the upper layer keeps of an inode.
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 
 use crate::attr::{Ino, Timestamp};
@@ -99,6 +99,8 @@ pub(crate) struct Directory {
     /// The names in the order of their making, for reading the directory: numbers are never used twice.
     order: BTreeMap<u64, Arc<[u8]>>,
     next: u64,
+    /// Names that a folder of the host has and this directory no longer.
+    gone: BTreeSet<Box<[u8]>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -109,7 +111,15 @@ struct Slot {
 
 impl Directory {
     pub(crate) fn new(parent: Ino, name: &[u8], lower: Option<Index>) -> Self {
-        Self { parent, name: name.into(), lower, slots: BTreeMap::new(), order: BTreeMap::new(), next: 0 }
+        Self {
+            parent,
+            name: name.into(),
+            lower,
+            slots: BTreeMap::new(),
+            order: BTreeMap::new(),
+            next: 0,
+            gone: BTreeSet::new(),
+        }
     }
 
     pub(crate) fn get(&self, name: &[u8]) -> Option<Ino> {
@@ -133,6 +143,21 @@ impl Directory {
             self.order.remove(&slot.sequence);
         }
         slot.is_some()
+    }
+
+    /// Whether a folder's name shows here.
+    pub(crate) fn shows(&self, name: &[u8]) -> bool {
+        !self.slots.contains_key(name) && !self.gone.contains(name)
+    }
+
+    /// Whether a folder's name was taken away here.
+    pub(crate) fn is_gone(&self, name: &[u8]) -> bool {
+        self.gone.contains(name)
+    }
+
+    /// Takes a folder's name away for good.
+    pub(crate) fn take_away(&mut self, name: &[u8]) {
+        self.gone.insert(name.into());
     }
 
     pub(crate) fn is_empty(&self) -> bool {

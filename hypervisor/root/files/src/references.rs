@@ -60,6 +60,10 @@ impl References {
         self.map.get(&ino).is_some_and(|reference| reference.lookups > 0)
     }
 
+    pub(crate) fn is_open(&self, ino: Ino) -> bool {
+        self.map.get(&ino).is_some_and(|reference| reference.opens > 0)
+    }
+
     pub(crate) fn in_use(&self, ino: Ino) -> bool {
         self.map.contains_key(&ino)
     }

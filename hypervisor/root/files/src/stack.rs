@@ -9,10 +9,12 @@ use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::cell::RefCell;
 
 use crate::access::{self, Access};
 use crate::attr::{Context, Ino};
 use crate::content::Content;
+use crate::live::Live;
 use crate::lower::{Index, Lower, LowerBody};
 use crate::name::Name;
 use crate::node::{Body, Directory, Meta, Node};
@@ -20,6 +22,7 @@ use crate::references::References;
 use crate::usage::{Limits, Usage};
 use crate::{Errno, Kind};
 
+mod binds;
 mod changes;
 mod io;
 mod names;
@@ -43,6 +46,29 @@ pub struct Stack<'t> {
     next: u64,
     usage: Usage,
     references: References,
+    live: Live,
+    /// Directories of the tree that a folder covers, and the folder's root.
+    mounts: BTreeMap<Ino, Ino>,
+    /// Directories of the tree that show through one of a folder.
+    merged: RefCell<BTreeMap<Index, Ino>>,
+}
+
+/// What the layers have of a directory.
+#[derive(Clone, Copy)]
+struct Halves<'a> {
+    upper: Option<&'a Directory>,
+    lower: Option<Index>,
+    /// It is a folder's, under this number.
+    live: Option<Ino>,
+}
+
+/// Where a change goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// To the upper layer.
+    Upper,
+    /// To the host.
+    Direct,
 }
 
 impl<'t> Stack<'t> {
@@ -56,6 +82,9 @@ impl<'t> Stack<'t> {
             nodes: BTreeMap::new(),
             usage: Usage::new(limits),
             references: References::new(limits.references),
+            live: Live::default(),
+            mounts: BTreeMap::new(),
+            merged: RefCell::default(),
         }
     }
 
@@ -94,6 +123,9 @@ impl<'t> Stack<'t> {
     /// Takes back one call of [`Stack::opened`].
     pub fn closed(&mut self, ino: Ino) {
         self.references.close(ino);
+        if !self.references.is_open(ino) {
+            self.live.close(ino);
+        }
         self.drop_if_unused(ino);
     }
 
@@ -101,6 +133,9 @@ impl<'t> Stack<'t> {
     fn meta(&self, ino: Ino) -> Result<Meta, Errno> {
         if let Some(node) = self.nodes.get(&ino) {
             return Ok(node.meta);
+        }
+        if Live::has(ino) {
+            return self.live.meta(ino);
         }
         let index = self.lower.index(ino).ok_or(Errno::ESTALE)?;
         self.lower.meta(index, self.whiteouts.contains(index)).ok_or(Errno::ESTALE)
@@ -117,43 +152,66 @@ impl<'t> Stack<'t> {
     }
 
     /// The entry of a directory with this name.
-    fn find(&self, dir: Ino, name: &[u8]) -> Option<Ino> {
-        let (upper, lower) = self.halves(dir);
+    fn find(&self, dir: Ino, name: &[u8]) -> Result<Option<Ino>, Errno> {
+        let Halves { upper, lower, live } = self.halves(dir);
         if let Some(ino) = upper.and_then(|upper| upper.get(name)) {
-            return Some(ino);
+            return Ok(Some(ino));
         }
-        let index = self.lower.child(lower?, name)?;
-        (!self.whiteouts.contains(index)).then(|| self.lower.ino(index))
+        let index = lower.and_then(|lower| self.lower.child(lower, name));
+        let index = index.filter(|index| !self.whiteouts.contains(*index));
+        if let Some(live) = live.filter(|_| upper.is_none_or(|upper| upper.shows(name)))
+            && let Some(found) = self.live.lookup(live, name)?
+        {
+            self.merge(found, index);
+            return Ok(Some(found.ino));
+        }
+        Ok(index.map(|index| {
+            let ino = self.lower.ino(index);
+            self.mounts.get(&ino).copied().unwrap_or(ino)
+        }))
     }
 
-    /// What the two layers have of a directory.
-    fn halves(&self, dir: Ino) -> (Option<&Directory>, Option<Index>) {
+    /// What the layers have of a directory.
+    fn halves(&self, dir: Ino) -> Halves<'_> {
+        let live = Live::has(dir).then_some(dir);
         match self.nodes.get(&dir) {
-            Some(Node { body: Body::Directory(directory), .. }) => (Some(directory), directory.lower),
-            Some(_) => (None, None),
-            None => (None, self.lower.index(dir)),
+            Some(Node { body: Body::Directory(directory), .. }) => {
+                let lower = if live.is_some() { self.live.under(dir) } else { directory.lower };
+                Halves { upper: Some(directory), lower, live }
+            }
+            Some(_) => Halves { upper: None, lower: None, live: None },
+            None if live.is_some() => Halves { upper: None, lower: self.live.under(dir), live },
+            None => Halves { upper: None, lower: self.lower.index(dir), live },
         }
     }
 
     /// The directory that holds a directory. The root holds itself.
     fn parent(&self, dir: Ino) -> Ino {
-        match self.nodes.get(&dir) {
+        let lower = match self.nodes.get(&dir) {
             Some(Node { body: Body::Directory(directory), .. }) => directory.parent,
             Some(_) => Ino::ROOT,
+            None if Live::has(dir) => self.live.position(dir).map_or(Ino::ROOT, |(parent, _)| parent),
             None => self.lower.index(dir).map_or(Ino::ROOT, |index| self.lower.parent(index)),
-        }
+        };
+        self.seen_as(lower)
     }
 
-    fn is_empty_directory(&self, dir: Ino) -> bool {
-        let (upper, lower) = self.halves(dir);
+    fn is_empty_directory(&self, dir: Ino) -> Result<bool, Errno> {
+        let Halves { upper, lower, live } = self.halves(dir);
         let lower_children = lower.map_or(&[][..], |lower| self.lower.children(lower));
-        upper.is_none_or(Directory::is_empty)
-            && lower_children.iter().all(|&child| self.whiteouts.contains(child as usize))
+        let is_empty = upper.is_none_or(Directory::is_empty)
+            && lower_children.iter().all(|&child| self.whiteouts.contains(child as usize));
+        match live {
+            Some(live) if is_empty => self.shows_nothing(live, upper),
+            _ => Ok(is_empty),
+        }
     }
 
     /// The upper node of an inode, copied up if need be: ENOSPC when that would be beyond the limits.
     fn promote(&mut self, ino: Ino) -> Result<&mut Node<'t>, Errno> {
-        if !self.nodes.contains_key(&ino) {
+        if Live::has(ino) {
+            self.promote_live(ino)?;
+        } else if !self.nodes.contains_key(&ino) {
             let node = self.copy_up(ino)?;
             self.usage.charge_inodes(charged_names(&node.meta))?;
             if let Body::Symlink(target) = &node.body
@@ -169,7 +227,9 @@ impl<'t> Stack<'t> {
 
     /// As [`Self::promote`], for the directory that something is deleted from: never out of space.
     fn promote_for_removal(&mut self, dir: Ino) -> Result<(), Errno> {
-        if !self.nodes.contains_key(&dir) {
+        if Live::has(dir) {
+            self.promote_live(dir)?;
+        } else if !self.nodes.contains_key(&dir) {
             let node = self.copy_up(dir)?;
             self.usage.charge_inodes_for_removal(charged_names(&node.meta));
             self.nodes.insert(dir, node);
@@ -178,8 +238,9 @@ impl<'t> Stack<'t> {
     }
 
     /// Makes ready to take a name from an inode: one with several in the lower layer counts them in the upper one from then on.
-    fn prepare_removal(&mut self, dir: Ino, ino: Ino) -> Result<(), Errno> {
+    fn prepare_removal(&mut self, dir: Ino, name: Name<'_>, ino: Ino) -> Result<(), Errno> {
         self.promote_for_removal(dir)?;
+        self.take_away_live(dir, name)?;
         if self.lower.index(ino).is_some_and(|index| self.lower.names(index) > 1) {
             self.promote_for_removal(ino)?;
         }
@@ -218,12 +279,13 @@ impl<'t> Stack<'t> {
 
     /// Takes an entry out of a promoted directory, in whichever layer it is.
     fn remove_entry(&mut self, ctx: &Context, dir: Ino, name: Name<'_>) {
-        let Some((meta, directory)) = self.upper_directory(dir) else {
+        let Some(Node { meta, body: Body::Directory(directory), .. }) = self.nodes.get_mut(&dir) else {
             return;
         };
         meta.modified(ctx.now);
-        let lower = directory.lower;
-        if !directory.remove(name.bytes())
+        let lower = if Live::has(dir) { self.live.under(dir) } else { directory.lower };
+        // What lies under a folder's name would show in its place.
+        if (!directory.remove(name.bytes()) || Live::has(dir))
             && let Some(index) = lower.and_then(|lower| self.lower.child(lower, name.bytes()))
         {
             self.whiteouts.insert(index);
@@ -250,7 +312,8 @@ impl<'t> Stack<'t> {
     /// Changes the number of subdirectories that a promoted directory counts among its links.
     fn adjust_subdirectories(&mut self, dir: Ino, by: i32) {
         if let Some((meta, _)) = self.upper_directory(dir) {
-            meta.nlink = meta.nlink.saturating_add_signed(by);
+            // Some hosts count no subdirectories; no directory that is there has fewer links than two.
+            meta.nlink = meta.nlink.saturating_add_signed(by).max(2);
         }
     }
 

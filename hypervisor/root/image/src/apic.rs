@@ -30,6 +30,8 @@ pub(crate) const FIRST_INTERRUPT: u64 = 32;
 const TIMER: u8 = 0x40;
 /// The console has something for the root.
 pub(crate) const CONSOLE: u8 = 0x41;
+/// A folder of the host has answered.
+pub(crate) const FOLDER: u8 = 0x42;
 const SPURIOUS: u8 = 0xff;
 
 const PIC_DATA: [u16; 2] = [0x21, 0xa1];

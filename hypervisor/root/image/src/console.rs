@@ -3,20 +3,20 @@
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::vec::Vec;
-use core::ptr::NonNull;
 
 use control::{ExitReport, Inbox, Outbox, kind};
 use proto::op::wait_events;
 use sandbox::HostConsole;
 use services::{Console, ConsoleRead, Stream};
 use virtio_drivers::device::console::VirtIOConsole;
+use virtio_drivers::transport::DeviceType;
 use virtio_drivers::transport::pci::PciTransport;
 use virtio_drivers::transport::pci::bus::PciRoot;
-use virtio_drivers::{BufferDirection, Hal, PhysAddr};
 
+use crate::dma::IdentityHal;
 use crate::pause::Pause;
 use crate::pci::{self, ConfigPorts};
-use crate::{apic, memory, msix};
+use crate::{apic, msix};
 
 /// Bytes of a sandbox' output that may wait before its program has to.
 const CONGESTED: usize = 64 << 10;
@@ -43,37 +43,6 @@ impl core::fmt::Display for ConsoleError {
     }
 }
 
-/// Memory for the device: identity-mapped, so that addresses are the same on both sides.
-struct IdentityHal;
-
-// SAFETY: DMA memory is whole frames that are allocated for it and never freed, zeroed, and at the same address for the device
-// (GPA = virtual address; the root partition's devices see its GPA space as it is). Buffers lie in the heap or in the image,
-// which are identity-mapped as well. MMIO ranges come from BARs, below the end of the boot page table.
-unsafe impl Hal for IdentityHal {
-    fn dma_alloc(pages: usize, _: BufferDirection) -> (PhysAddr, NonNull<u8>) {
-        let address = memory::frames_for_device(pages).unwrap_or(0);
-        // Address 0 tells the caller that there is none.
-        let pointer = NonNull::new(core::ptr::with_exposed_provenance_mut(address)).unwrap_or(NonNull::dangling());
-        (address as u64, pointer)
-    }
-
-    unsafe fn dma_dealloc(_: PhysAddr, _: NonNull<u8>, _: usize) -> i32 {
-        // The console lives as long as the root: nothing to win.
-        0
-    }
-
-    unsafe fn mmio_phys_to_virt(address: PhysAddr, _: usize) -> NonNull<u8> {
-        let address = usize::try_from(address).unwrap_or(0);
-        NonNull::new(core::ptr::with_exposed_provenance_mut(address)).unwrap_or(NonNull::dangling())
-    }
-
-    unsafe fn share(buffer: NonNull<[u8]>, _: BufferDirection) -> PhysAddr {
-        buffer.cast::<u8>().as_ptr().expose_provenance() as u64
-    }
-
-    unsafe fn unshare(_: PhysAddr, _: NonNull<[u8]>, _: BufferDirection) {}
-}
-
 /// The console, with what waits in both directions.
 pub(crate) struct HostLink {
     device: VirtIOConsole<IdentityHal, PciTransport>,
@@ -95,7 +64,8 @@ impl HostLink {
     /// Finds the console and greets the host.
     pub(crate) fn open() -> Result<Self, ConsoleError> {
         let mut root = PciRoot::new(ConfigPorts);
-        let function = pci::find_console(&mut root).ok_or(ConsoleError::NotFound)?;
+        let function = pci::find(&mut root, DeviceType::Console).first().copied().ok_or(ConsoleError::NotFound)?;
+        pci::enable(&mut root, function);
         let transport = PciTransport::new::<IdentityHal, _>(&mut root, function).map_err(|_| ConsoleError::Broken)?;
         let device = VirtIOConsole::new(transport).map_err(|_| ConsoleError::Broken)?;
         // Once the driver is done with the device's registers: setting it up takes all vectors from the queues.

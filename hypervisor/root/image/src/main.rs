@@ -2,7 +2,7 @@
 //!
 //! It is entered by the PVH boot protocol, by the hypervisor or, to say what is missing, by any loader. In order:
 //! [`uart_log`] on COM2, the search for the hypervisor, [`memory`] and [`heap`], interrupts ([`apic`], [`fault`]), the way to the
-//! host ([`console`] on [`pci`], with its interrupt by [`msix`]), and then [`run`]. It ends the machine with a value of [`exit`].
+//! host ([`console`] on [`pci`], with its interrupt by [`msix`]), and then [`run`], with the host's [`folders`] if there are any. It ends the machine with a value of [`exit`].
 //!
 //! This crate is the wiring: what a sandbox is stands in the crate `sandbox`.
 #![no_std]
@@ -13,8 +13,10 @@ extern crate alloc;
 
 mod apic;
 mod console;
+mod dma;
 mod exit;
 mod fault;
+mod folders;
 mod heap;
 mod memory;
 mod msix;

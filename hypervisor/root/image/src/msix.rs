@@ -1,5 +1,5 @@
-//! The console's interrupt: its receive queue signals the local APIC by MSI-X, so that nobody need ask whether the host has sent
-//! something. The other queue and the configuration signal nothing.
+//! Interrupts of the devices: the first queue of one (the console's that receives, the only one of a shared folder) signals the local
+//! APIC by MSI-X, so that nobody need ask whether the host has sent something. Other queues and the configuration signal nothing.
 //!
 //! Structures: PCI Local Bus Specification 3.0, 6.8.2 (capability and table), and Virtio 1.2, 4.1.4 (common configuration).
 use core::ptr;
@@ -27,11 +27,11 @@ const ENTRY_LEN: u64 = 16;
 const QUEUE_SELECT: usize = 22;
 const QUEUE_VECTOR: usize = 26;
 const COMMON_LEN: u64 = 56;
-const RECEIVE_QUEUE: u16 = 0;
+const FIRST_QUEUE: u16 = 0;
 /// The table's entry that is used.
 const ENTRY: u16 = 0;
 
-/// Lets the receive queue of a console that is set up raise `vector`. False: the device has no MSI-X, or does not take it.
+/// Lets the first queue of a device that is set up raise `vector`. False: the device has no MSI-X, or does not take it.
 pub(crate) fn route(root: &mut PciRoot<ConfigPorts>, function: DeviceFunction, vector: u8) -> bool {
     let Some((capability, table)) = find_table(root, function) else { return false };
     let Some(common) = find_common(root, function) else { return false };
@@ -45,7 +45,7 @@ pub(crate) fn route(root: &mut PciRoot<ConfigPorts>, function: DeviceFunction, v
     // SAFETY: registers of the device's common configuration, by its own capability. The driver selects a queue each time that it
     // uses one, and is not in the middle of that.
     unsafe {
-        register(QUEUE_SELECT).write_volatile(RECEIVE_QUEUE);
+        register(QUEUE_SELECT).write_volatile(FIRST_QUEUE);
         register(QUEUE_VECTOR).write_volatile(ENTRY);
         register(QUEUE_VECTOR).read_volatile() == ENTRY
     }

@@ -1,4 +1,6 @@
-//! PCI configuration space by ports 0xcf8 and 0xcfc, and the search for the virtio console.
+//! PCI configuration space by ports 0xcf8 and 0xcfc, and the search for virtio devices.
+use alloc::vec::Vec;
+
 use rt::port;
 use virtio_drivers::transport::DeviceType;
 use virtio_drivers::transport::pci::bus::{Command, ConfigurationAccess, DeviceFunction, PciRoot};
@@ -32,7 +34,7 @@ impl ConfigurationAccess for ConfigPorts {
 
     fn write_word(&mut self, function: DeviceFunction, register: u8, data: u32) {
         Self::select(function, register);
-        // SAFETY: written only by the code that drives the device (`virtio_drivers`, `find_console`).
+        // SAFETY: written only by the code that drives the device (`virtio_drivers`, `enable`).
         unsafe { port::write_u32(DATA, data) };
     }
 
@@ -41,15 +43,14 @@ impl ConfigurationAccess for ConfigPorts {
     }
 }
 
-/// The first virtio console, switched on as bus master, its interrupt line off.
-pub(crate) fn find_console(root: &mut PciRoot<ConfigPorts>) -> Option<DeviceFunction> {
-    for bus in 0..=u8::MAX {
-        let found = root.enumerate_bus(bus).find(|(_, info)| virtio_device_type(info) == Some(DeviceType::Console));
-        if let Some((function, _)) = found {
-            let on = Command::IO_SPACE | Command::MEMORY_SPACE | Command::BUS_MASTER | Command::INTERRUPT_DISABLE;
-            root.set_command(function, on);
-            return Some(function);
-        }
-    }
-    None
+/// The virtio devices of a type, in the order of the buses.
+pub(crate) fn find(root: &mut PciRoot<ConfigPorts>, wanted: DeviceType) -> Vec<DeviceFunction> {
+    let on_bus = |bus| root.enumerate_bus(bus).filter(|(_, info)| virtio_device_type(info) == Some(wanted));
+    (0..=u8::MAX).flat_map(on_bus).map(|(function, _)| function).collect()
+}
+
+/// Switches a device on as bus master, its interrupt line off.
+pub(crate) fn enable(root: &mut PciRoot<ConfigPorts>, function: DeviceFunction) {
+    let on = Command::IO_SPACE | Command::MEMORY_SPACE | Command::BUS_MASTER | Command::INTERRUPT_DISABLE;
+    root.set_command(function, on);
 }

@@ -14,7 +14,7 @@ use hvclient::Client;
 use hvclient::machine::{Clock, HypercallPage};
 use policy::Policy;
 use sandbox::budget::Budget;
-use sandbox::create::SupervisorProtection;
+use sandbox::create::{CreateError, SupervisorProtection};
 use sandbox::shim::Shim;
 use sandbox::turns::{SLICE, Turns, Waiting};
 use sandbox::{Failure, Remains, RootMemory, Sandbox, Setup, Step, World};
@@ -23,6 +23,7 @@ use tlfs::time::REFERENCE_TICKS_PER_SECOND;
 
 use crate::apic;
 use crate::console::HostLink;
+use crate::folders::Folders;
 use crate::memory::Pages;
 use crate::pause::TICK;
 use crate::random::Generator;
@@ -57,14 +58,16 @@ impl Machine {
 pub(crate) fn run(machine: &mut Machine, payload: Payload<'static>) -> Result<(), SomeFailed> {
     machine.link.set_window(payload.run.window);
     let Payload { shim, policy, run, tree, tree_data } = payload;
-    let common = match Common::new(&run, shim, policy, tree, tree_data) {
+    let folders = Folders::open(&run.binds, machine.clock).map_err(Failure::new);
+    let common = folders.and_then(|folders| Common::new(&run, shim, policy, (tree, tree_data), folders));
+    let common = match common {
         Ok(common) => common,
         Err(Failure { reason }) => {
             (0u16..).zip(&run.programs).for_each(|(sandbox, _)| fail(machine, sandbox, reason.clone()));
             return Err(SomeFailed);
         }
     };
-    let mut fleet = Fleet::new(machine, &run);
+    let mut fleet = Fleet::new(machine, &run, &common.folders);
     for program in &run.programs {
         fleet.add(common.setup(program));
     }
@@ -96,6 +99,7 @@ struct Common<'r> {
     lower: Rc<Lower<'static>>,
     budget: Budget,
     supervisor_protection: SupervisorProtection,
+    folders: Folders,
 }
 
 impl<'r> Common<'r> {
@@ -103,8 +107,8 @@ impl<'r> Common<'r> {
         run: &'r RunConfig,
         shim: &'static [u8],
         policy: &str,
-        tree: bundle::TreeIndex,
-        tree_data: &'static [u8],
+        (tree, tree_data): (bundle::TreeIndex, &'static [u8]),
+        folders: Folders,
     ) -> Result<Self, Failure> {
         let shim = Shim::parse(shim)?;
         let policy = policy::parse(&run.policy_name, policy).map_err(|e| Failure::new(e.to_string()))?.into();
@@ -113,20 +117,38 @@ impl<'r> Common<'r> {
         let free_pages = Pages.free_pages().saturating_sub(tree_pages);
         let lower = Lower::new(tree, tree_data).map_err(|e| Failure::new(e.to_string()))?.into();
         let budget = Budget::divide(free_pages, run.programs.len(), run.memory);
-        Ok(Self { run, shim, policy, lower, budget, supervisor_protection: supervisor_protection() })
+        Ok(Self { run, shim, policy, lower, budget, supervisor_protection: supervisor_protection(), folders })
     }
 
     /// What the sandbox of `program` is made from.
-    fn setup(&self, program: &'r Program) -> Setup<'r> {
-        Setup {
+    fn setup(&self, program: &'r Program) -> Result<Setup<'r>, Failure> {
+        Ok(Setup {
             program,
             run: self.run,
             shim: self.shim,
             policy: Rc::clone(&self.policy),
-            files: Stack::new(Rc::clone(&self.lower), files::Limits::within(self.budget.files)),
+            files: self.files()?,
             budget: self.budget,
             supervisor_protection: self.supervisor_protection,
+        })
+    }
+
+    /// The files of one sandbox: the tree with all that is bound into it.
+    fn files(&self) -> Result<Stack<'static>, Failure> {
+        let mut stack = Stack::new(Rc::clone(&self.lower), files::Limits::within(self.budget.files));
+        for (bind, server) in self.run.binds.iter().zip(self.folders.servers()) {
+            let mode = match bind.mode {
+                bundle::BindMode::ReadOnly => files::BindMode::ReadOnly,
+                bundle::BindMode::CopyOnWrite => files::BindMode::CopyOnWrite,
+                bundle::BindMode::ReadWrite => files::BindMode::Direct,
+            };
+            let bind =
+                files::Bind { server, at: bind.at.clone(), mode, merge: bind.merge, except: bind.except.clone() };
+            let place = String::from_utf8_lossy(&bind.at).into_owned();
+            let bound = stack.bind(bind);
+            bound.map_err(|error| Failure::new(format!("the folder at {place} cannot be bound: {error:?}")))?;
         }
+        Ok(stack)
     }
 }
 
@@ -157,6 +179,7 @@ const CHANGES_A_TIME: usize = 64;
 /// All sandboxes of a run.
 struct Fleet<'m, 'r> {
     machine: &'m mut Machine,
+    folders: &'m Folders,
     entropy: Generator,
     /// By number; `None`: it has ended.
     members: Vec<Option<Member<'r>>>,
@@ -175,13 +198,14 @@ struct Fleet<'m, 'r> {
 }
 
 impl<'m, 'r> Fleet<'m, 'r> {
-    fn new(machine: &'m mut Machine, run: &RunConfig) -> Self {
+    fn new(machine: &'m mut Machine, run: &RunConfig, folders: &'m Folders) -> Self {
         let time_limit = match run.timeout_ms {
             0 => u64::MAX,
             ms => ms.saturating_mul(REFERENCE_TICKS_PER_SECOND / 1000),
         };
         Self {
             machine,
+            folders,
             entropy: Generator::new(run.seed),
             members: Vec::new(),
             farewells: VecDeque::new(),
@@ -195,9 +219,11 @@ impl<'m, 'r> Fleet<'m, 'r> {
     }
 
     /// Makes one more sandbox.
-    fn add(&mut self, setup: Setup<'r>) {
+    fn add(&mut self, setup: Result<Setup<'r>, Failure>) {
         let number = u16::try_from(self.members.len()).unwrap_or(u16::MAX);
-        let created = self.machine.lend(number, &mut self.entropy, |world| Sandbox::create(setup, world));
+        let created = setup
+            .map_err(CreateError)
+            .and_then(|setup| self.machine.lend(number, &mut self.entropy, |world| Sandbox::create(setup, world)));
         self.turns.add(created.is_ok());
         match created {
             Ok(sandbox) => {
@@ -230,6 +256,7 @@ impl<'m, 'r> Fleet<'m, 'r> {
         let Some(member) = self.members.get_mut(usize::from(number)).and_then(Option::take) else { return };
         let mut sandbox = member.sandbox;
         let end = self.run_turn(number, &mut sandbox);
+        self.folders.complaints().for_each(|text| self.machine.link.log(number, &text));
         match end {
             TurnEnd::Ended(outcome) => return self.end(number, sandbox, outcome),
             TurnEnd::Waiting(waiting) => self.turns.wait(number, waiting),

@@ -62,6 +62,7 @@ impl<'t, A: Authority> FileService<'t, A> {
         let fuse_in_header { opcode, nodeid, uid, gid, .. } = *exchange.header();
         let Parts { arguments, groups, segments, body } = exchange.parts();
         let call = Call { ctx: Context { uid, gid, groups, now }, node: Ino(nodeid), arguments, body };
+        self.stack.tidy();
         match opcode {
             // The most frequent first: open files, by handle.
             opcode::READ => self.read(call, segments, memory),

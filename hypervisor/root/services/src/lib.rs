@@ -40,13 +40,13 @@
 //! | FALLOCATE | `fuse_fallocate_in` | nothing | mode 0, KEEP_SIZE, PUNCH_HOLE with KEEP_SIZE, ZERO_RANGE |
 //! | SETUPMAPPING | `fuse_setupmapping_in` | nothing | shows whole pages of a file that is as the lower layer has it, read-only: `flags` FUSE_SETUPMAPPING_FLAG_READ alone, else EACCES; `moffset` a free slot of the window, `len` a slot at most, `foffset` and `len` whole pages within the file. EOPNOTSUPP for other files, EEXIST for a slot in use, EINVAL |
 //! | REMOVEMAPPING | `fuse_removemapping_in`, `fuse_removemapping_one` × count | nothing | each a slot that is in use, with the `len` that it was set up with, else EINVAL: those before it are gone |
-//! | FLUSH, FSYNC, FSYNCDIR | `fuse_flush_in`, `fuse_fsync_in` | nothing | there is nothing to write back |
+//! | FLUSH, FSYNC, FSYNCDIR | `fuse_flush_in`, `fuse_fsync_in` | nothing | there is nothing to write back, but for FSYNC of a file that is the host's |
 //! | RELEASE, RELEASEDIR | `fuse_release_in` | nothing | |
 //! | OPENDIR | `fuse_open_in` | `fuse_open_out` | |
 //! | READDIR | `fuse_read_in` | `fuse_dirent`s, each padded to 8 bytes | in the reply body: at most `size` bytes, at most [`MAX_BODY`]; nothing at the end; EINVAL if not even one entry fits. `offset`: 0 or the `off` of the last entry |
 //! | READDIRPLUS | `fuse_read_in` | `fuse_direntplus`, likewise | counts one lookup of each entry but `.` and `..` (which have node 0) |
 //! | ACCESS | `fuse_access_in` | nothing | |
-//! | STATFS | none | `fuse_statfs_out` | |
+//! | STATFS | none | `fuse_statfs_out` | of a node in a folder that is the host's: the host's file system; else the writable layer |
 //! | TMPFILE | `fuse_create_in`, anything | `fuse_entry_out`, `fuse_open_out` | a regular file without a name in the header's directory; LINK gives it one, unless O_EXCL. EINVAL if not opened for writing. Counts one lookup |
 //! | SETXATTR | `fuse_setxattr_in` (16 bytes), name, value | nothing | the value stands behind the name, or in the segments if there are any. `user.*` only: EPERM for `trusted.*`, else EOPNOTSUPP |
 //! | GETXATTR | `fuse_getxattr_in`, name | the value; `fuse_getxattr_out` if `size` is 0 or there are segments | to segments if there are any. ERANGE if `size` is too small |
@@ -55,8 +55,9 @@
 //! | others | | ENOSYS | |
 //!
 //! Nodes: the root is 1, others must have been looked up and not forgotten, else ESTALE. `generation` is always 0: no number
-//! is used twice. Validity times are `u64::MAX` seconds: nobody but the shim itself changes the files, so it may keep what
-//! it was told until its own requests change it. `nodeid` of handle requests is ignored; the handle counts.
+//! is used twice. Validity times are `u64::MAX` seconds, since nobody but the shim itself changes the files: it may keep what
+//! it was told until its own requests change it. They are 0 for what is in a bound folder, which the host may change; there names that are
+//! not there may come, too. `nodeid` of handle requests is ignored; the handle counts.
 //!
 //! Cordon's own opcodes and their structures are in [`proto::op`]:
 //!

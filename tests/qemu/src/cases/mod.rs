@@ -1,6 +1,7 @@
 //! The list of tests, by what they are about.
 mod attacks;
 mod bad_input;
+mod binds;
 mod conformance;
 mod denials;
 mod diff;
@@ -37,6 +38,7 @@ pub(crate) fn all(setup: &Setup) -> Vec<Case> {
     all.extend(conformance::cases(setup));
     all.extend(files::cases());
     all.extend(images::cases());
+    all.extend(binds::cases());
     all.extend(diff::cases());
     all.extend(overlay::cases());
     all.extend(streams::cases());

@@ -121,7 +121,7 @@ impl<'t> Changes<'t> {
         let next = stack.next_named(place.ino, place.position, u64::MAX).map_err(inconsistent)?;
         let Some(entry) = next else { return Ok(None) };
         place.position = entry.next.saturating_sub(super::read::FIRST_NAME);
-        let base = place.base.and_then(|base| stack.lower.child(base, entry.name));
+        let base = place.base.and_then(|base| stack.lower.child(base, &entry.name));
         let same = base.is_some_and(|base| stack.lower.ino(base) == entry.ino);
         Ok(Some((entry.name.to_vec(), Child { ino: entry.ino, kind: entry.kind, base, same })))
     }
@@ -197,7 +197,7 @@ impl<'t> Changes<'t> {
 
     /// Tells if something of the lower layer is gone.
     fn compare(&mut self, dir: Ino, child: Index, tell: &mut impl FnMut(Record<'_>)) -> Result<(), Defect> {
-        let now = self.stack.find(dir, self.stack.lower.name(child));
+        let now = self.stack.find(dir, self.stack.lower.name(child)).map_err(inconsistent)?;
         let kind = now.map(|ino| self.meta(ino)).transpose()?.map(|meta| meta.kind);
         if matches!(kind, None | Some(Kind::Socket)) {
             self.enter_all(tell)?;
@@ -240,7 +240,7 @@ impl<'t> Changes<'t> {
             let meta = self.stack.meta(place.ino).map_err(inconsistent)?;
             tell_xattrs(&self.stack, place.ino, tell);
             let name = self.stack.directory_name(place.ino).ok_or(Defect::Inconsistent)?;
-            tell(Record::Enter { name, attributes: attributes(&meta), opaque: place.opaque });
+            tell(Record::Enter { name: &name, attributes: attributes(&meta), opaque: place.opaque });
         }
         Ok(())
     }
@@ -263,7 +263,7 @@ impl<'t> Changes<'t> {
             }
             Kind::Symlink => {
                 let target = self.stack.readlink(ino).map_err(inconsistent)?;
-                tell(Record::Symlink { name, attributes, ino: number, target });
+                tell(Record::Symlink { name, attributes, ino: number, target: &target });
             }
             Kind::Fifo => tell(Record::Fifo { name, attributes, ino: number }),
             Kind::Directory | Kind::Socket => return Err(Defect::Inconsistent),

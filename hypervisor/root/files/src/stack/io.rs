@@ -1,5 +1,5 @@
 //! Content and attributes of inodes.
-use super::Stack;
+use super::{Stack, Way};
 use crate::access::{self, Access};
 use crate::attr::{Context, Ino, SetAttr, SetTime, Timestamp, mode};
 use crate::content::{Content, PAGE};
@@ -20,6 +20,9 @@ impl<'t> Stack<'t> {
         len: usize,
         sink: impl FnMut(&[u8]) -> Result<(), Errno>,
     ) -> Result<usize, Errno> {
+        if self.is_live(ino) {
+            return self.live.read(ino, offset, len, sink);
+        }
         self.with_content(ino, |content| content.read(offset, len, sink))
     }
 
@@ -59,6 +62,9 @@ impl<'t> Stack<'t> {
         len: usize,
         fill: impl FnMut(&mut [u8]) -> Result<(), Errno>,
     ) -> Result<usize, Errno> {
+        if self.way(ino)? == Way::Direct {
+            return self.live.write(ino, offset, len, fill);
+        }
         self.require_file(ino)?;
         self.promote(ino)?;
         let Some((meta, content)) = upper_file(&mut self.nodes, ino) else {
@@ -83,6 +89,9 @@ impl<'t> Stack<'t> {
         if len == 0 {
             return Err(Errno::EINVAL);
         }
+        if self.way(ino)? == Way::Direct {
+            return Err(Errno::EOPNOTSUPP);
+        }
         self.promote(ino)?;
         let Some((meta, content)) = upper_file(&mut self.nodes, ino) else {
             return Err(Errno::ESTALE);
@@ -106,6 +115,10 @@ impl<'t> Stack<'t> {
     /// # Errors
     /// ENXIO if there is none; else as [`Stack::read`].
     pub fn next_data(&self, ino: Ino, offset: u64) -> Result<u64, Errno> {
+        if self.is_live(ino) {
+            let size = self.attr(ino)?.size;
+            return if offset < size { Ok(offset) } else { Err(Errno::ENXIO) };
+        }
         self.with_content(ino, |content| content.next_data(offset))
     }
 
@@ -114,6 +127,10 @@ impl<'t> Stack<'t> {
     /// # Errors
     /// As [`Stack::next_data`].
     pub fn next_hole(&self, ino: Ino, offset: u64) -> Result<u64, Errno> {
+        if self.is_live(ino) {
+            let size = self.attr(ino)?.size;
+            return if offset < size { Ok(size) } else { Err(Errno::ENXIO) };
+        }
         self.with_content(ino, |content| content.next_hole(offset))
     }
 
@@ -128,6 +145,9 @@ impl<'t> Stack<'t> {
         check_rights(ctx, &meta, set, by_handle)?;
         if set.size.is_some() {
             self.require_file(ino)?;
+        }
+        if self.way(ino)? == Way::Direct {
+            return self.live.set_attr(ino, set);
         }
         self.promote(ino)?;
         if let Some(size) = set.size {
@@ -154,6 +174,11 @@ impl<'t> Stack<'t> {
             Kind::Directory | Kind::File | Kind::Fifo | Kind::Socket => {}
         }
         access::check(ctx, &meta, want)?;
+        if self.is_live(ino) {
+            let direct = writes && self.way(ino)? == Way::Direct;
+            // A file that is open stays readable when its name is gone: it is opened now, and not when it is read.
+            self.live.open(ino, direct)?;
+        }
         match meta.kind {
             Kind::Fifo | Kind::Socket => Err(Errno::ENXIO),
             kind => Ok(kind),

@@ -1,7 +1,7 @@
 //! Making and deleting names.
 use alloc::boxed::Box;
 
-use super::Stack;
+use super::{Stack, Way};
 use crate::access::{self, Access};
 use crate::attr::{Context, Ino, mode};
 use crate::content::Content;
@@ -20,7 +20,11 @@ impl<'t> Stack<'t> {
             Kind::Fifo | Kind::Socket => Body::Special,
             Kind::Directory | Kind::Symlink => return Err(Errno::EINVAL),
         };
-        self.make(ctx, dir, new_name(name)?, (kind, mode), || body)
+        let name = new_name(name)?;
+        match self.way(dir)? {
+            Way::Upper => self.make(ctx, dir, name, (kind, mode), || body),
+            Way::Direct => self.make_direct(ctx, dir, name, (kind, mode)),
+        }
     }
 
     /// Makes a regular file without a name (O_TMPFILE), as if it were in `dir`. It is gone when nobody refers to it any more, unless
@@ -32,6 +36,9 @@ impl<'t> Stack<'t> {
         let parent = self.directory_meta(ctx, dir, Access::WRITE.and(Access::EXECUTE))?;
         if parent.nlink == 0 {
             return Err(Errno::ENOENT);
+        }
+        if self.way(dir)? == Way::Direct {
+            return Err(Errno::EOPNOTSUPP);
         }
         self.usage.charge_inode()?;
         let meta = Meta { nlink: 0, ..new_meta(ctx, &parent, Kind::File, mode) };
@@ -45,6 +52,9 @@ impl<'t> Stack<'t> {
     /// As [`Stack::mknod`].
     pub fn mkdir(&mut self, ctx: &Context, dir: Ino, name: &[u8], mode: u32) -> Result<Ino, Errno> {
         let name = new_name(name)?;
+        if self.way(dir)? == Way::Direct {
+            return self.make_direct(ctx, dir, name, (Kind::Directory, mode));
+        }
         let body = || Body::Directory(Directory::new(dir, name.bytes(), None));
         let ino = self.make(ctx, dir, name, (Kind::Directory, mode), body)?;
         self.adjust_subdirectories(dir, 1);
@@ -59,6 +69,9 @@ impl<'t> Stack<'t> {
         check_target(target)?;
         let name = new_name(name)?;
         self.check_new(ctx, dir, name)?;
+        if self.way(dir)? == Way::Direct {
+            return self.symlink_direct(dir, name, target);
+        }
         self.usage.charge_bytes(target.len() as u64)?;
         let made = self.make(ctx, dir, name, (Kind::Symlink, 0o777), || Body::Symlink(Box::from(target)));
         if made.is_err() {
@@ -82,6 +95,9 @@ impl<'t> Stack<'t> {
         if meta.nlink == 0 && !first_name {
             return Err(Errno::ENOENT);
         }
+        if self.way_of_both(ino, dir)? == Way::Direct {
+            return self.link_direct(ino, dir, name);
+        }
         self.promote(dir)?;
         self.promote(ino)?;
         if !first_name {
@@ -102,7 +118,10 @@ impl<'t> Stack<'t> {
     pub fn unlink(&mut self, ctx: &Context, dir: Ino, name: &[u8]) -> Result<(), Errno> {
         let name = Name::new(name)?;
         let ino = self.check_removal(ctx, dir, name, false)?;
-        self.prepare_removal(dir, ino)?;
+        if self.way(dir)? == Way::Direct {
+            return self.remove_direct(dir, name, false);
+        }
+        self.prepare_removal(dir, name, ino)?;
         self.remove_entry(ctx, dir, name);
         self.remove_link(ctx, ino);
         Ok(())
@@ -115,10 +134,14 @@ impl<'t> Stack<'t> {
     pub fn rmdir(&mut self, ctx: &Context, dir: Ino, name: &[u8]) -> Result<(), Errno> {
         let name = Name::new(name)?;
         let ino = self.check_removal(ctx, dir, name, true)?;
-        if !self.is_empty_directory(ino) {
+        if !self.is_empty_directory(ino)? {
             return Err(Errno::ENOTEMPTY);
         }
+        if self.way(dir)? == Way::Direct {
+            return self.remove_direct(dir, name, true);
+        }
         self.promote_for_removal(dir)?;
+        self.take_away_live(dir, name)?;
         self.remove_entry(ctx, dir, name);
         self.adjust_subdirectories(dir, -1);
         self.remove_link(ctx, ino);
@@ -128,7 +151,7 @@ impl<'t> Stack<'t> {
     /// Whether `ctx` may add this name (Linux `filename_create` and `may_create`): EEXIST comes before EACCES.
     pub(super) fn check_new(&self, ctx: &Context, dir: Ino, name: Name<'_>) -> Result<Meta, Errno> {
         let meta = self.directory_meta(ctx, dir, Access::EXECUTE)?;
-        if self.find(dir, name.bytes()).is_some() {
+        if self.find(dir, name.bytes())?.is_some() {
             return Err(Errno::EEXIST);
         }
         if meta.nlink == 0 {
@@ -147,10 +170,13 @@ impl<'t> Stack<'t> {
         want_directory: bool,
     ) -> Result<Ino, Errno> {
         let meta = self.directory_meta(ctx, dir, Access::EXECUTE)?;
-        let ino = self.find(dir, name.bytes()).ok_or(Errno::ENOENT)?;
+        let ino = self.find(dir, name.bytes())?.ok_or(Errno::ENOENT)?;
         let target = self.meta(ino)?;
         access::check(ctx, &meta, Access::WRITE.and(Access::EXECUTE))?;
         access::check_sticky(ctx, &meta, &target)?;
+        if self.live.is_root(ino) {
+            return Err(Errno::EBUSY);
+        }
         match (target.kind, want_directory) {
             (Kind::Directory, false) => Err(Errno::EISDIR),
             (Kind::Directory, true) => Ok(ino),

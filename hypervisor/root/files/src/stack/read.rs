@@ -1,9 +1,11 @@
 //! Looking at the tree: lookup, attributes, link targets, directories.
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
-use super::Stack;
+use super::{Halves, Stack};
 use crate::access::{self, Access};
-use crate::attr::{Attr, Context, Ino, Statfs};
+use crate::attr::{Attr, Context, Ino};
+use crate::live::{self, Live};
 use crate::lower::LowerBody;
 use crate::name::Name;
 use crate::node::{Body, Directory};
@@ -12,11 +14,17 @@ use crate::{Errno, Kind};
 /// Offset of the first entry after `.` and `..`.
 pub(super) const FIRST_NAME: u64 = 2;
 
+/// Positions that a folder's names have in a directory, of which they never need so many.
+const LIVE_NAMES: u64 = 1 << 48;
+
+/// An entry by its position among a directory's names.
+type Numbered<'a> = (u64, Cow<'a, [u8]>, Ino, Kind);
+
 /// One entry of a directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirEntry<'a> {
     /// Its name; `.` and `..` are among them.
-    pub name: &'a [u8],
+    pub name: Cow<'a, [u8]>,
     /// Its inode.
     pub ino: Ino,
     /// What it is.
@@ -35,7 +43,7 @@ impl Stack<'_> {
         match name {
             b"." => Ok(dir),
             b".." => Ok(self.parent(dir)),
-            _ => self.find(dir, Name::new(name)?.bytes()).ok_or(Errno::ENOENT),
+            _ => self.find(dir, Name::new(name)?.bytes())?.ok_or(Errno::ENOENT),
         }
     }
 
@@ -44,6 +52,11 @@ impl Stack<'_> {
     /// # Errors
     /// ESTALE if there is none of this number.
     pub fn attr(&self, ino: Ino) -> Result<Attr, Errno> {
+        if self.is_live(ino) {
+            let stat = self.live.stat(ino)?;
+            let blocks = (stat.size, stat.blocks);
+            return Ok(live::meta(&stat)?.attr(ino, Some(blocks)));
+        }
         let size = match self.nodes.get(&ino) {
             Some(node) => node.size(),
             None => match self.lower.index(ino).and_then(|index| self.lower.body(index)) {
@@ -69,15 +82,18 @@ impl Stack<'_> {
     ///
     /// # Errors
     /// EINVAL if it is none; ESTALE.
-    pub fn readlink(&self, ino: Ino) -> Result<&[u8], Errno> {
+    pub fn readlink(&self, ino: Ino) -> Result<Cow<'_, [u8]>, Errno> {
+        if self.is_live(ino) {
+            return self.live.read_link(ino).map(Cow::Owned);
+        }
         if let Some(node) = self.nodes.get(&ino) {
             return match &node.body {
-                Body::Symlink(target) => Ok(target),
+                Body::Symlink(target) => Ok(Cow::Borrowed(target)),
                 _ => Err(Errno::EINVAL),
             };
         }
         match self.lower.index(ino).and_then(|index| self.lower.body(index)).ok_or(Errno::ESTALE)? {
-            LowerBody::Symlink(target) => Ok(target),
+            LowerBody::Symlink(target) => Ok(Cow::Borrowed(target)),
             _ => Err(Errno::EINVAL),
         }
     }
@@ -97,9 +113,15 @@ impl Stack<'_> {
         if meta.nlink == 0 {
             return Err(Errno::ENOENT);
         }
+        if Live::has(dir) {
+            self.live.prepare_listing(dir, offset == 0)?;
+        }
         match offset {
-            0 => Ok(Some(DirEntry { name: b".", ino: dir, kind: Kind::Directory, next: 1 })),
-            1 => Ok(Some(DirEntry { name: b"..", ino: self.parent(dir), kind: Kind::Directory, next: FIRST_NAME })),
+            0 => Ok(Some(DirEntry { name: b".".into(), ino: dir, kind: Kind::Directory, next: 1 })),
+            1 => {
+                let (name, ino) = (b"..".into(), self.parent(dir));
+                Ok(Some(DirEntry { name, ino, kind: Kind::Directory, next: FIRST_NAME }))
+            }
             _ => self.next_named(dir, offset - FIRST_NAME, end.saturating_sub(FIRST_NAME)),
         }
     }
@@ -113,36 +135,85 @@ impl Stack<'_> {
         if self.meta(dir)?.kind != Kind::Directory {
             return Err(Errno::ENOTDIR);
         }
-        let (upper, lower) = self.halves(dir);
-        let lower_count = lower.map_or(0, |lower| self.lower.children(lower).len() as u64);
-        Ok(lower_count.saturating_add(FIRST_NAME).saturating_add(upper.map_or(0, Directory::end)))
+        let halves = self.halves(dir);
+        let upper = halves.upper.map_or(0, Directory::end);
+        Ok(self.upper_start(halves).saturating_add(FIRST_NAME).saturating_add(upper))
     }
 
-    /// Numbers the lower children first, in their order, then the upper ones by their sequence numbers.
+    /// Where the upper names begin: behind the lower children, and behind what a folder can hold.
+    fn upper_start(&self, halves: Halves<'_>) -> u64 {
+        let lower = halves.lower.map_or(0, |lower| self.lower.children(lower).len() as u64);
+        if halves.live.is_some() { lower.saturating_add(LIVE_NAMES) } else { lower }
+    }
+
+    /// Numbers the lower children first, in their order, then a folder's names, then the upper ones by their sequence numbers.
     pub(super) fn next_named(&self, dir: Ino, position: u64, end: u64) -> Result<Option<DirEntry<'_>>, Errno> {
-        let (upper, lower) = self.halves(dir);
-        let children = lower.map_or(&[][..], |lower| self.lower.children(lower));
-        let count = children.len() as u64;
-        let remaining = usize::try_from(position).ok().and_then(|start| children.get(start..)).unwrap_or(&[]);
-        let visible = (position..).zip(remaining).find(|(_, child)| !self.whiteouts.contains(**child as usize));
-        let (position, name, ino) = match visible {
-            Some((position, &child)) => (position, self.lower.name(child as usize), self.lower.ino(child as usize)),
-            None => match upper.and_then(|upper| upper.at_or_after(position.saturating_sub(count))) {
-                Some((sequence, name, ino)) => (sequence.saturating_add(count), name, ino),
-                None => return Ok(None),
-            },
-        };
-        if position >= end {
-            return Ok(None);
+        let halves = self.halves(dir);
+        let upper_start = self.upper_start(halves);
+        let mut found = self.next_lower(halves, position)?;
+        if found.is_none() {
+            found = self.next_live(halves, position)?;
         }
-        let kind = self.meta(ino)?.kind;
-        Ok(Some(DirEntry { name, ino, kind, next: position.saturating_add(FIRST_NAME + 1) }))
+        if found.is_none() {
+            let upper = halves.upper.and_then(|upper| upper.at_or_after(position.saturating_sub(upper_start)));
+            found = match upper {
+                Some((sequence, name, ino)) => {
+                    let kind = self.meta(ino)?.kind;
+                    Some((sequence.saturating_add(upper_start), Cow::Borrowed(name), ino, kind))
+                }
+                None => None,
+            };
+        }
+        let found = found.filter(|(position, ..)| *position < end);
+        Ok(found.map(|(position, name, ino, kind)| {
+            let next = position.saturating_add(FIRST_NAME + 1);
+            DirEntry { name, ino, kind, next }
+        }))
+    }
+
+    /// The first lower child at or after a position that shows.
+    fn next_lower(&self, halves: Halves<'_>, position: u64) -> Result<Option<Numbered<'_>>, Errno> {
+        let children = halves.lower.map_or(&[][..], |lower| self.lower.children(lower));
+        let remaining = usize::try_from(position).ok().and_then(|start| children.get(start..)).unwrap_or(&[]);
+        for (position, &child) in (position..).zip(remaining) {
+            let (index, name) = (child as usize, self.lower.name(child as usize));
+            if self.whiteouts.contains(index) || self.is_covered(halves, name)? {
+                continue;
+            }
+            let ino = self.lower.ino(index);
+            return Ok(Some((position, Cow::Borrowed(name), ino, self.meta(ino)?.kind)));
+        }
+        Ok(None)
+    }
+
+    /// Whether a name of the tree is hidden by the layers over it. Without a folder there it is not: its whiteout would say so.
+    fn is_covered(&self, halves: Halves<'_>, name: &[u8]) -> Result<bool, Errno> {
+        let Some(live) = halves.live else { return Ok(false) };
+        if halves.upper.is_some_and(|upper| !upper.shows(name)) {
+            return Ok(halves.upper.is_some_and(|upper| upper.get(name).is_some()));
+        }
+        self.live.lists(live, name)
+    }
+
+    /// The first name of a folder at or after a position that shows.
+    fn next_live(&self, halves: Halves<'_>, position: u64) -> Result<Option<Numbered<'_>>, Errno> {
+        let Some(live) = halves.live else { return Ok(None) };
+        let start = halves.lower.map_or(0, |lower| self.lower.children(lower).len() as u64);
+        let mut at = position.saturating_sub(start);
+        while let Some(listed) = self.live.listed(live, at)? {
+            if halves.upper.is_none_or(|upper| upper.shows(&listed.name)) {
+                let position = start.saturating_add(listed.position);
+                return Ok(Some((position, Cow::Owned(listed.name.to_vec()), listed.ino, listed.kind)));
+            }
+            at = listed.position.saturating_add(1);
+        }
+        Ok(None)
     }
 
     /// The path of a directory from the root, for rules and messages. Of a deleted one: where it was.
     #[must_use]
     pub fn directory_path(&self, dir: Ino) -> Vec<u8> {
-        let mut names: Vec<&[u8]> = Vec::new();
+        let mut names: Vec<Cow<'_, [u8]>> = Vec::new();
         let mut at = dir;
         while at != Ino::ROOT {
             let Some(name) = self.directory_name(at) else { break };
@@ -161,14 +232,13 @@ impl Stack<'_> {
     }
 
     /// The name of a directory in the one that it is in.
-    pub(super) fn directory_name(&self, dir: Ino) -> Option<&[u8]> {
-        let (upper, lower) = self.halves(dir);
-        upper.map(|upper| &*upper.name).or_else(|| lower.map(|index| self.lower.name(index)))
-    }
-
-    /// How full the writable layer is.
-    #[must_use]
-    pub fn statfs(&self) -> Statfs {
-        self.usage.statfs()
+    pub(super) fn directory_name(&self, dir: Ino) -> Option<Cow<'_, [u8]>> {
+        let Halves { upper, lower, live } = self.halves(dir);
+        let live = live.and_then(|live| self.live.position(live));
+        match (upper, live, lower) {
+            (Some(upper), ..) => Some(Cow::Borrowed(&upper.name)),
+            (None, Some((_, name)), _) => Some(Cow::Owned(name.to_vec())),
+            (None, None, lower) => lower.map(|index| Cow::Borrowed(self.lower.name(index))),
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Renaming, as Linux' renameat2 has it.
-use super::Stack;
 use super::names::new_name;
+use super::{Stack, Way};
 use crate::access::{self, Access};
 use crate::attr::{Context, Ino};
 use crate::name::Name;
@@ -77,6 +77,10 @@ impl Stack<'_> {
             return Ok(());
         }
         self.check_rights(ctx, from, to, (source, target), mode)?;
+        if self.way_of_both(from.dir, to.dir)? == Way::Direct {
+            let places = ((from.dir, from.name), (to.dir, to.name));
+            return self.rename_direct(source.ino, places, mode);
+        }
         match target {
             Some(target) if mode == RenameMode::Exchange => self.exchange(ctx, from, to, source, target),
             _ => self.replace(ctx, from, to, source, target),
@@ -84,7 +88,7 @@ impl Stack<'_> {
     }
 
     fn occupant(&self, place: Place<'_>) -> Result<Option<Occupant>, Errno> {
-        let Some(ino) = self.find(place.dir, place.name.bytes()) else {
+        let Some(ino) = self.find(place.dir, place.name.bytes())? else {
             return Ok(None);
         };
         Ok(Some(Occupant { ino, kind: self.meta(ino)?.kind }))
@@ -145,7 +149,7 @@ impl Stack<'_> {
             }
         }
         match target {
-            Some(target) if mode != RenameMode::Exchange && is_directory && !self.is_empty_directory(target.ino) => {
+            Some(target) if mode != RenameMode::Exchange && is_directory && !self.is_empty_directory(target.ino)? => {
                 Err(Errno::ENOTEMPTY)
             }
             _ => Ok(()),
@@ -163,8 +167,9 @@ impl Stack<'_> {
         for ino in [from.dir, to.dir, source.ino] {
             self.promote(ino)?;
         }
+        self.take_away_live(from.dir, from.name)?;
         if let Some(target) = target {
-            self.prepare_removal(to.dir, target.ino)?;
+            self.prepare_removal(to.dir, to.name, target.ino)?;
             self.remove_entry(ctx, to.dir, to.name);
             if target.kind == Kind::Directory {
                 self.adjust_subdirectories(to.dir, -1);
@@ -187,6 +192,8 @@ impl Stack<'_> {
         for ino in [from.dir, to.dir, source.ino, target.ino] {
             self.promote(ino)?;
         }
+        self.take_away_live(from.dir, from.name)?;
+        self.take_away_live(to.dir, to.name)?;
         self.remove_entry(ctx, from.dir, from.name);
         self.remove_entry(ctx, to.dir, to.name);
         self.settle(ctx, source, from.dir, to);

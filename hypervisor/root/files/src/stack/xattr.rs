@@ -1,5 +1,5 @@
 //! Extended attributes: who may, and where they are.
-use super::Stack;
+use super::{Stack, Way};
 use crate::access::{self, Access};
 use crate::attr::{Context, Ino, mode};
 use crate::xattr::{SetXattr, Space, XATTR_SIZE_MAX, check_name};
@@ -29,6 +29,9 @@ impl Stack<'_> {
             (SetXattr::Create, true) => return Err(Errno::EEXIST),
             (SetXattr::Replace, false) => return Err(Errno::ENODATA),
             _ => {}
+        }
+        if self.way(ino)? == Way::Direct {
+            return Err(Errno::EOPNOTSUPP);
         }
         self.promote(ino)?;
         let node = self.nodes.get_mut(&ino).ok_or(Errno::ESTALE)?;
@@ -61,6 +64,7 @@ impl Stack<'_> {
     /// ENODATA if there is none; else as [`Stack::set_xattr`].
     pub fn remove_xattr(&mut self, ctx: &Context, ino: Ino, name: &[u8]) -> Result<(), Errno> {
         self.check_xattr(ctx, ino, name, Access::WRITE)?;
+        self.way(ino)?;
         let node = self.nodes.get_mut(&ino).ok_or(Errno::ENODATA)?;
         if !node.xattrs.remove(name, &mut self.usage) {
             return Err(Errno::ENODATA);

@@ -16,7 +16,7 @@ fn new_file(stack: &mut Stack<'_>) -> Ino {
 }
 
 fn pages(stack: &Stack<'_>) -> u64 {
-    stack.statfs().blocks - stack.statfs().blocks_free
+    stack.statfs(Ino::ROOT).unwrap().blocks - stack.statfs(Ino::ROOT).unwrap().blocks_free
 }
 
 #[test]

@@ -367,7 +367,7 @@ fn drain(pair: &mut Pair<'_>) {
             None => drop(pending.pop()),
         }
     }
-    let left = pair.stack.statfs();
+    let left = pair.stack.statfs(Ino::ROOT).unwrap();
     assert_eq!(left.blocks_free, left.blocks);
     assert_eq!(left.inodes_free, LIMITS.inodes - 1);
 }

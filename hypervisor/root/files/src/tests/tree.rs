@@ -23,7 +23,7 @@ fn a_good_tree_is_readable() {
     let stack = builder.stack();
     assert_eq!(contents(&stack, at(&stack, "etc/passwd")), b"root:x:0:0\n");
     assert_eq!(contents(&stack, at(&stack, "usr/bin/sh")), [7; 10_000]);
-    assert_eq!(stack.readlink(at(&stack, "etc/link")), Ok(&b"passwd"[..]));
+    assert_eq!(stack.readlink(at(&stack, "etc/link")), Ok(b"passwd"[..].into()));
     assert_eq!(stack.readlink(at(&stack, "etc/passwd")), Err(Errno::EINVAL));
     let usr = attr(&stack, "usr");
     assert_eq!((usr.kind, usr.mode, usr.nlink, usr.mtime.seconds), (Kind::Directory, 0o755, 4, 1000));

@@ -1,5 +1,5 @@
 //! Requests that read directories.
-use files::{Access, DirEntry, Errno, Ino};
+use files::{Access, Context, DirEntry, Errno, Ino, Stack};
 use fuse_abi::linux as fuse;
 use fuse_abi::linux::{__IncompleteArrayField, fuse_dirent, fuse_entry_out, fuse_open_in, fuse_read_in};
 
@@ -13,6 +13,7 @@ const ALIGN: usize = 8;
 
 /// A reading of a directory: where it stands, and the reply as far as it is filled.
 struct Listing<'a> {
+    ctx: Context<'a>,
     dir: Ino,
     offset: u64,
     end: u64,
@@ -49,7 +50,7 @@ fn put_entry(room: &mut [u8], entry: &DirEntry<'_>) -> Result<(), Errno> {
         .get_mut(header_len..)
         .and_then(|behind| behind.split_at_mut_checked(entry.name.len()))
         .ok_or(Errno::EINVAL)?;
-    name.copy_from_slice(entry.name);
+    name.copy_from_slice(&entry.name);
     padding.fill(0);
     Ok(())
 }
@@ -68,7 +69,7 @@ impl<A: Authority> FileService<'_, A> {
     pub(super) fn readdir(&mut self, call: Call<'_>) -> Result<usize, Errno> {
         let mut listing = self.listing(call)?;
         while let Some(entry) = self.stack.next_entry(listing.dir, listing.offset, listing.end)? {
-            let Some(room) = listing.room(0, entry.name) else {
+            let Some(room) = listing.room(0, &entry.name) else {
                 return listing.full();
             };
             put_entry(room, &entry)?;
@@ -82,14 +83,23 @@ impl<A: Authority> FileService<'_, A> {
         let plus = size_of::<fuse_entry_out>();
         while let Some(entry) = self.stack.next_entry(listing.dir, listing.offset, listing.end)? {
             let (ino, next) = (entry.ino, entry.next);
-            let told = !matches!(entry.name, b"." | b"..")
-                && self.allow(Right::Look, Object::Entry { dir: listing.dir, name: entry.name }).is_ok();
+            let told = !matches!(&*entry.name, b"." | b"..")
+                && self.allow(Right::Look, Object::Entry { dir: listing.dir, name: &entry.name }).is_ok();
+            // The number of what a folder of the host holds stands for something once it has been looked up only.
+            let found = if told && Stack::is_volatile(ino) {
+                self.stack.lookup(&listing.ctx, listing.dir, &entry.name).ok()
+            } else {
+                told.then_some(ino)
+            };
             let before = listing.used;
-            let Some(room) = listing.room(plus, entry.name) else {
+            let Some(room) = listing.room(plus, &entry.name) else {
                 return listing.full();
             };
             put_entry(room.get_mut(plus..).unwrap_or(&mut []), &entry)?;
-            let found = if told { self.tell(ino, room) } else { put(room, &fuse_entry_out::default()) };
+            let found = match found {
+                Some(ino) => self.tell(ino, room),
+                None => put(room, &fuse_entry_out::default()),
+            };
             if let Err(error) = found {
                 // No more can be remembered: what went before counts.
                 return if before == 0 { Err(error) } else { Ok(before) };
@@ -110,6 +120,6 @@ impl<A: Authority> FileService<'_, A> {
         }
         let size = (asked.size as usize).min(call.body.len());
         let body = call.body.get_mut(..size).ok_or(Errno::EINVAL)?;
-        Ok(Listing { dir, offset: asked.offset, end: *end, body, used: 0 })
+        Ok(Listing { ctx: call.ctx, dir, offset: asked.offset, end: *end, body, used: 0 })
     }
 }

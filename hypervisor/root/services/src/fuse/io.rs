@@ -200,7 +200,11 @@ impl<A: Authority> FileService<'_, A> {
 
     pub(super) fn fsync(&mut self, call: &Call<'_>) -> Result<usize, Errno> {
         let asked: fuse_fsync_in = call.arguments.only()?;
-        self.handles.get(asked.fh).map(|_| 0)
+        let handle = self.handles.get(asked.fh)?;
+        if let Handle::File { ino, .. } = handle {
+            self.stack.sync(ino)?;
+        }
+        Ok(0)
     }
 
     pub(super) fn release(&mut self, call: &Call<'_>) -> Result<usize, Errno> {

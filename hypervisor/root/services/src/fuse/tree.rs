@@ -90,7 +90,7 @@ impl<A: Authority> FileService<'_, A> {
         call.arguments.end()?;
         self.allow(Right::Read, Object::Inode(call.node))?;
         let target = self.stack.readlink(call.node)?;
-        call.body.get_mut(..target.len()).ok_or(Errno::ENAMETOOLONG)?.copy_from_slice(target);
+        call.body.get_mut(..target.len()).ok_or(Errno::ENAMETOOLONG)?.copy_from_slice(&target);
         Ok(target.len())
     }
 

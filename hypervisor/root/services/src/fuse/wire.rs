@@ -98,16 +98,21 @@ pub(super) fn attr(attr: &Attr) -> fuse_attr {
     }
 }
 
+/// How long an answer about an inode holds: what the host may change not at all.
+fn validity(found: &Attr) -> u64 {
+    if Stack::is_volatile(found.ino) { 0 } else { FOR_EVER }
+}
+
 pub(super) fn attr_out(found: &Attr) -> fuse_attr_out {
-    fuse_attr_out { attr_valid: FOR_EVER, attr_valid_nsec: 0, dummy: 0, attr: attr(found) }
+    fuse_attr_out { attr_valid: validity(found), attr_valid_nsec: 0, dummy: 0, attr: attr(found) }
 }
 
 pub(super) fn entry_out(found: &Attr) -> fuse_entry_out {
     fuse_entry_out {
         nodeid: found.ino.0,
         generation: 0,
-        entry_valid: FOR_EVER,
-        attr_valid: FOR_EVER,
+        entry_valid: validity(found),
+        attr_valid: validity(found),
         entry_valid_nsec: 0,
         attr_valid_nsec: 0,
         attr: attr(found),
@@ -153,7 +158,7 @@ pub(super) fn init(call: Call<'_>) -> Result<usize, Errno> {
 
 pub(super) fn statfs(stack: &Stack<'_>, call: Call<'_>) -> Result<usize, Errno> {
     call.arguments.end()?;
-    let found = stack.statfs();
+    let found = stack.statfs(call.node)?;
     let st = fuse_kstatfs {
         blocks: found.blocks,
         bfree: found.blocks_free,

@@ -396,7 +396,7 @@ fn files_without_a_name() {
         let ask = |flags| message!(fuse_create_in { flags, mode: 0o100_600, ..Default::default() }, *b"/\0");
         assert_eq!(shim.call(FUSE_TMPFILE, tmp, &ask(linux::O_RDONLY)), Err(code(e::EINVAL)));
         assert_eq!(shim.call(FUSE_TMPFILE, shim.unique, &ask(linux::O_RDWR)), Err(code(e::ESTALE)));
-        let free = shim.services.stack().statfs().inodes_free;
+        let free = shim.services.stack().statfs(files::Ino::ROOT).unwrap().inodes_free;
         let body = shim.call(FUSE_TMPFILE, tmp, &ask(linux::O_RDWR)).unwrap();
         let (entry, open) = fuse_entry_out::read_from_prefix(&body).unwrap();
         let open = fuse_open_out::read_from_bytes(open).unwrap();
@@ -418,7 +418,7 @@ fn files_without_a_name() {
         let forget = message!(fuse_forget_in { nlookup: 1 });
         assert_eq!(shim.call(FUSE_FORGET, entry.nodeid, &forget), Ok(Vec::new()));
         // The directory's copy, and the file that got its name.
-        assert_eq!(shim.services.stack().statfs().inodes_free, free - 2);
+        assert_eq!(shim.services.stack().statfs(files::Ino::ROOT).unwrap().inodes_free, free - 2);
     });
 }
 

@@ -159,12 +159,12 @@ fn a_shim_that_never_forgets_or_closes() {
             }
         };
         assert_eq!((refused, usize::from(made)), (code(e::ENFILE), FILE_LIMITS.references - 1));
-        let inodes = shim.services.stack().statfs().inodes_free;
+        let inodes = shim.services.stack().statfs(files::Ino::ROOT).unwrap().inodes_free;
         assert_eq!(shim.lookup(1, "dir").unwrap_err(), code(e::ENFILE), "one node more");
         assert!(shim.lookup(1, "tmp").is_ok(), "known already");
         let create = message!(fuse_create_in { flags: linux::O_RDWR, ..Default::default() }, *b"f\0");
         assert_eq!(shim.call(fuse_opcode::FUSE_CREATE, tmp, &create), Err(code(e::ENFILE)));
-        assert_eq!(shim.services.stack().statfs().inodes_free, inodes, "nothing was made");
+        assert_eq!(shim.services.stack().statfs(files::Ino::ROOT).unwrap().inodes_free, inodes, "nothing was made");
         let open = message!(fuse_open_in::default());
         let opened = (0..100).filter(|_| shim.call(fuse_opcode::FUSE_OPENDIR, tmp, &open).is_ok()).count();
         assert_eq!(opened, 20);
@@ -206,7 +206,7 @@ impl Random {
 }
 
 fn check_bounds(shim: &Shim<'_>) {
-    let used = shim.services.stack().statfs();
+    let used = shim.services.stack().statfs(files::Ino::ROOT).unwrap();
     assert!(used.blocks_free <= used.blocks && used.inodes_free <= used.inodes);
 }
 

@@ -1,0 +1,527 @@
+//! Folders of the host, bound into the tree: what is known of the files of a 9P server that somebody here looks at.
+//!
+//! Nothing of a folder is kept beside the numbers of what is in use: each lookup, each reading of attributes and of bytes asks the server,
+//! so that what the host changes is seen at once, and what it removes is gone. Only a directory that is being read is remembered, so
+//! that reading it goes on where it was ([`listing`]).
+//!
+//! The server names files by *qids*. A file that is met again by the same qid has the same inode number here, whatever its name. A
+//! directory that is met at another place has moved there; one that would come to lie in itself is an error, so that following
+//! parents always ends. The server's fids stand for paths on the host: they are renewed at each lookup, and what is opened by one
+//! is compared with what it should be.
+//!
+//! What a bind hides ([`Hidden`]) is not there for anybody: it is left out of lookups and listings, and cannot be made.
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::rc::Rc;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cell::{RefCell, RefMut};
+
+use linux_raw_sys::general as linux;
+use ninep::{Client, Fid, Qid, Stat, open};
+
+use crate::attr::{Ino, Timestamp, mode};
+use crate::lower::Index;
+use crate::name::{Name, TARGET_MAX};
+use crate::node::Meta;
+use crate::{Errno, Kind};
+
+mod change;
+mod listing;
+
+use listing::Listing;
+
+/// A 9P server that serves one folder, shared by all sandboxes that it is bound into.
+pub type Server = Rc<RefCell<Client<Box<dyn ninep::Transport>>>>;
+
+/// First number of inodes that are the server's: beyond all that a tree and its upper layer can have.
+const FIRST: u64 = 1 << 62;
+
+/// What a program may do with a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BindMode {
+    /// Read it: EROFS for the rest.
+    ReadOnly,
+    /// Change it for itself: what it changes is kept in the upper layer.
+    CopyOnWrite,
+    /// Change it on the host.
+    Direct,
+}
+
+/// A folder of the host and its place in the tree.
+#[derive(Clone, Debug)]
+pub struct Bind {
+    /// Who serves it.
+    pub server: Server,
+    /// The directory of the tree that it covers: an absolute path without links.
+    pub at: Vec<u8>,
+    /// What may be done.
+    pub mode: BindMode,
+    /// What the tree has there shows where the folder has nothing.
+    pub merge: bool,
+    /// Paths in the folder that are hidden, without `/` at their start.
+    pub except: Vec<Vec<u8>>,
+}
+
+/// Names that a bind hides, as a tree: a leaf is hidden with all that is in it.
+#[derive(Debug, Default)]
+struct Hidden(BTreeMap<Box<[u8]>, Rc<Hidden>>);
+
+impl Hidden {
+    fn new(paths: &[Vec<u8>]) -> Self {
+        let mut below: BTreeMap<&[u8], Option<Vec<Vec<u8>>>> = BTreeMap::new();
+        for path in paths {
+            let mut parts = path.splitn(2, |byte| *byte == b'/');
+            let (name, rest) = (parts.next().unwrap_or_default(), parts.next());
+            let entry = below.entry(name).or_insert_with(|| Some(Vec::new()));
+            match (rest.filter(|rest| !rest.is_empty()), entry) {
+                (Some(rest), Some(list)) => list.push(rest.to_vec()),
+                (Some(_), None) => {}
+                (None, entry) => *entry = None,
+            }
+        }
+        let below =
+            below.into_iter().map(|(name, paths)| (name.into(), Rc::new(Self::new(&paths.unwrap_or_default()))));
+        Self(below.collect())
+    }
+
+    fn is_leaf(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn hides(&self, name: &[u8]) -> bool {
+        self.0.get(name).is_some_and(|found| found.is_leaf())
+    }
+}
+
+/// A bind in the tree.
+#[derive(Debug)]
+struct Mounted {
+    server: Server,
+    mode: BindMode,
+    /// Its own inode.
+    root: Ino,
+}
+
+/// A file of a server that somebody looks at.
+#[derive(Debug)]
+struct LiveNode {
+    bind: usize,
+    fid: Fid,
+    qid: Qid,
+    parent: Ino,
+    name: Arc<[u8]>,
+    /// The directory of the tree that shows through this one.
+    under: Option<Index>,
+    hidden: Option<Rc<Hidden>>,
+    open: Option<Opened>,
+    listing: Option<Listing>,
+    /// Its attributes when they were last read: of an open file whose name is gone, the server tells no others.
+    last: Option<Stat>,
+}
+
+#[derive(Debug)]
+struct Opened {
+    fid: Fid,
+    writable: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    nodes: BTreeMap<Ino, LiveNode>,
+    by_qid: BTreeMap<(usize, Qid), Ino>,
+    /// How many numbers have been given.
+    given: u64,
+    /// Nodes that were made since the last sweep.
+    fresh: usize,
+    /// Entries in all listings.
+    listed: usize,
+}
+
+/// Nodes that may be made before those that nobody refers to are looked for.
+const SWEEP_AFTER: usize = 256;
+
+/// What a name in a folder stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) ino: Ino,
+    pub(crate) is_directory: bool,
+}
+
+/// All folders of a stack.
+#[derive(Debug, Default)]
+pub(crate) struct Live {
+    binds: Vec<Mounted>,
+    state: RefCell<State>,
+}
+
+/// What the server, or the way to it, says.
+pub(crate) fn errno(error: ninep::Error) -> Errno {
+    match error {
+        ninep::Error::Host(number) => Errno::from_host(number),
+        ninep::Error::TooManyFids => Errno::ENFILE,
+        ninep::Error::Nonsense(_) | ninep::Error::NoAnswer => Errno::EIO,
+    }
+}
+
+impl Live {
+    /// Whether an inode is a server's.
+    pub(crate) const fn has(ino: Ino) -> bool {
+        ino.0 >= FIRST
+    }
+
+    /// Takes a folder in, at `name` in `parent`; the inode of its root.
+    pub(crate) fn mount(&mut self, bind: Bind, place: (Ino, &[u8]), under: Option<Index>) -> Result<Ino, Errno> {
+        let (fid, qid) = bind.server.borrow_mut().attach().map_err(errno)?;
+        if !qid.is_directory() {
+            bind.server.borrow_mut().clunk(fid);
+            return Err(Errno::ENOTDIR);
+        }
+        let state = self.state.get_mut();
+        let root = state.number();
+        let number = self.binds.len();
+        let hidden = Hidden::new(&bind.except);
+        let node = LiveNode {
+            bind: number,
+            fid,
+            qid,
+            parent: place.0,
+            name: place.1.into(),
+            under: under.filter(|_| bind.merge),
+            hidden: (!hidden.is_leaf()).then(|| Rc::new(hidden)),
+            open: None,
+            listing: None,
+            last: None,
+        };
+        state.nodes.insert(root, node);
+        state.by_qid.insert((number, qid), root);
+        self.binds.push(Mounted { server: bind.server, mode: bind.mode, root });
+        Ok(root)
+    }
+
+    /// What may be done with an inode; nothing if it is no server's.
+    pub(crate) fn mode(&self, ino: Ino) -> Option<BindMode> {
+        self.bind(ino).map(|bind| bind.mode)
+    }
+
+    /// The bind that an inode is in.
+    pub(crate) fn bind_number(&self, ino: Ino) -> Option<usize> {
+        if !Self::has(ino) {
+            return None;
+        }
+        self.state.borrow().nodes.get(&ino).map(|node| node.bind)
+    }
+
+    fn bind(&self, ino: Ino) -> Option<&Mounted> {
+        self.binds.get(self.bind_number(ino)?)
+    }
+
+    /// Whether it is the root of a bind.
+    pub(crate) fn is_root(&self, ino: Ino) -> bool {
+        Self::has(ino) && self.binds.iter().any(|bind| bind.root == ino)
+    }
+
+    /// The directory that a directory is in, and its name there.
+    pub(crate) fn position(&self, ino: Ino) -> Option<(Ino, Arc<[u8]>)> {
+        if !Self::has(ino) {
+            return None;
+        }
+        self.state.borrow().nodes.get(&ino).map(|node| (node.parent, Arc::clone(&node.name)))
+    }
+
+    /// The directory of the tree that shows through this one.
+    pub(crate) fn under(&self, ino: Ino) -> Option<Index> {
+        if !Self::has(ino) {
+            return None;
+        }
+        self.state.borrow().nodes.get(&ino)?.under
+    }
+
+    /// A directory of the tree shows through this one.
+    pub(crate) fn set_under(&self, ino: Ino, under: Option<Index>) {
+        if let Some(node) = self.state.borrow_mut().nodes.get_mut(&ino) {
+            node.under = under;
+        }
+    }
+
+    /// Whether a bind hides this name in a directory.
+    pub(crate) fn hides(&self, dir: Ino, name: &[u8]) -> bool {
+        let state = self.state.borrow();
+        let hidden = state.nodes.get(&dir).and_then(|node| node.hidden.as_ref());
+        hidden.is_some_and(|hidden| hidden.hides(name))
+    }
+
+    /// Whether there are hidden names in a directory or below it.
+    pub(crate) fn has_hidden(&self, ino: Ino) -> bool {
+        self.state.borrow().nodes.get(&ino).is_some_and(|node| node.hidden.is_some())
+    }
+
+    /// The node with its server: ESTALE if nothing is known of it.
+    fn with<V>(
+        &self,
+        ino: Ino,
+        work: impl FnOnce(&mut LiveNode, RefMut<'_, Client<Box<dyn ninep::Transport>>>) -> Result<V, Errno>,
+    ) -> Result<V, Errno> {
+        let mut state = self.state.borrow_mut();
+        let node = state.nodes.get_mut(&ino).ok_or(Errno::ESTALE)?;
+        let bind = self.binds.get(node.bind).ok_or(Errno::ESTALE)?;
+        work(node, bind.server.borrow_mut())
+    }
+
+    /// The entry of a directory with this name: nothing if there is none, or one that no sandbox can use.
+    pub(crate) fn lookup(&self, dir: Ino, name: &[u8]) -> Result<Option<Found>, Errno> {
+        Name::new(name)?;
+        if self.hides(dir, name) {
+            return Ok(None);
+        }
+        let walked = self.with(dir, |node, mut server| {
+            let (fid, qid) = match server.walk(&node.fid, name) {
+                Ok(found) => found,
+                Err(ninep::Error::Host(number)) if Errno::from_host(number) == Errno::ENOENT => return Ok(None),
+                Err(error) => return Err(errno(error)),
+            };
+            let hidden = node.hidden.as_ref().and_then(|hidden| hidden.0.get(name)).map(Rc::clone);
+            Ok(Some((node.bind, fid, qid, hidden)))
+        })?;
+        let Some((bind, fid, qid, hidden)) = walked else { return Ok(None) };
+        let ino = self.place(bind, (fid, qid), (dir, name), hidden)?;
+        // Devices have no kind here.
+        match self.stat(ino).and_then(|stat| kind(stat.mode)) {
+            Ok(kind) => Ok(Some(Found { ino, is_directory: kind == Kind::Directory })),
+            Err(Errno::ENOENT | Errno::ESTALE | Errno::ENXIO) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The node of what was found in a directory under a name; `fid` is its own from now on.
+    fn place(
+        &self,
+        bind: usize,
+        (fid, qid): (Fid, Qid),
+        (dir, name): (Ino, &[u8]),
+        hidden: Option<Rc<Hidden>>,
+    ) -> Result<Ino, Errno> {
+        let mut state = self.state.borrow_mut();
+        let server = &self.binds.get(bind).ok_or(Errno::ESTALE)?.server;
+        if let Some(&known) = state.by_qid.get(&(bind, qid)) {
+            let in_itself = qid.is_directory() && state.lies_in(dir, known);
+            let mut server = server.borrow_mut();
+            if in_itself || self.binds.iter().any(|bind| bind.root == known) {
+                server.complain("a directory lies in itself");
+                server.clunk(fid);
+                return Err(Errno::EIO);
+            }
+            if let Some(node) = state.nodes.get_mut(&known) {
+                let old = core::mem::replace(&mut node.fid, fid);
+                server.clunk(old);
+                (node.parent, node.name) = (dir, name.into());
+                node.hidden = hidden.or(node.hidden.take());
+                return Ok(known);
+            }
+        }
+        let ino = state.number();
+        let node = LiveNode {
+            bind,
+            fid,
+            qid,
+            parent: dir,
+            name: name.into(),
+            under: None,
+            hidden,
+            open: None,
+            listing: None,
+            last: None,
+        };
+        state.nodes.insert(ino, node);
+        state.by_qid.insert((bind, qid), ino);
+        state.fresh += 1;
+        Ok(ino)
+    }
+
+    /// Attributes as the server has them now. Of an open file whose name is gone or names another: as they were, without a name.
+    pub(crate) fn stat(&self, ino: Ino) -> Result<Stat, Errno> {
+        self.with(ino, |node, mut server| {
+            let gone = match server.stat(&node.fid) {
+                Ok(stat) if stat.qid == node.qid => {
+                    node.last = Some(stat);
+                    return Ok(stat);
+                }
+                Ok(_) => Errno::ESTALE,
+                Err(ninep::Error::Host(number)) if Errno::from_host(number) == Errno::ENOENT => Errno::ENOENT,
+                Err(error) => return Err(errno(error)),
+            };
+            let last = node.last.filter(|_| node.open.is_some());
+            last.map(|stat| Stat { nlink: 0, ..stat }).ok_or(gone)
+        })
+    }
+
+    /// Attributes in this crate's terms.
+    pub(crate) fn meta(&self, ino: Ino) -> Result<Meta, Errno> {
+        meta(&self.stat(ino)?)
+    }
+
+    /// Where a symbolic link points.
+    pub(crate) fn read_link(&self, ino: Ino) -> Result<Vec<u8>, Errno> {
+        let target = self.with(ino, |node, mut server| match node.qid.is_symlink() {
+            true => server.read_link(&node.fid).map_err(errno),
+            false => Err(Errno::EINVAL),
+        })?;
+        if target.len() > TARGET_MAX { Err(Errno::ENAMETOOLONG) } else { Ok(target) }
+    }
+
+    /// Opens a file, so that it can be read, or written too; once for all who have it open.
+    pub(crate) fn open(&self, ino: Ino, writable: bool) -> Result<(), Errno> {
+        self.with(ino, |node, mut server| {
+            if node.qid.is_directory() || node.open.as_ref().is_some_and(|open| open.writable || !writable) {
+                return Ok(());
+            }
+            let fid = server.duplicate(&node.fid).map_err(errno)?;
+            let flags = if writable { open::READ_WRITE } else { open::READ };
+            match server.open(&fid, flags) {
+                Ok(qid) if qid == node.qid => {}
+                other => {
+                    server.clunk(fid);
+                    return Err(other.err().map_or(Errno::ESTALE, errno));
+                }
+            }
+            if let Some(old) = node.open.replace(Opened { fid, writable }) {
+                server.clunk(old.fid);
+            }
+            Ok(())
+        })
+    }
+
+    /// Nobody has it open any more.
+    pub(crate) fn close(&self, ino: Ino) {
+        if !Self::has(ino) {
+            return;
+        }
+        let closed = self.with(ino, |node, mut server| {
+            if let Some(open) = node.open.take() {
+                server.clunk(open.fid);
+            }
+            Ok(node.listing.take().map_or(0, |listing| listing.len()))
+        });
+        let mut state = self.state.borrow_mut();
+        state.listed = state.listed.saturating_sub(closed.unwrap_or(0));
+    }
+
+    /// Hands up to `len` bytes from `offset` on to `sink`. Returns how many: fewer at the end, or where `sink` failed after some.
+    pub(crate) fn read(
+        &self,
+        ino: Ino,
+        offset: u64,
+        len: usize,
+        mut sink: impl FnMut(&[u8]) -> Result<(), Errno>,
+    ) -> Result<usize, Errno> {
+        self.open(ino, false)?;
+        self.with(ino, |node, mut server| {
+            let Some(Opened { fid, .. }) = &node.open else { return Err(Errno::EISDIR) };
+            let mut done = 0;
+            while done < len {
+                let at = offset.saturating_add(done as u64);
+                let taken = match server.read(fid, at, len - done) {
+                    Ok([]) => break,
+                    Ok(bytes) => sink(bytes).map(|()| bytes.len()),
+                    Err(error) => Err(errno(error)),
+                };
+                match taken {
+                    Ok(count) => done += count,
+                    Err(error) if done == 0 => return Err(error),
+                    Err(_) => break,
+                }
+            }
+            Ok(done)
+        })
+    }
+
+    /// Whether there may be nodes that nobody refers to.
+    pub(crate) fn wants_sweep(&self) -> bool {
+        !self.binds.is_empty() && self.state.borrow().fresh >= SWEEP_AFTER
+    }
+
+    /// Lets go of the nodes that are not to be kept, and lead to none that is.
+    pub(crate) fn sweep(&self, keep: impl Fn(Ino) -> bool) {
+        let mut state = self.state.borrow_mut();
+        let mut kept = BTreeSet::new();
+        for &ino in state.nodes.keys() {
+            if keep(ino) || self.binds.iter().any(|bind| bind.root == ino) {
+                state.ancestors(ino).take_while(|at| kept.insert(*at)).for_each(drop);
+            }
+        }
+        let gone: Vec<Ino> = state.nodes.keys().filter(|ino| !kept.contains(ino)).copied().collect();
+        for ino in gone {
+            self.drop_node(&mut state, ino);
+        }
+        state.fresh = 0;
+    }
+
+    fn drop_node(&self, state: &mut State, ino: Ino) {
+        let Some(node) = state.nodes.remove(&ino) else { return };
+        if state.by_qid.get(&(node.bind, node.qid)) == Some(&ino) {
+            state.by_qid.remove(&(node.bind, node.qid));
+        }
+        state.listed = state.listed.saturating_sub(node.listing.map_or(0, |listing| listing.len()));
+        if let Some(bind) = self.binds.get(node.bind) {
+            let mut server = bind.server.borrow_mut();
+            node.open.into_iter().for_each(|open| server.clunk(open.fid));
+            server.clunk(node.fid);
+        }
+    }
+}
+
+impl Drop for Live {
+    /// The server outlives the sandbox: gives back what this one had of it.
+    fn drop(&mut self) {
+        let mut state = self.state.take();
+        let all: Vec<Ino> = state.nodes.keys().copied().collect();
+        all.into_iter().for_each(|ino| self.drop_node(&mut state, ino));
+    }
+}
+
+impl State {
+    /// A number that was never used.
+    fn number(&mut self) -> Ino {
+        self.given += 1;
+        Ino(FIRST + self.given)
+    }
+
+    /// A node and the directories that it is in, as far as they are the server's. No directory lies in itself, so this ends.
+    fn ancestors(&self, ino: Ino) -> impl Iterator<Item = Ino> {
+        core::iter::successors(Some(ino), |at| {
+            let parent = self.nodes.get(at)?.parent;
+            self.nodes.contains_key(&parent).then_some(parent)
+        })
+    }
+
+    fn lies_in(&self, dir: Ino, ancestor: Ino) -> bool {
+        self.ancestors(dir).any(|at| at == ancestor)
+    }
+}
+
+/// What a file is, by its mode: ENXIO for a device.
+fn kind(st_mode: u32) -> Result<Kind, Errno> {
+    Ok(match st_mode & linux::S_IFMT {
+        linux::S_IFDIR => Kind::Directory,
+        linux::S_IFREG => Kind::File,
+        linux::S_IFLNK => Kind::Symlink,
+        linux::S_IFIFO => Kind::Fifo,
+        linux::S_IFSOCK => Kind::Socket,
+        _ => return Err(Errno::ENXIO),
+    })
+}
+
+/// Attributes in this crate's terms.
+pub(crate) fn meta(stat: &Stat) -> Result<Meta, Errno> {
+    let time = |time: ninep::Time| Timestamp { seconds: time.seconds, nanoseconds: time.nanoseconds };
+    Ok(Meta {
+        kind: kind(stat.mode)?,
+        mode: stat.mode & mode::PERMISSIONS,
+        nlink: u32::try_from(stat.nlink).unwrap_or(u32::MAX),
+        uid: stat.uid,
+        gid: stat.gid,
+        atime: time(stat.atime),
+        mtime: time(stat.mtime),
+        ctime: time(stat.ctime),
+    })
+}
