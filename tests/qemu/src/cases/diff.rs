@@ -36,7 +36,7 @@ fn applied(bench: &Bench<'_>) -> Verdict {
 }
 
 /// Applies a diff to a copy of a tree in `directory`, and runs a script there.
-fn apply(tree: &Path, diff: &Path, script: &str, directory: &Path) -> Result<String, String> {
+pub(super) fn apply(tree: &Path, diff: &Path, script: &str, directory: &Path) -> Result<String, String> {
     let mut command = Command::new("bash");
     command.args(["-c", include_str!("diff.sh"), "diff.sh"]).arg(tree).arg(diff).arg(script).current_dir(directory);
     let output = command.output().map_err(|error| error.to_string())?;

@@ -1,6 +1,8 @@
-//! Random operations (tests/guests: `overlay`) on a tree of two layers: the same errors and the same tree as on Linux' overlayfs.
+//! Random operations (tests/guests: `overlay`) on a tree of two layers: the same errors and the same tree as on Linux' overlayfs, and
+//! what `--diff` takes out, applied to the layers, gives that tree again.
 //!
 //! Where overlayfs needs rights that one who is not root lacks, the judge is a plain directory with the same tree in it.
+use super::diff;
 use crate::{Bench, Case, Verdict, tree};
 use std::fs::{self, Permissions};
 use std::io;
@@ -32,11 +34,13 @@ pub(crate) fn cases() -> Vec<Case> {
 
 fn judged(bench: &Bench<'_>, seed: &str) -> Verdict {
     let scratch = bench.fixture.scratch()?;
-    let [lower, upper, plain] = ["lower", "upper", "plain"].map(|name| scratch.path().join(name));
+    let [lower, upper, both, taken] = ["lower", "upper", "both", "diff.tar"].map(|name| scratch.path().join(name));
     let made = fill_lower(&lower.join(PLACE)).and_then(|()| fill_upper(&upper.join(PLACE)));
+    let made = made.and_then(|()| fill_lower(&both.join(PLACE))).and_then(|()| fill_upper(&both.join(PLACE)));
     made.map_err(|error| format!("the layers cannot be made: {error}"))?;
     let program = bench.path_of_guest("overlay");
-    let inside = bench.guest("overlay", &[seed, OPERATIONS, &format!("/{PLACE}")]).layer(&lower).layer(&upper);
+    let sandbox = bench.guest("overlay", &[seed, OPERATIONS, &format!("/{PLACE}")]).layer(&lower).layer(&upper);
+    let sandbox = sandbox.options(["--diff".as_ref(), taken.as_os_str()]);
     let mut command = if tree::is_root() {
         let mut command = Command::new("unshare");
         command.args(["--mount", "--", "/bin/sh", "-c", MOUNT]).arg(scratch.path());
@@ -44,6 +48,7 @@ fn judged(bench: &Bench<'_>, seed: &str) -> Verdict {
         command
     } else {
         bench.note("not root: a plain directory instead of overlayfs");
+        let plain = scratch.path().join("plain");
         let made = fill_lower(&plain).and_then(|()| fill_upper(&plain));
         made.map_err(|error| format!("the tree cannot be made: {error}"))?;
         let mut command = Command::new(&program);
@@ -51,7 +56,12 @@ fn judged(bench: &Bench<'_>, seed: &str) -> Verdict {
         command
     };
     command.current_dir("/");
-    inside.same_as_command(command)
+    let inside = sandbox.same_as_command(command)?;
+    // Without any operation the program shows a tree.
+    let outside = diff::apply(&both, &taken, &format!("{program} {seed} 0 {PLACE}"), scratch.path())?;
+    let said = String::from_utf8_lossy(&inside.stdout);
+    let tree: String = said.split_inclusive('\n').filter(|line| line.starts_with("./")).collect();
+    inside.wants(outside == tree, &format!("the tree that its diff gives:\n{outside}"))?.done()
 }
 
 /// The lower layer: files of different lengths, some of them with two names, links and directories.
