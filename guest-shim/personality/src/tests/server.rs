@@ -149,7 +149,7 @@ impl Server {
     }
 
     fn entry(&mut self, number: u64) -> fuse_entry_out {
-        fuse_entry_out { nodeid: number, attr: self.attr(number), ..Default::default() }
+        fuse_entry_out { nodeid: number, attr: self.attr(number), attr_valid: u64::MAX, ..Default::default() }
     }
 
     fn open(&mut self, number: u64) -> fuse_open_out {
