@@ -231,6 +231,13 @@ impl From<CallRecord> for Call {
     }
 }
 
+impl Call {
+    /// Its name, or what there is in its place.
+    pub(super) fn title(&self) -> String {
+        self.name.clone().unwrap_or_else(|| format!("{} {:#x}", self.abi, self.number))
+    }
+}
+
 impl What {
     /// The end of a sandbox.
     pub(super) fn exit(report: &ExitReport) -> Self {

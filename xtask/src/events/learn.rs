@@ -2,6 +2,7 @@
 //!
 //! Each call that was made is allowed, for the values that were seen of the arguments that decide what it does ([`DECIDING`]); everything
 //! else is the default's: EPERM. Calls of the i386 table are left to the default: nobody carries them out.
+use super::Observer;
 use super::event::{Call, Event, What};
 use anyhow::{Context, Result};
 use policy::signature::{self, Kind};
@@ -38,8 +39,16 @@ const MAX_VALUES: usize = 16;
 pub(super) struct Learner {
     path: PathBuf,
     programs: Vec<String>,
-    /// By number of the call, and by its deciding arguments.
-    calls: BTreeMap<u64, BTreeMap<Vec<u64>, Seen>>,
+    /// By number.
+    calls: BTreeMap<u64, Calls>,
+}
+
+/// All calls of one number.
+#[derive(Debug)]
+struct Calls {
+    all: Seen,
+    /// By their deciding arguments: up to one more than [`MAX_VALUES`], beyond which nobody asks.
+    by_value: BTreeMap<Vec<u64>, Seen>,
 }
 
 /// How often something was seen.
@@ -49,32 +58,17 @@ struct Seen {
     first_ns: u64,
 }
 
-impl Learner {
-    /// To be written to this file at the end of the run. It is made now, so that trouble with it comes before.
-    pub(super) fn create(path: &Path) -> Result<Self> {
-        fs::write(path, "").with_context(|| format!("cannot write the policy {}", path.display()))?;
-        Ok(Self { path: path.to_owned(), programs: Vec::new(), calls: BTreeMap::new() })
-    }
-
-    /// Takes notice of an event.
-    pub(super) fn add(&mut self, event: &Event) {
+impl Observer for Learner {
+    fn add(&mut self, event: &Event) -> Result<()> {
         match &event.what {
             What::Start { program, .. } => self.programs.push(program.join(" ")),
             What::Call(call) if call.abi == "x86-64" && call.name.is_some() => self.call(call, event.ns),
             _ => {}
         }
+        Ok(())
     }
 
-    fn call(&mut self, call: &Call, ns: u64) {
-        let values =
-            deciding(call.number).iter().map(|&(argument, kind)| call.args[argument].0 & kind.mask()).collect();
-        let seen = self.calls.entry(call.number).or_default().entry(values).or_insert(Seen { times: 0, first_ns: ns });
-        seen.times += 1;
-        seen.first_ns = seen.first_ns.min(ns);
-    }
-
-    /// Writes the policy.
-    pub(super) fn finish(self) -> Result<()> {
+    fn finish(self: Box<Self>) -> Result<()> {
         let text = self.policy();
         fs::write(&self.path, text).with_context(|| format!("cannot write the policy {}", self.path.display()))?;
         eprintln!(
@@ -84,6 +78,25 @@ impl Learner {
         );
         Ok(())
     }
+}
+
+impl Learner {
+    /// To be written to this file at the end of the run. It is made now, so that trouble with it comes before.
+    pub(super) fn create(path: &Path) -> Result<Self> {
+        fs::write(path, "").with_context(|| format!("cannot write the policy {}", path.display()))?;
+        Ok(Self { path: path.to_owned(), programs: Vec::new(), calls: BTreeMap::new() })
+    }
+
+    fn call(&mut self, call: &Call, ns: u64) {
+        let values =
+            deciding(call.number).iter().map(|&(argument, kind)| call.args[argument].0 & kind.mask()).collect();
+        let none = Seen { times: 0, first_ns: ns };
+        let calls = self.calls.entry(call.number).or_insert_with(|| Calls { all: none, by_value: BTreeMap::new() });
+        calls.all.add(ns);
+        if calls.by_value.len() <= MAX_VALUES || calls.by_value.contains_key(&values) {
+            calls.by_value.entry(values).or_insert(none).add(ns);
+        }
+    }
 
     fn policy(&self) -> String {
         let mut text = String::from("# Learned: what these programs did, and nothing else.\n");
@@ -92,13 +105,13 @@ impl Learner {
             let _ = writeln!(text, "#   {}", program.escape_default());
         }
         text.push_str("version = 1\ndefault = { errno = \"EPERM\" }\n");
-        for (number, values) in &self.calls {
+        for (number, Calls { all, by_value }) in &self.calls {
             let deciding = deciding(*number);
-            if deciding.is_empty() || values.len() > MAX_VALUES {
-                rule(&mut text, *number, "", all(values.values()));
+            if deciding.is_empty() || by_value.len() > MAX_VALUES {
+                rule(&mut text, *number, "", *all);
                 continue;
             }
-            for (values, seen) in values {
+            for (values, seen) in by_value {
                 let conditions = deciding.iter().zip(values).map(|((argument, kind), value)| {
                     format!("{{ arg = {argument}, op = \"==\", value = {} }}", written(*kind, *value))
                 });
@@ -110,12 +123,12 @@ impl Learner {
     }
 }
 
-/// All of them together.
-fn all<'s>(seen: impl Iterator<Item = &'s Seen>) -> Seen {
-    seen.fold(Seen { times: 0, first_ns: u64::MAX }, |sum, seen| Seen {
-        times: sum.times + seen.times,
-        first_ns: sum.first_ns.min(seen.first_ns),
-    })
+impl Seen {
+    /// Once more.
+    fn add(&mut self, ns: u64) {
+        self.times += 1;
+        self.first_ns = self.first_ns.min(ns);
+    }
 }
 
 fn rule(text: &mut String, number: u64, when: &str, seen: Seen) {
@@ -177,7 +190,7 @@ mod tests {
     fn learned(events: &[Event]) -> policy::Policy {
         let directory = tempfile::tempdir().unwrap();
         let mut learner = Learner::create(&directory.path().join("p")).unwrap();
-        events.iter().for_each(|event| learner.add(event));
+        events.iter().for_each(|event| learner.add(event).unwrap());
         policy::parse("p", &learner.policy()).unwrap_or_else(|error| panic!("{error}:\n{}", learner.policy()))
     }
 
@@ -213,5 +226,15 @@ mod tests {
         let policy = learned(&seen);
         assert_eq!(policy.judge(16, &[0, 999, 0, 0, 0, 0]).action, policy::Action::Allow);
         assert_eq!(policy.rule_count(), 1);
+    }
+
+    #[test]
+    fn what_nobody_asks_for_is_not_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut learner = Learner::create(&directory.path().join("p")).unwrap();
+        (0..1000).for_each(|value| learner.add(&call("ioctl", [0, value, 0, 0, 0, 0])).unwrap());
+        let Calls { all, by_value } = &learner.calls[&16];
+        assert_eq!((all.times, by_value.len()), (1000, MAX_VALUES + 1));
+        assert!(learner.policy().contains("seen 1000 times"));
     }
 }

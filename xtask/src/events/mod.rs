@@ -20,6 +20,7 @@ use layers::Digest;
 use learn::Learner;
 use log::Log;
 use report::Report;
+use std::fmt;
 use std::process::ExitCode;
 use timeline::Timeline;
 use trace::{Decoder, Lines, Record};
@@ -53,9 +54,16 @@ pub(crate) struct Observers {
     /// Calls have one that were carried out against their verdict.
     dry_lines: bool,
     log: Option<Log>,
-    timeline: Option<Timeline>,
-    learner: Option<Learner>,
-    report: Option<Report>,
+    others: Vec<Box<dyn Observer>>,
+}
+
+/// Who makes something of the events that is written at the end of the run, however that comes.
+trait Observer: fmt::Debug + Send {
+    /// Takes notice of an event.
+    fn add(&mut self, event: &Event) -> Result<()>;
+
+    /// Writes what there is.
+    fn finish(self: Box<Self>) -> Result<()>;
 }
 
 /// One sandbox, as it is observed.
@@ -83,12 +91,19 @@ impl Observers {
     /// Those that were asked for; their files are made.
     pub(crate) fn new(options: &RunOptions, run: &Run<'_>) -> Result<Self> {
         let log = options.events.as_deref().map(Log::create).transpose()?;
-        let timeline = options.timeline.as_deref().map(Timeline::create).transpose()?;
-        let learner = options.learn.as_deref().map(Learner::create).transpose()?;
-        let report = options.report.as_deref().map(Report::create).transpose()?;
+        let mut others: Vec<Box<dyn Observer>> = Vec::new();
+        if let Some(path) = &options.timeline {
+            others.push(Box::new(Timeline::create(path)?));
+        }
+        if let Some(path) = &options.learn {
+            others.push(Box::new(Learner::create(path)?));
+        }
+        if let Some(path) = &options.report {
+            others.push(Box::new(Report::create(path)?));
+        }
         let nobody = Self::nobody(run.commands.len());
         let (all_lines, dry_lines) = (options.trace.is_some(), options.dry_run);
-        let mut observers = Self { all_lines, dry_lines, log, timeline, learner, report, ..nobody };
+        let mut observers = Self { all_lines, dry_lines, log, others, ..nobody };
         let policy_sha256 = Digest::of(run.policy.as_bytes()).hex();
         for (sandbox, command) in (0u16..).zip(run.commands) {
             let program = command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
@@ -105,7 +120,7 @@ impl Observers {
     /// Nobody but the lines of calls whose rules say so.
     pub(crate) fn nobody(sandboxes: usize) -> Self {
         let sandboxes = std::iter::repeat_with(Observed::default).take(sandboxes).collect();
-        Self { sandboxes, all_lines: false, dry_lines: false, log: None, timeline: None, learner: None, report: None }
+        Self { sandboxes, all_lines: false, dry_lines: false, log: None, others: Vec::new() }
     }
 
     /// Takes what the root sent of a sandbox' records, and gives the lines of text that they make.
@@ -150,16 +165,7 @@ impl Observers {
     }
 
     fn conclude(&mut self) -> Result<()> {
-        if let Some(timeline) = self.timeline.take() {
-            timeline.finish()?;
-        }
-        if let Some(learner) = self.learner.take() {
-            learner.finish()?;
-        }
-        if let Some(report) = self.report.take() {
-            report.finish()?;
-        }
-        Ok(())
+        self.others.drain(..).try_for_each(|observer| observer.finish())
     }
 
     fn observed(&mut self, sandbox: u16) -> Result<&mut Observed> {
@@ -168,14 +174,8 @@ impl Observers {
 
     fn tell(&mut self, sandbox: u16, time: u64, what: What) -> Result<()> {
         let event = Event { sandbox: u32::from(sandbox) + 1, ns: time.saturating_mul(100), what };
-        if let Some(timeline) = &mut self.timeline {
-            timeline.add(&event)?;
-        }
-        if let Some(learner) = &mut self.learner {
-            learner.add(&event);
-        }
-        if let Some(report) = &mut self.report {
-            report.add(&event);
+        for observer in &mut self.others {
+            observer.add(&event)?;
         }
         match &mut self.log {
             Some(log) => log.add(&event),

@@ -2,6 +2,7 @@
 //!
 //! The JSON form of the Trace Event Format: a sandbox is a process, its threads are threads, a call is a slice from its verdict to its
 //! result, and what was denied is a mark beside it.
+use super::Observer;
 use super::event::{Call, Event, What};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -30,18 +31,8 @@ struct Slice {
     call: Call,
 }
 
-impl Timeline {
-    /// A new file.
-    pub(super) fn create(path: &Path) -> Result<Self> {
-        let file = File::create(path).with_context(|| format!("cannot write the timeline {}", path.display()))?;
-        let mut timeline =
-            Self { path: path.to_owned(), file: BufWriter::new(file), first: true, open: BTreeMap::new() };
-        timeline.put(b"{\"displayTimeUnit\":\"ns\",\"traceEvents\":[")?;
-        Ok(timeline)
-    }
-
-    /// Draws an event.
-    pub(super) fn add(&mut self, event: &Event) -> Result<()> {
+impl Observer for Timeline {
+    fn add(&mut self, event: &Event) -> Result<()> {
         let (sandbox, ns) = (event.sandbox, event.ns);
         match &event.what {
             What::Start { program, .. } => {
@@ -69,15 +60,25 @@ impl Timeline {
         }
     }
 
-    /// The end of the file.
-    pub(super) fn finish(mut self) -> Result<()> {
+    fn finish(mut self: Box<Self>) -> Result<()> {
         self.put(b"\n]}\n")?;
         self.file.flush().with_context(|| self.complaint())
+    }
+}
+
+impl Timeline {
+    /// A new file.
+    pub(super) fn create(path: &Path) -> Result<Self> {
+        let file = File::create(path).with_context(|| format!("cannot write the timeline {}", path.display()))?;
+        let mut timeline =
+            Self { path: path.to_owned(), file: BufWriter::new(file), first: true, open: BTreeMap::new() };
+        timeline.put(b"{\"displayTimeUnit\":\"ns\",\"traceEvents\":[")?;
+        Ok(timeline)
     }
 
     fn call(&mut self, sandbox: u32, ns: u64, call: &Call) -> Result<()> {
         if call.verdict != "allow" {
-            let name = format!("{}: {}", call.verdict, title(call));
+            let name = format!("{}: {}", call.verdict, call.title());
             self.mark(sandbox, ns, call.thread, &name, json!({"call": call.text, "rule": call.rule}))?;
         }
         let slice = Slice { ns, call: call.clone() };
@@ -104,7 +105,7 @@ impl Timeline {
         arguments["verdict"] = json!(call.verdict);
         arguments["rule"] = json!(call.rule);
         self.write(&json!({
-            "name": title(call), "cat": "call", "ph": "X", "pid": sandbox, "tid": call.thread, "ts": micros(*ns),
+            "name": call.title(), "cat": "call", "ph": "X", "pid": sandbox, "tid": call.thread, "ts": micros(*ns),
             "dur": micros(end.saturating_sub(*ns)), "args": arguments,
         }))
     }
@@ -129,10 +130,6 @@ impl Timeline {
     fn complaint(&self) -> String {
         format!("cannot write the timeline {}", self.path.display())
     }
-}
-
-fn title(call: &Call) -> String {
-    call.name.clone().unwrap_or_else(|| format!("{} {:#x}", call.abi, call.number))
 }
 
 /// Microseconds, with a fraction: the format's unit.

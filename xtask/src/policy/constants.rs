@@ -1,4 +1,4 @@
-//! Names of numbers, wherever they come from: `O_RDONLY`, `AF_UNIX`, `EPERM`.
+//! Numbers and their names, wherever they come from: `0x10`, `O_RDONLY`, `AF_UNIX`, `EPERM`.
 use policy::errno::Errno;
 use policy::signature::{self, Kind};
 use policy::symbols::Symbols;
@@ -19,6 +19,17 @@ pub(super) fn named(name: &str, call: u32, argument: usize) -> Option<u64> {
 
 fn value(symbols: &Symbols, name: &str) -> Option<u64> {
     symbols.value(name).or_else(|| (symbols.zero == name && name != "0").then_some(0))
+}
+
+/// A number as in C: decimal, hexadecimal or octal, with a sign or not.
+pub(super) fn number(word: &str) -> Option<u64> {
+    let (negative, digits) = word.strip_prefix('-').map_or((false, word), |digits| (true, digits));
+    let value = match digits.strip_prefix("0x") {
+        Some(hexadecimal) => u64::from_str_radix(hexadecimal, 16).ok()?,
+        None if digits.len() > 1 && digits.starts_with('0') => u64::from_str_radix(digits, 8).ok()?,
+        None => digits.parse().ok()?,
+    };
+    Some(if negative { value.wrapping_neg() } else { value })
 }
 
 /// The number of an error, by name or as a number.

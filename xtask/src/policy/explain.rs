@@ -1,4 +1,5 @@
 //! `policy explain`: which rule decides a call that is written as in a trace.
+use super::constants::number;
 use crate::exit::Failure;
 use policy::signature::{self, Kind};
 use policy::symbols::Symbols;
@@ -131,17 +132,6 @@ fn value(word: &str, kind: Option<Kind>) -> Option<u64> {
         Some(Kind::Named(symbols) | Kind::LongNamed(symbols)) => names(word, symbols),
         _ => None,
     })
-}
-
-/// A number as in C: decimal, hexadecimal or octal, with a sign or not.
-fn number(word: &str) -> Option<u64> {
-    let (negative, digits) = word.strip_prefix('-').map_or((false, word), |digits| (true, digits));
-    let value = match digits.strip_prefix("0x") {
-        Some(hexadecimal) => u64::from_str_radix(hexadecimal, 16).ok()?,
-        None if digits.len() > 1 && digits.starts_with('0') => u64::from_str_radix(digits, 8).ok()?,
-        None => digits.parse().ok()?,
-    };
-    Some(if negative { value.wrapping_neg() } else { value })
 }
 
 fn names(word: &str, symbols: &Symbols) -> Option<u64> {

@@ -1,10 +1,11 @@
 //! Single files of Debian's packages: what the tests read and nobody runs.
 use super::packages::Apt;
+use super::unpack::files_of;
 use crate::exit::Failure;
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// A directory of such files.
 #[derive(Clone, Copy, Debug)]
@@ -51,21 +52,14 @@ pub(super) fn ensure(directory: &Path, wanted: &Files, refresh: bool) -> Result<
 
 /// The content of one file of a package.
 fn extract(archive: &Path, path: &str) -> Result<Vec<u8>> {
-    let mut all = Command::new("dpkg-deb")
-        .arg("--fsys-tarfile")
-        .arg(archive)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("dpkg-deb")?;
-    let stream = all.stdout.take().context("dpkg-deb says nothing")?;
+    let (mut reader, stream) = files_of(archive)?;
     let one = Command::new("tar")
         .args(["--extract", "--to-stdout", &format!("./{path}")])
         .stdin(stream)
         .output()
         .context("tar")?;
     // dpkg-deb may see its reader leave early.
-    all.wait().context("dpkg-deb")?;
+    reader.wait().context("dpkg-deb")?;
     if !one.status.success() || one.stdout.is_empty() {
         bail!("there is no such file");
     }

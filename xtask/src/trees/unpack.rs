@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 /// Directories that Debian 12 keeps in /usr: their old names are links.
 const MERGED: [&str; 3] = ["bin", "lib", "sbin"];
@@ -49,22 +49,28 @@ pub(super) fn unpack(tree: &Path, recipe: &Recipe, files: &[PathBuf]) -> Result<
     finish(tree, recipe)
 }
 
-/// Unpacks one package over the tree.
-fn unpack_file(tree: &Path, file: &Path) -> Result<()> {
-    let mut archive = Command::new("dpkg-deb")
+/// Starts to read the files of a package: whoever reads them, and a tar archive of them.
+pub(super) fn files_of(package: &Path) -> Result<(Child, ChildStdout)> {
+    let mut reader = Command::new("dpkg-deb")
         .arg("--fsys-tarfile")
-        .arg(file)
+        .arg(package)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
         .context("dpkg-deb")?;
-    let stream = archive.stdout.take().context("dpkg-deb says nothing")?;
+    let archive = reader.stdout.take().context("dpkg-deb says nothing")?;
+    Ok((reader, archive))
+}
+
+/// Unpacks one package over the tree.
+fn unpack_file(tree: &Path, file: &Path) -> Result<()> {
+    let (mut reader, stream) = files_of(file)?;
     let mut tar = Command::new("tar");
     tar.args(["--extract", "--no-same-owner", "--preserve-permissions", "--keep-directory-symlink"]);
     // Patterns of --exclude are wildcards that match slashes too.
     tar.args(LEFT_OUT_FILES.iter().map(|pattern| format!("--exclude={pattern}")));
     let unpacked = tar.arg("--directory").arg(tree).stdin(stream).status().context("tar")?;
-    let read = archive.wait().context("dpkg-deb")?;
+    let read = reader.wait().context("dpkg-deb")?;
     if !unpacked.success() || !read.success() {
         bail!("it cannot be unpacked");
     }

@@ -6,6 +6,7 @@ mod html;
 mod processes;
 mod rate;
 
+use super::Observer;
 use super::event::{Call, Event, What};
 use anyhow::{Context, Result};
 use control::RunStats;
@@ -69,30 +70,8 @@ struct Denied {
     ignored: bool,
 }
 
-impl Report {
-    /// To be written to this file at the end of the run. It is made now, so that trouble with it comes before.
-    pub(super) fn create(path: &Path) -> Result<Self> {
-        fs::write(path, "").with_context(|| format!("cannot write the report {}", path.display()))?;
-        Ok(Self {
-            path: path.to_owned(),
-            policy: String::new(),
-            policy_sha256: String::new(),
-            dry_run: false,
-            sandboxes: Vec::new(),
-            kinds: BTreeMap::new(),
-            denied: Vec::new(),
-            denied_count: 0,
-            calls: 0,
-            faults: 0,
-            files: Files::default(),
-            processes: Processes::default(),
-            rate: Rate::default(),
-            open: BTreeMap::new(),
-        })
-    }
-
-    /// Takes notice of an event.
-    pub(super) fn add(&mut self, event: &Event) {
+impl Observer for Report {
+    fn add(&mut self, event: &Event) -> Result<()> {
         let (sandbox, ns) = (event.sandbox, event.ns);
         match &event.what {
             What::Start { program, policy, policy_sha256, dry_run } => {
@@ -119,10 +98,10 @@ impl Report {
             }
             What::End { .. } => {}
         }
+        Ok(())
     }
 
-    /// Writes the page.
-    pub(super) fn finish(mut self) -> Result<()> {
+    fn finish(mut self: Box<Self>) -> Result<()> {
         for ((sandbox, _), (ns, call)) in std::mem::take(&mut self.open) {
             self.returned(sandbox, ns, &call, None, 0);
         }
@@ -131,13 +110,36 @@ impl Report {
         eprintln!("cordon: {}: the report of this run", self.path.display());
         Ok(())
     }
+}
+
+impl Report {
+    /// To be written to this file at the end of the run. It is made now, so that trouble with it comes before.
+    pub(super) fn create(path: &Path) -> Result<Self> {
+        fs::write(path, "").with_context(|| format!("cannot write the report {}", path.display()))?;
+        Ok(Self {
+            path: path.to_owned(),
+            policy: String::new(),
+            policy_sha256: String::new(),
+            dry_run: false,
+            sandboxes: Vec::new(),
+            kinds: BTreeMap::new(),
+            denied: Vec::new(),
+            denied_count: 0,
+            calls: 0,
+            faults: 0,
+            files: Files::default(),
+            processes: Processes::default(),
+            rate: Rate::default(),
+            open: BTreeMap::new(),
+        })
+    }
 
     fn call(&mut self, sandbox: u32, ns: u64, call: &Call) {
         self.calls += 1;
         let denied = call.verdict != "allow";
         self.rate.add(ns, denied);
         self.processes.call(sandbox, ns, call);
-        let kind = self.kinds.entry(title(call)).or_default();
+        let kind = self.kinds.entry(kind_of(call)).or_default();
         kind.times += 1;
         if denied {
             kind.denied += 1;
@@ -155,7 +157,7 @@ impl Report {
 
     fn returned(&mut self, sandbox: u32, ns: u64, call: &Call, value: Option<i64>, took: u64) {
         let failed = value.is_some_and(|value| policy::errno::Errno::of_result(value).is_some());
-        let kind = self.kinds.entry(title(call)).or_default();
+        let kind = self.kinds.entry(kind_of(call)).or_default();
         kind.ns += took;
         kind.failed += u64::from(failed);
         self.files.call(call, failed);
@@ -165,6 +167,7 @@ impl Report {
     }
 }
 
-fn title(call: &Call) -> String {
-    call.name.clone().unwrap_or_else(|| format!("{} {:#x}", call.abi, call.number))
+/// What a call is counted as: those without a name together, for a program can make up as many as it likes.
+fn kind_of(call: &Call) -> String {
+    call.name.clone().unwrap_or_else(|| "calls that there are not".to_owned())
 }

@@ -333,21 +333,10 @@ impl<'t> Cursor<'t> {
 
     fn single(&mut self, (call, argument): (u32, usize)) -> Result<u64, Error> {
         let word = self.word("-");
-        let value = number(word).or_else(|| constants::named(word, call, argument));
+        let value = constants::number(word).or_else(|| constants::named(word, call, argument));
         let value = value
             .ok_or_else(|| self.error(format!("`{word}` is no number of 64 bits and no constant that is known")))?;
         self.at += word.len();
         Ok(value)
     }
-}
-
-/// A number as in C: decimal, hexadecimal or octal, with a sign or not.
-fn number(word: &str) -> Option<u64> {
-    let (negative, digits) = word.strip_prefix('-').map_or((false, word), |digits| (true, digits));
-    let value = match digits.strip_prefix("0x") {
-        Some(hexadecimal) => u64::from_str_radix(hexadecimal, 16).ok()?,
-        None if digits.len() > 1 && digits.starts_with('0') => u64::from_str_radix(digits, 8).ok()?,
-        None => digits.parse().ok()?,
-    };
-    Some(if negative { value.wrapping_neg() } else { value })
 }
