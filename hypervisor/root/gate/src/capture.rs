@@ -1,4 +1,5 @@
-//! What a record of a call holds: read of the child's memory when the call is judged, once and bounded.
+//! What a record of a call holds: read of the child's memory when the call is judged, once and bounded. What a rule has looked at is not
+//! read again: the copy that was judged, and is carried out, is what is recorded.
 
 use alloc::string::ToString;
 use alloc::vec;
@@ -9,7 +10,17 @@ use policy::Action;
 use policy::signature::Kind;
 use trace::{Answer, CallRecord, Content, Data, End, Judged, MAX_BYTES, MAX_PATH, MAX_STRINGS, Piece, Verdict};
 
+use crate::memory::CallMemory;
 use crate::{Call, CallSite};
+
+/// Where a record's strings come from.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<'s> {
+    /// The child's memory.
+    pub(crate) memory: &'s dyn GuestMemory,
+    /// What was copied of it to be judged.
+    pub(crate) judged: Option<&'s CallMemory>,
+}
 
 /// The record of a call.
 #[cold]
@@ -18,19 +29,19 @@ pub(crate) fn record(
     call: &Call,
     verdict: Verdict,
     answer: Answer,
-    memory: &dyn GuestMemory,
+    source: Source<'_>,
     time: u64,
 ) -> CallRecord {
     let Call { abi, number, args, cr3 } = *call;
     let mut record = CallRecord { time, thread: site.thread, abi, number, args, data: Vec::new(), verdict, answer };
-    let reader = Reader { memory, cr3 };
+    let reader = Reader { source, cr3 };
     let kinds = record.signature().map_or(&[][..], |signature| signature.arguments);
     for (argument, kind) in (0u8..).zip(kinds) {
         let arg = |index: u8| args.get(usize::from(index)).copied().unwrap_or(0);
         let address = arg(argument);
         let content = match kind {
-            Kind::Path => Content::Bytes(reader.string(address, MAX_PATH)),
-            Kind::Text => Content::Bytes(reader.string(address, MAX_BYTES)),
+            Kind::Path => Content::Bytes(reader.argument(argument, address, MAX_PATH)),
+            Kind::Text => Content::Bytes(reader.argument(argument, address, MAX_BYTES)),
             Kind::Buffer(length) => Content::Bytes(reader.buffer(address, arg(*length))),
             Kind::Strings => match reader.strings(address) {
                 Some(content) => content,
@@ -59,13 +70,21 @@ pub(crate) fn verdict(verdict: policy::Verdict<'_>, ignored: bool) -> Verdict {
 }
 
 struct Reader<'r> {
-    memory: &'r dyn GuestMemory,
+    source: Source<'r>,
     cr3: u64,
 }
 
 impl Reader<'_> {
+    /// The string that an argument points to.
+    fn argument(&self, argument: u8, address: u64, most: usize) -> Piece {
+        match self.source.judged.and_then(|judged| judged.of(argument)) {
+            Some(copy) => Piece::Read { bytes: copy.get(..most).unwrap_or(copy).to_vec(), whole: copy.len() <= most },
+            None => self.string(address, most),
+        }
+    }
+
     fn string(&self, address: u64, most: usize) -> Piece {
-        match read_cstr_prefix(self.memory, self.cr3, address, most) {
+        match read_cstr_prefix(self.source.memory, self.cr3, address, most) {
             Ok((bytes, whole)) => Piece::Read { bytes, whole },
             Err(_) => Piece::Unreadable(address),
         }
@@ -74,7 +93,7 @@ impl Reader<'_> {
     fn buffer(&self, address: u64, length: u64) -> Piece {
         let read = usize::try_from(length).map_or(MAX_BYTES, |length| length.min(MAX_BYTES));
         let mut bytes = vec![0; read];
-        match read_gva(self.memory, self.cr3, address, &mut bytes) {
+        match read_gva(self.source.memory, self.cr3, address, &mut bytes) {
             Ok(()) => Piece::Read { bytes, whole: u64::try_from(read).is_ok_and(|read| read == length) },
             Err(_) => Piece::Unreadable(address),
         }
@@ -99,7 +118,7 @@ impl Reader<'_> {
 
     fn word(&self, address: u64) -> Option<u64> {
         let mut bytes = [0; 8];
-        read_gva(self.memory, self.cr3, address, &mut bytes).ok()?;
+        read_gva(self.source.memory, self.cr3, address, &mut bytes).ok()?;
         Some(u64::from_le_bytes(bytes))
     }
 }

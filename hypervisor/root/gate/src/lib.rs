@@ -48,6 +48,7 @@ use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::String;
 
+use capture::Source;
 use guestmem::GuestMemory;
 use memory::{CallMemory, NotRead};
 use policy::signature::{self, Output};
@@ -264,10 +265,11 @@ impl Gate {
         self.counters.calls = self.counters.calls.saturating_add(1);
         let ignored = self.mode.dry_run && verdict.action != policy::Action::Allow;
         let recorded = self.mode.record || verdict.log;
+        let source = Source { memory, judged: (!reads.is_empty()).then_some(&self.copied) };
         let mut record = |answer| {
             if recorded {
                 let judged = capture::verdict(verdict, ignored);
-                sink(Record::Call(capture::record(site, &call, judged, answer, memory, now_100ns)));
+                sink(Record::Call(capture::record(site, &call, judged, answer, source, now_100ns)));
             }
         };
         let value = match if ignored { policy::Action::Allow } else { verdict.action } {
@@ -282,7 +284,7 @@ impl Gate {
             policy::Action::Kill => {
                 self.counters.killed = self.counters.killed.saturating_add(1);
                 record(Answer::None);
-                return killed(site, &call, verdict, memory);
+                return killed(site, &call, verdict, source);
             }
             policy::Action::Fake(value) => value,
             policy::Action::Errno(errno) => errno.result(),
@@ -320,16 +322,17 @@ impl Gate {
         self.counters.calls = self.counters.calls.saturating_add(1);
         let verdict = self.policy.judge_unknown();
         let ignored = self.mode.dry_run && verdict.action == policy::Action::Kill;
+        let source = Source { memory, judged: None };
         let mut record = |answer| {
             if self.mode.record || verdict.log {
                 let judged = capture::verdict(verdict, ignored);
-                sink(Record::Call(capture::record(site, &call, judged, answer, memory, now_100ns)));
+                sink(Record::Call(capture::record(site, &call, judged, answer, source, now_100ns)));
             }
         };
         if verdict.action == policy::Action::Kill && !ignored {
             self.counters.killed = self.counters.killed.saturating_add(1);
             record(Answer::None);
-            return killed(site, &call, verdict, memory);
+            return killed(site, &call, verdict, source);
         }
         self.counters.not_implemented = self.counters.not_implemented.saturating_add(1);
         let signal = if site.vector == INVALID_OPCODE { "SIGILL" } else { "SIGSEGV" };
@@ -374,8 +377,8 @@ impl Call {
 }
 
 #[cold]
-fn killed(site: &CallSite<'_>, call: &Call, verdict: Verdict<'_>, memory: &dyn GuestMemory) -> Action {
-    let record = capture::record(site, call, capture::verdict(verdict, false), Answer::None, memory, 0);
+fn killed(site: &CallSite<'_>, call: &Call, verdict: Verdict<'_>, source: Source<'_>) -> Action {
+    let record = capture::record(site, call, capture::verdict(verdict, false), Answer::None, source, 0);
     Action::Kill { reason: format!("{}: {}", trace::call_text(&record), verdict.rule) }
 }
 

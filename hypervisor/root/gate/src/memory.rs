@@ -73,12 +73,19 @@ impl CallMemory {
     /// What was read, to be judged.
     pub(crate) fn pointed(&self) -> Pointed<'_> {
         let mut pointed = Pointed::default();
-        for (entry, bytes) in self.filled() {
-            if entry.head.address != 0 {
-                pointed.set(entry.argument, bytes);
-            }
+        for (argument, bytes) in self.read_strings() {
+            pointed.set(argument, bytes);
         }
         pointed
+    }
+
+    /// What an argument points to, if it was read.
+    pub(crate) fn of(&self, argument: u8) -> Option<&[u8]> {
+        self.read_strings().find(|(read, _)| *read == argument).map(|(_, bytes)| bytes)
+    }
+
+    fn read_strings(&self) -> impl Iterator<Item = (u8, &[u8])> {
+        self.filled().filter(|(entry, _)| entry.head.address != 0).map(|(entry, bytes)| (entry.argument, bytes))
     }
 
     /// The same for the shim: all entries, the empty ones too.

@@ -1,8 +1,13 @@
 //! Rules that look at what pointers lead to: what is copied, what is fetched first, what is answered.
 
-use crate::support::{BASE, Child, END};
-use gate::{Action, Counters};
+use crate::support::{BASE, Child, END, registers, site};
+use gate::{Action, CallSite, Counters};
+use guestmem::double::VecMemory;
+use guestmem::{GuestMemory, NotMapped};
 use proto::{CopyHead, Grant, grant_flags};
+use std::cell::Cell;
+use tlfs::addr::Gpa;
+use trace::Record;
 
 const OPENAT: u64 = 257;
 const EFAULT: i64 = -14;
@@ -51,6 +56,40 @@ fn the_copy_is_what_is_judged_and_handed_over() {
     let whole = (CopyHead { address: path, len: 11 }, b"/etc/passwd".to_vec());
     assert_eq!(copies(&child), [whole, (CopyHead::default(), Vec::new())]);
     assert_eq!(granted(child.call("getpid", [0; 6])).flags, grant_flags::REPORT, "nothing is read for other calls");
+}
+
+/// Memory in which a name is another one from its second reading on.
+struct Changing {
+    memory: VecMemory,
+    read: Cell<bool>,
+}
+
+impl GuestMemory for Changing {
+    fn read(&self, gpa: Gpa, buf: &mut [u8]) -> Result<(), NotMapped> {
+        self.memory.read(gpa, buf)?;
+        if let Some(name) = buf.get_mut(..11).filter(|name| *name == b"/etc/passwd")
+            && self.read.replace(true)
+        {
+            name.copy_from_slice(b"/etc/shadow");
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, gpa: Gpa, data: &[u8]) -> Result<(), NotMapped> {
+        self.memory.write(gpa, data)
+    }
+}
+
+#[test]
+fn the_copy_is_what_is_recorded() {
+    let mut child = child();
+    let path = child.put(BASE + 128, b"/etc/passwd\0");
+    let memory = Changing { memory: std::mem::replace(&mut child.memory, VecMemory::new(0)), read: Cell::new(false) };
+    let site = CallSite { gprs: registers(OPENAT, [0, path, 0, 0, 0, 0]), ..site(&[0x0f, 0x05]) };
+    let mut records = Vec::new();
+    granted(child.gate.judge(&site, &memory, 0, &mut |record| records.push(record)));
+    let [Record::Call(call)] = records.as_slice() else { panic!("{records:?}") };
+    assert!(trace::call_text(call).contains("\"/etc/passwd\""), "{}", trace::call_text(call));
 }
 
 #[test]
