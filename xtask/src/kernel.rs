@@ -72,7 +72,7 @@ fn boot(qemu: &Path, options: &KernelOptions, directory: &Path) -> Result<Option
         root: &images::root_image(&images::built(&options.name))
             .with_context(|| format!("there is no test kernel `{}`", options.name))?,
         shim: &[],
-        policy: "",
+        policy: &[],
         run: &RunConfig::default(),
         tree: &Tree::new(),
     };

@@ -41,7 +41,7 @@ pub(crate) struct Run<'r> {
     pub(crate) commands: &'r [Vec<std::ffi::OsString>],
     /// Name of the policy.
     pub(crate) policy_name: &'r str,
-    /// Its text, as the root gets it.
+    /// The texts of its files, as the root gets them, one behind the other.
     pub(crate) policy: &'r str,
 }
 

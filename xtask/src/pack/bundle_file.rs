@@ -4,8 +4,8 @@ use super::tree::{Content, HostFile, Kind, Node, Tree};
 use crate::images::RootImage;
 use anyhow::{Context, Result, bail, ensure};
 use bundle::{
-    ALIGN, BUNDLE_MAGIC, BundleHeader, PAYLOAD_MAGIC, PayloadHeader, RunConfig, Section, TreeEntry, TreeIndex,
-    TreeNode, section_kind,
+    ALIGN, BUNDLE_MAGIC, BundleHeader, PAYLOAD_MAGIC, PayloadHeader, PolicyFile, RunConfig, Section, TreeEntry,
+    TreeIndex, TreeNode, section_kind,
 };
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -26,8 +26,8 @@ pub(crate) struct Contents<'a> {
     pub(crate) root: &'a RootImage,
     /// The flat shim.
     pub(crate) shim: &'a [u8],
-    /// The policy's text.
-    pub(crate) policy: &'a str,
+    /// The policy's files.
+    pub(crate) policy: &'a [PolicyFile],
     /// What to run.
     pub(crate) run: &'a RunConfig,
     /// Its files.
@@ -83,7 +83,7 @@ const LAYERS_OFFSET: u64 = PAYLOAD_OFFSET + ALIGN;
 fn write_to(out: &mut (impl Write + Seek), contents: &Contents<'_>, plan: &Plan<'_>, has_layers: bool) -> Result<u64> {
     let parts: [Part<'_>; 4] = [
         (section_kind::SHIM, contents.shim.into()),
-        (section_kind::POLICY, contents.policy.as_bytes().into()),
+        (section_kind::POLICY, postcard::to_allocvec(contents.policy)?.into()),
         (section_kind::RUN, postcard::to_allocvec(contents.run)?.into()),
         (section_kind::TREE_INDEX, postcard::to_allocvec(&plan.index)?.into()),
     ];
@@ -283,11 +283,17 @@ mod tests {
     use std::io::Cursor;
     use zerocopy::FromBytes;
 
+    /// A policy's file.
+    fn policy(text: &str) -> PolicyFile {
+        PolicyFile { name: "p".into(), text: text.into() }
+    }
+
     /// Writes a bundle of `tree` and reads its sections back.
     fn round_trip(tree: &Tree) -> (BundleHeader, BTreeMap<u32, Vec<u8>>) {
         let root = RootImage { gpa: 0x100_0000, bytes: vec![7; 5000], mem_len: 9000, entry: 0x100_0010 };
         let mut out = Cursor::new(Vec::new());
-        let contents = Contents { root: &root, shim: b"shim", policy: "version = 1", run: &RunConfig::default(), tree };
+        let contents =
+            Contents { root: &root, shim: b"shim", policy: &[policy("version = 1")], run: &RunConfig::default(), tree };
         let plan = Plan::of(tree).unwrap();
         let len = write_to(&mut out, &contents, &plan, false).unwrap();
         let bytes = out.into_inner();
@@ -359,14 +365,14 @@ mod tests {
         std::fs::write(layer.join("z"), b"zzz").unwrap();
         std::fs::write(&other, b"not of the layer").unwrap();
         let root = RootImage { gpa: 0x100_0000, bytes: vec![7; 5000], mem_len: 9000, entry: 0x100_0010 };
-        let bundle = |policy: &str, import: bool| {
+        let bundle = |text: &str, import: bool| {
             let mut tree = Tree::new();
             tree.lay_over(&layer).unwrap();
             if import {
                 tree.import(&other).unwrap();
             }
             let run = RunConfig::default();
-            let contents = Contents { root: &root, shim: b"shim", policy, run: &run, tree: &tree };
+            let contents = Contents { root: &root, shim: b"shim", policy: &[policy(text)], run: &run, tree: &tree };
             let bundle = |cache| {
                 let bundle = write(dir.path(), cache, &contents).unwrap();
                 let bytes = std::fs::read(&bundle.path).unwrap();

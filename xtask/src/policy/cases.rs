@@ -4,7 +4,8 @@
 //! [[case]]
 //! call = 'openat(AT_FDCWD, "/etc/shadow", O_RDONLY)'   # as a trace has it
 //! verdict = "errno EACCES"                              # as `policy explain` has it
-//! rule = 3                                              # optional: the rule that decides, from 1; 0 is the default
+//! rule = 3                                              # optional: the rule that decides, from 1; 0 is the default; "3 base.toml" is
+//!                                                       # one of an included file, which is named as verdicts name it
 //! ```
 use super::explain;
 use policy::Policy;
@@ -25,7 +26,26 @@ struct Cases {
 struct Case {
     call: String,
     verdict: String,
-    rule: Option<u16>,
+    rule: Option<RuleName>,
+}
+
+/// A rule of the file that was asked for, or of one that it includes.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RuleName {
+    Own(u16),
+    Included(String),
+}
+
+impl RuleName {
+    /// How `explain` begins the name of such a rule.
+    fn explained(&self, policy: &Policy) -> String {
+        match self {
+            Self::Own(0) => "default".to_owned(),
+            Self::Own(number) => format!("rule {number} {}:", policy.name()),
+            Self::Included(name) => format!("rule {name}:"),
+        }
+    }
 }
 
 /// The lines about all cases, and how many failed.
@@ -63,12 +83,8 @@ fn wrong(policy: &Policy, case: &Case) -> Option<String> {
     if action != case.verdict {
         return Some(format!("{explained}; wanted {}", case.verdict));
     }
-    let decides = |rule: u16| match rule {
-        0 => by.starts_with("default"),
-        _ => by.strip_prefix("rule ").and_then(|rest| rest.split(' ').next()) == Some(&rule.to_string()),
-    };
-    let rule = case.rule.filter(|rule| !decides(*rule))?;
-    Some(format!("{explained}; wanted rule {rule}"))
+    let wanted = case.rule.as_ref()?.explained(policy);
+    (!by.starts_with(&wanted)).then(|| format!("{explained}; wanted {}", wanted.trim_end_matches(':')))
 }
 
 #[cfg(test)]
@@ -93,6 +109,18 @@ mod tests {
         assert_eq!(failed, 3);
         assert!(lines.contains("FAILED: allow, by rule 1 p:2; wanted kill"), "{lines}");
         assert!(lines.ends_with("0 passed, 3 failed\n"));
+    }
+
+    #[test]
+    fn rules_of_included_files_have_names() {
+        let file = |name, text| policy::File { name, text };
+        let main = "version = 1\ninclude = [\"b\"]\n[[rule]]\ncalls = [\"read\"]\naction = \"allow\"\n";
+        let policy = policy::parse_files(&[file("a", main), file("b", POLICY)]).unwrap();
+        let failed = |rule: &str| {
+            let case = format!("[[case]]\ncall = 'socket(AF_UNIX)'\nverdict = \"allow\"\nrule = {rule}\n");
+            test(&policy, "c", &case).unwrap().1
+        };
+        assert_eq!((failed("\"1 b\""), failed("1"), failed("\"2 b\"")), (0, 1, 1));
     }
 
     #[test]

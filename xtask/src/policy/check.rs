@@ -1,17 +1,23 @@
 //! `policy check`: what is wrong with a policy, or at least odd.
 use super::model::{Comparison, Model};
-use super::{PolicyFile, explain};
+use super::{PolicyFiles, explain};
 use crate::exit::Failure;
 use proto::syscalls::{self, SYSCALLS};
 
 /// The lines about a policy; the error if it is none.
-pub(super) fn check(named: &PolicyFile) -> Result<String, Failure> {
-    let policy = named.compiled()?;
+pub(super) fn check(files: &PolicyFiles) -> Result<String, Failure> {
+    let policy = files.compiled()?;
     let by_default = |call: &&syscalls::Syscall| !policy.is_named(call.number.into());
     let left: Vec<&str> = SYSCALLS.iter().filter(by_default).map(|call| call.name).collect();
     let default = explain::action(&policy.judge_unknown());
-    let mut lines = format!("{}: {} rules; the default is {default}\n", named.name, policy.rule_count());
-    lines.extend(unreachable(&named.model()?).iter().map(|line| format!("{}:{line}\n", named.name)));
+    let mut lines = format!("{}: {} rules; the default is {default}\n", files.name(), policy.rule_count());
+    if let [_, included @ ..] = files.parts()
+        && !included.is_empty()
+    {
+        let names: Vec<&str> = included.iter().map(|part| part.name.as_str()).collect();
+        lines += &format!("included, in the order in which their rules are tried: {}\n", names.join(" "));
+    }
+    lines.extend(unreachable(&files.model()?).iter().map(|line| format!("{line}\n")));
     lines += &match left.as_slice() {
         [] => "every known call is named by a rule\n".to_owned(),
         calls => format!("{} calls are left to the default: {}\n", calls.len(), calls.join(" ")),
@@ -24,18 +30,18 @@ pub(super) fn check(named: &PolicyFile) -> Result<String, Failure> {
 fn unreachable(model: &Model) -> Vec<String> {
     let mut lines = Vec::new();
     for call in SYSCALLS {
-        let rules: Vec<(usize, Vec<Comparison>, bool)> = model
+        let rules: Vec<(&str, Vec<Comparison>, bool)> = model
             .about(call.number)
-            .map(|rule| (rule.line, rule.comparisons(call.number), rule.looks_further(call.number)))
+            .map(|rule| (rule.place.as_str(), rule.comparisons(call.number), rule.looks_further(call.number)))
             .collect();
-        for (index, (line, conditions, _)) in rules.iter().enumerate() {
-            let covers = |(_, earlier, further): &&(usize, Vec<Comparison>, bool)| {
+        for (index, (place, conditions, _)) in rules.iter().enumerate() {
+            let covers = |(_, earlier, further): &&(&str, Vec<Comparison>, bool)| {
                 !further && earlier.iter().all(|condition| conditions.contains(condition))
             };
             if let Some((earlier, ..)) = rules.iter().take(index).find(covers) {
                 let name = call.name;
                 lines.push(format!(
-                    "{line}:1: never decides `{name}`: line {earlier} does, whose conditions hold whenever these do"
+                    "{place}:1: never decides `{name}`: {earlier} does, whose conditions hold whenever these do"
                 ));
             }
         }
@@ -48,7 +54,7 @@ mod tests {
     use super::*;
 
     fn lines(rules: &str) -> String {
-        check(&PolicyFile { name: "f".into(), text: format!("version = 1\n{rules}") }).unwrap()
+        check(&PolicyFiles::native("f", &format!("version = 1\n{rules}"))).unwrap()
     }
 
     #[test]
@@ -63,7 +69,7 @@ mod tests {
         let rule = |when: &str| format!("[[rule]]\ncalls = [\"read\"]\nwhen = [{when}]\naction = \"allow\"\n");
         let (first, second) = ("{ arg = 0, op = \"==\", value = 3 }", "{ arg = 2, op = \">\", value = 9 }");
         let both = format!("{first}, {second}");
-        assert!(lines(&(rule(first) + &rule(&both))).contains("f:6:1: never decides `read`: line 2 does"));
+        assert!(lines(&(rule(first) + &rule(&both))).contains("f:6:1: never decides `read`: f:2 does"));
         assert!(!lines(&(rule(&both) + &rule(first) + &rule(second))).contains("never decides"));
     }
 }

@@ -87,10 +87,11 @@ fn tuples(comparisons: &[Comparison]) -> impl Iterator<Item = [u64; 6]> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::files::Part;
     use super::*;
 
     fn differences(before: &str, after: &str) -> Vec<String> {
-        let read = |text: &str| (policy::parse("p", text).unwrap(), Model::read(text).unwrap());
+        let read = |text: &str| (policy::parse("p", text).unwrap(), Model::read(&[Part::native("p", text)]).unwrap());
         let (before, after) = (read(before), read(after));
         diff((&before.0, &before.1), (&after.0, &after.1))
     }

@@ -1,6 +1,6 @@
 //! Whatever a policy file holds, of whichever format: it ends as a policy that compiles or as an error with a place. Seeded; the same in every run.
 //! `CORDON_FUZZ=N` tries N texts of each kind instead of a few.
-use super::{Container, PolicyFile, check, text_of};
+use super::{Container, PolicyFiles, check};
 use std::path::Path;
 
 /// A text of each format, from which others are made.
@@ -71,29 +71,22 @@ fn changed(seed: &str, random: &mut Random) -> Vec<u8> {
 
 /// Whether it was a policy.
 fn read(bytes: &[u8]) -> bool {
-    let text = match text_of(Path::new("/nonexistent/f"), "f", bytes, &Container::default()) {
-        Ok(text) => text,
-        Err(why) => {
-            let mut parts = why.split(':');
-            let is_placed = parts.next() == Some("f")
-                && parts.by_ref().take(2).all(|number| number.parse::<u32>().is_ok_and(|number| number > 0));
-            assert!(is_placed, "{why:?} for {:?}", String::from_utf8_lossy(bytes));
-            return false;
-        }
+    let policy = PolicyFiles::of_bytes(Path::new("/nonexistent/f"), "f", bytes, &Container::default());
+    let why = match policy {
+        Ok(policy) => match policy.compiled() {
+            Ok(_) => {
+                assert!(check::check(&policy).is_ok());
+                return true;
+            }
+            Err(why) => why.to_string(),
+        },
+        Err(why) => why,
     };
-    // Our own language is read by the policy's own compiler.
-    let is_good = policy::parse("f", &text).is_ok();
-    let is_own = text.as_bytes() == bytes;
-    assert!(is_good || is_own || has_limits(&text), "{text}\nfrom {:?}", String::from_utf8_lossy(bytes));
-    if is_good {
-        assert!(check::check(&PolicyFile { name: "f".into(), text }).is_ok());
-    }
-    is_good
-}
-
-/// A translation may have more rules than a policy; that is said when it is compiled.
-fn has_limits(text: &str) -> bool {
-    policy::parse("f", text).is_err_and(|error| error.message.contains("too many") || error.message.contains("at most"))
+    let mut parts = why.split(':');
+    let is_placed = parts.next() == Some("f")
+        && parts.by_ref().take(2).all(|number| number.parse::<u32>().is_ok_and(|number| number > 0));
+    assert!(is_placed, "{why:?} for {:?}", String::from_utf8_lossy(bytes));
+    false
 }
 
 #[test]

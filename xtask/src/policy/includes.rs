@@ -1,35 +1,58 @@
 //! Files that a policy includes: read within bounds, and never in a circle.
+use policy::limits::{MAX_DEPTH, MAX_FILES, MAX_TEXT};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// Files within files, at most.
-const MAX_DEPTH: usize = 8;
-/// Files that a policy is made of, at most.
-const MAX_FILES: usize = 64;
+/// A file that is being read.
+#[derive(Debug)]
+struct Open {
+    path: PathBuf,
+    /// What it is called in messages.
+    name: String,
+}
 
-/// The files that are being read, the outermost first.
-#[derive(Debug, Default)]
+/// The files that are being read, the outermost first, and those that were.
+#[derive(Debug)]
 pub(super) struct Includes {
-    open: Vec<PathBuf>,
+    open: Vec<Open>,
+    /// All that were read, in no circle and whether they are done with or not.
+    seen: Vec<PathBuf>,
     /// How many were read in all.
     count: usize,
 }
 
+/// What an included file holds.
+#[derive(Debug)]
+pub(super) struct Included {
+    /// What it is called in messages: the way there from the outermost file.
+    pub(super) name: String,
+    pub(super) bytes: Vec<u8>,
+}
+
 impl Includes {
-    /// Reads a file that is named in the one that was entered last, relative to whose directory its name is. Whoever calls this calls
-    /// [`Self::leave`] when the text is done with.
-    pub(super) fn enter(&mut self, named: &str) -> Result<(String, String), String> {
-        let directory = self.open.last().and_then(|file| file.parent()).unwrap_or(Path::new(""));
-        let path = directory.join(named);
-        let (path, text) = self.read(&path).map_err(|why| format!("cannot include {named}: {why}"))?;
-        self.open.push(path);
-        Ok((named.to_owned(), text))
+    /// Says that the outermost file, which is read already, is this one.
+    pub(super) fn of_file(path: &Path, name: &str) -> Self {
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        Self { seen: vec![path.clone()], open: vec![Open { path, name: name.to_owned() }], count: 1 }
     }
 
-    /// Says that the outermost file, which is read already, is this one.
-    pub(super) fn of_file(path: &Path) -> Self {
-        Self { open: vec![path.canonicalize().unwrap_or_else(|_| path.to_owned())], count: 1 }
+    /// Reads a file that is named in the one that was entered last, relative to whose directory its name is. Whoever calls this calls
+    /// [`Self::leave`] when the text is done with.
+    pub(super) fn enter(&mut self, named: &str) -> Result<Included, String> {
+        let cannot = |why: String| format!("cannot include {named}: {why}");
+        let path = self.path(named).map_err(cannot)?;
+        self.enter_path(named, path).map_err(cannot)
+    }
+
+    /// As [`Self::enter`]; nothing if the file was read before.
+    pub(super) fn enter_new(&mut self, named: &str) -> Result<Option<Included>, String> {
+        let cannot = |why: String| format!("cannot include {named}: {why}");
+        let path = self.path(named).map_err(cannot)?;
+        if self.seen.contains(&path) && !self.is_open(&path) {
+            return Ok(None);
+        }
+        self.enter_path(named, path).map_err(cannot).map(Some)
     }
 
     /// Ends what [`Self::enter`] began.
@@ -37,10 +60,22 @@ impl Includes {
         self.open.pop();
     }
 
-    fn read(&mut self, path: &Path) -> Result<(PathBuf, String), String> {
-        let path = path.canonicalize().map_err(|error| error.to_string())?;
-        if self.open.contains(&path) {
-            return Err("that is a circle".into());
+    fn path(&self, named: &str) -> Result<PathBuf, String> {
+        let directory = self.open.last().and_then(|file| file.path.parent()).unwrap_or(Path::new(""));
+        directory.join(named).canonicalize().map_err(|error| error.to_string())
+    }
+
+    fn is_open(&self, path: &Path) -> bool {
+        self.open.iter().any(|open| open.path == path)
+    }
+
+    fn enter_path(&mut self, named: &str, path: PathBuf) -> Result<Included, String> {
+        let folder = self.open.last().and_then(|file| Path::new(&file.name).parent()).unwrap_or(Path::new(""));
+        let name = folder.join(named).display().to_string();
+        if self.is_open(&path) {
+            let chain = self.open.iter().skip_while(|open| open.path != path).map(|open| open.name.as_str());
+            let chain: Vec<&str> = chain.chain([name.as_str()]).collect();
+            return Err(format!("that is a circle: {}", chain.join(" includes ")));
         }
         if self.open.len() > MAX_DEPTH {
             return Err(format!("files include one another more than {MAX_DEPTH} deep"));
@@ -49,16 +84,22 @@ impl Includes {
         if self.count > MAX_FILES {
             return Err(format!("a policy is made of {MAX_FILES} files at most"));
         }
-        let most = policy::limits::MAX_TEXT as u64;
-        let mut bytes = Vec::new();
-        let file = File::open(&path).map_err(|error| error.to_string())?;
-        file.take(most + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-        if bytes.len() as u64 > most {
-            return Err(format!("it has more than {most} bytes"));
-        }
-        let text = policy::text("it", &bytes).map_err(|error| error.to_string())?;
-        Ok((path, text.to_owned()))
+        let bytes = read(&path)?;
+        self.seen.push(path.clone());
+        self.open.push(Open { path, name: name.clone() });
+        Ok(Included { name, bytes })
     }
+}
+
+/// A file's bytes: one more, if there are more than a policy may have, whose reader says so. What is no plain file would perhaps never end.
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    if !file.metadata().map_err(|error| error.to_string())?.is_file() {
+        return Err("it is no plain file".into());
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_TEXT as u64 + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -71,24 +112,31 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("sub")).unwrap();
         fs::write(directory.path().join("sub/a"), "A").unwrap();
-        fs::write(directory.path().join("sub/b"), b"B\n\xff").unwrap();
-        let mut includes = Includes::of_file(&directory.path().join("main"));
-        assert_eq!(includes.enter("sub/a").unwrap().1, "A");
-        assert!(includes.enter("b").unwrap_err().contains("it:2:1: not UTF-8"));
-        assert!(includes.enter("a").unwrap_err().ends_with("that is a circle"));
+        fs::write(directory.path().join("sub/b"), "B").unwrap();
+        let mut includes = Includes::of_file(&directory.path().join("main"), "p/main");
+        let entered = includes.enter("sub/a").unwrap();
+        assert_eq!((entered.name.as_str(), entered.bytes.as_slice()), ("p/sub/a", b"A".as_slice()));
+        assert!(includes.enter("a").unwrap_err().ends_with("that is a circle: p/sub/a includes p/sub/a"));
+        assert!(includes.enter_new("a").unwrap_err().contains("that is a circle"));
+        assert_eq!(includes.enter_new("b").unwrap().unwrap().name, "p/sub/b");
+        includes.leave();
+        assert!(includes.enter_new("b").unwrap().is_none());
+        assert!(includes.enter("b").is_ok());
+        includes.leave();
         includes.leave();
         assert!(includes.enter("a").unwrap_err().contains("No such file"));
+        assert!(includes.enter("sub").unwrap_err().ends_with("no plain file"));
     }
 
     #[test]
     fn depth_and_number_have_bounds() {
         let directory = tempfile::tempdir().unwrap();
-        let mut includes = Includes::of_file(&directory.path().join("main"));
+        let mut includes = Includes::of_file(&directory.path().join("main"), "main");
         for depth in 0..=MAX_DEPTH {
             fs::write(directory.path().join(depth.to_string()), "").unwrap();
             assert_eq!(includes.enter(&depth.to_string()).is_ok(), depth < MAX_DEPTH);
         }
-        let mut includes = Includes::of_file(&directory.path().join("main"));
+        let mut includes = Includes::of_file(&directory.path().join("main"), "main");
         let read = (0..MAX_FILES + 10).filter(|_| includes.enter("0").map(|_| includes.leave()).is_ok());
         assert_eq!(read.count(), MAX_FILES - 1);
     }

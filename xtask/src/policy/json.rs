@@ -1,8 +1,8 @@
 //! Our own language as JSON: the same keys and values.
 //!
 //! A JSON text is made to TOML byte for byte: the outermost braces become blanks, the commas between outermost members ends of lines, and colons
-//! equals signs. So every place in the one is the same place in the other but for its line, and errors of our reader name
-//! the place in the JSON text.
+//! equals signs. So every byte of the one is in the same place in the other, by which errors of our reader name the place in the JSON text. For each
+//! line that begins where the JSON text has none, the next that it does have is left out: what begins a line there is in the same line here.
 use super::position::Position;
 
 /// Objects and arrays within one another, at most.
@@ -18,6 +18,7 @@ pub(super) fn to_toml(text: &str) -> Result<String, String> {
     }
     let refuse = |at: usize, why: &str| Err(format!("{}: {why}", Position::of_offset(text, at)));
     let (mut toml, mut depth, mut quoted, mut escaped) = (Vec::with_capacity(text.len()), 0_usize, false, false);
+    let mut lines_ahead = 0_usize;
     for (at, byte) in text.bytes().enumerate() {
         let opens = matches!(byte, b'{' | b'[') && !quoted;
         let closes = matches!(byte, b'}' | b']') && !quoted;
@@ -45,7 +46,14 @@ pub(super) fn to_toml(text: &str) -> Result<String, String> {
             }
             _ if quoted => byte,
             b'{' | b'}' if is_outermost => b' ',
-            b',' if is_outermost => b'\n',
+            b',' if is_outermost => {
+                lines_ahead += 1;
+                b'\n'
+            }
+            b'\n' if lines_ahead > 0 => {
+                lines_ahead -= 1;
+                b' '
+            }
             b':' => b'=',
             // TOML knows this end of a line only together with the other one.
             b'\r' => b' ',

@@ -7,6 +7,8 @@ mod check;
 mod constants;
 mod diff;
 mod explain;
+mod files;
+mod flatten;
 #[cfg(test)]
 mod fuzz;
 mod includes;
@@ -19,6 +21,7 @@ mod options;
 mod position;
 mod systemd;
 
+pub(crate) use files::PolicyFiles;
 pub(crate) use oci::Container;
 use options::Format;
 pub(crate) use options::{ContainerOptions, PolicyCommand};
@@ -59,15 +62,16 @@ pub(crate) fn policy(command: &PolicyCommand) -> Result<ExitCode, Failure> {
 }
 
 /// A policy in another format. Warnings go to standard error.
-fn convert(file: &PolicyFile, to: Format) -> Result<String, Failure> {
-    let failed = |why: String| Failure::early(format!("{}: {why}", file.name));
+fn convert(policy: &PolicyFiles, to: Format) -> Result<String, Failure> {
     match to {
-        Format::Toml => Ok(file.text.clone()),
-        Format::Json => json::of_toml(&file.text).map_err(failed),
+        Format::Toml => policy.flat(),
+        Format::Json => {
+            json::of_toml(&policy.flat()?).map_err(|why| Failure::early(format!("{}: {why}", policy.name())))
+        }
         Format::Oci => {
-            let written = oci::write::write(&file.model()?).map_err(failed)?;
+            let written = oci::write::write(&policy.model()?).map_err(Failure::early)?;
             for warning in &written.warnings {
-                eprintln!("cordon: {}: {warning}", file.name);
+                eprintln!("cordon: {warning}");
             }
             Ok(written.profile)
         }
@@ -75,38 +79,8 @@ fn convert(file: &PolicyFile, to: Format) -> Result<String, Failure> {
 }
 
 /// Reads a file under its own name.
-pub(crate) fn read(file: &Path, container: &ContainerOptions) -> Result<PolicyFile, Failure> {
-    PolicyFile::read(file, file.display().to_string(), &Container::with(container))
-}
-
-/// A policy's text in our language, under the name of the file that it comes from.
-pub(crate) struct PolicyFile {
-    pub(crate) name: String,
-    pub(crate) text: String,
-}
-
-impl PolicyFile {
-    /// Reads a policy file of any format that is known; the content says which it is. `name` is for messages.
-    pub(crate) fn read(path: &Path, name: String, container: &Container) -> Result<Self, Failure> {
-        let bytes = bytes_of(path, &name)?;
-        let text = text_of(path, &name, &bytes, container).map_err(Failure::early)?;
-        Ok(Self { name, text })
-    }
-
-    /// The compiled policy.
-    pub(crate) fn compiled(&self) -> Result<policy::Policy, Failure> {
-        policy::parse(&self.name, &self.text).map_err(|error| Failure::early(error.to_string()))
-    }
-
-    /// Its rules one by one.
-    fn model(&self) -> Result<model::Model, Failure> {
-        model::Model::read(&self.text).map_err(|why| Failure::early(format!("{}: {why}", self.name)))
-    }
-
-    /// The same, once it has been found good.
-    pub(crate) fn checked(self) -> Result<Self, Failure> {
-        self.compiled().map(|_| self)
-    }
+pub(crate) fn read(file: &Path, container: &ContainerOptions) -> Result<PolicyFiles, Failure> {
+    PolicyFiles::read(file, &file.display().to_string(), &Container::with(container))
 }
 
 /// An OCI profile in our language, for such a container. Errors begin with line and column.
@@ -133,42 +107,49 @@ fn text_of_bytes<'b>(name: &str, bytes: &'b [u8]) -> Result<&'b str, String> {
     policy::text(name, bytes).map_err(|error| error.to_string())
 }
 
-/// The policy that a file's content stands for, in our language.
-fn text_of(path: &Path, name: &str, bytes: &[u8], container: &Container) -> Result<String, String> {
-    let text = text_of_bytes(name, bytes)?;
-    if text.trim_start().starts_with('{') {
-        return of_json(name, text, container);
-    }
-    if minijail::is_one(text) {
-        return minijail::to_native(name, text, &mut Includes::of_file(path));
-    }
-    if systemd::is_one(text) {
-        return systemd::to_native(text).map_err(|error| format!("{name}:{error}"));
-    }
-    Ok(text.to_owned())
+/// A text in our language.
+struct Native {
+    text: String,
+    /// It is JSON of our language, written as TOML.
+    is_json: bool,
 }
 
-/// A policy in JSON: ours, which says so by its `version`, or OCI's.
-fn of_json(name: &str, text: &str, container: &Container) -> Result<String, String> {
-    let is_ours = serde_json::from_str::<serde_json::Value>(text).is_ok_and(|whole| {
+/// The policy that a file's content stands for, in our language. `includes` has the file as its innermost. Errors have a place.
+fn in_native(name: &str, text: &str, container: &Container, includes: &mut Includes) -> Result<Native, String> {
+    let placed = |error: String| format!("{name}:{error}");
+    let is_json = text.trim_start().starts_with('{');
+    let is_own_json = is_json && is_own(text);
+    let text = if is_own_json {
+        json::to_toml(text).map_err(placed)?
+    } else if is_json {
+        oci::to_native(text, container).map_err(placed)?
+    } else if minijail::is_one(text) {
+        minijail::to_native(name, text, includes)?
+    } else if systemd::is_one(text) {
+        systemd::to_native(text).map_err(placed)?
+    } else {
+        text.to_owned()
+    };
+    Ok(Native { text, is_json: is_own_json })
+}
+
+/// Whether JSON is of our language, which says so by its `version`, and not OCI's.
+fn is_own(text: &str) -> bool {
+    serde_json::from_str::<serde_json::Value>(text).is_ok_and(|whole| {
         whole.get("version").is_some() && whole.get("defaultAction").is_none() && whole.get("ociVersion").is_none()
-    });
-    if !is_ours {
-        return oci::to_native(text, container).map_err(|error| format!("{name}:{error}"));
-    }
-    let toml = json::to_toml(text).map_err(|error| format!("{name}:{error}"))?;
-    match policy::parse(name, &toml) {
-        Ok(_) => Ok(toml),
-        Err(error) => Err(format!("{name}:{}: {}", json::place(text, &toml, error.line, error.column), error.message)),
-    }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn of(bytes: &[u8]) -> Result<PolicyFiles, String> {
+        PolicyFiles::of_bytes(Path::new("f"), "f", bytes, &Container::default())
+    }
+
     fn read(text: &str) -> Result<String, String> {
-        text_of(Path::new("f"), "f", text.as_bytes(), &Container::default())
+        of(text.as_bytes()).map(|policy| policy.text())
     }
 
     #[test]
@@ -180,7 +161,7 @@ mod tests {
 
     #[test]
     fn what_is_no_policy_is_refused_with_its_place() {
-        let refused = |bytes: &[u8]| text_of(Path::new("f"), "f", bytes, &Container::default()).unwrap_err();
+        let refused = |bytes: &[u8]| of(bytes).unwrap_err();
         assert_eq!(refused(b"version = 1\n# \xff"), "f:2:3: not UTF-8 from here on; a policy is a text file");
         assert!(refused(&vec![b'#'; policy::limits::MAX_TEXT + 1]).starts_with("f:1:1: the policy has more than"));
         assert!(refused(b"{\n \"defaultAction\": }").starts_with("f:2:19: "));

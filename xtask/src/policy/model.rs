@@ -1,6 +1,8 @@
 //! What the rules of a policy in our language say, read once more for those who look at rules instead of verdicts. The text has been
 //! found good before; what is not known here (conditions on strings, say) is passed over and said to be there.
 use super::constants;
+use super::files::Part;
+use super::position::Position;
 use policy::groups::Group;
 use policy::signature::{self, Kind};
 use proto::syscalls;
@@ -32,7 +34,8 @@ pub(super) struct Model {
 
 /// One `[[rule]]`.
 pub(super) struct Rule {
-    pub(super) line: usize,
+    /// File and line.
+    pub(super) place: String,
     /// Numbers of calls.
     pub(super) calls: Vec<u32>,
     /// The action as the text has it.
@@ -63,14 +66,19 @@ pub(super) enum Op {
 
 impl Model {
     /// Reads a policy that is known to be good.
-    pub(super) fn read(text: &str) -> Result<Self, String> {
-        let document: Document = toml::from_str(text).map_err(|error| error.message().to_owned())?;
-        let rules = document.rule.into_iter().map(|rule| {
-            let line = text.get(..rule.span().start).unwrap_or("").matches('\n').count() + 1;
-            let RuleText { calls, action, when } = rule.into_inner();
-            Rule { line, calls: calls.iter().flat_map(numbers).collect(), action, when }
-        });
-        Ok(Self { default: document.default, rules: rules.collect() })
+    pub(super) fn read(parts: &[Part]) -> Result<Self, String> {
+        let mut model = Self { default: None, rules: Vec::new() };
+        for Part { name, text, .. } in parts {
+            let document: Document = toml::from_str(text).map_err(|error| format!("{name}: {}", error.message()))?;
+            model.default = model.default.or(document.default);
+            model.rules.extend(document.rule.into_iter().map(|rule| {
+                let line = Position::of_offset(text, rule.span().start).line;
+                let RuleText { calls, action, when } = rule.into_inner();
+                let calls = calls.iter().flat_map(numbers).collect();
+                Rule { place: format!("{name}:{line}"), calls, action, when }
+            }));
+        }
+        Ok(model)
     }
 
     /// The rules that name a call, in their order.
@@ -92,7 +100,7 @@ impl Rule {
 }
 
 /// The calls that an entry of `calls` stands for.
-fn numbers(entry: &toml::Value) -> Vec<u32> {
+pub(super) fn numbers(entry: &toml::Value) -> Vec<u32> {
     match entry {
         toml::Value::String(name) if name.starts_with('@') => {
             Group::by_name(name).into_iter().flat_map(Group::members).map(|call| call.number).collect()
@@ -141,9 +149,9 @@ mod tests {
     #[test]
     fn rules_are_read_with_their_lines_and_what_counts_of_each_argument() {
         let text = "version = 1\n\n[[rule]]\ncalls = [\"openat\", \"@chown\", 3]\naction = \"allow\"\nwhen = [{ arg = 2, op = \"masked_eq\", value = \"O_RDWR|O_CREAT\", mask = -1 }, { path = \"x\" }]\n";
-        let model = Model::read(text).unwrap();
+        let model = Model::read(&[Part::native("f", text)]).unwrap();
         let rule = &model.rules[0];
-        assert_eq!((rule.line, rule.calls.len(), &rule.calls[5]), (3, 6, &3));
+        assert_eq!((rule.place.as_str(), rule.calls.len(), &rule.calls[5]), ("f:3", 6, &3));
         let comparison = Comparison { argument: 2, op: Op::Equal, value: 0o102, mask: 0xffff_ffff };
         assert_eq!(rule.comparisons(257), [comparison]);
         assert!(rule.looks_further(257));

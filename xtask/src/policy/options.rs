@@ -61,7 +61,7 @@ pub(crate) enum PolicyCommand {
     /// Try calls whose verdicts are known
     ///
     /// The cases are TOML: `[[case]]` with `call` as a trace has it, `verdict` as `explain` has it ("allow", "errno EPERM", ...), and, if wanted,
-    /// `rule`, the number of the rule that decides (0 is the default). Exits with 0 if all are as expected, and with 1 if not.
+    /// `rule`, the number of the rule that decides (0 is the default; "2 base.toml" is one of an included file). Exits with 0 if all are as expected, and with 1 if not.
     Test {
         /// The policy file
         file: PathBuf,

@@ -15,6 +15,12 @@ impl fmt::Display for Position {
 }
 
 impl Position {
+    /// The place that our reader names.
+    pub(super) fn new(line: u32, column: u32) -> Self {
+        let number = |number| usize::try_from(number).unwrap_or(usize::MAX);
+        Self { line: number(line), column: number(column) }
+    }
+
     /// The place of a byte. Columns count characters.
     pub(super) fn of_offset(text: &str, offset: usize) -> Self {
         let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());

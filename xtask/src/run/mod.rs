@@ -12,13 +12,13 @@ use crate::events::{self, Observers};
 use crate::exit::Failure;
 use crate::images::{self, Images};
 use crate::pack::{self, Contents, Packed, Request, Tree};
-use crate::policy::{Container, PolicyFile};
+use crate::policy::{Container, PolicyFiles};
 use crate::qemu::{self, Machine};
 use crate::workspace;
 use anyhow::{Context, anyhow};
 pub(crate) use binds::BindOption;
 use binds::Binds;
-use bundle::{MAX_SANDBOXES, Program, RunConfig};
+use bundle::{MAX_SANDBOXES, PolicyFile, Program, RunConfig};
 use launch::Launch;
 use rustix::termios;
 use session::Session;
@@ -52,14 +52,15 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
     if accel != Accel::Tcg && options.accel == Accel::Auto {
         eprintln!("cordon: using {}", report::accel_name(accel));
     }
-    let config = RunConfig { binds: binds.config(), ..configuration(options, &launch, &packed, &policy)? };
+    let config = RunConfig { binds: binds.config(), ..configuration(options, &launch, &packed)? };
     let directory = Directory::new(options.keep)?;
     // From here on signals are ours to handle: the directory is removed whatever comes.
-    let run = events::Run { commands: &launch.commands, policy_name: &policy.name, policy: &policy.text };
+    let run = events::Run { commands: &launch.commands, policy_name: policy.name(), policy: &policy.text() };
     let session = Session::new(options, directory.path(), Observers::new(options, &run)?)?;
     // Who keeps the directory wants the bundle in it.
     let cache = (!options.keep).then(|| workspace::target_dir("bundles"));
-    let contents = contents(&images, &policy, &config, &packed);
+    let policy_files = policy.packed();
+    let contents = contents(&images, &policy_files, &config, &packed);
     let bundle = pack::write(directory.path(), cache.as_deref(), &contents)?;
     let machine = Machine {
         accel,
@@ -79,8 +80,8 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
 }
 
 /// What goes into the bundle.
-fn contents<'a>(images: &'a Images, policy: &'a PolicyFile, run: &'a RunConfig, packed: &'a Packed) -> Contents<'a> {
-    Contents { root: &images.root, shim: &images.shim, policy: &policy.text, run, tree: &packed.tree }
+fn contents<'a>(images: &'a Images, policy: &'a [PolicyFile], run: &'a RunConfig, packed: &'a Packed) -> Contents<'a> {
+    Contents { root: &images.root, shim: &images.shim, policy, run, tree: &packed.tree }
 }
 
 /// Most memory that the files which a program writes get beside the sandbox's own, in bytes.
@@ -94,11 +95,11 @@ fn machine_memory(sandbox: u64, sandboxes: usize, bundle: u64) -> u64 {
 }
 
 /// Reads and checks the policy; the root will read its text again.
-fn read_policy(options: &RunOptions) -> Result<PolicyFile, Failure> {
+fn read_policy(options: &RunOptions) -> Result<PolicyFiles, Failure> {
     let file = options.policy.as_deref();
     let default = workspace::root().join(DEFAULT_POLICY);
     let name = file.unwrap_or(Path::new(DEFAULT_POLICY)).display().to_string();
-    PolicyFile::read(file.unwrap_or(&default), name, &Container::with(&options.container))?.checked()
+    PolicyFiles::read(file.unwrap_or(&default), &name, &Container::with(&options.container))?.checked()
 }
 
 /// Packs the program and its files.
@@ -123,12 +124,7 @@ fn pack_program(options: &RunOptions, launch: &Launch, tree: Tree) -> Result<Pac
 }
 
 /// What the root is told to run.
-fn configuration(
-    options: &RunOptions,
-    launch: &Launch,
-    packed: &Packed,
-    policy: &PolicyFile,
-) -> Result<RunConfig, Failure> {
+fn configuration(options: &RunOptions, launch: &Launch, packed: &Packed) -> Result<RunConfig, Failure> {
     let tty = [std::io::stdin().is_terminal(), std::io::stdout().is_terminal(), std::io::stderr().is_terminal()];
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -145,7 +141,6 @@ fn configuration(
     let programs = packed.programs.iter().zip(&launch.commands).zip(ttys);
     Ok(RunConfig {
         programs: programs.map(|((path, command), tty)| program(path, command, tty)).collect(),
-        policy_name: policy.name.clone(),
         memory: options.memory(),
         timeout_ms: options.timeout.unwrap_or(0),
         record: Observers::wanted(options),

@@ -82,7 +82,7 @@ pub struct Section {
 pub mod section_kind {
     /// The flat shim image (starts with `proto::layout::ShimHeader`).
     pub const SHIM: u32 = 1;
-    /// The policy, as TOML text.
+    /// The files of the policy: [`super::PolicyFile`]s in postcard.
     pub const POLICY: u32 = 2;
     /// [`super::RunConfig`] in postcard.
     pub const RUN: u32 = 3;
@@ -100,8 +100,6 @@ pub const MAX_SANDBOXES: usize = 1000;
 pub struct RunConfig {
     /// The programs, each in a sandbox of its own: 1 to [`MAX_SANDBOXES`]. The first one has standard input and the terminal.
     pub programs: Vec<Program>,
-    /// Name of the policy file, for messages.
-    pub policy_name: String,
     /// Memory that each sandbox may use, in bytes.
     pub memory: u64,
     /// Wall-clock limit of each sandbox in milliseconds from its partition's creation; 0: none.
@@ -124,6 +122,15 @@ pub struct RunConfig {
     pub gid: u32,
     /// Folders of the host that each sandbox sees: at most [`MAX_BINDS`].
     pub binds: Vec<Bind>,
+}
+
+/// One file of the policy, of which the first is the one that was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyFile {
+    /// Its name, for messages.
+    pub name: String,
+    /// What it holds: TOML.
+    pub text: String,
 }
 
 /// Most folders of the host that are bound in.

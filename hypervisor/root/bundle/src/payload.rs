@@ -1,13 +1,14 @@
 //! Reading a payload. It comes from the boot loader's file, so it is checked like any other file: every
 //! number in it may be wrong.
+use alloc::vec::Vec;
 use core::fmt;
 
 use serde::de::DeserializeOwned;
 use zerocopy::FromBytes;
 
 use crate::{
-    ALIGN, MAX_BINDS, MAX_SANDBOXES, MAX_SECTIONS, PAYLOAD_MAGIC, PayloadHeader, RunConfig, Section, TreeIndex,
-    section_kind,
+    ALIGN, MAX_BINDS, MAX_SANDBOXES, MAX_SECTIONS, PAYLOAD_MAGIC, PayloadHeader, PolicyFile, RunConfig, Section,
+    TreeIndex, section_kind,
 };
 
 /// Why a payload cannot be used.
@@ -25,6 +26,8 @@ pub enum PayloadError {
     Twice(&'static str),
     /// The section cannot be decoded.
     Undecodable(&'static str),
+    /// The policy has no file.
+    NoPolicy,
     /// No program, or more than [`MAX_SANDBOXES`].
     Programs(usize),
     /// More folders than [`MAX_BINDS`].
@@ -40,6 +43,7 @@ impl fmt::Display for PayloadError {
             Self::Missing(name) => write!(f, "the payload has no {name} section"),
             Self::Twice(name) => write!(f, "the payload has two {name} sections"),
             Self::Undecodable(name) => write!(f, "the payload's {name} section cannot be decoded"),
+            Self::NoPolicy => f.write_str("the payload's policy has no file"),
             Self::Binds(count) => write!(f, "the payload binds {count} folders; at most {MAX_BINDS} can be"),
             Self::Programs(count) => {
                 write!(f, "the payload names {count} programs; there must be 1 to {MAX_SANDBOXES}")
@@ -55,8 +59,8 @@ impl core::error::Error for PayloadError {}
 pub struct Payload<'p> {
     /// The flat shim image, page aligned relative to the payload.
     pub shim: &'p [u8],
-    /// The policy text.
-    pub policy: &'p str,
+    /// The policy's files: at least one.
+    pub policy: Vec<PolicyFile>,
     /// What to run.
     pub run: RunConfig,
     /// The read-only tree.
@@ -72,8 +76,10 @@ impl<'p> Payload<'p> {
     /// [`PayloadError`]: the first thing that is wrong with it.
     pub fn parse(bytes: &'p [u8]) -> Result<Self, PayloadError> {
         let sections = Sections::read(bytes)?;
-        let policy = core::str::from_utf8(sections.get(section_kind::POLICY, "policy")?)
-            .map_err(|_| PayloadError::Undecodable("policy"))?;
+        let policy: Vec<PolicyFile> = decode(sections.get(section_kind::POLICY, "policy")?, "policy")?;
+        if policy.is_empty() {
+            return Err(PayloadError::NoPolicy);
+        }
         let run: RunConfig = decode(sections.get(section_kind::RUN, "run")?, "run")?;
         if !(1..=MAX_SANDBOXES).contains(&run.programs.len()) {
             return Err(PayloadError::Programs(run.programs.len()));
@@ -147,7 +153,6 @@ mod tests {
     use super::*;
     use crate::Program;
     use alloc::vec;
-    use alloc::vec::Vec;
     use zerocopy::IntoBytes;
 
     fn write(sections: &[(u32, &[u8])]) -> Vec<u8> {
@@ -176,9 +181,10 @@ mod tests {
         let run = RunConfig { programs: vec![program; programs], memory: 7, ..RunConfig::default() };
         let run = postcard::to_allocvec(&run).unwrap();
         let tree = postcard::to_allocvec(&TreeIndex::default()).unwrap();
+        let policy = [PolicyFile { name: "p".into(), text: "version = 1".into() }];
         write(&[
             (section_kind::SHIM, b"shim"),
-            (section_kind::POLICY, b"version = 1"),
+            (section_kind::POLICY, &postcard::to_allocvec(policy.as_slice()).unwrap()),
             (section_kind::RUN, &run),
             (section_kind::TREE_INDEX, &tree),
             (section_kind::TREE_DATA, b""),
@@ -190,7 +196,7 @@ mod tests {
         let bytes = whole();
         let payload = Payload::parse(&bytes).unwrap();
         assert_eq!(payload.shim, b"shim");
-        assert_eq!(payload.policy, "version = 1");
+        assert_eq!((payload.policy.len(), payload.policy[0].text.as_str()), (1, "version = 1"));
         assert_eq!(payload.run.programs[0].path, b"/bin/true");
         assert!(payload.tree_data.is_empty());
     }
@@ -205,6 +211,8 @@ mod tests {
         assert_eq!(parse(&twice), PayloadError::Twice("policy"));
         let not_text = write(&[(section_kind::POLICY, b"\xff"), (section_kind::SHIM, b"")]);
         assert_eq!(parse(&not_text), PayloadError::Undecodable("policy"));
+        let no_policy = write(&[(section_kind::POLICY, b"\0"), (section_kind::SHIM, b"")]);
+        assert_eq!(parse(&no_policy), PayloadError::NoPolicy);
         for programs in [0, MAX_SANDBOXES + 1] {
             assert_eq!(parse(&running(programs)), PayloadError::Programs(programs));
         }

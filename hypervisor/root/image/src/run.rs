@@ -7,7 +7,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use bundle::payload::Payload;
-use bundle::{Program, RunConfig};
+use bundle::{PolicyFile, Program, RunConfig};
 use control::{ExitReport, Outcome, RunStats};
 use files::{Changes, Lower, Stack};
 use hvclient::Client;
@@ -59,7 +59,7 @@ pub(crate) fn run(machine: &mut Machine, payload: Payload<'static>) -> Result<()
     machine.link.set_window(payload.run.window);
     let Payload { shim, policy, run, tree, tree_data } = payload;
     let folders = Folders::open(&run.binds, machine.clock).map_err(Failure::new);
-    let common = folders.and_then(|folders| Common::new(&run, shim, policy, (tree, tree_data), folders));
+    let common = folders.and_then(|folders| Common::new(&run, shim, &policy, (tree, tree_data), folders));
     let common = match common {
         Ok(common) => common,
         Err(Failure { reason }) => {
@@ -106,12 +106,12 @@ impl<'r> Common<'r> {
     fn new(
         run: &'r RunConfig,
         shim: &'static [u8],
-        policy: &str,
+        policy: &[PolicyFile],
         (tree, tree_data): (bundle::TreeIndex, &'static [u8]),
         folders: Folders,
     ) -> Result<Self, Failure> {
         let shim = Shim::parse(shim)?;
-        let policy = policy::parse(&run.policy_name, policy).map_err(|e| Failure::new(e.to_string()))?.into();
+        let policy = compile(policy)?.into();
         // What the tree takes of the heap is no part of what a sandbox gets.
         let tree_pages = Lower::cost(tree.entries.len()).div_ceil(PAGE_SIZE);
         let free_pages = Pages.free_pages().saturating_sub(tree_pages);
@@ -150,6 +150,13 @@ impl<'r> Common<'r> {
         }
         Ok(stack)
     }
+}
+
+/// Reads the policy, as the host did before.
+fn compile(files: &[PolicyFile]) -> Result<Policy, Failure> {
+    let files: Vec<policy::File<'_>> =
+        files.iter().map(|PolicyFile { name, text }| policy::File { name, text }).collect();
+    policy::parse_files(&files).map_err(|error| Failure::new(error.to_string()))
 }
 
 fn supervisor_protection() -> SupervisorProtection {

@@ -1,13 +1,16 @@
 //! What the text says → the table that judges. Here conditions meet the calls' signatures.
 
 use alloc::format;
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
 use proto::syscalls::SYSCALL_LIMIT;
 
-use crate::action::{ActionText, Change, RewriteText};
+use crate::Action;
+use crate::action::{Change, RewriteText};
+use crate::errno::EPERM;
 use crate::error::{PolicyError, Source};
 use crate::glob::GlobSet;
 use crate::limits;
@@ -20,26 +23,37 @@ use crate::signature::{self, Kind};
 use crate::suggest::did_you_mean;
 use crate::table::{Clause, Comparison, Condition, DEFAULT_RULE, Op, Policy, Rewrite, Rule, Slot, Test};
 
-/// Compiles a whole policy.
-pub(crate) fn compile(source: &Source<'_>, text: PolicyText) -> Result<Policy, PolicyError> {
-    let mut compiler = Compiler::new(source);
-    let mut rules = vec![default_rule(&text)];
-    for (index, rule) in (1u16..).zip(text.rules) {
-        compiler.rule(index, &rule)?;
-        let rewrites = compiler.rewrites(&rule)?;
-        let line = source.line(rule.span.start);
-        let log = rule.log.unwrap_or(rule.action.log);
-        rules.push(Rule { action: rule.action.action, log, line, reason: rule.reason, rewrites });
+/// A file that was read: its text, and what it says.
+pub(crate) type FileText<'t> = (Source<'t>, PolicyText);
+
+/// Compiles a whole policy: its files in the order in which their rules are tried.
+pub(crate) fn compile(files: Vec<FileText<'_>>) -> Result<Policy, PolicyError> {
+    let names = labels(&files);
+    let mut rules = vec![default_rule(&files)];
+    let mut compiler = Compiler::new();
+    for (file, (source, text)) in (0..).zip(files) {
+        FileCompiler { file, source: &source, all: &mut compiler }.rules(text.rules, &mut rules)?;
     }
     let Table { slots, clauses, reads } = flatten(&compiler.calls);
-    let file = source.name.rsplit(['/', '\\']).next().unwrap_or(source.name);
     let Compiler { conditions, globs, .. } = compiler;
-    Ok(Policy { file: file.into(), rules, slots, clauses, conditions, globs, reads })
+    Ok(Policy { files: names, rules, slots, clauses, conditions, globs, reads })
 }
 
-fn default_rule(text: &PolicyText) -> Rule {
-    let (ActionText { action, log, .. }, line) = &text.default;
-    Rule { action: *action, log: *log, line: *line, reason: None, rewrites: Vec::new() }
+/// What files are called in verdicts: the first without its folders, the others as seen from there.
+fn labels(files: &[FileText<'_>]) -> Vec<String> {
+    let first = files.first().map_or("", |(source, _)| source.name);
+    let folder = first.rfind(['/', '\\']).and_then(|end| first.get(..=end)).unwrap_or("");
+    files.iter().map(|(source, _)| source.name.strip_prefix(folder).unwrap_or(source.name).into()).collect()
+}
+
+/// The first one that is stated, or that of a policy that states none.
+fn default_rule(files: &[FileText<'_>]) -> Rule {
+    let stated = (0..).zip(files).find_map(|(file, (_, text))| Some((file, text.default.as_ref()?)));
+    let (file, line, action, log) = match stated {
+        Some((file, (text, line))) => (file, *line, text.action, text.log),
+        None => (0, 0, Action::Errno(EPERM), false),
+    };
+    Rule { action, log, file, number: 0, line, reason: None, rewrites: Vec::new() }
 }
 
 /// What is gathered about one call while the rules are read in order.
@@ -48,8 +62,16 @@ struct Call {
     clauses: Vec<Clause>,
     /// What their conditions look at in memory.
     reads: Vec<Read>,
-    /// The rule without conditions that decides what the clauses leave, and its line.
-    settled: Option<(u16, u32)>,
+    /// The rule without conditions that decides what the clauses leave.
+    settled: Option<Settled>,
+}
+
+/// A rule that leaves nothing of a call.
+#[derive(Clone, Copy)]
+struct Settled {
+    rule: u16,
+    file: u8,
+    line: u32,
 }
 
 /// An argument, and how many low bits of its register count.
@@ -66,33 +88,62 @@ impl Seen {
     }
 }
 
-struct Compiler<'s, 't> {
-    source: &'s Source<'t>,
+/// What all files together have come to.
+struct Compiler {
     calls: Vec<Call>,
     conditions: Vec<Condition>,
     globs: Vec<GlobSet>,
     clause_count: usize,
 }
 
-impl<'s, 't> Compiler<'s, 't> {
-    fn new(source: &'s Source<'t>) -> Self {
+impl Compiler {
+    fn new() -> Self {
         let calls = vec![Call::default(); SYSCALL_LIMIT];
-        Self { source, calls, conditions: Vec::new(), globs: Vec::new(), clause_count: 0 }
+        Self { calls, conditions: Vec::new(), globs: Vec::new(), clause_count: 0 }
+    }
+}
+
+/// Compiles one file after those that stand before it.
+struct FileCompiler<'s, 't, 'c> {
+    /// Its index.
+    file: u8,
+    source: &'s Source<'t>,
+    all: &'c mut Compiler,
+}
+
+impl FileCompiler<'_, '_, '_> {
+    fn rules(&mut self, texts: Vec<RuleText>, rules: &mut Vec<Rule>) -> Result<(), PolicyError> {
+        for (number, rule) in (1..).zip(texts) {
+            let index = u16::try_from(rules.len()).ok().filter(|index| usize::from(*index) <= limits::MAX_RULES);
+            let index = index.ok_or_else(|| {
+                let message = format!("more than {} rules in all files together", limits::MAX_RULES);
+                self.source.error(&rule.span, message)
+            })?;
+            self.rule(index, &rule)?;
+            let rewrites = self.rewrites(&rule)?;
+            let line = self.source.line(rule.span.start);
+            let log = rule.log.unwrap_or(rule.action.log);
+            let RuleText { action, reason, .. } = rule;
+            rules.push(Rule { action: action.action, log, file: self.file, number, line, reason, rewrites });
+        }
+        Ok(())
     }
 
     fn rule(&mut self, index: u16, rule: &RuleText) -> Result<(), PolicyError> {
         self.no_condition_twice(&rule.conditions)?;
         let tests = self.tests(&rule.conditions)?;
-        let mut reached = false;
+        let mut decides_or_yields = false;
         for call in &rule.calls {
-            let settled = usize::try_from(call.number).ok().and_then(|number| self.calls.get(number)?.settled);
+            let settled = usize::try_from(call.number).ok().and_then(|number| self.all.calls.get(number)?.settled);
             match settled {
                 None => {
                     self.add(index, rule, &tests, call)?;
-                    reached = true;
+                    decides_or_yields = true;
                 }
+                // Who includes a file may have decided already what that would have.
+                Some(settled) if settled.file != self.file => decides_or_yields = true,
                 Some(_) if call.grouped => {}
-                Some((_, line)) => {
+                Some(Settled { line, .. }) => {
                     let message = format!(
                         "`{}` never gets here: the rule in line {line} already decides it without conditions; remove it here or move this rule up",
                         name_of(call.number)
@@ -101,7 +152,7 @@ impl<'s, 't> Compiler<'s, 't> {
                 }
             }
         }
-        if reached {
+        if decides_or_yields {
             return Ok(());
         }
         let message = "no call gets here: earlier rules already decide all of them without conditions; remove this rule or move it up";
@@ -126,14 +177,14 @@ impl<'s, 't> Compiler<'s, 't> {
             self.source.error(&span, error.text())
         })?;
         // There are fewer sets than conditions, whose number is bounded for a rule, as is that of the rules.
-        let index = u16::try_from(self.globs.len()).unwrap_or(u16::MAX);
-        self.globs.push(set);
+        let index = u16::try_from(self.all.globs.len()).unwrap_or(u16::MAX);
+        self.all.globs.push(set);
         Ok(Test::Glob { set: index, negated: *negated })
     }
 
     /// Puts a rule at the end of what is said about one call. `tests`: those of [`Self::tests`].
     fn add(&mut self, index: u16, rule: &RuleText, tests: &[Option<Test>], call: &CallText) -> Result<(), PolicyError> {
-        let first_condition = self.conditions.len();
+        let first_condition = self.all.conditions.len();
         let mut reads = Vec::new();
         for (condition, test) in rule.conditions.iter().zip(tests) {
             let condition = match (&condition.test, test) {
@@ -144,14 +195,15 @@ impl<'s, 't> Compiler<'s, 't> {
                 }
                 (TestText::Pointed(_), None) => continue,
             };
-            self.conditions.push(condition);
+            self.all.conditions.push(condition);
         }
-        let entry = usize::try_from(call.number).ok().and_then(|number| self.calls.get_mut(number));
+        let entry = usize::try_from(call.number).ok().and_then(|number| self.all.calls.get_mut(number));
         let Some(entry) = entry else {
             return Err(self.source.error(&call.span, "this call is beyond the table"));
         };
         if rule.conditions.is_empty() {
-            entry.settled = Some((index, self.source.line(rule.span.start)));
+            let line = self.source.line(rule.span.start);
+            entry.settled = Some(Settled { rule: index, file: self.file, line });
             return Ok(());
         }
         for read in reads {
@@ -164,9 +216,9 @@ impl<'s, 't> Compiler<'s, 't> {
                 format!("rules look at the memory of more than {MAX_READS} arguments of `{}`", name_of(call.number));
             return Err(self.source.error(&call.span, message));
         }
-        self.clause_count += 1;
-        let too_many = self.clause_count > limits::MAX_CLAUSES
-            || self.conditions.len() > limits::MAX_TOTAL_CONDITIONS
+        self.all.clause_count += 1;
+        let too_many = self.all.clause_count > limits::MAX_CLAUSES
+            || self.all.conditions.len() > limits::MAX_TOTAL_CONDITIONS
             || entry.clauses.len() >= limits::MAX_CLAUSES_PER_CALL;
         let first = u32::try_from(first_condition).ok();
         let count = u16::try_from(rule.conditions.len()).ok();
@@ -363,7 +415,7 @@ fn flatten(calls: &[Call]) -> Table {
         let slot = Slot {
             first_clause: u32::try_from(clauses.len()).unwrap_or(u32::MAX),
             clauses: u16::try_from(call.clauses.len()).unwrap_or(u16::MAX),
-            otherwise: call.settled.map_or(DEFAULT_RULE, |(rule, _)| rule),
+            otherwise: call.settled.map_or(DEFAULT_RULE, |settled| settled.rule),
             first_read: u32::try_from(reads.len()).unwrap_or(u32::MAX),
             reads: u8::try_from(call.reads.len()).unwrap_or(u8::MAX),
         };

@@ -57,13 +57,14 @@ impl<'t> Source<'t> {
         u32::try_from(characters).unwrap_or(u32::MAX).saturating_add(1)
     }
 
+    /// Line and column of a byte.
+    pub(crate) fn place(&self, offset: usize) -> (u32, u32) {
+        (self.line(offset), self.column(offset))
+    }
+
     /// The error that `message` stands for at the start of `span`.
     pub(crate) fn error(&self, span: &Range<usize>, message: impl Into<String>) -> PolicyError {
-        PolicyError {
-            file: self.name.into(),
-            line: self.line(span.start),
-            column: self.column(span.start),
-            message: message.into(),
-        }
+        let (line, column) = self.place(span.start);
+        PolicyError { file: self.name.into(), line, column, message: message.into() }
     }
 }

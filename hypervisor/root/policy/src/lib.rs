@@ -37,6 +37,17 @@
 //! to protect a file whatever its name, it takes rights on resolved paths. A NULL pointer has no string: no such condition holds then, neither with `not`. A call whose string cannot be read, or has no end within
 //! PATH_MAX bytes, gets the error that Linux gives it, whatever its rules say. What is judged is a copy, and the copy is what is carried out.
 //!
+//! # Several files
+//! ```toml
+//! include = ["base.toml", "more/net.toml"]      # at the top, like `version`, which every file has
+//! ```
+//! Names are relative to the folder of the file that they stand in. A file's own rules are tried first, then those of the files that it includes, in
+//! their order, each with what it includes after it: exceptions stand in the file that includes. A rule of an included file may so be about calls that are
+//! decided already; in one and the same file that is an error. Of `default` the first one that is stated holds. A file that is included
+//! twice counts where it stands first; files that include one another are refused. Rules are counted by file, and verdicts name the file.
+//!
+//! Whoever packs a policy finds the files ([`includes`]) and hands them over in this order ([`parse_files`]).
+//!
 //! [`groups`] are systemd's. A call that a rule names only by a group may be decided by an earlier rule, so that exceptions stand first.
 //!
 //! What the reader does not know is an error with its place: an unknown key, call, error or name, a number that cannot
@@ -65,6 +76,7 @@ pub mod errno;
 mod error;
 pub mod glob;
 pub mod groups;
+mod include;
 mod parse;
 mod pointed;
 pub mod signature;
@@ -73,18 +85,26 @@ pub mod symbols;
 mod table;
 
 use alloc::format;
+use alloc::vec::Vec;
 
 use errno::Errno;
 pub use error::PolicyError;
 use error::Source;
+pub use include::{Include, includes};
 pub use pointed::{MAX_READS, Pointed, Read};
 pub use table::{Policy, Rewrite, RuleRef, Rules, Verdict};
 
 /// Bounds on what a policy may hold. They bound memory and the cost of a verdict; real policies stay far below.
 pub mod limits {
-    /// Bytes of text.
+    /// Bytes of a file.
     pub const MAX_TEXT: usize = 256 * 1024;
-    /// Rules in a file.
+    /// Bytes of all files of a policy.
+    pub const MAX_TOTAL_TEXT: usize = 1024 * 1024;
+    /// Files that a policy is made of.
+    pub const MAX_FILES: usize = 64;
+    /// Files that include one another, one within the other.
+    pub const MAX_DEPTH: usize = 8;
+    /// Rules in all files.
     pub const MAX_RULES: usize = 1024;
     /// Conditions in one rule.
     pub const MAX_CONDITIONS: usize = 16;
@@ -115,18 +135,54 @@ pub enum Action {
     Rewrite,
 }
 
-/// Reads and compiles a policy. `name` is the file's name, for messages.
+/// One file of a policy.
+#[derive(Clone, Copy, Debug)]
+pub struct File<'t> {
+    /// Its name, for messages.
+    pub name: &'t str,
+    /// What it holds.
+    pub text: &'t str,
+}
+
+/// Reads and compiles a policy that is one file. `name` is the file's name, for messages.
+///
+/// # Errors
+/// The first thing that is wrong, with its place and what to do; so is that it includes others.
+pub fn parse(name: &str, text: &str) -> Result<Policy, PolicyError> {
+    parse_files(&[File { name, text }])
+}
+
+/// Reads and compiles a policy from its files, in the order in which their rules are tried: that which was asked for, and those that it includes.
 ///
 /// # Errors
 /// The first thing that is wrong, with its place and what to do.
-pub fn parse(name: &str, text: &str) -> Result<Policy, PolicyError> {
-    let source = Source::new(name, text.as_bytes());
-    if text.len() > limits::MAX_TEXT {
-        let message = format!("the policy has {} bytes; at most {} are read", text.len(), limits::MAX_TEXT);
-        return Err(source.error(&(0..0), message));
+pub fn parse_files(files: &[File<'_>]) -> Result<Policy, PolicyError> {
+    let (mut texts, mut total) = (Vec::new(), 0);
+    for file in files {
+        let source = Source::new(file.name, file.text.as_bytes());
+        total += file.text.len();
+        check_size(&source, file.text.len(), limits::MAX_TEXT, "the policy has")?;
+        check_size(&source, total, limits::MAX_TOTAL_TEXT, "the policy with what it includes has")?;
+        let text = parse::read(&source, file.text)?;
+        match &text.includes {
+            Some(span) if files.len() == 1 => {
+                return Err(source.error(span, "what this file includes was not read together with it"));
+            }
+            _ => texts.push((source, text)),
+        }
     }
-    let text = parse::read(&source, text)?;
-    compile::compile(&source, text)
+    if texts.len() > limits::MAX_FILES {
+        let source = Source::new(files.first().map_or("", |file| file.name), &[]);
+        return Err(source.error(&(0..0), format!("a policy has {} files at most", limits::MAX_FILES)));
+    }
+    compile::compile(texts)
+}
+
+fn check_size(source: &Source<'_>, bytes: usize, most: usize, what: &str) -> Result<(), PolicyError> {
+    if bytes <= most {
+        return Ok(());
+    }
+    Err(source.error(&(0..0), format!("{what} {bytes} bytes; at most {most} are read")))
 }
 
 /// [`parse`] for a file's bytes, which may turn out not to be text.

@@ -91,12 +91,14 @@ pub(crate) struct RuleText {
 
 /// A whole file.
 pub(crate) struct PolicyText {
-    /// The default action and its line; line 0 if the file does not state one.
-    pub(crate) default: (ActionText, u32),
+    /// Where the first name in `include` stands, if there is one.
+    pub(crate) includes: Option<Range<usize>>,
+    /// The default action and its line, if the file states one.
+    pub(crate) default: Option<(ActionText, u32)>,
     pub(crate) rules: Vec<RuleText>,
 }
 
-const TOP_KEYS: &[&str] = &["version", "default", "rule"];
+const TOP_KEYS: &[&str] = &["version", "include", "default", "rule"];
 const RULE_KEYS: &[&str] = &["calls", "action", "log", "reason", "when"];
 const CONDITION_KEYS: &[&str] = &["arg", "op", "value", "mask", "bits"];
 const OPERATORS: &[(&str, Op)] = &[
@@ -113,11 +115,15 @@ pub(crate) type Value<'t> = Spanned<DeValue<'t>>;
 
 /// Reads a whole file.
 pub(crate) fn read(source: &Source<'_>, text: &str) -> Result<PolicyText, PolicyError> {
-    let document = DeTable::parse(text).map_err(|error| {
+    Reader { source }.document(document(source, text)?.get_ref())
+}
+
+/// A text as TOML.
+pub(crate) fn document<'t>(source: &Source<'_>, text: &'t str) -> Result<Spanned<DeTable<'t>>, PolicyError> {
+    DeTable::parse(text).map_err(|error| {
         let end = text.len()..text.len();
         source.error(&error.span().unwrap_or(end), format!("not TOML: {}", error.message()))
-    })?;
-    Reader { source }.document(document.get_ref())
+    })
 }
 
 pub(crate) struct Reader<'s, 't> {
@@ -128,18 +134,17 @@ impl Reader<'_, '_> {
     fn document(&self, top: &DeTable<'_>) -> Result<PolicyText, PolicyError> {
         self.version(top)?;
         self.only_known_keys(top, TOP_KEYS, "a policy")?;
+        let includes = top.get("include").map_or(Ok(Vec::new()), |value| self.include(value))?;
         let default = match top.get("default") {
-            Some(value) => (self.default_action(value)?, self.source.line(value.span().start)),
-            None => {
-                let action = Action::Errno(crate::errno::EPERM);
-                (ActionText { action, log: false, rewrites: Vec::new() }, 0)
-            }
+            Some(value) => Some((self.default_action(value)?, self.source.line(value.span().start))),
+            None => None,
         };
         let rules = match top.get("rule") {
             Some(value) => self.rules(value)?,
             None => Vec::new(),
         };
-        Ok(PolicyText { default, rules })
+        let includes = includes.into_iter().next().map(|first| first.span);
+        Ok(PolicyText { includes, default, rules })
     }
 
     fn default_action(&self, value: &Value<'_>) -> Result<ActionText, PolicyError> {

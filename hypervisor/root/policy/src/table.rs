@@ -87,6 +87,10 @@ pub(crate) struct Slot {
 pub(crate) struct Rule {
     pub(crate) action: Action,
     pub(crate) log: bool,
+    /// Index of its file.
+    pub(crate) file: u8,
+    /// Which rule of the file it is, from 1.
+    pub(crate) number: u16,
     pub(crate) line: u32,
     pub(crate) reason: Option<String>,
     /// For [`Action::Rewrite`].
@@ -110,7 +114,8 @@ pub(crate) const DEFAULT_RULE: u16 = 0;
 /// A policy, ready to judge.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    pub(crate) file: String,
+    /// What the files are called, that which was asked for first.
+    pub(crate) files: Vec<String>,
     pub(crate) rules: Vec<Rule>,
     pub(crate) slots: Vec<Slot>,
     pub(crate) clauses: Vec<Clause>,
@@ -150,7 +155,7 @@ impl Verdict<'_> {
 pub struct RuleRef<'p> {
     /// Which rule of the file, from 1; nothing for the default.
     pub index: Option<u16>,
-    /// The policy file's name, without folders.
+    /// The policy file's name: without folders, or, if it was included, as seen from the folder of the one that was asked for.
     pub file: &'p str,
     /// The line on which the rule starts; 0 for a default that the file does not state.
     pub line: u32,
@@ -191,7 +196,7 @@ impl Policy {
     #[must_use]
     pub fn unreadable(&self, errno: Errno) -> Verdict<'_> {
         let reason = Some("what its arguments point to cannot be read, and a rule needs it");
-        let rule = RuleRef { index: None, file: &self.file, line: 0, reason };
+        let rule = RuleRef { index: None, file: self.file(0), line: 0, reason };
         Verdict { action: Action::Errno(errno), log: false, rule, rewrites: &[] }
     }
 
@@ -214,7 +219,13 @@ impl Policy {
         !self.reads.is_empty()
     }
 
-    /// How many rules the file has, the default not counted.
+    /// What the file that was asked for is called in verdicts.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.file(0)
+    }
+
+    /// How many rules its files have, the default not counted.
     #[must_use]
     pub fn rule_count(&self) -> usize {
         self.rules.len().saturating_sub(1)
@@ -241,15 +252,18 @@ impl Policy {
         }
     }
 
+    fn file(&self, index: u8) -> &str {
+        self.files.get(usize::from(index)).map_or("", String::as_str)
+    }
+
     fn verdict(&self, index: u16) -> Verdict<'_> {
-        let file = self.file.as_str();
         match self.rules.get(usize::from(index)) {
             Some(rule) => Verdict {
                 action: rule.action,
                 log: rule.log,
                 rule: RuleRef {
-                    index: (index != DEFAULT_RULE).then_some(index),
-                    file,
+                    index: (index != DEFAULT_RULE).then_some(rule.number),
+                    file: self.file(rule.file),
                     line: rule.line,
                     reason: rule.reason.as_deref(),
                 },
@@ -259,7 +273,12 @@ impl Policy {
             None => Verdict {
                 action: Action::Kill,
                 log: true,
-                rule: RuleRef { index: None, file, line: 0, reason: Some("the policy's table is damaged") },
+                rule: RuleRef {
+                    index: None,
+                    file: self.file(0),
+                    line: 0,
+                    reason: Some("the policy's table is damaged"),
+                },
                 rewrites: &[],
             },
         }

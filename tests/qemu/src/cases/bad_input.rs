@@ -122,7 +122,7 @@ fn bad_policies() -> impl Iterator<Item = Case> {
     let contradiction = r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
         {"names": ["dup"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]},
         {"names": ["dup"], "action": "SCMP_ACT_KILL", "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]}]}"#;
-    let policies: [(&str, Vec<u8>, &str); 10] = [
+    let policies: [(&str, Vec<u8>, &str); 12] = [
         ("of another version", b"version = 99\n".into(), ":1:"),
         ("with an unknown key", b"version = 1\nrules = 3\n".into(), ":2:1: unknown key"),
         ("with an unknown call", b"version = 1\n[[rule]]\ncalls = [\"opne\"]\naction = \"allow\"\n".into(), ":3:"),
@@ -133,7 +133,17 @@ fn bad_policies() -> impl Iterator<Item = Case> {
         (
             "that includes itself",
             b"read: 1\n@include bad.toml\n".into(),
-            ":2:1: cannot include bad.toml: that is a circle",
+            ":2:1: cannot include bad.toml: that is a circle: ",
+        ),
+        (
+            "of ours that includes itself",
+            b"version = 1\ninclude = [\"bad.toml\"]\n".into(),
+            ":2:12: cannot include bad.toml: that is a circle: ",
+        ),
+        (
+            "that includes what is not there",
+            b"version = 1\ninclude = [\"../none\"]\n".into(),
+            ":2:12: cannot include ../none: No such file",
         ),
         ("that is JSON of no policy", b"{\"version\": 1, \"rule\": 3}".into(), ":1:24: `rule` must be"),
         ("that contradicts itself", contradiction.into(), ":3:9: about `dup` this contradicts the entry at 2:9"),

@@ -10,6 +10,7 @@ mod families;
 mod faults;
 mod figures;
 mod files;
+mod forms;
 mod host_side;
 mod hostile;
 mod images;
@@ -44,6 +45,7 @@ pub(crate) fn all(setup: &Setup) -> Vec<Case> {
     all.extend(streams::cases());
     all.extend(terminal::cases());
     all.extend(denials::cases());
+    all.extend(forms::cases());
     all.extend(events::cases());
     all.extend(bad_input::cases());
     all.extend(faults::cases());

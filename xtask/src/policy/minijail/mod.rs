@@ -5,6 +5,7 @@ mod parse;
 
 use super::includes::Includes;
 use super::native::{self, Action, Condition, Rule};
+use super::text_of_bytes;
 use parse::{Atom, Comparison, Filter, Statement};
 use std::collections::BTreeMap;
 
@@ -46,8 +47,9 @@ impl Policy {
                 Statement::Default(action) => self.default = action,
                 Statement::DenyList => (self.denies, self.default) = (true, Action::Allow),
                 Statement::Include(file) => {
-                    let (name, text) = includes.enter(&file).map_err(|why| format!("{place}: {why}"))?;
-                    self.read(&name, &text, includes)?;
+                    let included = includes.enter(&file).map_err(|why| format!("{place}: {why}"))?;
+                    let text = text_of_bytes(&included.name, &included.bytes)?;
+                    self.read(&included.name, text, includes)?;
                     includes.leave();
                 }
                 Statement::Call(call, filter) => {
@@ -147,9 +149,10 @@ fn choices(atom: &Atom) -> Vec<Condition> {
 mod tests {
     use super::*;
     use policy::{Action as Verdict, parse};
+    use std::path::Path;
 
     fn native(text: &str) -> Result<String, String> {
-        to_native("p", text, &mut Includes::default())
+        to_native("p", text, &mut Includes::of_file(Path::new("p"), "p"))
     }
 
     fn verdict(text: &str, number: u64, args: [u64; 6]) -> String {

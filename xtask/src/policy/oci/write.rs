@@ -20,7 +20,7 @@ pub(in super::super) struct Written {
     pub(in super::super) warnings: Vec<String>,
 }
 
-/// Writes the profile. Errors have the line of the rule that cannot be expressed.
+/// Writes the profile. Errors have the place of the rule that cannot be expressed.
 pub(in super::super) fn write(model: &Model) -> Result<Written, String> {
     let default = match &model.default {
         None => json!({"action": "SCMP_ACT_ERRNO", "errnoRet": 1}),
@@ -59,12 +59,12 @@ fn about(model: &Model, call: u32, default: &Value, warnings: &mut Vec<String>) 
     let mut earlier: Vec<(Value, Vec<Comparison>)> = Vec::new();
     let mut entries = Vec::new();
     for rule in model.about(call) {
-        let place = |why: String| format!("line {}, `{}`: {why}", rule.line, name(call));
+        let place = |why: String| format!("{}: `{}`: {why}", rule.place, name(call));
         let action = action_of(&rule.action).map_err(place)?;
         if rule.looks_further(call) {
             warnings.push(format!(
-                "line {}: seccomp sees no strings; what the rule asks of them is left out, and all of it allowed",
-                rule.line
+                "{}: seccomp sees no strings; what the rule asks of them is left out, and all of it allowed",
+                rule.place
             ));
             if !allows(&action) {
                 continue;
@@ -223,12 +223,13 @@ fn name(call: u32) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::files::Part;
     use super::super::{Container, to_native};
     use super::*;
 
     fn profile(text: &str) -> Result<Written, String> {
         policy::parse("p", text).unwrap();
-        write(&Model::read(text).unwrap())
+        write(&Model::read(&[Part::native("f", text)]).unwrap())
     }
 
     /// Both ways give the same verdicts about these calls.
@@ -274,7 +275,7 @@ mod tests {
         let error = |text: String| profile(&text).map(|written| written.profile).unwrap_err();
         assert!(
             error(rule("{ arg = 0, op = \"<\", value = 3 }", "\"allow\""))
-                .starts_with("line 2, `dup2`: of argument 0 32 bits")
+                .starts_with("f:2: `dup2`: of argument 0 32 bits")
         );
         let between = "{ arg = 0, op = \"<\", value = 9, bits = 64 }, { arg = 0, op = \">\", value = 3, bits = 64 }";
         assert!(error(rule(between, "\"allow\"")).contains("one condition on argument 0"));

@@ -1,0 +1,235 @@
+//! The files of a policy: that which was asked for, and those that it includes, each in our language.
+use super::includes::Includes;
+use super::model::Model;
+use super::position::Position;
+use super::{Container, bytes_of, flatten, in_native, text_of_bytes};
+use crate::exit::Failure;
+use policy::{Include, PolicyError};
+use std::path::Path;
+
+/// One of them.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// Its name, for messages.
+    pub(super) name: String,
+    /// What it says, in our language.
+    pub(super) text: String,
+    /// The JSON that this is the TOML of, which is what messages show the places of.
+    json: Option<String>,
+}
+
+impl Part {
+    /// What a file holds, in whatever format.
+    fn new(name: &str, bytes: &[u8], container: &Container, includes: &mut Includes) -> Result<Self, String> {
+        let text = text_of_bytes(name, bytes)?;
+        let native = in_native(name, text, container, includes)?;
+        let json = native.is_json.then(|| text.to_owned());
+        Ok(Self { name: name.to_owned(), text: native.text, json })
+    }
+
+    /// The place of a line and column of its text in what the file holds.
+    fn place(&self, line: u32, column: u32) -> Position {
+        match &self.json {
+            Some(json) => super::json::place(json, &self.text, line, column),
+            None => Position::new(line, column),
+        }
+    }
+
+    /// An error of our reader, with the place that it has in the file.
+    fn said(&self, error: &PolicyError) -> String {
+        format!("{}:{}: {}", self.name, self.place(error.line, error.column), error.message)
+    }
+
+    fn file(&self) -> policy::File<'_> {
+        policy::File { name: &self.name, text: &self.text }
+    }
+}
+
+/// A policy.
+#[derive(Debug)]
+pub(crate) struct PolicyFiles {
+    /// In the order in which their rules are tried; at least one.
+    parts: Vec<Part>,
+}
+
+impl PolicyFiles {
+    /// Reads a policy file of any format that is known, with all that it includes; the content says which format it is. `name` is for messages.
+    pub(crate) fn read(path: &Path, name: &str, container: &Container) -> Result<Self, Failure> {
+        Self::of_bytes(path, name, &bytes_of(path, name)?, container).map_err(Failure::early)
+    }
+
+    /// The same for a file that is read already.
+    pub(super) fn of_bytes(path: &Path, name: &str, bytes: &[u8], container: &Container) -> Result<Self, String> {
+        let mut includes = Includes::of_file(path, name);
+        let mut all = Self { parts: Vec::new() };
+        all.add(name, bytes, container, &mut includes)?;
+        Ok(all)
+    }
+
+    /// Adds a file, and after it those that it includes. `includes` has it as the innermost, and bounds the depth.
+    fn add(&mut self, name: &str, bytes: &[u8], container: &Container, includes: &mut Includes) -> Result<(), String> {
+        let part = Part::new(name, bytes, container, includes)?;
+        let named = policy::includes(name, &part.text).map_err(|error| part.said(&error))?;
+        let placed = |include: Include| (format!("{name}:{}", part.place(include.line, include.column)), include.name);
+        let named: Vec<(String, String)> = named.into_iter().map(placed).collect();
+        self.parts.push(part);
+        for (place, include) in named {
+            let entered = includes.enter_new(&include).map_err(|why| format!("{place}: {why}"))?;
+            let Some(included) = entered else { continue };
+            self.add(&included.name, &included.bytes, container, includes)?;
+            includes.leave();
+        }
+        Ok(())
+    }
+
+    /// Name of the file that was asked for.
+    pub(crate) fn name(&self) -> &str {
+        self.parts.first().map_or("", |part| &part.name)
+    }
+
+    /// The files one by one.
+    pub(super) fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// The texts of all files one behind the other.
+    pub(crate) fn text(&self) -> String {
+        self.parts.iter().map(|part| part.text.as_str()).collect()
+    }
+
+    /// As the root gets them.
+    pub(crate) fn packed(&self) -> Vec<bundle::PolicyFile> {
+        let file = |part: &Part| bundle::PolicyFile { name: part.name.clone(), text: part.text.clone() };
+        self.parts.iter().map(file).collect()
+    }
+
+    /// The compiled policy.
+    pub(crate) fn compiled(&self) -> Result<policy::Policy, Failure> {
+        let files: Vec<policy::File<'_>> = self.parts.iter().map(Part::file).collect();
+        policy::parse_files(&files).map_err(|error| {
+            let part = self.parts.iter().find(|part| part.name == error.file);
+            Failure::early(part.map_or_else(|| error.to_string(), |part| part.said(&error)))
+        })
+    }
+
+    /// Its rules one by one.
+    pub(super) fn model(&self) -> Result<Model, Failure> {
+        Model::read(&self.parts).map_err(Failure::early)
+    }
+
+    /// All of it as one file.
+    pub(super) fn flat(&self) -> Result<String, Failure> {
+        flatten::flatten(&self.parts).map_err(|why| Failure::early(format!("{}: {why}", self.name())))
+    }
+
+    /// The same, once it has been found good.
+    pub(crate) fn checked(self) -> Result<Self, Failure> {
+        self.compiled().map(|_| self)
+    }
+}
+
+#[cfg(test)]
+impl Part {
+    /// A text in our language.
+    pub(super) fn native(name: &str, text: &str) -> Self {
+        Self { name: name.to_owned(), text: text.to_owned(), json: None }
+    }
+}
+
+#[cfg(test)]
+impl PolicyFiles {
+    /// A policy of one text in our language.
+    pub(super) fn native(name: &str, text: &str) -> Self {
+        Self { parts: vec![Part::native(name, text)] }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// Writes files and reads the first of them.
+    fn of(files: &[(&str, &str)]) -> Result<PolicyFiles, String> {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = directory.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let (name, text) = files[0];
+        PolicyFiles::of_bytes(&directory.path().join(name), name, text.as_bytes(), &Container::default())
+    }
+
+    fn error(files: &[(&str, &str)]) -> String {
+        match of(files) {
+            Ok(policy) => policy.compiled().unwrap_err().to_string(),
+            Err(why) => why,
+        }
+    }
+
+    const READ: &str = "version = 1\n[[rule]]\ncalls = [\"read\"]\naction = \"allow\"\n";
+
+    #[test]
+    fn names_are_relative_to_where_they_stand_and_a_file_counts_once() {
+        let policy = of(&[
+            ("p/main.toml", "version = 1\ninclude = [\"lib/a.toml\", \"lib/b.json\"]\n"),
+            ("p/lib/a.toml", "version = 1\ninclude = [\"../last.toml\", \"b.json\"]\n"),
+            ("p/last.toml", READ),
+            ("p/lib/b.json", "{\"version\": 1, \"include\": [\"../last.toml\"],\n \"default\": \"kill\"}"),
+        ])
+        .unwrap();
+        let names: Vec<&str> = policy.parts().iter().map(|part| part.name.as_str()).collect();
+        assert_eq!(names, ["p/main.toml", "p/lib/a.toml", "p/lib/../last.toml", "p/lib/b.json"]);
+        let compiled = policy.compiled().unwrap();
+        assert_eq!(compiled.judge(0, &[0; 6]).rule.to_string(), "rule 1 lib/../last.toml:2");
+        assert_eq!(compiled.judge_unknown().action, policy::Action::Kill);
+        assert_eq!(policy.packed().len(), 4);
+    }
+
+    #[test]
+    fn other_formats_can_be_included() {
+        let policy = of(&[
+            ("main.toml", "version = 1\ninclude = [\"oci.json\", \"jail.policy\"]\n"),
+            (
+                "oci.json",
+                r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["dup"], "action": "SCMP_ACT_ALLOW"}]}"#,
+            ),
+            ("jail.policy", "read: 1\n@include more\n"),
+            ("more", "write: 1\n"),
+        ]);
+        let compiled = policy.unwrap().compiled().unwrap();
+        for (call, rule) in [(32, "oci.json"), (0, "jail.policy"), (1, "jail.policy")] {
+            let verdict = compiled.judge(call, &[0; 6]);
+            assert_eq!((verdict.action, verdict.rule.file), (policy::Action::Allow, rule), "{call}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_included_is_refused_with_place_and_chain() {
+        let include = |name: &str| format!("version = 1\n\ninclude = [\"{name}\"]\n");
+        let (a, b) = (include("d/b.toml"), include("../a.toml"));
+        let circle = error(&[("a.toml", &a), ("d/b.toml", &b)]);
+        let chain = "a.toml includes d/b.toml includes d/../a.toml";
+        assert_eq!(circle, format!("d/b.toml:3:12: cannot include ../a.toml: that is a circle: {chain}"));
+        assert!(error(&[("a.toml", &include("a.toml"))]).starts_with("a.toml:3:12: cannot include a.toml: that is a"));
+        let missing = error(&[("a.toml", &a)]);
+        assert!(missing.starts_with("a.toml:3:12: cannot include d/b.toml: No such file"), "{missing}");
+        let json = error(&[("a.json", "{\"version\": 1,\n \"include\": [\"x\"]}")]);
+        assert!(json.starts_with("a.json:2:14: cannot include x: No such file"), "{json}");
+        let inner = error(&[("a.toml", &a), ("d/b.toml", "version = 1\nrules = 1\n")]);
+        assert!(inner.starts_with("d/b.toml:2:1: unknown key `rules`"), "{inner}");
+        let json = error(&[("a.toml", &include("b.json")), ("b.json", "{\"version\": 1,\n \"rule\": 3}")]);
+        assert!(json.starts_with("b.json:2:10: `rule` must be"), "{json}");
+        let folder = error(&[("a.toml", &include("d")), ("d/x", "")]);
+        assert!(folder.starts_with("a.toml:3:12: cannot include d: "), "{folder}");
+    }
+
+    #[test]
+    fn lines_in_json_are_those_of_the_file() {
+        let json = "{\"version\": 1, \"default\": \"kill\",\n \"rule\": [\n  {\"calls\": [\"read\"],\n   \"action\": \"allow\"},\n  {\"calls\": [\"write\"], \"action\": \"allow\"}]}";
+        let compiled = of(&[("p.json", json)]).unwrap().compiled().unwrap();
+        assert_eq!(compiled.judge(0, &[0; 6]).rule.to_string(), "rule 1 p.json:3");
+        assert_eq!(compiled.judge(1, &[0; 6]).rule.to_string(), "rule 2 p.json:5");
+    }
+}
