@@ -217,6 +217,9 @@ impl Recorder {
                 bail!("in {}: a path there is longer than 4095 bytes", shown(&self.path))
             }
             Record::Failed { defect: Defect::Inconsistent } => bail!("the sandbox's files contradict themselves"),
+            Record::Failed { defect: Defect::Folder } => {
+                bail!("in {}: what the diff needs of the host's folder could not be read there", shown(&self.path))
+            }
         }
         Ok(false)
     }

@@ -120,6 +120,8 @@ pub enum Defect {
     LongPath,
     /// The file system contradicts itself.
     Inconsistent,
+    /// What belongs to it of a folder of the host cannot be read there any more, or does not end.
+    Folder,
 }
 
 /// Why a stream of records cannot be read on.

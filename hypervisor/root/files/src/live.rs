@@ -6,29 +6,33 @@
 //!
 //! The server names files by *qids*. A file that is met again by the same qid has the same inode number here, whatever its name. A
 //! directory that is met at another place has moved there; one that would come to lie in itself is an error, so that following
-//! parents always ends. The server's fids stand for paths on the host: they are renewed at each lookup, and what is opened by one
+//! parents always ends ([`known`]). The server's fids stand for paths on the host: they are renewed at each lookup, and what is opened by one
 //! is compared with what it should be.
 //!
 //! What a bind hides ([`Hidden`]) is not there for anybody: it is left out of lookups and listings, and cannot be made.
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::{RefCell, RefMut};
 
 use linux_raw_sys::general as linux;
-use ninep::{Client, Fid, Qid, Stat, open};
+use ninep::{Client, Fid, Qid, Stat};
 
 use crate::attr::{Ino, Timestamp, mode};
 use crate::lower::Index;
-use crate::name::{Name, TARGET_MAX};
+use crate::name::TARGET_MAX;
 use crate::node::Meta;
 use crate::{Errno, Kind};
 
+mod bytes;
 mod change;
+mod hidden;
+mod known;
 mod listing;
 
+use hidden::Hidden;
 use listing::Listing;
 
 /// A 9P server that serves one folder, shared by all sandboxes that it is bound into.
@@ -61,37 +65,6 @@ pub struct Bind {
     pub merge: bool,
     /// Paths in the folder that are hidden, without `/` at their start.
     pub except: Vec<Vec<u8>>,
-}
-
-/// Names that a bind hides, as a tree: a leaf is hidden with all that is in it.
-#[derive(Debug, Default)]
-struct Hidden(BTreeMap<Box<[u8]>, Rc<Hidden>>);
-
-impl Hidden {
-    fn new(paths: &[Vec<u8>]) -> Self {
-        let mut below: BTreeMap<&[u8], Option<Vec<Vec<u8>>>> = BTreeMap::new();
-        for path in paths {
-            let mut parts = path.splitn(2, |byte| *byte == b'/');
-            let (name, rest) = (parts.next().unwrap_or_default(), parts.next());
-            let entry = below.entry(name).or_insert_with(|| Some(Vec::new()));
-            match (rest.filter(|rest| !rest.is_empty()), entry) {
-                (Some(rest), Some(list)) => list.push(rest.to_vec()),
-                (Some(_), None) => {}
-                (None, entry) => *entry = None,
-            }
-        }
-        let below =
-            below.into_iter().map(|(name, paths)| (name.into(), Rc::new(Self::new(&paths.unwrap_or_default()))));
-        Self(below.collect())
-    }
-
-    fn is_leaf(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn hides(&self, name: &[u8]) -> bool {
-        self.0.get(name).is_some_and(|found| found.is_leaf())
-    }
 }
 
 /// A bind in the tree.
@@ -137,9 +110,6 @@ struct State {
     /// Entries in all listings.
     listed: usize,
 }
-
-/// Nodes that may be made before those that nobody refers to are looked for.
-const SWEEP_AFTER: usize = 256;
 
 /// What a name in a folder stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,6 +167,11 @@ impl Live {
         state.by_qid.insert((number, qid), root);
         self.binds.push(Mounted { server: bind.server, mode: bind.mode, root });
         Ok(root)
+    }
+
+    /// Whether there are folders at all.
+    pub(crate) const fn is_any(&self) -> bool {
+        !self.binds.is_empty()
     }
 
     /// What may be done with an inode; nothing if it is no server's.
@@ -268,76 +243,6 @@ impl Live {
         work(node, bind.server.borrow_mut())
     }
 
-    /// The entry of a directory with this name: nothing if there is none, or one that no sandbox can use.
-    pub(crate) fn lookup(&self, dir: Ino, name: &[u8]) -> Result<Option<Found>, Errno> {
-        Name::new(name)?;
-        if self.hides(dir, name) {
-            return Ok(None);
-        }
-        let walked = self.with(dir, |node, mut server| {
-            let (fid, qid) = match server.walk(&node.fid, name) {
-                Ok(found) => found,
-                Err(ninep::Error::Host(number)) if Errno::from_host(number) == Errno::ENOENT => return Ok(None),
-                Err(error) => return Err(errno(error)),
-            };
-            let hidden = node.hidden.as_ref().and_then(|hidden| hidden.0.get(name)).map(Rc::clone);
-            Ok(Some((node.bind, fid, qid, hidden)))
-        })?;
-        let Some((bind, fid, qid, hidden)) = walked else { return Ok(None) };
-        let ino = self.place(bind, (fid, qid), (dir, name), hidden)?;
-        // Devices have no kind here.
-        match self.stat(ino).and_then(|stat| kind(stat.mode)) {
-            Ok(kind) => Ok(Some(Found { ino, is_directory: kind == Kind::Directory })),
-            Err(Errno::ENOENT | Errno::ESTALE | Errno::ENXIO) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The node of what was found in a directory under a name; `fid` is its own from now on.
-    fn place(
-        &self,
-        bind: usize,
-        (fid, qid): (Fid, Qid),
-        (dir, name): (Ino, &[u8]),
-        hidden: Option<Rc<Hidden>>,
-    ) -> Result<Ino, Errno> {
-        let mut state = self.state.borrow_mut();
-        let server = &self.binds.get(bind).ok_or(Errno::ESTALE)?.server;
-        if let Some(&known) = state.by_qid.get(&(bind, qid)) {
-            let in_itself = qid.is_directory() && state.lies_in(dir, known);
-            let mut server = server.borrow_mut();
-            if in_itself || self.binds.iter().any(|bind| bind.root == known) {
-                server.complain("a directory lies in itself");
-                server.clunk(fid);
-                return Err(Errno::EIO);
-            }
-            if let Some(node) = state.nodes.get_mut(&known) {
-                let old = core::mem::replace(&mut node.fid, fid);
-                server.clunk(old);
-                (node.parent, node.name) = (dir, name.into());
-                node.hidden = hidden.or(node.hidden.take());
-                return Ok(known);
-            }
-        }
-        let ino = state.number();
-        let node = LiveNode {
-            bind,
-            fid,
-            qid,
-            parent: dir,
-            name: name.into(),
-            under: None,
-            hidden,
-            open: None,
-            listing: None,
-            last: None,
-        };
-        state.nodes.insert(ino, node);
-        state.by_qid.insert((bind, qid), ino);
-        state.fresh += 1;
-        Ok(ino)
-    }
-
     /// Attributes as the server has them now. Of an open file whose name is gone or names another: as they were, without a name.
     pub(crate) fn stat(&self, ino: Ino) -> Result<Stat, Errno> {
         self.with(ino, |node, mut server| {
@@ -368,106 +273,6 @@ impl Live {
         })?;
         if target.len() > TARGET_MAX { Err(Errno::ENAMETOOLONG) } else { Ok(target) }
     }
-
-    /// Opens a file, so that it can be read, or written too; once for all who have it open.
-    pub(crate) fn open(&self, ino: Ino, writable: bool) -> Result<(), Errno> {
-        self.with(ino, |node, mut server| {
-            if node.qid.is_directory() || node.open.as_ref().is_some_and(|open| open.writable || !writable) {
-                return Ok(());
-            }
-            let fid = server.duplicate(&node.fid).map_err(errno)?;
-            let flags = if writable { open::READ_WRITE } else { open::READ };
-            match server.open(&fid, flags) {
-                Ok(qid) if qid == node.qid => {}
-                other => {
-                    server.clunk(fid);
-                    return Err(other.err().map_or(Errno::ESTALE, errno));
-                }
-            }
-            if let Some(old) = node.open.replace(Opened { fid, writable }) {
-                server.clunk(old.fid);
-            }
-            Ok(())
-        })
-    }
-
-    /// Nobody has it open any more.
-    pub(crate) fn close(&self, ino: Ino) {
-        if !Self::has(ino) {
-            return;
-        }
-        let closed = self.with(ino, |node, mut server| {
-            if let Some(open) = node.open.take() {
-                server.clunk(open.fid);
-            }
-            Ok(node.listing.take().map_or(0, |listing| listing.len()))
-        });
-        let mut state = self.state.borrow_mut();
-        state.listed = state.listed.saturating_sub(closed.unwrap_or(0));
-    }
-
-    /// Hands up to `len` bytes from `offset` on to `sink`. Returns how many: fewer at the end, or where `sink` failed after some.
-    pub(crate) fn read(
-        &self,
-        ino: Ino,
-        offset: u64,
-        len: usize,
-        mut sink: impl FnMut(&[u8]) -> Result<(), Errno>,
-    ) -> Result<usize, Errno> {
-        self.open(ino, false)?;
-        self.with(ino, |node, mut server| {
-            let Some(Opened { fid, .. }) = &node.open else { return Err(Errno::EISDIR) };
-            let mut done = 0;
-            while done < len {
-                let at = offset.saturating_add(done as u64);
-                let taken = match server.read(fid, at, len - done) {
-                    Ok([]) => break,
-                    Ok(bytes) => sink(bytes).map(|()| bytes.len()),
-                    Err(error) => Err(errno(error)),
-                };
-                match taken {
-                    Ok(count) => done += count,
-                    Err(error) if done == 0 => return Err(error),
-                    Err(_) => break,
-                }
-            }
-            Ok(done)
-        })
-    }
-
-    /// Whether there may be nodes that nobody refers to.
-    pub(crate) fn wants_sweep(&self) -> bool {
-        !self.binds.is_empty() && self.state.borrow().fresh >= SWEEP_AFTER
-    }
-
-    /// Lets go of the nodes that are not to be kept, and lead to none that is.
-    pub(crate) fn sweep(&self, keep: impl Fn(Ino) -> bool) {
-        let mut state = self.state.borrow_mut();
-        let mut kept = BTreeSet::new();
-        for &ino in state.nodes.keys() {
-            if keep(ino) || self.binds.iter().any(|bind| bind.root == ino) {
-                state.ancestors(ino).take_while(|at| kept.insert(*at)).for_each(drop);
-            }
-        }
-        let gone: Vec<Ino> = state.nodes.keys().filter(|ino| !kept.contains(ino)).copied().collect();
-        for ino in gone {
-            self.drop_node(&mut state, ino);
-        }
-        state.fresh = 0;
-    }
-
-    fn drop_node(&self, state: &mut State, ino: Ino) {
-        let Some(node) = state.nodes.remove(&ino) else { return };
-        if state.by_qid.get(&(node.bind, node.qid)) == Some(&ino) {
-            state.by_qid.remove(&(node.bind, node.qid));
-        }
-        state.listed = state.listed.saturating_sub(node.listing.map_or(0, |listing| listing.len()));
-        if let Some(bind) = self.binds.get(node.bind) {
-            let mut server = bind.server.borrow_mut();
-            node.open.into_iter().for_each(|open| server.clunk(open.fid));
-            server.clunk(node.fid);
-        }
-    }
 }
 
 impl Drop for Live {
@@ -476,26 +281,6 @@ impl Drop for Live {
         let mut state = self.state.take();
         let all: Vec<Ino> = state.nodes.keys().copied().collect();
         all.into_iter().for_each(|ino| self.drop_node(&mut state, ino));
-    }
-}
-
-impl State {
-    /// A number that was never used.
-    fn number(&mut self) -> Ino {
-        self.given += 1;
-        Ino(FIRST + self.given)
-    }
-
-    /// A node and the directories that it is in, as far as they are the server's. No directory lies in itself, so this ends.
-    fn ancestors(&self, ino: Ino) -> impl Iterator<Item = Ino> {
-        core::iter::successors(Some(ino), |at| {
-            let parent = self.nodes.get(at)?.parent;
-            self.nodes.contains_key(&parent).then_some(parent)
-        })
-    }
-
-    fn lies_in(&self, dir: Ino, ancestor: Ino) -> bool {
-        self.ancestors(dir).any(|at| at == ancestor)
     }
 }
 

@@ -2,6 +2,7 @@
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
+use core::ops::Bound;
 
 use crate::attr::{Ino, Timestamp};
 use crate::content::Content;
@@ -153,6 +154,12 @@ impl Directory {
     /// Whether a folder's name was taken away here.
     pub(crate) fn is_gone(&self, name: &[u8]) -> bool {
         self.gone.contains(name)
+    }
+
+    /// The first of the names that were taken away behind `last`, or of all.
+    pub(crate) fn gone_after(&self, last: Option<&[u8]>) -> Option<&[u8]> {
+        let start = last.map_or(Bound::Unbounded, Bound::Excluded);
+        self.gone.range::<[u8], _>((start, Bound::Unbounded)).next().map(AsRef::as_ref)
     }
 
     /// Takes a folder's name away for good.

@@ -22,6 +22,7 @@ use crate::references::References;
 use crate::usage::{Limits, Usage};
 use crate::{Errno, Kind};
 
+mod ancestors;
 mod binds;
 mod changes;
 mod io;

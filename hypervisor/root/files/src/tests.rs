@@ -9,6 +9,7 @@ use crate::{Attr, Context, Errno, Ino, Limits, Lower, Stack, Timestamp};
 mod binds;
 mod changes;
 mod content;
+mod folder_changes;
 mod layers;
 mod model;
 mod names;

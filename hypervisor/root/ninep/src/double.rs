@@ -18,7 +18,7 @@ const LINK: u32 = 0o120_777;
 /// What goes wrong with an answer, given the message: `None` is no answer at all.
 pub type Spoil = alloc::boxed::Box<dyn FnMut(Vec<u8>) -> Option<Vec<u8>>>;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct File {
     mode: u32,
     number: u64,
@@ -72,6 +72,21 @@ impl Folder {
     /// Makes a symbolic link.
     pub fn link(&self, path: &str, target: &str) {
         self.0.borrow_mut().put(path, LINK, target.as_bytes());
+    }
+
+    /// Gives a file one more name. The bytes are each name's own.
+    pub fn hard_link(&self, path: &str, other: &str) {
+        let mut inner = self.0.borrow_mut();
+        if let Some(file) = inner.files.get(path).cloned() {
+            inner.files.insert(other.into(), file);
+        }
+    }
+
+    /// Another folder that holds the same, for another client.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let inner = self.0.borrow();
+        Self(Rc::new(RefCell::new(Inner { files: inner.files.clone(), given: inner.given, ..Inner::default() })))
     }
 
     /// Takes a file or directory away, with all in it.
@@ -231,7 +246,8 @@ impl Inner {
         let file = self.look(path)?;
         to.u64(0x7ff);
         self.qid(path, to)?;
-        to.u32(file.mode).u32(0).u32(0).u64(1).u64(0).u64(file.bytes.len() as u64).u64(4096).u64(8);
+        let names = self.files.values().filter(|other| other.number == file.number).count();
+        to.u32(file.mode).u32(0).u32(0).u64(names as u64).u64(0).u64(file.bytes.len() as u64).u64(4096).u64(8);
         to.bytes(&[0; 10 * size_of::<u64>()]);
         Ok(())
     }

@@ -53,13 +53,15 @@ fn bytes_of(script: &str, folder: &Path) -> Result<Vec<u8>, String> {
     output.map(|output| output.stdout).map_err(|error| error.to_string())
 }
 
-fn bind(folder: &Path, rest: &str) -> [OsString; 2] {
+/// The option that binds a folder.
+pub(super) fn bind(folder: &Path, rest: &str) -> [OsString; 2] {
     let mut value = folder.as_os_str().to_owned();
     value.push(rest);
     ["--bind".into(), value]
 }
 
-fn said(error: std::io::Error) -> String {
+/// An error of this machine as text.
+pub(super) fn said(error: std::io::Error) -> String {
     error.to_string()
 }
 
@@ -109,14 +111,25 @@ fn cloned(bench: &Bench<'_>, mode: &str) -> Verdict {
     let before = plainly(LOOK, scratch.path())?;
     let git = ["/usr/bin/git", "-c", "safe.directory=*", "clone", "-q", "/mnt/src", "/mnt/dst"];
     let tree = ["--layer".into(), bench.setup.trees.join("git").into_os_string()];
-    let run = bench.sandbox(git).options(tree).options(bind(scratch.path(), &format!(":/mnt:{mode}"))).run()?;
-    run.exits(0)?.done()?;
-    if mode == "cow" {
+    let aside = bench.fixture.scratch()?;
+    let diff = aside.path().join("diff.tar");
+    let run = bench.sandbox(git).options(tree).options(bind(scratch.path(), &format!(":/mnt:{mode}")));
+    run.options(["--diff".as_ref(), diff.as_os_str()]).run()?.exits(0)?.says_nothing()?;
+    let check = "cd dst && git -c safe.directory='*' fsck --strict 2>&1 && git -c safe.directory='*' status --porcelain && \
+        cat f1 f2 f3 && cd ../src && git -c safe.directory='*' fsck --strict 2>&1";
+    let said = if mode == "rw" {
+        plainly(&format!("cd \"$0\"; {check}"), scratch.path())?
+    } else {
         let after = plainly(LOOK, scratch.path())?;
-        return if before == after { Ok(()) } else { Err(format!("the folder is no longer\n{before}\nbut\n{after}")) };
-    }
-    let check = "cd \"$0/dst\" && git fsck --strict 2>&1 && git status --porcelain && cat f1 f2 f3";
-    match plainly(check, scratch.path())?.as_str() {
+        if before != after {
+            return Err(format!("the folder is no longer\n{before}\nbut\n{after}"));
+        }
+        // The base of the diff is the tree with the folder in it.
+        fs::create_dir_all(aside.path().join("base/mnt")).map_err(said)?;
+        plainly(&format!("cp -a \"$0\"/* {}/base/mnt/", aside.path().display()), scratch.path())?;
+        super::diff::apply(&aside.path().join("base"), &diff, &format!("cd mnt; {check}"), aside.path())?
+    };
+    match said.as_str() {
         said if said.ends_with("1\n2\n3\n") && !said.contains("error") => Ok(()),
         said => Err(format!("the clone is not whole: {said}")),
     }

@@ -91,8 +91,20 @@ impl Live {
     /// Moves an entry, which is `ino`, over what is there.
     pub(crate) fn rename(&self, ino: Ino, from: (Ino, &[u8]), to: (Ino, &[u8])) -> Result<(), Errno> {
         self.with_two((from.0, to.0), |server, from_dir, to_dir| server.rename((from_dir, from.1), (to_dir, to.1)))?;
-        if let Some(node) = self.state.borrow_mut().nodes.get_mut(&ino) {
-            (node.parent, node.name) = (to.0, Arc::from(to.1));
+        let circle = {
+            let mut state = self.state.borrow_mut();
+            let circle = state.lies_in(to.0, ino);
+            if let Some(node) = state.nodes.get_mut(&ino).filter(|_| !circle) {
+                (node.parent, node.name) = (to.0, Arc::from(to.1));
+            }
+            circle
+        };
+        if circle {
+            // The stack has looked before; no server that keeps its files in order lets it come so far.
+            return self.with(ino, |_, mut server| {
+                server.complain("a directory lies in itself");
+                Err(Errno::EIO)
+            });
         }
         // Its path has changed: its number is renewed.
         self.lookup(to.0, to.1).map(drop)

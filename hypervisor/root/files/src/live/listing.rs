@@ -124,6 +124,28 @@ impl Live {
 }
 
 impl Live {
+    /// What a directory's listing has under a name, if anything.
+    pub(crate) fn listed_as(&self, dir: Ino, name: &[u8]) -> Option<Listed> {
+        let position = {
+            let state = self.state.borrow();
+            *state.nodes.get(&dir)?.listing.as_ref()?.positions.get(name)?
+        };
+        self.listed(dir, position).ok()?.filter(|listed| listed.position == position)
+    }
+
+    /// Has it that a directory holds nothing: the host has removed it.
+    pub(crate) fn list_nothing(&self, dir: Ino) -> Result<(), Errno> {
+        let len = self.with(dir, |node, _| {
+            let listing = node.listing.get_or_insert_default();
+            let len = listing.len();
+            listing.renew(Vec::new());
+            Ok(len)
+        })?;
+        let mut state = self.state.borrow_mut();
+        state.listed = state.listed.saturating_sub(len);
+        Ok(())
+    }
+
     /// Whether a directory's listing has a name.
     pub(crate) fn lists(&self, dir: Ino, name: &[u8]) -> Result<bool, Errno> {
         self.with(dir, |node, _| Ok(node.listing.as_ref().is_some_and(|listing| listing.positions.contains_key(name))))

@@ -254,18 +254,7 @@ impl<'t> Stack<'t> {
         (kind, mode): (Kind, u32),
     ) -> Result<Ino, Errno> {
         self.check_new(ctx, dir, name)?;
-        self.check_hidden(dir, name)?;
         self.live.make(dir, name.bytes(), kind, mode & crate::mode::PERMISSIONS)
-    }
-
-    pub(super) fn symlink_direct(&self, dir: Ino, name: Name<'_>, target: &[u8]) -> Result<Ino, Errno> {
-        self.check_hidden(dir, name)?;
-        self.live.make_symlink(dir, name.bytes(), target)
-    }
-
-    pub(super) fn link_direct(&self, ino: Ino, dir: Ino, name: Name<'_>) -> Result<(), Errno> {
-        self.check_hidden(dir, name)?;
-        self.live.link(ino, dir, name.bytes())
     }
 
     /// Takes a name away on the host, and what lies under it in the tree.
@@ -305,8 +294,8 @@ impl<'t> Stack<'t> {
         Ok(())
     }
 
-    /// EPERM for a name that the bind hides: what the host has there must not be met.
-    fn check_hidden(&self, dir: Ino, name: Name<'_>) -> Result<(), Errno> {
+    /// EPERM for a name that a bind hides.
+    pub(super) fn check_hidden(&self, dir: Ino, name: Name<'_>) -> Result<(), Errno> {
         if self.live.hides(dir, name.bytes()) { Err(Errno::EPERM) } else { Ok(()) }
     }
 }

@@ -70,7 +70,7 @@ impl<'t> Stack<'t> {
         let name = new_name(name)?;
         self.check_new(ctx, dir, name)?;
         if self.way(dir)? == Way::Direct {
-            return self.symlink_direct(dir, name, target);
+            return self.live.make_symlink(dir, name.bytes(), target);
         }
         self.usage.charge_bytes(target.len() as u64)?;
         let made = self.make(ctx, dir, name, (Kind::Symlink, 0o777), || Body::Symlink(Box::from(target)));
@@ -96,7 +96,7 @@ impl<'t> Stack<'t> {
             return Err(Errno::ENOENT);
         }
         if self.way_of_both(ino, dir)? == Way::Direct {
-            return self.link_direct(ino, dir, name);
+            return self.live.link(ino, dir, name.bytes());
         }
         self.promote(dir)?;
         self.promote(ino)?;
@@ -148,7 +148,8 @@ impl<'t> Stack<'t> {
         Ok(())
     }
 
-    /// Whether `ctx` may add this name (Linux `filename_create` and `may_create`): EEXIST comes before EACCES.
+    /// Whether `ctx` may add this name (Linux `filename_create` and `may_create`): EEXIST comes before EACCES. EPERM for one that a bind
+    /// hides: what the host has there must not be met, nor anything stand in its place.
     pub(super) fn check_new(&self, ctx: &Context, dir: Ino, name: Name<'_>) -> Result<Meta, Errno> {
         let meta = self.directory_meta(ctx, dir, Access::EXECUTE)?;
         if self.find(dir, name.bytes())?.is_some() {
@@ -158,6 +159,7 @@ impl<'t> Stack<'t> {
             return Err(Errno::ENOENT);
         }
         access::check(ctx, &meta, Access::WRITE.and(Access::EXECUTE))?;
+        self.check_hidden(dir, name)?;
         Ok(meta)
     }
 

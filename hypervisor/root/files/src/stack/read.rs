@@ -114,7 +114,7 @@ impl Stack<'_> {
             return Err(Errno::ENOENT);
         }
         if Live::has(dir) {
-            self.live.prepare_listing(dir, offset == 0)?;
+            self.prepare_listing(dir, offset == 0)?;
         }
         match offset {
             0 => Ok(Some(DirEntry { name: b".".into(), ino: dir, kind: Kind::Directory, next: 1 })),
@@ -123,6 +123,14 @@ impl Stack<'_> {
                 Ok(Some(DirEntry { name, ino, kind: Kind::Directory, next: FIRST_NAME }))
             }
             _ => self.next_named(dir, offset - FIRST_NAME, end.saturating_sub(FIRST_NAME)),
+        }
+    }
+
+    /// Has a folder's directory listed. One that was changed outlives the host's: it holds what was made in it then.
+    pub(super) fn prepare_listing(&self, dir: Ino, anew: bool) -> Result<(), Errno> {
+        match self.live.prepare_listing(dir, anew) {
+            Err(Errno::ENOENT | Errno::ESTALE) if self.nodes.contains_key(&dir) => self.live.list_nothing(dir),
+            other => other,
         }
     }
 
@@ -213,13 +221,8 @@ impl Stack<'_> {
     /// The path of a directory from the root, for rules and messages. Of a deleted one: where it was.
     #[must_use]
     pub fn directory_path(&self, dir: Ino) -> Vec<u8> {
-        let mut names: Vec<Cow<'_, [u8]>> = Vec::new();
-        let mut at = dir;
-        while at != Ino::ROOT {
-            let Some(name) = self.directory_name(at) else { break };
-            names.push(name);
-            at = self.parent(at);
-        }
+        let above = self.ancestors(dir).take_while(|at| *at != Ino::ROOT);
+        let names: Vec<Cow<'_, [u8]>> = above.map_while(|at| self.directory_name(at)).collect();
         let mut path = Vec::new();
         for name in names.iter().rev() {
             path.push(b'/');

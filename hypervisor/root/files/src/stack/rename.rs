@@ -114,15 +114,6 @@ impl Stack<'_> {
         }
     }
 
-    /// Whether a directory is `ancestor` or lies below it.
-    fn lies_in(&self, dir: Ino, ancestor: Ino) -> bool {
-        let mut at = dir;
-        while at != ancestor && at != Ino::ROOT {
-            at = self.parent(at);
-        }
-        at == ancestor
-    }
-
     /// The mode bits' and the kinds' say, in Linux' order (`vfs_rename`).
     fn check_rights(
         &self,

@@ -11,7 +11,7 @@ use super::{Builder, Random, at, attr, contents, list, root, sample, walk, write
 use crate::attr::SetAttr;
 use crate::{Access, Bind, BindMode, Errno, Ino, Kind, RenameMode, Stack};
 
-fn folder() -> Folder {
+pub(super) fn folder() -> Folder {
     let folder = Folder::new();
     folder.file("a", b"one");
     folder.directory("dir");
@@ -20,7 +20,7 @@ fn folder() -> Folder {
     folder
 }
 
-fn bind(folder: &Folder, mode: BindMode) -> Bind {
+pub(super) fn bind(folder: &Folder, mode: BindMode) -> Bind {
     let client = Client::connect(Box::new(folder.clone()) as Box<dyn ninep::Transport>).unwrap();
     Bind { server: Rc::new(RefCell::new(client)), at: b"/etc".into(), mode, merge: false, except: Vec::new() }
 }
@@ -142,6 +142,53 @@ fn merged_folders_lie_over_the_tree_and_exceptions_are_hidden() {
     assert_eq!(stack.rename(&ctx, (etc, b"dir"), (etc, b"e"), RenameMode::Replace), Err(Errno::EXDEV));
     stack.unlink(&ctx, etc, b"passwd").unwrap();
     assert_eq!(walk(&stack, &root(0), "etc/passwd"), Err(Errno::ENOENT), "what lay under it shows");
+}
+
+#[test]
+fn hidden_names_stay_free_in_copies_too() {
+    let (builder, folder) = (sample(), folder());
+    let mut stack = builder.stack();
+    stack.bind(Bind { except: [b"a".to_vec()].into(), ..bind(&folder, BindMode::CopyOnWrite) }).unwrap();
+    let (etc, link, ctx) = (at(&stack, "etc"), at(&stack, "etc/link"), root(1));
+    assert_eq!(stack.mknod(&ctx, etc, b"a", Kind::File, 0o600), Err(Errno::EPERM));
+    assert_eq!(stack.mkdir(&ctx, etc, b"a", 0o700), Err(Errno::EPERM));
+    assert_eq!(stack.symlink(&ctx, etc, b"a", b"x"), Err(Errno::EPERM));
+    assert_eq!(stack.link(&ctx, link, etc, b"a"), Err(Errno::EPERM));
+    assert_eq!(stack.rename(&ctx, (etc, b"dir"), (etc, b"a"), RenameMode::Replace), Err(Errno::EPERM));
+    assert_eq!(stack.unlink(&ctx, etc, b"a"), Err(Errno::ENOENT));
+    assert_eq!(names(&stack, "etc"), [&b"dir"[..], b"link"]);
+}
+
+/// A directory of the folder moves into one of the tree that shows through another of the folder; then the server says that this other
+/// one is in the first. Nothing goes round for ever.
+#[test]
+fn a_server_that_closes_a_circle_is_noticed() {
+    let mut builder = Builder::new();
+    let etc = builder.dir(0, "etc");
+    let m = builder.dir(etc, "m");
+    builder.dir(m, "l");
+    let folder = folder();
+    folder.directory("m");
+    folder.directory("d");
+    let mut stack = builder.stack();
+    stack.bind(Bind { merge: true, ..bind(&folder, BindMode::CopyOnWrite) }).unwrap();
+    let (etc, m, l, ctx) = (at(&stack, "etc"), at(&stack, "etc/m"), at(&stack, "etc/m/l"), root(1));
+    stack.rename(&ctx, (etc, b"d"), (l, b"d"), RenameMode::Replace).unwrap();
+    let d = at(&stack, "etc/m/l/d");
+    folder.hard_link("m", "d/m");
+    assert_eq!(stack.lookup(&ctx, d, b"m"), Ok(m), "the circle that is to be noticed");
+    assert_eq!(stack.rename(&ctx, (etc, b"dir"), (m, b"dir"), RenameMode::Replace), Err(Errno::EINVAL));
+    assert!(stack.directory_path(m).len() < 100);
+}
+
+#[test]
+fn a_removed_directory_keeps_what_was_made_in_it() {
+    let (builder, folder) = (sample(), folder());
+    let mut stack = bound(&builder, &folder, BindMode::CopyOnWrite);
+    let (dir, ctx) = (at(&stack, "etc/dir"), root(1));
+    stack.mknod(&ctx, dir, b"new", Kind::File, 0o600).unwrap();
+    folder.remove("dir");
+    assert_eq!(names(&stack, "etc/dir"), [b"new"]);
 }
 
 #[test]

@@ -11,10 +11,10 @@ use super::{Builder, LIMITS, Random, at, contents, root, sample, write};
 use crate::{Changes, Errno, Ino, Kind, NAME_MAX, RenameMode, SetAttr, SetXattr, Stack};
 
 /// A tree by its paths: what is there, and what says that two names are one file.
-type Tree = BTreeMap<String, Item>;
+pub(super) type Tree = BTreeMap<String, Item>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Item {
+pub(super) struct Item {
     kind: Kind,
     attributes: Attributes,
     bytes: Vec<u8>,
@@ -23,7 +23,7 @@ struct Item {
 }
 
 /// The tree as the stack shows it.
-fn tree(stack: &Stack<'_>) -> Tree {
+pub(super) fn tree(stack: &Stack<'_>) -> Tree {
     let mut tree = Tree::new();
     let mut firsts: HashMap<Ino, String> = HashMap::new();
     let mut rest = vec![(String::new(), Ino::ROOT)];
@@ -42,6 +42,8 @@ fn tree(stack: &Stack<'_>) -> Tree {
             nanoseconds: attr.mtime.nanoseconds,
         };
         if attr.kind == Kind::Directory {
+            // A folder's directory is listed anew from its start.
+            stack.next_entry(ino, 0, u64::MAX).unwrap();
             rest.extend(super::list(stack, ino).into_iter().map(|name| {
                 let child = stack.lookup(&root(0), ino, &name).unwrap();
                 (std::format!("{path}/{}", String::from_utf8_lossy(&name)), child)
@@ -62,7 +64,7 @@ fn tree(stack: &Stack<'_>) -> Tree {
 }
 
 /// All records of a walk, each as it was told.
-fn walk(stack: Stack<'_>) -> Vec<Vec<u8>> {
+pub(super) fn walk(stack: Stack<'_>) -> Vec<Vec<u8>> {
     let mut records = Vec::new();
     let mut changes = Changes::of(stack);
     let mut go = true;
@@ -76,12 +78,12 @@ fn walk(stack: Stack<'_>) -> Vec<Vec<u8>> {
     records
 }
 
-fn decoded(records: &[Vec<u8>]) -> Vec<Record<'_>> {
+pub(super) fn decoded(records: &[Vec<u8>]) -> Vec<Record<'_>> {
     records.iter().map(|record| Record::decode(record).unwrap().unwrap().0).collect()
 }
 
 /// Applies records to a tree as whoever unpacks a layer does.
-fn apply(base: &mut Tree, records: &[Record<'_>]) {
+pub(super) fn apply(base: &mut Tree, records: &[Record<'_>]) {
     let mut here: Vec<String> = Vec::new();
     let mut by_number: HashMap<u64, String> = HashMap::new();
     let mut last = String::new();
@@ -152,10 +154,15 @@ fn check(builder: &Builder, stack: Stack<'_>) {
     let mut base = tree(&builder.stack());
     let records = walk(stack);
     apply(&mut base, &decoded(&records));
-    for (path, item) in &now {
-        assert_eq!(base.get(path), Some(item), "{path}");
+    same(&base, &now);
+}
+
+/// Wants two trees to be the same.
+pub(super) fn same(one: &Tree, other: &Tree) {
+    for (path, item) in other {
+        assert_eq!(one.get(path), Some(item), "{path}");
     }
-    assert_eq!(base.len(), now.len());
+    assert_eq!(one.len(), other.len());
 }
 
 #[test]
@@ -289,7 +296,7 @@ fn random_changes() {
 }
 
 /// Does something somewhere, or fails to.
-fn change(stack: &mut Stack<'_>, random: &mut Random, step: i64) {
+pub(super) fn change(stack: &mut Stack<'_>, random: &mut Random, step: i64) {
     let mut ctx = root(2000 + step);
     ctx.now.nanoseconds = 5;
     let directories: Vec<Ino> =
