@@ -5,7 +5,7 @@ use core::ptr;
 
 use personality::platform::{PAGE, PAGE_SIZE};
 use personality::vdso::Vdso;
-use personality::{Kernel, Platform, Start, UserRegs};
+use personality::{Kernel, Platform, Setting, Start, UserRegs};
 use proto::layout::{DIRECT_MAP_VA, heap_len};
 use proto::{BOOT_MAGIC, BootInfo, PROTO_VERSION, ProgramParams};
 use zerocopy::FromBytes;
@@ -76,6 +76,7 @@ fn parameters(info: &BootInfo, frames_start: u64, vdso: Vdso) -> Option<Start> {
     let mut list = |count| -> Option<Vec<Vec<u8>>> { (0..count).map(|_| strings.next()).collect() };
     let (arguments, environment) = (list(params.argc)?, list(params.envc)?);
     let directory = strings.next()?;
+    let setting = Setting::new(&params, strings.next()?, strings.next()?);
     Some(Start {
         frames_start,
         frames_end: info.free_end,
@@ -90,5 +91,6 @@ fn parameters(info: &BootInfo, frames_start: u64, vdso: Vdso) -> Option<Start> {
         arguments,
         environment,
         directory,
+        setting,
     })
 }

@@ -5,6 +5,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
+use proto::boot_flags;
+
 use crate::abi::{AltStack, SigAction};
 use crate::fs::dentry::Place;
 use crate::fs::table::FdTable;
@@ -13,14 +15,14 @@ use crate::lifecycle::{FIRST, INIT};
 use crate::mm::space::AddressSpace;
 use crate::regs::UserRegs;
 use crate::signal::{Pending, Signal};
-use crate::task::{Directories, FPU_STATE, FpuState, Life, Process, SIGNALS, State, TIMER_SLACK, Task, default_limits};
+use crate::task::{Directories, FPU_STATE, FpuState, Life, Process, SIGNALS, State, TIMER_SLACK, Task};
 use crate::timers::Timers;
 use crate::wait::Hub;
 
 /// The first thread of the first process.
 pub(crate) fn first_task(start: &Start, hub: &Hub, space: AddressSpace, root: Place, started: u64) -> Task {
     let process = empty_process(FIRST, start, hub, started);
-    let directories = Directories { current: Rc::clone(&root), root, umask: 0o022 };
+    let directories = Directories { current: Rc::clone(&root), root, umask: start.setting.umask };
     Task {
         tid: FIRST,
         process: Rc::new(RefCell::new(Process { threads: vec![FIRST], ..process })),
@@ -67,8 +69,8 @@ pub(crate) fn empty_process(pid: u32, start: &Start, hub: &Hub, started: u64) ->
         uid: [start.uid; 3],
         gid: [start.gid; 3],
         file_ids: [start.uid, start.gid],
-        groups: Rc::default(),
-        limits: default_limits(),
+        groups: start.setting.groups.as_slice().into(),
+        limits: start.setting.limits,
         executable: None,
         arguments: Vec::new(),
         environment: Vec::new(),
@@ -86,7 +88,7 @@ pub(crate) fn empty_process(pid: u32, start: &Start, hub: &Hub, started: u64) ->
         exit_signal: Signal::CHLD.0,
         subreaper: false,
         parent_death_signal: 0,
-        no_new_privileges: false,
+        no_new_privileges: start.flags & boot_flags::NO_NEW_PRIVILEGES != 0,
         has_executed: false,
         persona: 0,
         timers: Timers::default(),

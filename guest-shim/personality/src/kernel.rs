@@ -37,6 +37,7 @@ use crate::platform::Platform;
 use crate::random::Random;
 use crate::regs::UserRegs;
 use crate::sched::Schedule;
+use crate::setting::Setting;
 use crate::signal::deliver::SYSCALL_LEN;
 use crate::signal::{self, Info, Signal};
 use crate::task::{Call, Process, Task};
@@ -71,6 +72,8 @@ pub struct Start {
     pub environment: Vec<Vec<u8>>,
     /// Its working directory.
     pub directory: Vec<u8>,
+    /// What else its process is like.
+    pub setting: Setting,
 }
 
 /// How the image goes on after an entry.
@@ -139,6 +142,8 @@ pub struct Kernel<P: Platform> {
     /// The last inode number that was given to an object of the shim's own.
     numbers: u64,
     pub(crate) flags: u32,
+    /// Host name and domain name.
+    pub(crate) node_names: [Vec<u8>; 2],
     pub(crate) realtime_offset_ns: u64,
     pub(crate) vdso: Vdso,
     /// Registers that a call wants instead of the ones that it came with (a new program's).
@@ -221,6 +226,7 @@ impl<P: Platform> Kernel<P> {
             network: Rc::default(),
             numbers: 0,
             flags: start.flags,
+            node_names: start.setting.names.clone(),
             realtime_offset_ns: start.realtime_offset_ns,
             vdso: start.vdso.clone(),
             new_regs: None,

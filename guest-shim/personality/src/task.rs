@@ -7,8 +7,6 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
-use linux_raw_sys::general as raw;
-
 use proto::Grant;
 
 use crate::abi::{AltStack, Rlimit, SigAction};
@@ -143,28 +141,6 @@ pub const MAX_FILES: u64 = 1 << 16;
 pub const MAX_TASKS: u64 = 8192;
 /// Most queued signals of a process.
 pub const MAX_PENDING: u64 = 8192;
-
-/// The limits that a process starts with: those of a Debian login.
-#[must_use]
-pub fn default_limits() -> [Rlimit; LIMITS] {
-    let mut limits = [Rlimit { rlim_cur: u64::MAX, rlim_max: u64::MAX }; LIMITS];
-    for (kind, now, max) in [
-        (raw::RLIMIT_STACK, 8 << 20, u64::MAX),
-        (raw::RLIMIT_CORE, 0, u64::MAX),
-        (raw::RLIMIT_NOFILE, 1024, MAX_FILES),
-        (raw::RLIMIT_NPROC, MAX_TASKS, MAX_TASKS),
-        (raw::RLIMIT_SIGPENDING, MAX_PENDING, MAX_PENDING),
-        (raw::RLIMIT_MEMLOCK, 8 << 20, 8 << 20),
-        (raw::RLIMIT_MSGQUEUE, 819_200, 819_200),
-        (raw::RLIMIT_NICE, 0, 0),
-        (raw::RLIMIT_RTPRIO, 0, 0),
-    ] {
-        if let Some(limit) = limits.get_mut(kind as usize) {
-            *limit = Rlimit { rlim_cur: now, rlim_max: max };
-        }
-    }
-    limits
-}
 
 /// Bytes of the x87 and SSE state (FXSAVE).
 pub const FPU_STATE: usize = 512;

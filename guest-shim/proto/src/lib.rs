@@ -34,7 +34,7 @@ pub const NO_ALARM: u64 = u64::MAX;
 /// [`BootInfo::magic`].
 pub const BOOT_MAGIC: u64 = u64::from_le_bytes(*b"CORDONSH");
 /// Version of everything in this crate; shim and root of one build agree.
-pub const PROTO_VERSION: u32 = 3;
+pub const PROTO_VERSION: u32 = 4;
 
 /// What the shim learns at start. Its virtual address is in RDI at the shim's entry.
 #[repr(C)]
@@ -89,10 +89,15 @@ pub mod boot_flags {
     pub const STDERR_TTY: u32 = 1 << 2;
     /// The policy lets no program map memory that it can write to and execute: no program is started with such memory either.
     pub const WRITE_XOR_EXECUTE: u32 = 1 << 3;
+    /// The first process has PR_SET_NO_NEW_PRIVS set.
+    pub const NO_NEW_PRIVILEGES: u32 = 1 << 4;
 }
 
-/// Head of the program parameters: what execve would be given. The strings follow, each with its NUL:
-/// path, then `argc` arguments, then `envc` environment strings, then the working directory.
+/// Kinds of resource limits (RLIM_NLIMITS).
+pub const LIMITS: usize = 16;
+
+/// Head of the program parameters: what execve would be given, and what its process is like. The strings follow, each with its NUL:
+/// path, then `argc` arguments, then `envc` environment strings, then the working directory, the host name and the domain name.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct ProgramParams {
@@ -102,9 +107,19 @@ pub struct ProgramParams {
     pub envc: u32,
     /// Length of all strings together, NULs included.
     pub strings_len: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Permission bits that new files do not get.
+    pub umask: u32,
+    /// Number of [`Self::groups`], at most [`MAX_GROUPS`].
+    pub group_count: u32,
+    /// Bit N: the limit of kind N (RLIMIT_*) is that of [`Self::limits`], as far as the shim has so much; else it is the shim's.
+    pub stated_limits: u32,
+    /// Supplementary groups.
+    pub groups: [u32; MAX_GROUPS],
+    /// Soft and hard limit of each kind; `u64::MAX` is none.
+    pub limits: [[u64; 2]; LIMITS],
 }
+
+const _: () = assert!(size_of::<ProgramParams>() == 24 + 4 * MAX_GROUPS + 16 * LIMITS);
 
 /// Number of entries in [`GatePage::results`].
 pub const RESULT_SLOTS: usize = 64;
@@ -202,7 +217,7 @@ pub mod result_flags {
     pub const NOT_IMPLEMENTED: u64 = 1 << 0;
 }
 
-/// Largest number of supplementary groups in one request: further ones give no rights to files.
+/// Largest number of supplementary groups that the first process starts with, and of those in one request: further ones give no rights to files.
 pub const MAX_GROUPS: usize = 32;
 /// Largest number of data segments in one request.
 pub const MAX_SEGMENTS: usize = 64;

@@ -1,10 +1,12 @@
 //! What is run and as what: the command line's program from the host's files, or an image's.
+use super::obey;
 use crate::cli::RunOptions;
 use crate::exit::Failure;
 use crate::layer;
 use crate::pack::{Content, HostFile, Kind, Node, Tree};
 use anyhow::Context;
 use layers::image::Settings;
+use policy::process::Process;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -20,6 +22,9 @@ const IMAGE_HOME: &str = "HOME=/";
 /// Most bytes of an image's `/etc/passwd` or `/etc/group` that are read.
 const MAX_USERS: u64 = 1 << 20;
 
+/// Why nothing can be run.
+const NO_PROGRAM: &str = "no program was named, neither on the command line nor in the policy (`args` in `[process]`)";
+
 /// What is run.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Launch {
@@ -31,15 +36,17 @@ pub(crate) struct Launch {
     pub(crate) search_path: OsString,
     /// User and group.
     pub(crate) user: (u32, u32),
+    /// At a terminal the environment says of what type it is.
+    pub(super) terminal_type: bool,
     /// The environment, but for what a terminal adds.
-    env: Vec<Vec<u8>>,
+    pub(super) env: Vec<Vec<u8>>,
 }
 
 impl Launch {
-    /// What the options ask for, and the tree that it starts from.
-    pub(crate) fn new(options: &RunOptions) -> Result<(Self, Tree), Failure> {
+    /// What the options ask for, as far as the policy leaves it to them, and the tree that it starts from.
+    pub(crate) fn new(options: &RunOptions, process: &Process) -> Result<(Self, Tree), Failure> {
         let Some(image) = &options.image else {
-            return Ok((Self::of_host(options)?, Tree::new()));
+            return Self::of_host(options, process);
         };
         let store = layer::store();
         let (stored, is_new) = layer::import(&store, image)?;
@@ -47,62 +54,96 @@ impl Launch {
             eprintln!("cordon: imported {}", stored.id);
         }
         let mut tree = layer::tree(&store, &stored)?;
-        let launch = Self::of_image(options, &stored.settings()?, &tree)?;
+        let launch = Self::of_image(options, process, &stored.settings()?, &tree)?;
         tree.ensure_directory(&launch.cwd)?;
         Ok((launch, tree))
     }
 
-    fn of_host(options: &RunOptions) -> Result<Self, Failure> {
+    fn of_host(options: &RunOptions, process: &Process) -> Result<(Self, Tree), Failure> {
         let here = std::env::current_dir().context("the working directory is gone")?;
-        Ok(Self {
-            commands: options.commands().map(<[OsString]>::to_vec).collect(),
+        obey::contradictions(options, process, &here)?;
+        let command = own_command(options, process).ok_or_else(|| Failure::early(NO_PROGRAM))?;
+        let mut launch = Self {
+            commands: commands(options, command),
             cwd: options.cwd.as_ref().map_or_else(|| here.clone(), |directory| here.join(directory)),
             search_path: std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into()),
             user: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
+            terminal_type: true,
             env: environment([DEFAULT_HOME.into(), DEFAULT_PATH.into()].into(), &options.env)?,
-        })
+        };
+        obey::obey(&mut launch, process);
+        let mut tree = Tree::new();
+        if process.cwd.is_some() {
+            tree.ensure_directory(&launch.cwd)?;
+        }
+        Ok((launch, tree))
     }
 
     /// As Docker starts an image: the entry point with the image's arguments or those of the command line.
-    fn of_image(options: &RunOptions, settings: &Settings, tree: &Tree) -> Result<Self, Failure> {
-        let entry_point = settings.entrypoint.clone().unwrap_or_default();
-        let arguments = if options.command.is_empty() {
-            settings.cmd.clone().unwrap_or_default().into_iter().map(OsString::from).collect()
-        } else {
-            options.command.clone()
+    fn of_image(options: &RunOptions, process: &Process, settings: &Settings, tree: &Tree) -> Result<Self, Failure> {
+        let words = |list: &Option<Vec<String>>| list.iter().flatten().map(OsString::from).collect::<Vec<_>>();
+        let command = match own_command(options, process) {
+            Some(command) if options.command.is_empty() => command,
+            arguments => {
+                let mut command = words(&settings.entrypoint);
+                command.extend(arguments.unwrap_or_else(|| words(&settings.cmd)));
+                command
+            }
         };
-        let command: Vec<OsString> = entry_point.into_iter().map(OsString::from).chain(arguments).collect();
         if command.is_empty() {
             return Err(Failure::early("the image has no program of its own: name one"));
         }
-        let mut commands = vec![command; options.copies.into()];
-        commands.extend(options.beside.iter().map(|words| words.0.clone()));
         let user = User::find(settings.user.as_deref().unwrap_or_default(), tree)?;
         let home = user.home.map_or(IMAGE_HOME.into(), |home| [b"HOME=", home.as_slice()].concat());
         let defaults = vec![home, DEFAULT_PATH.into()];
         let of_image: Vec<OsString> = settings.env.iter().flatten().map(OsString::from).collect();
         let env = environment(environment(defaults, &of_image)?, &options.env)?;
-        let path = env.iter().find_map(|pair| pair.strip_prefix(b"PATH=")).unwrap_or_default().to_vec();
-        let directory = settings.working_dir.as_deref().unwrap_or_default();
-        Ok(Self {
-            commands,
-            cwd: Path::new("/").join(directory).join(options.cwd.as_deref().unwrap_or(Path::new(""))),
-            search_path: OsString::from_vec(path),
+        let directory = Path::new("/").join(settings.working_dir.as_deref().unwrap_or_default());
+        obey::contradictions(options, process, &directory)?;
+        let mut launch = Self {
+            commands: commands(options, command),
+            cwd: directory.join(options.cwd.as_deref().unwrap_or(Path::new(""))),
+            search_path: OsString::new(),
             user: (user.uid, user.gid),
+            terminal_type: true,
             env,
-        })
+        };
+        obey::obey(&mut launch, process);
+        launch.search_path = OsString::from_vec(launch.variable(b"PATH=").unwrap_or_default().to_vec());
+        Ok(launch)
+    }
+
+    /// The value of the variable whose name, with its `=`, this is.
+    pub(crate) fn variable(&self, name: &[u8]) -> Option<&[u8]> {
+        self.env.iter().find_map(|pair| pair.strip_prefix(name))
     }
 
     /// The program's environment.
     pub(crate) fn environment(&self, terminal: bool) -> Vec<Vec<u8>> {
         let mut env = self.env.clone();
-        if let (true, Some(term)) =
-            (terminal && !env.iter().any(|pair| pair.starts_with(b"TERM=")), std::env::var_os("TERM"))
-        {
+        if let (true, Some(term)) = (
+            terminal && self.terminal_type && !env.iter().any(|pair| pair.starts_with(b"TERM=")),
+            std::env::var_os("TERM"),
+        ) {
             env.push([b"TERM=", term.as_bytes()].concat());
         }
         env
     }
+}
+
+/// What is run if neither the image nor anybody else says something: the command line's program, or else the policy's.
+fn own_command(options: &RunOptions, process: &Process) -> Option<Vec<OsString>> {
+    if !options.command.is_empty() {
+        return Some(options.command.clone());
+    }
+    process.args.as_ref().map(|args| args.iter().map(OsString::from).collect())
+}
+
+/// The command of each sandbox, of which the first ones run `command`.
+fn commands(options: &RunOptions, command: Vec<OsString>) -> Vec<Vec<OsString>> {
+    let mut commands = vec![command; options.copies.into()];
+    commands.extend(options.beside.iter().map(|words| words.0.clone()));
+    commands
 }
 
 /// An environment, little by default so that nothing of this one leaks in, with what was asked for over it.
@@ -202,7 +243,7 @@ mod tests {
         let crate::cli::Command::Run(options) = crate::cli::Cli::try_parse_from(arguments).unwrap().command else {
             panic!("not `run`");
         };
-        Launch::of_image(&options, settings, tree)
+        Launch::of_image(&options, &Process::default(), settings, tree)
     }
 
     /// A tree with an /etc/passwd and an /etc/group.

@@ -2,6 +2,7 @@
 mod binds;
 mod diff;
 mod launch;
+mod obey;
 mod outputs;
 mod report;
 mod session;
@@ -15,11 +16,12 @@ use crate::pack::{self, Contents, Packed, Request, Tree};
 use crate::policy::{Container, PolicyFiles};
 use crate::qemu::{self, Machine};
 use crate::workspace;
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 pub(crate) use binds::BindOption;
 use binds::Binds;
 use bundle::{MAX_SANDBOXES, PolicyFile, Program, RunConfig};
 use launch::Launch;
+use policy::process::Process;
 use rustix::termios;
 use session::Session;
 use std::ffi::{OsStr, OsString};
@@ -28,7 +30,7 @@ use std::io::{IsTerminal, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 /// The policy that holds when none is given.
 const DEFAULT_POLICY: &str = "policies/default.toml";
@@ -44,7 +46,8 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
     }
     let policy = read_policy(options)?;
     let qemu = qemu::require()?;
-    let (launch, tree) = Launch::new(options)?;
+    let compiled = policy.compiled()?;
+    let (launch, tree) = Launch::new(options, compiled.process())?;
     let mut packed = pack_program(options, &launch, tree)?;
     let binds = Binds::new(&options.binds, &mut packed.tree)?;
     let images = images::prepare(options.no_build, options.verbose, options.shim.as_deref())?;
@@ -52,7 +55,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
     if accel != Accel::Tcg && options.accel == Accel::Auto {
         eprintln!("cordon: using {}", report::accel_name(accel));
     }
-    let config = RunConfig { binds: binds.config(), ..configuration(options, &launch, &packed)? };
+    let config = RunConfig { binds: binds.config(), ..configuration(options, &launch, &packed, compiled.process())? };
     let directory = Directory::new(options.keep)?;
     // From here on signals are ours to handle: the directory is removed whatever comes.
     let run = events::Run { commands: &launch.commands, policy_name: policy.name(), policy: &policy.text() };
@@ -99,7 +102,7 @@ fn read_policy(options: &RunOptions) -> Result<PolicyFiles, Failure> {
     let file = options.policy.as_deref();
     let default = workspace::root().join(DEFAULT_POLICY);
     let name = file.unwrap_or(Path::new(DEFAULT_POLICY)).display().to_string();
-    PolicyFiles::read(file.unwrap_or(&default), &name, &Container::with(&options.container))?.checked()
+    PolicyFiles::read(file.unwrap_or(&default), &name, &Container::with(&options.container))
 }
 
 /// Packs the program and its files.
@@ -111,7 +114,7 @@ fn pack_program(options: &RunOptions, launch: &Launch, tree: Tree) -> Result<Pac
         }
     }
     let commands: Vec<&[OsString]> = launch.commands.iter().map(Vec::as_slice).collect();
-    let library_path = options.env.iter().rev().find_map(|pair| pair.as_bytes().strip_prefix(b"LD_LIBRARY_PATH="));
+    let library_path = launch.variable(b"LD_LIBRARY_PATH=");
     let request = Request {
         commands: &commands,
         layers: &options.layers,
@@ -124,11 +127,13 @@ fn pack_program(options: &RunOptions, launch: &Launch, tree: Tree) -> Result<Pac
 }
 
 /// What the root is told to run.
-fn configuration(options: &RunOptions, launch: &Launch, packed: &Packed) -> Result<RunConfig, Failure> {
+fn configuration(
+    options: &RunOptions,
+    launch: &Launch,
+    packed: &Packed,
+    process: &Process,
+) -> Result<RunConfig, Failure> {
     let tty = [std::io::stdin().is_terminal(), std::io::stdout().is_terminal(), std::io::stderr().is_terminal()];
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_err(|_| anyhow!("the clock of this machine stands before 1970"))?;
     let program = |path: &Path, command: &[OsString], tty: [bool; 3]| Program {
         path: path.as_os_str().as_bytes().to_vec(),
         args: command.iter().map(|word| word.as_bytes().to_vec()).collect(),
@@ -147,10 +152,11 @@ fn configuration(options: &RunOptions, launch: &Launch, packed: &Packed) -> Resu
         dry_run: Observers::dry_run(options),
         diff: options.diff.is_some(),
         window: window(),
-        realtime_ns: u64::try_from(now.as_nanos()).context("the clock stands too late")?,
+        realtime_ns: obey::clock(process, SystemTime::now())?,
         seed: seed()?,
         uid: launch.user.0,
         gid: launch.user.1,
+        setting: obey::setting(process),
         binds: Vec::new(),
     })
 }

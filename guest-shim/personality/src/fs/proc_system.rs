@@ -31,6 +31,11 @@ impl<P: Platform> Kernel<P> {
                 format!("Linux version {} (cordon) {}\n", crate::syscalls::RELEASE, crate::syscalls::VERSION)
             }
             "proc/sys/kernel/osrelease" => format!("{}\n", crate::syscalls::RELEASE),
+            "proc/sys/kernel/hostname" | "proc/sys/kernel/domainname" => {
+                let [node, domain] = &self.node_names;
+                let name = if path.ends_with("hostname") { node } else { domain };
+                format!("{}\n", String::from_utf8_lossy(name))
+            }
             "proc/sys/kernel/version" => format!("{}\n", crate::syscalls::VERSION),
             "proc/sys/kernel/random/uuid" => {
                 let mut bytes = [0; 16];

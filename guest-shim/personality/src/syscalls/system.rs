@@ -8,9 +8,7 @@ use crate::mm::user::MAX_TRANSFER;
 use crate::platform::Platform;
 use crate::time::SECOND_NS;
 
-/// What uname says: system, node, release, version, machine, domain. The release is the Linux whose calls are the model.
-const NAMES: [&str; 6] = ["Linux", "cordon", RELEASE, VERSION, "x86_64", "(none)"];
-/// The release of that Linux, and what stands for its build.
+/// The release of the Linux whose calls are the model, and what stands for its build.
 pub(crate) const RELEASE: &str = "6.1.0-cordon";
 /// See [`RELEASE`].
 pub(crate) const VERSION: &str = "#1 Cordon";
@@ -19,8 +17,10 @@ const RANDOM_FLAGS: u32 = 7;
 
 pub(super) fn uname<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let mut out = [0; 6 * UTS_FIELD];
-    for (field, name) in out.chunks_exact_mut(UTS_FIELD).zip(NAMES) {
-        field[..name.len()].copy_from_slice(name.as_bytes());
+    let [node, domain] = &kernel.node_names;
+    let names = [b"Linux", node.as_slice(), RELEASE.as_bytes(), VERSION.as_bytes(), b"x86_64", domain];
+    for (field, name) in out.chunks_exact_mut(UTS_FIELD).zip(names) {
+        field.iter_mut().zip(name).take(UTS_FIELD - 1).for_each(|(to, from)| *to = *from);
     }
     kernel.copy_out(args.get(0), &out)?;
     Ok(0)

@@ -69,6 +69,7 @@ fn start_parameters(path: &[u8]) -> Start {
         arguments: vec![path.to_vec(), b"argument".to_vec()],
         environment: vec![b"KEY=value".to_vec()],
         directory: b"/".to_vec(),
+        setting: crate::Setting::default(),
     }
 }
 

@@ -120,8 +120,41 @@ pub struct RunConfig {
     pub uid: u32,
     /// Group of the programs.
     pub gid: u32,
+    /// What else the programs' processes are like.
+    pub setting: Setting,
     /// Folders of the host that each sandbox sees: at most [`MAX_BINDS`].
     pub binds: Vec<Bind>,
+}
+
+/// What the first process of a sandbox is like, beside its program, user and group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    /// Supplementary groups: at most `proto::MAX_GROUPS`.
+    pub groups: Vec<u32>,
+    /// Permission bits that new files do not get.
+    pub umask: u32,
+    /// Host name.
+    pub hostname: String,
+    /// NIS domain name.
+    pub domainname: String,
+    /// No program gains rights by being started.
+    pub no_new_privileges: bool,
+    /// Resource limits: kind (RLIMIT_*, below `proto::LIMITS`), soft and hard; `u64::MAX` is none. The others are the shim's own.
+    pub limits: Vec<(u32, u64, u64)>,
+}
+
+impl Default for Setting {
+    /// Those of a plain Linux without a name.
+    fn default() -> Self {
+        Self {
+            groups: Vec::new(),
+            umask: 0o022,
+            hostname: "cordon".into(),
+            domainname: "(none)".into(),
+            no_new_privileges: false,
+            limits: Vec::new(),
+        }
+    }
 }
 
 /// One file of the policy, of which the first is the one that was asked for.

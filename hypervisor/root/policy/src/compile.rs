@@ -19,36 +19,38 @@ use crate::parse::{
     name_of,
 };
 use crate::pointed::{MAX_READS, PointedText, Read};
+use crate::process::Process;
 use crate::signature::{self, Kind};
 use crate::suggest::did_you_mean;
 use crate::table::{Clause, Comparison, Condition, DEFAULT_RULE, Op, Policy, Rewrite, Rule, Slot, Test};
 
 /// A file that was read: its text, and what it says.
-pub(crate) type FileText<'t> = (Source<'t>, PolicyText);
+pub(crate) struct FileText<'t> {
+    pub(crate) source: Source<'t>,
+    /// What it is called in verdicts.
+    pub(crate) label: String,
+    pub(crate) text: PolicyText,
+}
 
 /// Compiles a whole policy: its files in the order in which their rules are tried.
 pub(crate) fn compile(files: Vec<FileText<'_>>) -> Result<Policy, PolicyError> {
-    let names = labels(&files);
+    let mut names = Vec::new();
     let mut rules = vec![default_rule(&files)];
     let mut compiler = Compiler::new();
-    for (file, (source, text)) in (0..).zip(files) {
+    let mut process = Process::default();
+    for (file, FileText { source, label, text }) in (0..).zip(files) {
         FileCompiler { file, source: &source, all: &mut compiler }.rules(text.rules, &mut rules)?;
+        process.lay_under(text.process);
+        names.push(label);
     }
     let Table { slots, clauses, reads } = flatten(&compiler.calls);
     let Compiler { conditions, globs, .. } = compiler;
-    Ok(Policy { files: names, rules, slots, clauses, conditions, globs, reads })
-}
-
-/// What files are called in verdicts: the first without its folders, the others as seen from there.
-fn labels(files: &[FileText<'_>]) -> Vec<String> {
-    let first = files.first().map_or("", |(source, _)| source.name);
-    let folder = first.rfind(['/', '\\']).and_then(|end| first.get(..=end)).unwrap_or("");
-    files.iter().map(|(source, _)| source.name.strip_prefix(folder).unwrap_or(source.name).into()).collect()
+    Ok(Policy { files: names, rules, slots, clauses, conditions, globs, reads, process })
 }
 
 /// The first one that is stated, or that of a policy that states none.
 fn default_rule(files: &[FileText<'_>]) -> Rule {
-    let stated = (0..).zip(files).find_map(|(file, (_, text))| Some((file, text.default.as_ref()?)));
+    let stated = (0..).zip(files).find_map(|(file, known)| Some((file, known.text.default.as_ref()?)));
     let (file, line, action, log) = match stated {
         Some((file, (text, line))) => (file, *line, text.action, text.log),
         None => (0, 0, Action::Errno(EPERM), false),

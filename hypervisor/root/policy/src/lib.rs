@@ -48,6 +48,26 @@
 //!
 //! Whoever packs a policy finds the files ([`includes`]) and hands them over in this order ([`parse_files`]).
 //!
+//! # What the program is started as
+//! ```toml
+//! [process]                                     # every key may be left out
+//! args = ["/bin/app", "--serve"]                # what is run if the command line names nothing
+//! cwd = "/srv"
+//! uid = 1000
+//! gid = 1000
+//! groups = [4, 24]                              # supplementary ones
+//! umask = 0o027
+//! hostname = "box"
+//! domainname = "example.org"
+//! no_new_privileges = true                      # as after prctl(PR_SET_NO_NEW_PRIVS)
+//! clock = { offset = "-30d" }                   # added to the time of day: seconds, or with a unit (s, m, h, d, w)
+//! rlimit = { nofile = [256, 1024], core = 0 }   # soft and hard, or one for both; "unlimited" is none
+//! env = { allow = ["LC_*"], set = { LANG = "C" }, unset = ["HOME"] }
+//! ```
+//! What is stated here holds: a command line that asks for something else (`--cwd`, `--env`) is refused, and an image's settings give way. Only `args` are a
+//! default. Of the environment there is what `set` says, and of everything else what `allow`, if it is there, lets in and `unset` does not keep out.
+//! Files that are included add what is not stated yet; variables and limits count one by one.
+//!
 //! [`groups`] are systemd's. A call that a rule names only by a group may be decided by an earlier rule, so that exceptions stand first.
 //!
 //! What the reader does not know is an error with its place: an unknown key, call, error or name, a number that cannot
@@ -79,14 +99,17 @@ pub mod groups;
 mod include;
 mod parse;
 mod pointed;
+pub mod process;
 pub mod signature;
 mod suggest;
 pub mod symbols;
 mod table;
 
 use alloc::format;
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
+use compile::FileText;
 use errno::Errno;
 pub use error::PolicyError;
 use error::Source;
@@ -158,21 +181,25 @@ pub fn parse(name: &str, text: &str) -> Result<Policy, PolicyError> {
 /// The first thing that is wrong, with its place and what to do.
 pub fn parse_files(files: &[File<'_>]) -> Result<Policy, PolicyError> {
     let (mut texts, mut total) = (Vec::new(), 0);
+    // In verdicts the first file goes without its folders, and the others are named as seen from there.
+    let first = files.first().map_or("", |file| file.name);
+    let folder = first.rfind(['/', '\\']).and_then(|end| first.get(..=end)).unwrap_or("");
     for file in files {
         let source = Source::new(file.name, file.text.as_bytes());
         total += file.text.len();
         check_size(&source, file.text.len(), limits::MAX_TEXT, "the policy has")?;
         check_size(&source, total, limits::MAX_TOTAL_TEXT, "the policy with what it includes has")?;
-        let text = parse::read(&source, file.text)?;
+        let label = file.name.strip_prefix(folder).unwrap_or(file.name).to_string();
+        let text = parse::read(&source, &label, file.text)?;
         match &text.includes {
             Some(span) if files.len() == 1 => {
                 return Err(source.error(span, "what this file includes was not read together with it"));
             }
-            _ => texts.push((source, text)),
+            _ => texts.push(FileText { source, label, text }),
         }
     }
     if texts.len() > limits::MAX_FILES {
-        let source = Source::new(files.first().map_or("", |file| file.name), &[]);
+        let source = Source::new(first, &[]);
         return Err(source.error(&(0..0), format!("a policy has {} files at most", limits::MAX_FILES)));
     }
     compile::compile(texts)

@@ -14,6 +14,7 @@ use crate::action::ActionText;
 use crate::error::{PolicyError, Source};
 use crate::groups::{GROUPS, Group};
 use crate::pointed::PointedText;
+use crate::process::Process;
 use crate::suggest::did_you_mean;
 use crate::table::Op;
 use crate::{Action, limits};
@@ -96,9 +97,10 @@ pub(crate) struct PolicyText {
     /// The default action and its line, if the file states one.
     pub(crate) default: Option<(ActionText, u32)>,
     pub(crate) rules: Vec<RuleText>,
+    pub(crate) process: Process,
 }
 
-const TOP_KEYS: &[&str] = &["version", "include", "default", "rule"];
+const TOP_KEYS: &[&str] = &["version", "include", "process", "default", "rule"];
 const RULE_KEYS: &[&str] = &["calls", "action", "log", "reason", "when"];
 const CONDITION_KEYS: &[&str] = &["arg", "op", "value", "mask", "bits"];
 const OPERATORS: &[(&str, Op)] = &[
@@ -114,8 +116,9 @@ const MASKED: &str = "masked_eq";
 pub(crate) type Value<'t> = Spanned<DeValue<'t>>;
 
 /// Reads a whole file.
-pub(crate) fn read(source: &Source<'_>, text: &str) -> Result<PolicyText, PolicyError> {
-    Reader { source }.document(document(source, text)?.get_ref())
+/// `label` is what the file is called in verdicts.
+pub(crate) fn read(source: &Source<'_>, label: &str, text: &str) -> Result<PolicyText, PolicyError> {
+    Reader { source }.document(document(source, text)?.get_ref(), label)
 }
 
 /// A text as TOML.
@@ -131,7 +134,7 @@ pub(crate) struct Reader<'s, 't> {
 }
 
 impl Reader<'_, '_> {
-    fn document(&self, top: &DeTable<'_>) -> Result<PolicyText, PolicyError> {
+    fn document(&self, top: &DeTable<'_>, label: &str) -> Result<PolicyText, PolicyError> {
         self.version(top)?;
         self.only_known_keys(top, TOP_KEYS, "a policy")?;
         let includes = top.get("include").map_or(Ok(Vec::new()), |value| self.include(value))?;
@@ -144,7 +147,8 @@ impl Reader<'_, '_> {
             None => Vec::new(),
         };
         let includes = includes.into_iter().next().map(|first| first.span);
-        Ok(PolicyText { includes, default, rules })
+        let process = top.get("process").map_or(Ok(Process::default()), |value| self.process(value, label))?;
+        Ok(PolicyText { includes, default, rules, process })
     }
 
     fn default_action(&self, value: &Value<'_>) -> Result<ActionText, PolicyError> {

@@ -9,6 +9,7 @@ use crate::Action;
 use crate::errno::Errno;
 use crate::glob::GlobSet;
 use crate::pointed::{Pointed, Read};
+use crate::process::Process;
 
 /// How an argument is compared. All comparisons are of unsigned numbers, as seccomp's are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +123,7 @@ pub struct Policy {
     pub(crate) conditions: Vec<Condition>,
     pub(crate) globs: Vec<GlobSet>,
     pub(crate) reads: Vec<Read>,
+    pub(crate) process: Process,
 }
 
 /// What a policy says about one call.
@@ -217,6 +219,12 @@ impl Policy {
     #[must_use]
     pub fn reads_memory(&self) -> bool {
         !self.reads.is_empty()
+    }
+
+    /// What the program is started as.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.process
     }
 
     /// What the file that was asked for is called in verdicts.

@@ -42,7 +42,12 @@ fn toml_itself() {
 #[test]
 fn unknown_keys() {
     refused("version = 1\nrules = 1\n", 2, 1, "unknown key `rules`; did you mean `rule`?");
-    refused("version = 1\n\n  frobnicate = 1\n", 3, 3, "a policy has `version`, `include`, `default`, `rule`");
+    refused(
+        "version = 1\n\n  frobnicate = 1\n",
+        3,
+        3,
+        "a policy has `version`, `include`, `process`, `default`, `rule`",
+    );
     refused(&rule("calls = [\"read\"]\nactoin = \"allow\""), 4, 1, "unknown key `actoin`; did you mean `action`?");
     refused(
         &when("read", "[{ arg = 0, op = \"==\", valeu = 1 }]"),

@@ -116,7 +116,7 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
     /// # Errors
     /// [`CreateError`].
     pub fn create<T: Transport>(setup: Setup<'t>, world: &mut World<'_, T, R>) -> Result<Self, CreateError> {
-        let params = params::encode(setup.program).map_err(|e| CreateError(e.into()))?;
+        let params = params::encode(setup.program, &setup.run.setting).map_err(|e| CreateError(e.into()))?;
         let params_len = u64::try_from(params.len()).unwrap_or(u64::MAX);
         let layout = Layout::plan(setup.budget.child, setup.shim.memory_len(), params_len);
         let layout = layout.map_err(|e| CreateError(e.into()))?;
@@ -264,8 +264,11 @@ impl<R: RootMemory> Builder<'_, '_, R> {
         world.entropy.fill(&mut random);
         let flags = [boot_flags::STDIN_TTY, boot_flags::STDOUT_TTY, boot_flags::STDERR_TTY];
         let ttys = flags.into_iter().zip(program.tty).filter(|(_, tty)| *tty).fold(0, |all, (flag, _)| all | flag);
-        let flags =
-            ttys | if forbids_write_and_execute(&self.setup.policy) { boot_flags::WRITE_XOR_EXECUTE } else { 0 };
+        let others = [
+            (boot_flags::WRITE_XOR_EXECUTE, forbids_write_and_execute(&self.setup.policy)),
+            (boot_flags::NO_NEW_PRIVILEGES, run.setting.no_new_privileges),
+        ];
+        let flags = others.into_iter().filter(|(_, set)| *set).fold(ttys, |all, (flag, _)| all | flag);
         BootInfo {
             magic: BOOT_MAGIC,
             version: PROTO_VERSION,

@@ -2,8 +2,8 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use bundle::Program;
-use proto::ProgramParams;
+use bundle::{Program, Setting};
+use proto::{LIMITS, MAX_GROUPS, ProgramParams};
 use zerocopy::IntoBytes;
 
 /// Largest block of parameters, in bytes: Linux' limit for arguments and environment (a quarter of an 8 MiB stack).
@@ -16,6 +16,10 @@ pub enum ParamsError {
     TooLong,
     /// A string has a NUL in it.
     Nul,
+    /// More supplementary groups than [`MAX_GROUPS`].
+    Groups,
+    /// There is no such resource limit.
+    Limit(u32),
 }
 
 impl fmt::Display for ParamsError {
@@ -23,20 +27,23 @@ impl fmt::Display for ParamsError {
         match self {
             Self::TooLong => write!(f, "arguments and environment are longer than {MAX_LEN} bytes"),
             Self::Nul => f.write_str("an argument, an environment string, or a path has a NUL in it"),
+            Self::Groups => write!(f, "more than {MAX_GROUPS} supplementary groups"),
+            Self::Limit(kind) => write!(f, "there is no resource limit {kind}"),
         }
     }
 }
 
 impl core::error::Error for ParamsError {}
 
-/// The block for `program`.
+/// The block for `program` in a process of this `setting`.
 ///
 /// # Errors
 /// [`ParamsError`].
-pub fn encode(program: &Program) -> Result<Vec<u8>, ParamsError> {
+pub fn encode(program: &Program, setting: &Setting) -> Result<Vec<u8>, ParamsError> {
     let mut strings = Vec::new();
     let list = [&program.path].into_iter().chain(&program.args).chain(&program.env).chain([&program.cwd]);
-    for string in list {
+    let names = [setting.hostname.as_bytes(), setting.domainname.as_bytes()];
+    for string in list.map(Vec::as_slice).chain(names) {
         if string.contains(&0) {
             return Err(ParamsError::Nul);
         }
@@ -47,12 +54,22 @@ pub fn encode(program: &Program) -> Result<Vec<u8>, ParamsError> {
         }
     }
     let count = |n: usize| u32::try_from(n).map_err(|_| ParamsError::TooLong);
-    let header = ProgramParams {
+    let mut header = ProgramParams {
         argc: count(program.args.len())?,
         envc: count(program.env.len())?,
         strings_len: count(strings.len())?,
-        reserved: 0,
+        umask: setting.umask,
+        group_count: count(setting.groups.len())?,
+        stated_limits: 0,
+        groups: [0; MAX_GROUPS],
+        limits: [[0; 2]; LIMITS],
     };
+    header.groups.get_mut(..setting.groups.len()).ok_or(ParamsError::Groups)?.copy_from_slice(&setting.groups);
+    for &(kind, soft, hard) in &setting.limits {
+        let slot = usize::try_from(kind).ok().and_then(|kind| header.limits.get_mut(kind));
+        *slot.ok_or(ParamsError::Limit(kind))? = [soft, hard];
+        header.stated_limits |= 1 << kind;
+    }
     let mut block = header.as_bytes().to_vec();
     block.append(&mut strings);
     Ok(block)
@@ -73,18 +90,26 @@ mod tests {
             cwd: b"/".to_vec(),
             ..Program::default()
         };
-        let block = encode(&program).unwrap();
+        let setting = Setting { groups: vec![4, 5], limits: vec![(7, 1, 2)], ..Setting::default() };
+        let block = encode(&program, &setting).unwrap();
         let (header, strings) = ProgramParams::read_from_prefix(&block).unwrap();
         assert_eq!((header.argc, header.envc), (3, 1));
-        assert_eq!(strings, b"/bin/echo\0echo\0\0x\0A=1\0/\0");
+        assert_eq!(strings, b"/bin/echo\0echo\0\0x\0A=1\0/\0cordon\0(none)\0");
+        assert_eq!((header.umask, header.group_count, &header.groups[..3]), (0o22, 2, [4, 5, 0].as_slice()));
+        assert_eq!((header.stated_limits, header.limits[7]), (1 << 7, [1, 2]));
         assert_eq!(usize::try_from(header.strings_len), Ok(strings.len()));
     }
 
     #[test]
     fn what_cannot_be_said_is_refused() {
         let program = Program { args: vec![b"a\0b".to_vec()], ..Program::default() };
-        assert_eq!(encode(&program), Err(ParamsError::Nul));
+        let none = Setting::default();
+        assert_eq!(encode(&program, &none), Err(ParamsError::Nul));
+        let many = Setting { groups: vec![0; MAX_GROUPS + 1], ..Setting::default() };
+        assert_eq!(encode(&Program::default(), &many), Err(ParamsError::Groups));
+        let unknown = Setting { limits: vec![(16, 0, 0)], ..Setting::default() };
+        assert_eq!(encode(&Program::default(), &unknown), Err(ParamsError::Limit(16)));
         let program = Program { env: vec![vec![b'x'; MAX_LEN + 1]], ..Program::default() };
-        assert_eq!(encode(&program), Err(ParamsError::TooLong));
+        assert_eq!(encode(&program, &none), Err(ParamsError::TooLong));
     }
 }
