@@ -1,4 +1,5 @@
-# Runs one module of python's own test suite and says of each test what became of it, in lines that begin with "@@ ".
+# Runs modules of python's own test suite and says of each test what became of it, in lines that begin with "@@ ". Each module has a
+# process of its own, forked from this one: what it breaks is broken for it alone, and what all need is loaded once.
 import importlib, os, sys, unittest
 from test import support
 
@@ -22,15 +23,20 @@ class Result(unittest.TestResult):
         self.say("fail", test)
         print("@@ why", " ".join(f"{error[0].__name__}: {error[1]}".split())[:300], file=out)
 
-module, wanted = sys.argv[1], sys.argv[2:]
-loader = unittest.TestLoader()
-loader.testNamePatterns = wanted or None
-try:
-    suite = loader.loadTestsFromModule(importlib.import_module("test." + module))
-except unittest.SkipTest as why:
-    print("@@ end skipped:", why, file=out)
-    os._exit(0)
-suite.run(Result())
-print("@@ end", file=out)
-# Threads that a failed test left behind are no reason to wait.
-sys.stdout.flush(); os._exit(0)
+def run(module):
+    try:
+        suite = unittest.TestLoader().loadTestsFromModule(importlib.import_module("test." + module))
+    except unittest.SkipTest as why:
+        print("@@ end", module, "skipped:", why, file=out)
+        return
+    suite.run(Result())
+    print("@@ end", module, file=out)
+
+for module in sys.argv[1:]:
+    child = os.fork()
+    if not child:
+        run(module)
+        # Threads that a failed test left behind are no reason to wait.
+        sys.stdout.flush(); os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status: print(f"@@ died {module}: {status}", file=out)

@@ -3,85 +3,106 @@
 //! are named with their reasons.
 use crate::{Bench, Case, Setup, Verdict};
 use std::collections::BTreeSet;
+use std::slice;
 use std::time::Duration;
 
-/// Runs a module of python's and says what became of each test.
+/// Runs modules of python's and says what became of each test.
 const PYTHON: &str = include_str!("../../real/suite.py");
 /// The same for files of perl's.
 const PERL: &str = include_str!("../../real/suite.pl");
-/// Longest time for a module on either side.
-const LIMIT: Duration = Duration::from_secs(200);
+/// Longest time for a group on either side.
+const LIMIT: Duration = Duration::from_secs(600);
 /// The same for those that run with `--all` only.
 const LONG_LIMIT: Duration = Duration::from_secs(900);
 /// Tests that are named when they fail; the rest is counted.
 const SHOWN: usize = 12;
 
-/// Modules of the test package that are run each time: those that rest on the system most, and take seconds.
-const MODULES: &[&str] = &[
-    "test_array",
-    "test_asynchat",
-    "test_asyncio.test_locks",
-    "test_asyncio.test_queues",
-    "test_asyncio.test_runners",
-    "test_asyncio.test_selector_events",
-    "test_asyncio.test_sendfile",
-    "test_asyncio.test_server",
-    "test_asyncio.test_streams",
-    "test_asyncio.test_threads",
-    "test_asyncio.test_unix_events",
-    "test_asyncore",
-    "test_atexit",
-    "test_contextlib",
-    "test_dbm",
-    "test_dbm_dumb",
-    "test_epoll",
-    "test_fcntl",
-    "test_file",
-    "test_filecmp",
-    "test_fileinput",
-    "test_fileio",
-    "test_fnmatch",
-    "test_fork1",
-    "test_genericpath",
-    "test_getpass",
-    "test_grp",
-    "test_httplib",
-    "test_httpservers",
-    "test_linecache",
-    "test_locale",
-    "test_mailbox",
-    "test_memoryio",
-    "test_mmap",
-    "test_netrc",
-    "test_openpty",
-    "test_os",
-    "test_pipes",
-    "test_platform",
-    "test_popen",
-    "test_posix",
-    "test_posixpath",
-    "test_pty",
-    "test_pwd",
-    "test_resource",
-    "test_sched",
-    "test_select",
-    "test_shlex",
-    "test_shutil",
-    "test_smtplib",
-    "test_stat",
-    "test_sys",
-    "test_syslog",
-    "test_tempfile",
-    "test_thread",
-    "test_threadedtempfile",
-    "test_threading_local",
-    "test_time",
-    "test_unicode_file",
-    "test_urllib",
-    "test_urllib2_localnet",
-    "test_wsgiref",
-    "test_zipimport",
-    "test_zlib",
+/// Groups of modules of the test package that are run each time: those that rest on the system most, and take seconds.
+const PYTHON_GROUPS: &[(&str, &[&str])] = &[
+    (
+        "asyncio",
+        &[
+            "test_asyncio.test_locks",
+            "test_asyncio.test_queues",
+            "test_asyncio.test_runners",
+            "test_asyncio.test_selector_events",
+            "test_asyncio.test_threads",
+        ],
+    ),
+    (
+        "asyncio, sockets",
+        &[
+            "test_asyncio.test_sendfile",
+            "test_asyncio.test_server",
+            "test_asyncio.test_streams",
+            "test_asyncio.test_unix_events",
+        ],
+    ),
+    (
+        "sockets",
+        &[
+            "test_asynchat",
+            "test_asyncore",
+            "test_epoll",
+            "test_select",
+            "test_urllib",
+            "test_urllib2_localnet",
+            "test_wsgiref",
+        ],
+    ),
+    ("servers", &["test_httplib", "test_httpservers", "test_smtplib"]),
+    (
+        "files",
+        &[
+            "test_dbm",
+            "test_dbm_dumb",
+            "test_file",
+            "test_filecmp",
+            "test_fileinput",
+            "test_fileio",
+            "test_genericpath",
+            "test_posixpath",
+            "test_stat",
+            "test_unicode_file",
+        ],
+    ),
+    (
+        "files, copied and temporary",
+        &["test_linecache", "test_mailbox", "test_netrc", "test_shutil", "test_tempfile", "test_zipimport"],
+    ),
+    ("os", &["test_fcntl", "test_grp", "test_os", "test_posix", "test_pwd"]),
+    (
+        "processes",
+        &[
+            "test_fork1",
+            "test_openpty",
+            "test_pipes",
+            "test_platform",
+            "test_popen",
+            "test_pty",
+            "test_resource",
+            "test_syslog",
+        ],
+    ),
+    (
+        "threads and time",
+        &["test_atexit", "test_sched", "test_thread", "test_threadedtempfile", "test_threading_local", "test_time"],
+    ),
+    (
+        "the language",
+        &[
+            "test_array",
+            "test_contextlib",
+            "test_fnmatch",
+            "test_getpass",
+            "test_locale",
+            "test_memoryio",
+            "test_mmap",
+            "test_shlex",
+            "test_sys",
+            "test_zlib",
+        ],
+    ),
 ];
 
 /// Modules that take longer, or hardly ask the system for anything: with `--all` only.
@@ -179,29 +200,28 @@ const KNOWN: &[(&str, &str)] = &[
 
 /// Tests of conformance.
 pub(crate) fn cases(setup: &Setup) -> Vec<Case> {
-    let all = setup.all;
-    let case = |module: &'static str, limit| {
-        Case::new(format!("conformance python {module}"), move |bench| {
-            compare(
-                bench,
-                &Suite { tree: "python", runner: &["/usr/bin/python3", "-c", PYTHON], name: module, limit },
-                &[module],
-            )
-        })
-        .needs("python")
-    };
-    let usual = MODULES.iter().map(|module| case(module, LIMIT));
-    let long = LONG.iter().filter(|_| all).map(|module| case(module, LONG_LIMIT));
-    let perl = |(name, patterns): &(&'static str, &'static [&'static str]), limit| {
-        let (name, patterns) = (*name, *patterns);
-        Case::new(format!("conformance perl {name}"), move |bench| {
-            compare(bench, &Suite { tree: "perl", runner: &["/usr/bin/perl", "-e", PERL], name, limit }, patterns)
-        })
-        .needs("perl")
-    };
-    let perls = PERL_GROUPS.iter().map(|group| perl(group, LIMIT));
-    let long_perls = PERL_LONG.iter().filter(|_| all).map(|group| perl(group, LONG_LIMIT));
-    usual.chain(long).chain(perls).chain(long_perls).collect()
+    let long_pythons = LONG.iter().map(|module| python(module, slice::from_ref(module), LONG_LIMIT));
+    let long_perls = PERL_LONG.iter().map(|(name, files)| perl(name, files, LONG_LIMIT));
+    PYTHON_GROUPS
+        .iter()
+        .map(|(name, modules)| python(name, modules, LIMIT))
+        .chain(PERL_GROUPS.iter().map(|(name, files)| perl(name, files, LIMIT)))
+        .chain(long_pythons.chain(long_perls).filter(|_| setup.all))
+        .collect()
+}
+
+/// The test of some of python's modules.
+fn python(name: &'static str, modules: &'static [&'static str], limit: Duration) -> Case {
+    let runner = &["/usr/bin/python3", "-c", PYTHON];
+    let suite = Suite { tree: "python", runner, name, arguments: modules, parts: modules, limit };
+    Case::new(format!("conformance python {name}"), move |bench| compare(bench, &suite)).needs("python")
+}
+
+/// The test of some of perl's files.
+fn perl(name: &'static str, files: &'static [&'static str], limit: Duration) -> Case {
+    let runner = &["/usr/bin/perl", "-e", PERL];
+    let suite = Suite { tree: "perl", runner, name, arguments: files, parts: &[""], limit };
+    Case::new(format!("conformance perl {name}"), move |bench| compare(bench, &suite)).needs("perl")
 }
 
 /// A part of a test suite.
@@ -210,31 +230,35 @@ struct Suite {
     /// What runs it, without the arguments that say which part.
     runner: &'static [&'static str],
     name: &'static str,
+    /// Which part, as the runner wants to be told.
+    arguments: &'static [&'static str],
+    /// What the runner tells the end of, each by the beginning of its tests' names.
+    parts: &'static [&'static str],
     limit: Duration,
 }
 
-/// What a module said.
+/// What a runner said.
 #[derive(Debug, Default)]
 struct Tests {
     /// Names of those that passed.
     passed: BTreeSet<String>,
     /// Names of those that failed, each with its reason where it was given.
     failed: Vec<(String, String)>,
-    /// Whether the module came to its end.
-    ended: bool,
+    /// The parts that came to their ends.
+    ended: BTreeSet<String>,
 }
 
 /// Runs a part of a suite on both sides and compares.
-fn compare(bench: &Bench<'_>, suite: &Suite, arguments: &[&str]) -> Verdict {
+fn compare(bench: &Bench<'_>, suite: &Suite) -> Verdict {
     let seconds = suite.limit.as_secs().to_string();
     let options = ["--memory", "512M", "--timeout", &seconds];
-    let command = suite.runner.iter().chain(arguments);
+    let command = suite.runner.iter().chain(suite.arguments);
     let sandbox = bench.in_tree(suite.tree, command).options(options).limit(suite.limit + suite.limit / 5);
     let here = Tests::read(&sandbox.run_here()?.stdout);
     let outcome = sandbox.run()?;
     let inside = Tests::read(&outcome.stdout);
-    if !here.ended || here.passed.is_empty() {
-        return Err(format!("on plain Linux it does not come to its end with {} passed", here.passed.len()));
+    if let Some(part) = suite.parts.iter().find(|part| !here.ended(part) || !here.passed_any(part)) {
+        return Err(format!("on plain Linux {} {part} does not come to its end with a test passed", suite.name));
     }
     let (known, lost): (Vec<&String>, Vec<&String>) =
         here.passed.difference(&inside.passed).partition(|name| KNOWN.iter().any(|(begin, _)| name.starts_with(begin)));
@@ -245,7 +269,8 @@ fn compare(bench: &Bench<'_>, suite: &Suite, arguments: &[&str]) -> Verdict {
         inside.passed.len(),
         known.len()
     ));
-    if lost.is_empty() && inside.ended {
+    let unfinished: Vec<&str> = suite.parts.iter().copied().filter(|part| !inside.ended(part)).collect();
+    if lost.is_empty() && unfinished.is_empty() {
         return Ok(());
     }
     let mut why = format!("{} passed on plain Linux and not in the sandbox", lost.len());
@@ -253,8 +278,9 @@ fn compare(bench: &Bench<'_>, suite: &Suite, arguments: &[&str]) -> Verdict {
         let reason = inside.failed.iter().find(|(failed, _)| failed == *name).map_or("it was not run", |(_, why)| why);
         why.push_str(&format!("\n{name}: {reason}"));
     }
-    if !inside.ended {
-        why.push_str(&format!("\nit did not come to its end: exit code {}, {:?}", outcome.code, outcome.said));
+    if !unfinished.is_empty() {
+        let parts = unfinished.join(" ");
+        why.push_str(&format!("\n{parts} did not come to its end: exit code {}, {:?}", outcome.code, outcome.said));
         why.extend(["\n", &last_lines(&outcome.stderr)]);
     }
     Err(why)
@@ -286,7 +312,9 @@ impl Tests {
                         rest.clone_into(why);
                     }
                 }
-                "end" => tests.ended = true,
+                "end" => {
+                    tests.ended.insert(rest.split(' ').next().unwrap_or_default().to_owned());
+                }
                 _ => {}
             }
         }
@@ -294,6 +322,16 @@ impl Tests {
             tests.passed.remove(name);
         }
         tests
+    }
+
+    /// Whether a part came to its end.
+    fn ended(&self, part: &str) -> bool {
+        self.ended.contains(part)
+    }
+
+    /// Whether a test of a part passed.
+    fn passed_any(&self, part: &str) -> bool {
+        self.passed.iter().any(|name| name.starts_with(part))
     }
 }
 
@@ -305,16 +343,20 @@ mod tests {
     fn lines_of_the_runner() {
         let tests =
             Tests::read(b"noise\n@@ ok a\nprinted@@ ok b\n@@ fail b\n@@ why OSError: [Errno 38]\n@@ skip c\n@@ end\n");
-        assert_eq!(tests.passed.into_iter().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(tests.passed.iter().collect::<Vec<_>>(), ["a"]);
         assert_eq!(tests.failed, [("b".to_owned(), "OSError: [Errno 38]".to_owned())]);
-        assert!(tests.ended);
-        assert!(!Tests::read(b"@@ ok a").ended);
+        assert!(tests.ended(""));
+        assert!(!Tests::read(b"@@ ok a").ended(""));
+        let modules = Tests::read(b"@@ ok test_a.B.c\n@@ end test_a\n@@ end test_b skipped: why\n");
+        assert!(modules.ended("test_a") && modules.passed_any("test_a"));
+        assert!(modules.ended("test_b") && !modules.passed_any("test_b"));
     }
 
     #[test]
     fn at_least_sixty_modules_are_named_once() {
-        let names: BTreeSet<&str> = MODULES.iter().chain(LONG).copied().collect();
-        assert_eq!(names.len(), MODULES.len() + LONG.len());
-        assert!(MODULES.len() >= 60);
+        let usual: Vec<&str> = PYTHON_GROUPS.iter().flat_map(|(_, modules)| *modules).copied().collect();
+        let names: BTreeSet<&str> = usual.iter().chain(LONG).copied().collect();
+        assert_eq!(names.len(), usual.len() + LONG.len());
+        assert!(usual.len() >= 60);
     }
 }
