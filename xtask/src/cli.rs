@@ -219,9 +219,26 @@ pub(crate) struct TestOptions {
     #[arg(long)]
     pub(crate) all: bool,
 
-    /// Machines at a time
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..))]
-    pub(crate) jobs: u8,
+    /// Machines at a time; one more than there are processors, if not said, as many tests wait for half of their time
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) jobs: Option<u8>,
+}
+
+/// A part of what is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BenchPart {
+    /// What the policy's table costs
+    Verdicts,
+    /// getpid
+    Calls,
+    /// What programs do, and whole programs
+    Programs,
+    /// A start of python3 with --events
+    Events,
+    /// The start of a sandbox
+    Starts,
+    /// The import of an image
+    Import,
 }
 
 /// Measure what system calls and programs cost in a sandbox.
@@ -230,6 +247,9 @@ pub(crate) struct TestOptions {
 /// the same machine, for which Debian's kernel is fetched once.
 #[derive(Debug, Args)]
 pub(crate) struct BenchOptions {
+    /// What to measure; everything, if nothing is named
+    pub(crate) parts: Vec<BenchPart>,
+
     /// Leave out the comparison with plain Linux
     #[arg(long)]
     pub(crate) no_linux: bool,

@@ -7,9 +7,10 @@ mod import;
 mod linux;
 mod programs;
 mod table;
+mod verdicts;
 
 use crate::apt;
-use crate::cli::BenchOptions;
+use crate::cli::{BenchOptions, BenchPart};
 use crate::exit::Failure;
 use crate::images;
 use crate::qemu;
@@ -89,16 +90,25 @@ pub(crate) fn bench(options: &BenchOptions) -> Result<ExitCode, Failure> {
     images::build_all(false)?;
     images::build(&["guests"], false)?;
     images::build(&["families"], false)?;
-    trees::ensure(&[programs::TREE], false)?;
-    let mut rows = Vec::new();
+    trees::ensure(&[programs::TREE, verdicts::PROFILES], false)?;
+    let wanted = |part| options.parts.is_empty() || options.parts.contains(&part);
+    let mut rows = if wanted(BenchPart::Verdicts) { verdicts::rows()? } else { Vec::new() };
     let clocks: &[Clock] = if options.no_times { &[Clock::Instructions] } else { &[Clock::Instructions, Clock::Host] };
     for &clock in clocks {
-        rows.extend(calls(clock, !options.no_linux)?);
-        rows.extend(programs::rows(clock, !options.no_linux)?);
-        rows.push(programs::events(clock)?);
+        if wanted(BenchPart::Calls) {
+            rows.extend(calls(clock, !options.no_linux)?);
+        }
+        if wanted(BenchPart::Programs) {
+            rows.extend(programs::rows(clock, !options.no_linux)?);
+        }
+        if wanted(BenchPart::Events) {
+            rows.push(programs::events(clock)?);
+        }
     }
-    if !options.no_times {
+    if !options.no_times && wanted(BenchPart::Starts) {
         rows.extend(starts()?);
+    }
+    if !options.no_times && wanted(BenchPart::Import) {
         rows.extend(import::rows()?);
     }
     if options.json {

@@ -47,11 +47,16 @@ fn boot_tests(options: &TestOptions, tally: &mut Tally) -> Result<(), Failure> {
         kernels: kernels()?,
         trees: trees::directory(),
         all: options.all,
-        jobs: options.jobs.into(),
+        jobs: options.jobs.map_or_else(usual_jobs, usize::from),
     };
     trees::ensure(&qemu_tests::trees(&setup, options.filter.as_deref()), false)?;
     qemu_tests::run(&setup, options.filter.as_deref(), tally)?;
     Ok(())
+}
+
+/// Machines at a time, if nobody says how many.
+fn usual_jobs() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from) + 1
 }
 
 /// The names of the test kernels.

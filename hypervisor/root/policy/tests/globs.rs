@@ -66,7 +66,7 @@ fn agree(seed: u64, rounds: usize) {
 
 #[test]
 fn sets_agree_with_trying_everything() {
-    agree(11, 20_000);
+    agree(11, 8_000);
 }
 
 #[test]

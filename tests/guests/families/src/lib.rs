@@ -7,6 +7,7 @@
 // `sys!` and `c!`: what they are given is unsafe by design, for the programs are to hand the kernel whatever they like.
 #![allow(clippy::macro_metavars_in_unsafe)]
 
+pub mod cost;
 pub mod events;
 pub mod files;
 pub mod memory;

@@ -4,14 +4,13 @@
 //! machine off at its end. Arguments pick rows, or with `prepare:` before a row's name only what comes before it.
 #![allow(unsafe_code)]
 
+use families::cost::measure;
 use families::files::{close, file, mkdir, open_mode, path, pipe, unlink, write};
 use families::memory::{PAGE, anonymous, at, poke};
 use families::tasks::{child, wait};
-use families::{c, libc, must, say, sys, zeroed};
-use std::arch::x86_64::{_mm_lfence, _rdtsc};
+use families::{c, libc, must, sys, zeroed};
 use std::hint::black_box;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Instant;
 
 /// Rounds of which the best counts.
 const ROUNDS: u32 = 3;
@@ -54,7 +53,7 @@ fn main() -> ExitCode {
     for (name, ops, round) in ROWS {
         if wanted.is_empty() || first || wanted.iter().any(|word| word == name) {
             prepare(name);
-            measure(name, ops, round);
+            measure(name, ops, ROUNDS, || round(ops));
         } else if wanted.iter().any(|word| word.strip_prefix("prepare:") == Some(name)) {
             prepare(name);
         }
@@ -89,27 +88,6 @@ fn fill(top: &str, directories: u32, files: u32, bytes: usize) {
             must(close(file(&format!("{top}/{directory}/{number}"), &content)));
         }
     }
-}
-
-/// Runs the rounds of a row and prints it.
-fn measure(name: &str, ops: u32, round: fn(u32)) {
-    let mut best = (u128::MAX, u64::MAX);
-    for _ in 0..ROUNDS {
-        let (start, ticks) = (Instant::now(), now_ticks());
-        round(ops);
-        let (ticks, ns) = (now_ticks().wrapping_sub(ticks), start.elapsed().as_nanos());
-        best = (best.0.min(ns), best.1.min(ticks));
-    }
-    say!("row {name} ops={ops} rounds={ROUNDS} ns={} ticks={}", best.0, best.1);
-}
-
-fn now_ticks() -> u64 {
-    c!({
-        _mm_lfence();
-        let ticks = _rdtsc();
-        _mm_lfence();
-        ticks
-    })
 }
 
 fn getpid(ops: u32) {
