@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 
 use proto::op::{self, wait_events};
-use proto::{CallResult, Grant, boot_flags, grant_flags, result_flags};
+use proto::{CallResult, Grant, boot_flags, copy_forms, grant_flags, result_flags};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::errno::{Errno, Outcome, Stop};
@@ -453,12 +453,18 @@ impl<P: Platform> Kernel<P> {
         self.string(va, PATH_MAX, Errno::ENAMETOOLONG)
     }
 
+    /// What was judged of the call's memory: the piece of this form (one of [`copy_forms`]) that was at `va`.
+    pub(crate) fn judged(&self, form: u64, va: u64) -> Option<&[u8]> {
+        let found = self.task.copies.iter().find(|copy| (copy.form, copy.address) == (form, va));
+        found.map(|copy| copy.bytes.as_slice())
+    }
+
     /// A string from the program's memory; `too_long` when there is no NUL in `max` bytes.
     ///
     /// What was judged is taken as it was judged, however often it is asked for: the program may have changed it since.
     pub(crate) fn string(&mut self, va: u64, max: usize, too_long: Errno) -> Result<Vec<u8>, Errno> {
-        if let Some(copy) = self.task.copies.iter().find(|copy| copy.address == va) {
-            return if copy.bytes.len() < max { Ok(copy.bytes.clone()) } else { Err(too_long) };
+        if let Some(copy) = self.judged(copy_forms::STRING, va) {
+            return if copy.len() < max { Ok(copy.to_vec()) } else { Err(too_long) };
         }
         let (space, mut source) = self.memory();
         user::read_string(&mut space.borrow_mut(), &mut source, va, max, too_long)

@@ -26,9 +26,11 @@ pub struct SpareHeap {
 /// What an argument of a call points to, as it was judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Copied {
-    /// Where it was: the argument.
+    /// Where it was.
     pub address: u64,
-    /// The string, without its NUL.
+    /// What it is, one of [`proto::copy_forms`].
+    pub form: u64,
+    /// The bytes; of a string all before its NUL.
     pub bytes: Vec<u8>,
 }
 
@@ -38,7 +40,7 @@ impl Copied {
     pub fn list(copies: &proto::Copies) -> Vec<Self> {
         let all = copies.heads.iter().zip(&copies.bytes).filter(|(head, _)| head.address != 0);
         let one = |(head, bytes): (&proto::CopyHead, &[u8; proto::COPY_LEN])| {
-            Some(Self { address: head.address, bytes: bytes.get(..index(head.len))?.to_vec() })
+            Some(Self { address: head.address, form: head.form, bytes: bytes.get(..index(head.len))?.to_vec() })
         };
         all.filter_map(one).collect()
     }

@@ -172,9 +172,9 @@ pub mod grant_flags {
     pub const FETCH: u64 = 1 << 2;
 }
 
-/// Largest number of arguments whose memory is judged with a call.
-pub const MAX_COPIES: usize = 2;
-/// Most bytes of such an argument's memory: a path with its NUL (PATH_MAX).
+/// Largest number of pieces of memory that are judged with a call.
+pub const MAX_COPIES: usize = 4;
+/// Most bytes of one: a path with its NUL (PATH_MAX).
 pub const COPY_LEN: usize = 4096;
 /// Pages of the [`Copies`], contiguous in GPA space. Mapped supervisor-only in the child.
 pub const COPY_PAGES: usize = size_of::<Copies>().div_ceil(4096);
@@ -197,6 +197,18 @@ pub struct CopyHead {
     pub address: u64,
     /// How many bytes; of a string all before its NUL.
     pub len: u64,
+    /// What it is, one of [`copy_forms`]. A call may look at the same address as different things.
+    pub form: u64,
+}
+
+/// Values of [`CopyHead::form`].
+pub mod copy_forms {
+    /// A string.
+    pub const STRING: u64 = 0;
+    /// A `struct sockaddr`.
+    pub const ADDRESS: u64 = 1;
+    /// A `struct msghdr`.
+    pub const MESSAGE: u64 = 2;
 }
 
 /// One finished call, as the shim tells it.

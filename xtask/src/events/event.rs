@@ -1,5 +1,6 @@
 //! The events of a run, as `--events` writes them: JSON, one object a line. EVENTS.md describes every field.
 use control::{ExitReport, Outcome, RunStats};
+use policy::address::SocketAddress;
 use serde::{Deserialize, Serialize};
 use trace::{Abi, Answer, CallRecord, Content, Judged, Piece, Record};
 
@@ -147,8 +148,19 @@ pub(super) struct Data {
 pub(super) enum Bytes {
     Text(String),
     Hex(String),
+    /// A socket address, in the words of policies.
+    Address(String),
     /// Nothing could be read at this address.
     Unreadable(Word),
+}
+
+impl Bytes {
+    /// Those of a `struct sockaddr`.
+    fn of_address(piece: &Piece) -> Self {
+        let Piece::Read { bytes, .. } = piece else { return piece.into() };
+        let text = SocketAddress::read(bytes).and_then(|address| String::from_utf8(address.text()).ok());
+        text.map_or_else(|| piece.into(), Self::Address)
+    }
 }
 
 impl From<&Piece> for Bytes {
@@ -168,6 +180,7 @@ impl From<&trace::Data> for Data {
         let is_whole = |piece: &Piece| matches!(piece, Piece::Read { whole: true, .. });
         let (bytes, whole) = match &data.content {
             Content::Bytes(piece) => (vec![piece.into()], is_whole(piece)),
+            Content::Address(piece) => (vec![Bytes::of_address(piece)], is_whole(piece)),
             Content::Strings(pieces, end) => {
                 (pieces.iter().map(Bytes::from).collect(), *end == trace::End::Whole && pieces.iter().all(is_whole))
             }

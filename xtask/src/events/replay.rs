@@ -1,9 +1,10 @@
 //! `cargo xtask replay`: what another policy would have said to a run.
-use super::event::{Call, What};
+use super::event::{Bytes, Call, What};
 use super::verify::Events;
 use crate::cli::ReplayOptions;
 use crate::exit::Failure;
-use policy::{Action, Policy};
+use crate::policy::sockaddr;
+use policy::{Action, Pointed, Policy};
 use std::process::ExitCode;
 
 /// Blocked calls that are shown one by one.
@@ -36,10 +37,42 @@ pub(crate) fn replay(options: &ReplayOptions) -> Result<ExitCode, Failure> {
     Ok(if blocked == 0 { ExitCode::SUCCESS } else { ExitCode::from(BLOCKED) })
 }
 
+/// What a call's arguments point to, as far as all of it was recorded.
+struct Memory {
+    strings: Vec<(u8, Vec<u8>)>,
+    address: Option<Vec<u8>>,
+}
+
+impl Memory {
+    fn of(call: &Call) -> Self {
+        let (mut strings, mut address) = (Vec::new(), None);
+        for data in call.data.iter().filter(|data| data.whole) {
+            match data.bytes.as_slice() {
+                [Bytes::Text(text)] => strings.push((data.argument, text.clone().into_bytes())),
+                [Bytes::Address(text)] => address = sockaddr::of_text(text.as_bytes()),
+                _ => {}
+            }
+        }
+        Self { strings, address }
+    }
+
+    fn pointed(&self) -> Pointed<'_> {
+        let mut pointed = Pointed::default();
+        self.strings.iter().for_each(|(argument, bytes)| pointed.set(*argument, bytes));
+        if let Some(address) = &self.address {
+            pointed.set_address(address);
+        }
+        pointed
+    }
+}
+
 /// What the policy says to a call, unless it is carried out.
 fn judged(policy: &Policy, call: &Call) -> Option<String> {
     let verdict = match call.abi.as_str() {
-        "x86-64" => policy.judge(call.number, &call.args.map(|word| word.0)),
+        "x86-64" => {
+            let read = Memory::of(call);
+            policy.about(call.number).judge(&call.args.map(|word| word.0), &read.pointed())
+        }
         _ => policy.judge_unknown(),
     };
     match verdict.action {

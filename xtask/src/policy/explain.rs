@@ -1,5 +1,6 @@
 //! `policy explain`: which rule decides a call that is written as in a trace.
 use super::constants::number;
+use super::sockaddr;
 use crate::exit::Failure;
 use policy::signature::{self, Kind};
 use policy::symbols::Symbols;
@@ -16,14 +17,20 @@ struct Call {
     args: [u64; 6],
     /// What is written as a string, by argument.
     strings: Vec<(u8, Vec<u8>)>,
+    /// The socket address, as the program would pass it.
+    address: Option<Vec<u8>>,
 }
 
 /// The verdict on `call`, such as `openat(AT_FDCWD, "/etc/shadow", O_RDONLY)`, and why.
 pub(super) fn explain(policy: &Policy, call: &str) -> Result<String, Failure> {
-    let Call { number, args, strings } = read(call).map_err(|why| Failure::early(format!("--call {call}: {why}")))?;
+    let Call { number, args, strings, address } =
+        read(call).map_err(|why| Failure::early(format!("--call {call}: {why}")))?;
     let mut pointed = Pointed::default();
     for (argument, string) in &strings {
         pointed.set(*argument, string);
+    }
+    if let Some(address) = &address {
+        pointed.set_address(address);
     }
     let verdict = policy.about(number).judge(&args, &pointed);
     Ok(format!("{}, by {}\n", action(&verdict), verdict.rule))
@@ -49,21 +56,27 @@ fn read(call: &str) -> Result<Call, String> {
     let number = syscalls::by_name(name.trim()).ok_or_else(|| format!("`{name}` is no x86-64 system call"))?.number;
     let kinds = signature::of(number.into()).map_or(signature::UNKNOWN, |signature| signature.arguments);
     let mut args = [0; 6];
-    let mut strings = Vec::new();
+    let (mut strings, mut address) = (Vec::new(), None);
     let words = split(list);
     if words.len() > args.len() {
         return Err("a call has six arguments at most".into());
     }
     for ((index, slot), word) in (0_u8..).zip(&mut args).zip(&words) {
         let unknown = || format!("`{word}` is no value for argument {index}");
-        if word.starts_with('"') {
-            strings.push((index, string(word).ok_or_else(unknown)?));
-            *slot = SOME_ADDRESS;
+        let kind = kinds.get(usize::from(index)).copied();
+        if !word.starts_with('"') {
+            *slot = value(word, kind).ok_or_else(unknown)?;
+            continue;
+        }
+        *slot = SOME_ADDRESS;
+        let text = string(word).ok_or_else(unknown)?;
+        if matches!(kind, Some(Kind::Address(_) | Kind::Message | Kind::Messages(_))) {
+            address = Some(sockaddr::of_text(&text).ok_or_else(unknown)?);
         } else {
-            *slot = value(word, kinds.get(usize::from(index)).copied()).ok_or_else(unknown)?;
+            strings.push((index, text));
         }
     }
-    Ok(Call { number: number.into(), args, strings })
+    Ok(Call { number: number.into(), args, strings, address })
 }
 
 /// The bytes of a string constant as C and traces have it.
@@ -148,7 +161,7 @@ mod tests {
     fn calls_are_read_as_traces_write_them() {
         let read = |call: &str| read(call).unwrap();
         let fdcwd = (-100i64).cast_unsigned();
-        let plain = |number, args| Call { number, args, strings: Vec::new() };
+        let plain = |number, args| Call { number, args, strings: Vec::new(), address: None };
         assert_eq!(
             read(r#"openat(AT_FDCWD, "/a, \"b\n\12\0019", O_WRONLY|O_CREAT, 0644)"#),
             Call {
@@ -170,6 +183,7 @@ mod tests {
         assert!(refused("read(\")").contains("no value for argument 0"));
         assert!(refused(r#"open("\777")"#).contains("no value for argument 0"));
         assert!(refused("read(0,0,0,0,0,0,0)").contains("six arguments"));
+        assert!(refused(r#"connect(3, "127.0.0.1", 16)"#).contains("no value for argument 1"));
     }
 
     #[test]
@@ -180,6 +194,11 @@ mod tests {
         assert_eq!(explained("openat(3, \"x\", O_RDONLY)"), "log, by rule 1 p.toml:2: only reading\n");
         assert_eq!(explained("openat(3, \"x\", O_WRONLY)"), "errno EPERM, by default\n");
         assert!(explain(&policy, "nothing").is_err());
+        let text = "version = 1\n[[rule]]\ncalls = [\"connect\", \"sendmsg\"]\nwhen = [{ address = \"127.0.0.0/8:80\" }]\naction = \"kill\"\n";
+        let policy = policy::parse("p.toml", text).unwrap();
+        let explained = |call: &str| explain(&policy, call).unwrap();
+        assert_eq!(explained(r#"connect(3, "127.0.0.1:80", 16)"#), "kill, by rule 1 p.toml:2\n");
+        assert_eq!(explained(r#"sendmsg(3, "127.0.0.1:81", 0)"#), "errno EPERM, by default\n");
         let text = "version = 1\n[[rule]]\ncalls = [\"openat\"]\nwhen = [{ arg = 1, path = \"/etc/shadow\" }]\naction = \"kill\"\n";
         let policy = policy::parse("p.toml", text).unwrap();
         let explained = |call: &str| explain(&policy, call).unwrap();

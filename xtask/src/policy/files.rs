@@ -2,7 +2,7 @@
 use super::includes::Includes;
 use super::model::Model;
 use super::position::Position;
-use super::{Container, bytes_of, flatten, in_native, text_of_bytes};
+use super::{Container, bytes_of, flatten, in_native, resolve, text_of_bytes};
 use crate::exit::Failure;
 use policy::{Include, PolicyError};
 use std::path::Path;
@@ -55,7 +55,9 @@ pub(crate) struct PolicyFiles {
 impl PolicyFiles {
     /// Reads a policy file of any format that is known, with all that it includes; the content says which format it is. `name` is for messages.
     pub(crate) fn read(path: &Path, name: &str, container: &Container) -> Result<Self, Failure> {
-        Self::of_bytes(path, name, &bytes_of(path, name)?, container).map_err(Failure::early)
+        let mut policy = Self::of_bytes(path, name, &bytes_of(path, name)?, container).map_err(Failure::early)?;
+        policy.parts.iter_mut().for_each(|part| resolve::hosts(&mut part.text));
+        Ok(policy)
     }
 
     /// The same for a file that is read already.

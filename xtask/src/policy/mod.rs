@@ -19,6 +19,8 @@ mod native;
 mod oci;
 mod options;
 mod position;
+mod resolve;
+pub(crate) mod sockaddr;
 mod systemd;
 
 pub(crate) use files::PolicyFiles;

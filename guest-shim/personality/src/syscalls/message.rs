@@ -4,6 +4,8 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 use linux_raw_sys::general as raw;
+use proto::copy_forms;
+use zerocopy::FromBytes;
 
 use super::Args;
 use super::signal::raise;
@@ -83,7 +85,10 @@ fn send_header<P: Platform>(
     at: u64,
     flags: u32,
 ) -> Outcome {
-    let header: Msghdr = kernel.get(at)?;
+    let header = match kernel.judged(copy_forms::MESSAGE, at) {
+        Some(copy) => Msghdr::read_from_bytes(copy).map_err(|_| Errno::EFAULT)?,
+        None => kernel.get(at)?,
+    };
     let to = match (header.msg_name, header.msg_namelen) {
         (0, _) | (_, 0) => None,
         (at, len) => Some(read_address(kernel, socket.domain, at, len)?),

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use fuse_abi::linux::{fuse_mknod_in, fuse_opcode};
 use linux_raw_sys::general as raw;
+use proto::copy_forms;
 
 use super::Args;
 use super::io::{wait_for, wait_within};
@@ -129,7 +130,7 @@ pub(super) fn socketpair<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Ou
     Ok(0)
 }
 
-/// Reads the address of `len` bytes at `at`.
+/// Reads the address of `len` bytes at `at`; one that was judged as it was judged.
 pub(super) fn read_address<P: Platform>(
     kernel: &mut Kernel<P>,
     domain: u16,
@@ -137,6 +138,9 @@ pub(super) fn read_address<P: Platform>(
     len: u32,
 ) -> Result<Address, Errno> {
     let len = usize::try_from(len).map_err(|_| Errno::EINVAL)?;
+    if let Some(copy) = kernel.judged(copy_forms::ADDRESS, at) {
+        return Address::read(copy, domain);
+    }
     let mut bytes = [0; MAX_ADDRESS];
     let bytes = bytes.get_mut(..len).ok_or(Errno::EINVAL)?;
     kernel.copy_in(at, bytes)?;

@@ -3,12 +3,18 @@
 use super::*;
 use crate::errno::Errno;
 use crate::platform::Copied;
-use proto::{COPY_LEN, Copies, CopyHead, MAX_COPIES};
+use proto::{COPY_LEN, Copies, CopyHead, MAX_COPIES, copy_forms};
 
 impl Sandbox {
     /// Makes a call whose string at `address` was judged as `bytes`.
     fn judged(&mut self, number: u64, args: [u64; 6], address: u64, bytes: &[u8]) -> i64 {
-        self.kernel.platform.copies = vec![Copied { address, bytes: bytes.to_vec() }];
+        let copy = Copied { address, form: copy_forms::STRING, bytes: bytes.to_vec() };
+        self.carry_out(number, args, vec![copy])
+    }
+
+    /// Makes a call of whose memory these pieces were judged.
+    fn carry_out(&mut self, number: u64, args: [u64; 6], copies: Vec<Copied>) -> i64 {
+        self.kernel.platform.copies = copies;
         self.sequence += 1;
         self.kernel.platform.grant =
             Grant { sequence: self.sequence, number, args, flags: grant_flags::COPIES, fetch: 0 };
@@ -34,6 +40,43 @@ fn the_copy_counts() {
     assert_eq!(sandbox.judged(257, args, path, &[b'x'; COPY_LEN]), error(Errno::ENAMETOOLONG));
 }
 
+/// `struct sockaddr_in` of 127.0.0.1.
+fn internet(port: u16) -> Vec<u8> {
+    [&[2, 0][..], &port.to_be_bytes(), &[127, 0, 0, 1], &[0; 8]].concat()
+}
+
+#[test]
+fn the_address_that_was_judged_counts() {
+    let mut sandbox = Sandbox::new();
+    let datagram = |sandbox: &mut Sandbox| sandbox.call(41, [2, 2 | 0x800, 0, 0, 0, 0]).cast_unsigned();
+    let (from, to) = (datagram(&mut sandbox), datagram(&mut sandbox));
+    let (name, header, data) = (sandbox.scratch, sandbox.scratch + 0x100, sandbox.scratch + 0x200);
+    let copy = |form, address, bytes: &[u8]| Copied { address, form, bytes: bytes.to_vec() };
+    // Bound to what was judged, and not to what is there.
+    sandbox.kernel.copy_out(name, &internet(7001)).expect("scratch memory");
+    let judged = internet(7002);
+    assert_eq!(sandbox.carry_out(49, [to, name, 16, 0, 0, 0], vec![copy(copy_forms::ADDRESS, name, &judged)]), 0);
+    sandbox.kernel.copy_out(data, b"to").expect("scratch memory");
+    let address = vec![copy(copy_forms::ADDRESS, name, &judged)];
+    assert_eq!(sandbox.carry_out(44, [from, data, 2, 0, name, 16], address.clone()), 2);
+    assert_eq!(sandbox.read(to.cast_signed(), 9), Ok(b"to".to_vec()));
+    // A message whose header says otherwise by now.
+    sandbox.kernel.copy_out(header, &[0xff; 56]).expect("scratch memory");
+    let iovec = sandbox.scratch + 0x300;
+    sandbox.kernel.put(iovec, &[data, 1]).expect("scratch memory");
+    let words = [name, 16, iovec, 1, 0, 0, 0];
+    let message: Vec<u8> = words.iter().flat_map(|word: &u64| word.to_le_bytes()).collect();
+    let both = [address, vec![copy(copy_forms::MESSAGE, header, &message)]].concat();
+    for (number, result) in [(46, 1), (307, 1)] {
+        assert_eq!(sandbox.carry_out(number, [from, header, u64::from(number == 307), 0, 0, 0], both.clone()), result);
+        assert_eq!(sandbox.read(to.cast_signed(), 9), Ok(b"t".to_vec()));
+    }
+    // A string at the same address is something else.
+    let string = vec![copy(copy_forms::STRING, name, &judged)];
+    assert_eq!(sandbox.carry_out(44, [from, data, 2, 0, name, 16], string), 2);
+    assert_eq!(sandbox.read(to.cast_signed(), 9), Err(error(Errno::EAGAIN)));
+}
+
 #[test]
 fn fetching_brings_a_page_in_and_makes_the_call_again() {
     let mut sandbox = Sandbox::new();
@@ -56,6 +99,7 @@ fn fetching_brings_a_page_in_and_makes_the_call_again() {
 fn entries_that_are_there() {
     let mut copies = Copies { heads: [CopyHead::default(); MAX_COPIES], bytes: [[b'a'; COPY_LEN]; MAX_COPIES] };
     assert_eq!(Copied::list(&copies), []);
-    copies.heads = [CopyHead { address: 7, len: COPY_LEN as u64 + 1 }, CopyHead { address: 8, len: 3 }];
-    assert_eq!(Copied::list(&copies), [Copied { address: 8, bytes: b"aaa".to_vec() }]);
+    let head = |address, len| CopyHead { address, len, form: copy_forms::ADDRESS };
+    copies.heads[..2].copy_from_slice(&[head(7, COPY_LEN as u64 + 1), head(8, 3)]);
+    assert_eq!(Copied::list(&copies), [Copied { address: 8, form: copy_forms::ADDRESS, bytes: b"aaa".to_vec() }]);
 }

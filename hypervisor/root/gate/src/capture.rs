@@ -8,7 +8,10 @@ use alloc::vec::Vec;
 use guestmem::{GuestMemory, read_cstr_prefix, read_gva};
 use policy::Action;
 use policy::signature::Kind;
-use trace::{Answer, CallRecord, Content, Data, End, Judged, MAX_BYTES, MAX_PATH, MAX_STRINGS, Piece, Verdict};
+use proto::copy_forms;
+use trace::{
+    Answer, CallRecord, Content, Data, End, Judged, MAX_ADDRESS, MAX_BYTES, MAX_PATH, MAX_STRINGS, Piece, Verdict,
+};
 
 use crate::memory::CallMemory;
 use crate::{Call, CallSite};
@@ -43,6 +46,11 @@ pub(crate) fn record(
             Kind::Path => Content::Bytes(reader.argument(argument, address, MAX_PATH)),
             Kind::Text => Content::Bytes(reader.argument(argument, address, MAX_BYTES)),
             Kind::Buffer(length) => Content::Bytes(reader.buffer(address, arg(*length))),
+            Kind::Address(length) => Content::Address(reader.address(argument, address, arg(*length))),
+            Kind::Message | Kind::Messages(_) => match reader.message(argument, address) {
+                Some(piece) => Content::Address(piece),
+                None => continue,
+            },
             Kind::Strings => match reader.strings(address) {
                 Some(content) => content,
                 None => Content::Bytes(Piece::Unreadable(address)),
@@ -77,9 +85,43 @@ struct Reader<'r> {
 impl Reader<'_> {
     /// The string that an argument points to.
     fn argument(&self, argument: u8, address: u64, most: usize) -> Piece {
-        match self.source.judged.and_then(|judged| judged.of(argument)) {
+        match self.judged(argument, copy_forms::STRING) {
             Some(copy) => Piece::Read { bytes: copy.get(..most).unwrap_or(copy).to_vec(), whole: copy.len() <= most },
             None => self.string(address, most),
+        }
+    }
+
+    /// What was judged of an argument's memory as this form.
+    fn judged(&self, argument: u8, form: u64) -> Option<&[u8]> {
+        self.source.judged.and_then(|judged| judged.of(argument, form))
+    }
+
+    fn address(&self, argument: u8, address: u64, length: u64) -> Piece {
+        if let Some(copy) = self.judged(argument, copy_forms::ADDRESS) {
+            return Piece::Read { bytes: copy.to_vec(), whole: true };
+        }
+        match usize::try_from(length & u64::from(u32::MAX)) {
+            Ok(length) if length <= MAX_ADDRESS && address != 0 => self.bytes(address, length),
+            _ => Piece::Unreadable(address),
+        }
+    }
+
+    /// The address that a message names, if it names one.
+    fn message(&self, argument: u8, address: u64) -> Option<Piece> {
+        if self.judged(argument, copy_forms::MESSAGE).is_some() {
+            let copy = self.judged(argument, copy_forms::ADDRESS)?;
+            return Some(Piece::Read { bytes: copy.to_vec(), whole: true });
+        }
+        let (name, length) = (self.word(address)?, self.word(address.checked_add(8)?)?);
+        (name != 0 && length & u64::from(u32::MAX) != 0).then(|| self.address(argument, name, length))
+    }
+
+    /// All of so many bytes.
+    fn bytes(&self, address: u64, length: usize) -> Piece {
+        let mut bytes = vec![0; length];
+        match read_gva(self.source.memory, self.cr3, address, &mut bytes) {
+            Ok(()) => Piece::Read { bytes, whole: true },
+            Err(_) => Piece::Unreadable(address),
         }
     }
 
@@ -92,10 +134,11 @@ impl Reader<'_> {
 
     fn buffer(&self, address: u64, length: u64) -> Piece {
         let read = usize::try_from(length).map_or(MAX_BYTES, |length| length.min(MAX_BYTES));
-        let mut bytes = vec![0; read];
-        match read_gva(self.source.memory, self.cr3, address, &mut bytes) {
-            Ok(()) => Piece::Read { bytes, whole: u64::try_from(read).is_ok_and(|read| read == length) },
-            Err(_) => Piece::Unreadable(address),
+        match self.bytes(address, read) {
+            Piece::Read { bytes, .. } => {
+                Piece::Read { bytes, whole: u64::try_from(read).is_ok_and(|read| read == length) }
+            }
+            unreadable @ Piece::Unreadable(_) => unreadable,
         }
     }
 

@@ -260,6 +260,7 @@ impl Gate {
                 }
                 Err(NotRead::Missing { .. }) => self.policy.unreadable(policy::errno::EFAULT),
                 Err(NotRead::TooLong) => self.policy.unreadable(policy::errno::ENAMETOOLONG),
+                Err(NotRead::Invalid) => self.policy.unreadable(policy::errno::EINVAL),
             }
         };
         self.counters.calls = self.counters.calls.saturating_add(1);
@@ -275,7 +276,11 @@ impl Gate {
         let value = match if ignored { policy::Action::Allow } else { verdict.action } {
             policy::Action::Allow | policy::Action::Rewrite => {
                 let args = if ignored { call.args } else { verdict.rewritten(call.args) };
-                let flags = if reads.is_empty() { 0 } else { grant_flags::COPIES };
+                let (args, flags) = match reads {
+                    [] => (args, 0),
+                    _ if self.mode.dry_run => (args, grant_flags::COPIES),
+                    _ => (self.copied.cut(args), grant_flags::COPIES),
+                };
                 let (action, answer) =
                     self.granted.forward(&call, Grant { args, flags, ..Grant::default() }, len, recorded);
                 record(answer);

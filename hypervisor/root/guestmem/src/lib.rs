@@ -19,7 +19,7 @@ use core::fmt;
 
 use tlfs::addr::{Gpa, PAGE_SIZE};
 
-pub use walk::{Unreadable, WalkError, copy_cstr, read_cstr, read_cstr_prefix, read_gva, translate};
+pub use walk::{Unreadable, WalkError, copy_cstr, copy_gva, read_cstr, read_cstr_prefix, read_gva, translate};
 
 /// The child has no memory at this address, or not of the kind that the access needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -183,6 +183,23 @@ pub fn copy_cstr<M: GuestMemory + ?Sized>(memory: &M, cr3: u64, gva: u64, out: &
     Err(Unreadable { gva, why: WalkError::Unterminated })
 }
 
+/// Copies `out.len()` bytes from `gva` on.
+///
+/// # Errors
+/// [`Unreadable`]: the first byte of those that cannot be read, or of the page that it is in.
+pub fn copy_gva<M: GuestMemory + ?Sized>(memory: &M, cr3: u64, gva: u64, out: &mut [u8]) -> Result<(), Unreadable> {
+    let (mut gva, mut rest) = (gva, out);
+    while !rest.is_empty() {
+        let failed = |why| Unreadable { gva, why };
+        let (now, later) = rest.split_at_mut(bytes_in_page(gva, rest.len()));
+        let len = now.len();
+        read_gva(memory, cr3, gva, now).map_err(failed)?;
+        gva = next(gva, len).map_err(failed)?;
+        rest = later;
+    }
+    Ok(())
+}
+
 /// The address `len` bytes after `gva`; the end of the address space is not mapped for ring 3.
 fn next(gva: u64, len: usize) -> Result<u64, WalkError> {
     let step = u64::try_from(len).map_err(|_| WalkError::NonCanonical { gva })?;

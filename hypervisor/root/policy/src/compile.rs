@@ -6,10 +6,12 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use linux_raw_sys::general::__NR_bind;
 use proto::syscalls::SYSCALL_LIMIT;
 
 use crate::Action;
 use crate::action::{Change, RewriteText};
+use crate::address::{AddressSet, Hosts};
 use crate::errno::EPERM;
 use crate::error::{PolicyError, Source};
 use crate::glob::GlobSet;
@@ -18,11 +20,11 @@ use crate::parse::{
     CallText, Comparison as ComparisonText, ConditionText, NumberText, Operand, Placed, PolicyText, RuleText, TestText,
     name_of,
 };
-use crate::pointed::{MAX_READS, PointedText, Read};
+use crate::pointed::{AddressText, MAX_READS, PointedText, Read, address_of};
 use crate::process::Process;
 use crate::signature::{self, Kind};
 use crate::suggest::did_you_mean;
-use crate::table::{Clause, Comparison, Condition, DEFAULT_RULE, Op, Policy, Rewrite, Rule, Slot, Test};
+use crate::table::{Clause, Comparison, Condition, DEFAULT_RULE, Op, Policy, Rewrite, Rule, Slot};
 
 /// A file that was read: its text, and what it says.
 pub(crate) struct FileText<'t> {
@@ -36,7 +38,7 @@ pub(crate) struct FileText<'t> {
 pub(crate) fn compile(files: Vec<FileText<'_>>) -> Result<Policy, PolicyError> {
     let mut names = Vec::new();
     let mut rules = vec![default_rule(&files)];
-    let mut compiler = Compiler::new();
+    let mut compiler = Compiler::new(hosts(&files));
     let mut process = Process::default();
     for (file, FileText { source, label, text }) in (0..).zip(files) {
         FileCompiler { file, source: &source, all: &mut compiler }.rules(text.rules, &mut rules)?;
@@ -44,8 +46,13 @@ pub(crate) fn compile(files: Vec<FileText<'_>>) -> Result<Policy, PolicyError> {
         names.push(label);
     }
     let Table { slots, clauses, reads } = flatten(&compiler.calls);
-    let Compiler { conditions, globs, .. } = compiler;
-    Ok(Policy { files: names, rules, slots, clauses, conditions, globs, reads, process })
+    let Compiler { conditions, globs, addresses, .. } = compiler;
+    Ok(Policy { files: names, rules, slots, clauses, conditions, globs, addresses, reads, process })
+}
+
+/// What names of hosts stand for. Of several statements the first one holds, as it is what is found first.
+fn hosts(files: &[FileText<'_>]) -> Hosts {
+    files.iter().filter_map(|file| file.text.hosts.as_ref()).flatten().cloned().collect()
 }
 
 /// The first one that is stated, or that of a policy that states none.
@@ -92,16 +99,19 @@ impl Seen {
 
 /// What all files together have come to.
 struct Compiler {
+    hosts: Hosts,
     calls: Vec<Call>,
     conditions: Vec<Condition>,
     globs: Vec<GlobSet>,
+    addresses: Vec<AddressSet>,
     clause_count: usize,
 }
 
 impl Compiler {
-    fn new() -> Self {
+    fn new(hosts: Hosts) -> Self {
         let calls = vec![Call::default(); SYSCALL_LIMIT];
-        Self { calls, conditions: Vec::new(), globs: Vec::new(), clause_count: 0 }
+        let (conditions, globs, addresses) = (Vec::new(), Vec::new(), Vec::new());
+        Self { hosts, calls, conditions, globs, addresses, clause_count: 0 }
     }
 }
 
@@ -133,13 +143,13 @@ impl FileCompiler<'_, '_, '_> {
 
     fn rule(&mut self, index: u16, rule: &RuleText) -> Result<(), PolicyError> {
         self.no_condition_twice(&rule.conditions)?;
-        let tests = self.tests(&rule.conditions)?;
+        let sets = self.sets(&rule.conditions)?;
         let mut decides_or_yields = false;
         for call in &rule.calls {
             let settled = usize::try_from(call.number).ok().and_then(|number| self.all.calls.get(number)?.settled);
             match settled {
                 None => {
-                    self.add(index, rule, &tests, call)?;
+                    self.add(index, rule, &sets, call)?;
                     decides_or_yields = true;
                 }
                 // Who includes a file may have decided already what that would have.
@@ -161,18 +171,19 @@ impl FileCompiler<'_, '_, '_> {
         Err(self.source.error(&rule.span, message))
     }
 
-    /// The tests of a rule's conditions that are the same for every call: those of memory.
-    fn tests(&mut self, conditions: &[ConditionText]) -> Result<Vec<Option<Test>>, PolicyError> {
-        let tests = conditions.iter().map(|condition| match &condition.test {
+    /// The sets of patterns of a rule's conditions, which are the same for every call: of those on memory.
+    fn sets(&mut self, conditions: &[ConditionText]) -> Result<Vec<Option<u16>>, PolicyError> {
+        let sets = conditions.iter().map(|condition| match &condition.test {
             TestText::Number(_) => Ok(None),
-            TestText::Pointed(text) => self.pointed(text).map(Some),
+            TestText::Pointed(text) => self.globs(text).map(Some),
+            TestText::Address(text) => self.addresses(text).map(Some),
         });
-        tests.collect()
+        sets.collect()
     }
 
-    /// Compiles patterns.
-    fn pointed(&mut self, text: &PointedText) -> Result<Test, PolicyError> {
-        let PointedText { subject, patterns, negated } = text;
+    /// Compiles patterns of strings.
+    fn globs(&mut self, text: &PointedText) -> Result<u16, PolicyError> {
+        let PointedText { subject, patterns, .. } = text;
         let set = GlobSet::new(patterns.iter().map(|pattern| pattern.value.as_str()), *subject);
         let set = set.map_err(|(index, error)| {
             let span = patterns.get(index).map_or(0..0, |pattern| pattern.span.clone());
@@ -181,21 +192,43 @@ impl FileCompiler<'_, '_, '_> {
         // There are fewer sets than conditions, whose number is bounded for a rule, as is that of the rules.
         let index = u16::try_from(self.all.globs.len()).unwrap_or(u16::MAX);
         self.all.globs.push(set);
-        Ok(Test::Glob { set: index, negated: *negated })
+        Ok(index)
     }
 
-    /// Puts a rule at the end of what is said about one call. `tests`: those of [`Self::tests`].
-    fn add(&mut self, index: u16, rule: &RuleText, tests: &[Option<Test>], call: &CallText) -> Result<(), PolicyError> {
+    /// Compiles patterns of socket addresses.
+    fn addresses(&mut self, text: &AddressText) -> Result<u16, PolicyError> {
+        let set = self.address_set(&text.patterns)?;
+        // As above.
+        let index = u16::try_from(self.all.addresses.len()).unwrap_or(u16::MAX);
+        self.all.addresses.push(set);
+        Ok(index)
+    }
+
+    fn address_set(&self, patterns: &[Placed<String>]) -> Result<AddressSet, PolicyError> {
+        let texts: Vec<&str> = patterns.iter().map(|pattern| pattern.value.as_str()).collect();
+        AddressSet::new(&texts, &self.all.hosts).map_err(|(index, why)| {
+            let span = patterns.get(index).map_or(0..0, |pattern| pattern.span.clone());
+            self.source.error(&span, why.text())
+        })
+    }
+
+    /// Puts a rule at the end of what is said about one call. `sets`: those of [`Self::sets`].
+    fn add(&mut self, index: u16, rule: &RuleText, sets: &[Option<u16>], call: &CallText) -> Result<(), PolicyError> {
         let first_condition = self.all.conditions.len();
         let mut reads = Vec::new();
-        for (condition, test) in rule.conditions.iter().zip(tests) {
-            let condition = match (&condition.test, test) {
-                (TestText::Number(text), _) => self.condition(condition, text, call.number)?,
-                (TestText::Pointed(text), Some(test)) => {
-                    reads.push(self.read(condition, text, call)?);
-                    Condition { argument: condition.argument.value, test: *test }
+        for (condition, set) in rule.conditions.iter().zip(sets) {
+            let set = set.unwrap_or(u16::MAX);
+            let condition = match &condition.test {
+                TestText::Number(text) => self.condition(condition, text, call.number)?,
+                TestText::Pointed(text) => {
+                    reads.push(self.read(text, call)?);
+                    Condition::Glob { argument: text.argument.value, set, negated: text.negated }
                 }
-                (TestText::Pointed(_), None) => continue,
+                TestText::Address(text) => {
+                    reads.push(self.read_address(condition, call)?);
+                    let destination = call.number != __NR_bind;
+                    Condition::Address { set, negated: text.negated, destination }
+                }
             };
             self.all.conditions.push(condition);
         }
@@ -214,8 +247,7 @@ impl FileCompiler<'_, '_, '_> {
             }
         }
         if entry.reads.len() > MAX_READS {
-            let message =
-                format!("rules look at the memory of more than {MAX_READS} arguments of `{}`", name_of(call.number));
+            let message = format!("rules look at more than {MAX_READS} pieces of memory of `{}`", name_of(call.number));
             return Err(self.source.error(&call.span, message));
         }
         self.all.clause_count += 1;
@@ -244,7 +276,7 @@ impl FileCompiler<'_, '_, '_> {
 
     /// A condition as it applies to one call: reduced to the bits that the kernel looks at.
     fn condition(&self, condition: &ConditionText, text: &NumberText, number: u32) -> Result<Condition, PolicyError> {
-        let argument = &condition.argument;
+        let argument = &text.argument;
         let seen = self.seen(argument, text.bits, number)?;
         let value = self.operand(&text.value, seen, number)?;
         let (mask, op) = match &text.comparison {
@@ -263,17 +295,25 @@ impl FileCompiler<'_, '_, '_> {
                     format!("this condition {always} holds; remove it{}", if holds { "" } else { " with its rule" });
                 Err(self.source.error(&condition.span, message))
             }
-            None => Ok(Condition { argument: argument.value, test: Test::Number(comparison) }),
+            None => Ok(Condition::Number { argument: argument.value, comparison }),
         }
     }
 
     /// What a condition on memory needs of a call's.
-    fn read(&self, condition: &ConditionText, text: &PointedText, call: &CallText) -> Result<Read, PolicyError> {
-        let argument = &condition.argument;
+    fn read(&self, text: &PointedText, call: &CallText) -> Result<Read, PolicyError> {
+        let argument = &text.argument;
         let kind = self.kind(argument, call.number)?;
-        text.read(argument.value, kind).ok_or_else(|| {
+        text.read(kind).ok_or_else(|| {
             let message = format!("argument {} of `{}` is no {}", argument.value, name_of(call.number), text.wanted());
             self.source.error(&argument.span, message)
+        })
+    }
+
+    /// The same for one on a socket address.
+    fn read_address(&self, condition: &ConditionText, call: &CallText) -> Result<Read, PolicyError> {
+        signature::of(call.number.into()).and_then(address_of).ok_or_else(|| {
+            let message = format!("`{}` is passed no socket address", name_of(call.number));
+            self.source.error(&condition.span, message)
         })
     }
 
@@ -380,7 +420,7 @@ impl FileCompiler<'_, '_, '_> {
     fn no_condition_twice(&self, conditions: &[ConditionText]) -> Result<(), PolicyError> {
         for (index, condition) in conditions.iter().enumerate() {
             let earlier = conditions.get(..index).unwrap_or(&[]);
-            let same = |other: &ConditionText| other.argument == condition.argument && other.test == condition.test;
+            let same = |other: &ConditionText| other.test == condition.test;
             if earlier.iter().any(same) {
                 return Err(self.source.error(&condition.span, "this condition stands in the rule twice; remove one"));
             }

@@ -37,6 +37,16 @@
 //! to protect a file whatever its name, it takes rights on resolved paths. A NULL pointer has no string: no such condition holds then, neither with `not`. A call whose string cannot be read, or has no end within
 //! PATH_MAX bytes, gets the error that Linux gives it, whatever its rules say. What is judged is a copy, and the copy is what is carried out.
 //!
+//! # Socket addresses
+//! ```toml
+//! calls = ["connect", "sendto", "sendmsg", "sendmmsg"]
+//! when = [{ address = ["127.0.0.0/8:80", "[::1]:8000-8999", "example.org:443", "unix:/run/**", "AF_NETLINK"], not = true }]
+//! ```
+//! One of the patterns ([`address`]) matches the address that the call names, or none does. A call that names none (`sendto` on a connected socket) has no
+//! address, and no such condition holds then, neither with `not`. To connect or send to the address that stands for every one (0.0.0.0, `::`) is to go to this host, and
+//! is judged as that. An address in a message (`sendmsg`) is read with its message. Of several messages (`sendmmsg`) the first is judged and carried out, which the call's result says; the program
+//! sends the others by another call. Names of hosts are those of [`hosts`].
+//!
 //! # Several files
 //! ```toml
 //! include = ["base.toml", "more/net.toml"]      # at the top, like `version`, which every file has
@@ -91,11 +101,13 @@
 extern crate alloc;
 
 mod action;
+pub mod address;
 mod compile;
 pub mod errno;
 mod error;
 pub mod glob;
 pub mod groups;
+pub mod hosts;
 mod include;
 mod parse;
 mod pointed;
@@ -114,7 +126,7 @@ use errno::Errno;
 pub use error::PolicyError;
 use error::Source;
 pub use include::{Include, includes};
-pub use pointed::{MAX_READS, Pointed, Read};
+pub use pointed::{Form, MAX_READS, Pointed, Read};
 pub use table::{Policy, Rewrite, RuleRef, Rules, Verdict};
 
 /// Bounds on what a policy may hold. They bound memory and the cost of a verdict; real policies stay far below.
@@ -141,6 +153,10 @@ pub mod limits {
     pub const MAX_TOTAL_CONDITIONS: usize = 32 * 1024;
     /// Patterns in one condition.
     pub const MAX_PATTERNS: usize = 1024;
+    /// Names of hosts that have addresses.
+    pub const MAX_HOSTS: usize = 256;
+    /// Addresses of one of them.
+    pub const MAX_HOST_ADDRESSES: usize = 64;
 }
 
 /// What is done with a call.

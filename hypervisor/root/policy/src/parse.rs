@@ -11,9 +11,11 @@ use toml::Spanned;
 use toml::de::{DeArray, DeInteger, DeTable, DeValue};
 
 use crate::action::ActionText;
+use crate::address::Hosts;
 use crate::error::{PolicyError, Source};
 use crate::groups::{GROUPS, Group};
-use crate::pointed::PointedText;
+use crate::hosts;
+use crate::pointed::{AddressText, PointedText};
 use crate::process::Process;
 use crate::suggest::did_you_mean;
 use crate::table::Op;
@@ -50,21 +52,22 @@ pub(crate) enum Comparison {
 
 /// One entry of `when`.
 pub(crate) struct ConditionText {
-    pub(crate) argument: Placed<u8>,
     pub(crate) test: TestText,
     pub(crate) span: Range<usize>,
 }
 
-/// What a condition asks of its argument.
+/// What a condition asks.
 #[derive(PartialEq)]
 pub(crate) enum TestText {
     Number(NumberText),
     Pointed(PointedText),
+    Address(AddressText),
 }
 
 /// A comparison of the register.
 #[derive(PartialEq)]
 pub(crate) struct NumberText {
+    pub(crate) argument: Placed<u8>,
     pub(crate) comparison: Comparison,
     pub(crate) value: Placed<Operand>,
     /// How many low bits of the register are compared; else as many as Linux looks at.
@@ -98,9 +101,11 @@ pub(crate) struct PolicyText {
     pub(crate) default: Option<(ActionText, u32)>,
     pub(crate) rules: Vec<RuleText>,
     pub(crate) process: Process,
+    /// What names of hosts stand for; nothing if that is not said.
+    pub(crate) hosts: Option<Hosts>,
 }
 
-const TOP_KEYS: &[&str] = &["version", "include", "process", "default", "rule"];
+const TOP_KEYS: &[&str] = &["version", "include", "process", "default", "hosts", "rule"];
 const RULE_KEYS: &[&str] = &["calls", "action", "log", "reason", "when"];
 const CONDITION_KEYS: &[&str] = &["arg", "op", "value", "mask", "bits"];
 const OPERATORS: &[(&str, Op)] = &[
@@ -148,7 +153,8 @@ impl Reader<'_, '_> {
         };
         let includes = includes.into_iter().next().map(|first| first.span);
         let process = top.get("process").map_or(Ok(Process::default()), |value| self.process(value, label))?;
-        Ok(PolicyText { includes, default, rules, process })
+        let hosts = top.get(hosts::KEY).map(|value| self.hosts(value)).transpose()?;
+        Ok(PolicyText { includes, default, rules, process, hosts })
     }
 
     fn default_action(&self, value: &Value<'_>) -> Result<ActionText, PolicyError> {
@@ -313,21 +319,23 @@ impl Reader<'_, '_> {
                 value.get_ref(),
             ));
         };
-        if let Some(test) = self.pointed(table)? {
-            let argument = self.argument(self.required(value, table, "arg")?)?;
-            return Ok(ConditionText { argument, test: TestText::Pointed(test), span: value.span() });
+        if let Some(test) = self.pointed(value, table)? {
+            return Ok(ConditionText { test: TestText::Pointed(test), span: value.span() });
+        }
+        if let Some(test) = self.address(table)? {
+            return Ok(ConditionText { test: TestText::Address(test), span: value.span() });
         }
         self.only_known_keys(table, CONDITION_KEYS, "a condition")?;
         let argument = self.argument(self.required(value, table, "arg")?)?;
         let comparison = self.comparison(self.required(value, table, "op")?, table.get("mask"))?;
         let operand = self.operand(self.required(value, table, "value")?, "value")?;
         let bits = table.get("bits").map(|value| self.bits(value)).transpose()?;
-        let test = TestText::Number(NumberText { comparison, value: operand, bits });
-        Ok(ConditionText { argument, test, span: value.span() })
+        let test = TestText::Number(NumberText { argument, comparison, value: operand, bits });
+        Ok(ConditionText { test, span: value.span() })
     }
 
     /// A key that every condition has.
-    fn required<'v, 't>(
+    pub(crate) fn required<'v, 't>(
         &self,
         condition: &Value<'_>,
         table: &'v DeTable<'t>,

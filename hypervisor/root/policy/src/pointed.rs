@@ -1,4 +1,4 @@
-//! Conditions on what an argument points to: what they say, what has to be read for them, and the bytes that they are asked about.
+//! Conditions on what arguments point to: what they say, what has to be read for them, and the bytes that they are asked about.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -6,42 +6,94 @@ use alloc::vec::Vec;
 
 use toml::de::DeTable;
 
+use crate::address::SocketAddress;
 use crate::error::PolicyError;
 use crate::glob::Subject;
 use crate::limits;
 use crate::parse::{Placed, Reader, Value};
-use crate::signature::Kind;
+use crate::signature::{Kind, Signature};
 
-/// Arguments of one call whose memory rules may look at: `rename` has two paths.
+/// Pieces of one call's memory that rules may look at: `rename` has two paths.
 pub const MAX_READS: usize = 2;
 
 /// Memory that has to be read before a call can be judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Read {
-    /// The argument that holds the address of a string, from 0. NULL: there is none.
+    /// The argument that holds its address, from 0. NULL: there is none.
     pub argument: u8,
+    /// What is there.
+    pub form: Form,
 }
 
-/// What was read for a call, by argument.
+/// What there is to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A string.
+    String,
+    /// A `struct sockaddr`.
+    Address {
+        /// The argument that holds its length.
+        len: u8,
+    },
+    /// A `struct msghdr`, and the `struct sockaddr` that it names.
+    Message {
+        /// The argument that holds how many of them there are, one behind the other as `struct mmsghdr`. Only the first is judged, so that
+        /// only the first may be carried out: Linux allows such a call to do less than it is asked for.
+        count: Option<u8>,
+    },
+}
+
+/// What was read for a call.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Pointed<'a>([Option<&'a [u8]>; 6]);
+pub struct Pointed<'a> {
+    strings: [Option<&'a [u8]>; 6],
+    address: Option<SocketAddress<'a>>,
+}
 
 impl<'a> Pointed<'a> {
-    /// Notes what an argument points to: of a string all before its NUL.
+    /// Notes the string that an argument points to: all before its NUL.
     pub fn set(&mut self, argument: u8, bytes: &'a [u8]) {
-        if let Some(slot) = self.0.get_mut(usize::from(argument)) {
+        if let Some(slot) = self.strings.get_mut(usize::from(argument)) {
             *slot = Some(bytes);
         }
     }
 
-    pub(crate) fn get(&self, argument: u8) -> Option<&'a [u8]> {
-        self.0.get(usize::from(argument)).copied().flatten()
+    /// Notes the `struct sockaddr` that a call has.
+    pub fn set_address(&mut self, bytes: &'a [u8]) {
+        self.address = SocketAddress::read(bytes);
     }
+
+    pub(crate) fn get(&self, argument: u8) -> Option<&'a [u8]> {
+        self.strings.get(usize::from(argument)).copied().flatten()
+    }
+
+    pub(crate) fn address(&self) -> Option<SocketAddress<'a>> {
+        self.address
+    }
+}
+
+/// The text of a condition on a call's socket address: one of the patterns has to match, or none.
+#[derive(PartialEq)]
+pub(crate) struct AddressText {
+    pub(crate) patterns: Vec<Placed<String>>,
+    pub(crate) negated: bool,
+}
+
+/// What has to be read for the socket address of such a call; nothing if it has none.
+pub(crate) fn address_of(signature: &Signature) -> Option<Read> {
+    let form = |kind: &Kind| match kind {
+        Kind::Address(len) => Some(Form::Address { len: *len }),
+        Kind::Message => Some(Form::Message { count: None }),
+        Kind::Messages(count) => Some(Form::Message { count: Some(*count) }),
+        _ => None,
+    };
+    (0..).zip(signature.arguments).find_map(|(argument, kind)| Some(Read { argument, form: form(kind)? }))
 }
 
 /// The text of a condition on memory: one of the patterns has to match, or none.
 #[derive(PartialEq)]
 pub(crate) struct PointedText {
+    pub(crate) argument: Placed<u8>,
     pub(crate) subject: Subject,
     pub(crate) patterns: Vec<Placed<String>>,
     pub(crate) negated: bool,
@@ -49,12 +101,12 @@ pub(crate) struct PointedText {
 
 impl PointedText {
     /// What has to be read of an argument of this kind; nothing if it is none that such a condition is for.
-    pub(crate) fn read(&self, argument: u8, kind: Kind) -> Option<Read> {
+    pub(crate) fn read(&self, kind: Kind) -> Option<Read> {
         let fits = match self.subject {
             Subject::Path => matches!(kind, Kind::Path),
             Subject::Text => matches!(kind, Kind::Path | Kind::Text),
         };
-        fits.then_some(Read { argument })
+        fits.then_some(Read { argument: self.argument.value, form: Form::String })
     }
 
     /// The kind of argument that it is for.
@@ -66,18 +118,35 @@ impl PointedText {
     }
 }
 
+const ADDRESS: &str = "address";
 const SUBJECTS: [(&str, Subject); 2] = [("path", Subject::Path), ("string", Subject::Text)];
 
 impl Reader<'_, '_> {
     /// The condition that this table is, if it is one on memory.
-    pub(crate) fn pointed(&self, table: &DeTable<'_>) -> Result<Option<PointedText>, PolicyError> {
+    pub(crate) fn pointed(
+        &self,
+        condition: &Value<'_>,
+        table: &DeTable<'_>,
+    ) -> Result<Option<PointedText>, PolicyError> {
         let Some((key, subject)) = SUBJECTS.into_iter().find(|(key, _)| table.contains_key(*key)) else {
             return Ok(None);
         };
         let Some(value) = table.get(key) else { return Ok(None) };
         self.only_known_keys(table, &["arg", key, "not"], &format!("a condition on a {key}"))?;
-        let negated = table.get("not").map(|value| self.boolean(value, "not")).transpose()?;
-        Ok(Some(PointedText { subject, patterns: self.patterns(value, key)?, negated: negated.unwrap_or(false) }))
+        let argument = self.argument(self.required(condition, table, "arg")?)?;
+        let (patterns, negated) = (self.patterns(value, key)?, self.negated(table)?);
+        Ok(Some(PointedText { argument, subject, patterns, negated }))
+    }
+
+    /// The condition that this table is, if it is one on a socket address. Calls have one at most: no argument is named.
+    pub(crate) fn address(&self, table: &DeTable<'_>) -> Result<Option<AddressText>, PolicyError> {
+        let Some(value) = table.get(ADDRESS) else { return Ok(None) };
+        self.only_known_keys(table, &[ADDRESS, "not"], "a condition on an address")?;
+        Ok(Some(AddressText { patterns: self.patterns(value, ADDRESS)?, negated: self.negated(table)? }))
+    }
+
+    fn negated(&self, table: &DeTable<'_>) -> Result<bool, PolicyError> {
+        table.get("not").map_or(Ok(false), |value| self.boolean(value, "not"))
     }
 
     /// A pattern, or several.

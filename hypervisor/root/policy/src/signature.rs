@@ -33,6 +33,12 @@ pub enum Kind {
     Text,
     /// The address of bytes that the call reads; the argument with this index is their number.
     Buffer(u8),
+    /// The address of a `struct sockaddr` that the call reads; the argument with this index is its length.
+    Address(u8),
+    /// The address of a `struct msghdr` that the call reads.
+    Message,
+    /// The address of an array of `struct mmsghdr` that the call reads; the argument with this index is their number.
+    Messages(u8),
     /// The address of an array of strings, ended by NULL.
     Strings,
     /// File permissions, 16 bits.
@@ -122,8 +128,8 @@ macro_rules! signatures {
 }
 
 use Kind::{
-    Buffer, CreateMode, DirFd, FcntlArgument, Fd, Hex, Hex32, Id, Int, Long, LongNamed, Mode, Named, Path, Pointer,
-    Size, Strings, Text, Uint,
+    Address, Buffer, CreateMode, DirFd, FcntlArgument, Fd, Hex, Hex32, Id, Int, Long, LongNamed, Message, Messages,
+    Mode, Named, Path, Pointer, Size, Strings, Text, Uint,
 };
 
 signatures! {
@@ -169,14 +175,14 @@ signatures! {
     39 getpid();
     40 sendfile(Fd, Fd, Pointer, Size);
     41 socket(Named(&symbols::FAMILY), Named(&symbols::SOCKET), Int);
-    42 connect(Fd, Pointer, Int);
+    42 connect(Fd, Address(2), Int);
     43 accept(Fd, Pointer, Pointer);
-    44 sendto(Fd, Buffer(2), Size, Hex32, Pointer, Int);
+    44 sendto(Fd, Buffer(2), Size, Hex32, Address(5), Int);
     45 recvfrom(Fd, Pointer, Size, Hex32, Pointer, Pointer);
-    46 sendmsg(Fd, Pointer, Hex32);
+    46 sendmsg(Fd, Message, Hex32);
     47 recvmsg(Fd, Pointer, Hex32);
     48 shutdown(Fd, Named(&symbols::SHUTDOWN));
-    49 bind(Fd, Pointer, Int);
+    49 bind(Fd, Address(2), Int);
     50 listen(Fd, Int);
     51 getsockname(Fd, Pointer, Pointer);
     52 getpeername(Fd, Pointer, Pointer);
@@ -422,7 +428,7 @@ signatures! {
     304 open_by_handle_at(DirFd, Pointer, Named(&symbols::OPEN));
     305 clock_adjtime(Named(&symbols::CLOCK), Pointer);
     306 syncfs(Fd);
-    307 sendmmsg(Fd, Pointer, Uint, Hex32);
+    307 sendmmsg(Fd, Messages(2), Uint, Hex32);
     308 setns(Fd, Named(&symbols::CLONE));
     309 getcpu(Pointer, Pointer, Pointer);
     310 process_vm_readv(Int, Pointer, Size, Pointer, Size, Hex);
@@ -526,7 +532,7 @@ mod tests {
     fn references_to_other_arguments_hold() {
         for row in SIGNATURES {
             for kind in row.arguments {
-                if let Buffer(other) | CreateMode(other) = kind {
+                if let Buffer(other) | CreateMode(other) | Address(other) | Messages(other) = kind {
                     assert!(usize::from(*other) < row.arguments.len(), "{}", row.name);
                 }
             }

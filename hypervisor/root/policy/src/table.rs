@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::Action;
+use crate::address::AddressSet;
 use crate::errno::Errno;
 use crate::glob::GlobSet;
 use crate::pointed::{Pointed, Read};
@@ -22,21 +23,25 @@ pub(crate) enum Op {
     GreaterOrEqual,
 }
 
-/// One condition on one argument.
+/// One condition of a clause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Condition {
-    pub(crate) argument: u8,
-    pub(crate) test: Test,
-}
-
-/// What a condition asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Test {
-    Number(Comparison),
+pub(crate) enum Condition {
+    Number {
+        argument: u8,
+        comparison: Comparison,
+    },
     /// What the argument points to is matched by one of the patterns in [`Policy::globs`] with this index, or, if negated, by none.
     Glob {
+        argument: u8,
         set: u16,
         negated: bool,
+    },
+    /// The same of the call's socket address, by [`Policy::addresses`].
+    Address {
+        set: u16,
+        negated: bool,
+        /// The call goes there, instead of being there.
+        destination: bool,
     },
 }
 
@@ -122,6 +127,7 @@ pub struct Policy {
     pub(crate) clauses: Vec<Clause>,
     pub(crate) conditions: Vec<Condition>,
     pub(crate) globs: Vec<GlobSet>,
+    pub(crate) addresses: Vec<AddressSet>,
     pub(crate) reads: Vec<Read>,
     pub(crate) process: Process,
 }
@@ -249,14 +255,24 @@ impl Policy {
     }
 
     fn holds(&self, condition: &Condition, args: &[u64; 6], pointed: &Pointed<'_>) -> bool {
-        match condition.test {
-            Test::Number(comparison) => {
-                args.get(usize::from(condition.argument)).is_some_and(|argument| comparison.holds(*argument))
+        match *condition {
+            Condition::Number { argument, comparison } => {
+                args.get(usize::from(argument)).is_some_and(|argument| comparison.holds(*argument))
             }
-            Test::Glob { set, negated } => match (self.globs.get(usize::from(set)), pointed.get(condition.argument)) {
-                (Some(set), Some(bytes)) => set.matches(bytes) != negated,
-                _ => false,
-            },
+            Condition::Glob { argument, set, negated } => {
+                match (self.globs.get(usize::from(set)), pointed.get(argument)) {
+                    (Some(set), Some(bytes)) => set.matches(bytes) != negated,
+                    _ => false,
+                }
+            }
+            Condition::Address { set, negated, destination } => {
+                match (self.addresses.get(usize::from(set)), pointed.address()) {
+                    (Some(set), Some(address)) => {
+                        set.matches(if destination { address.destination() } else { address }) != negated
+                    }
+                    _ => false,
+                }
+            }
         }
     }
 

@@ -46,7 +46,7 @@ fn unknown_keys() {
         "version = 1\n\n  frobnicate = 1\n",
         3,
         3,
-        "a policy has `version`, `include`, `process`, `default`, `rule`",
+        "a policy has `version`, `include`, `process`, `default`, `hosts`, `rule`",
     );
     refused(&rule("calls = [\"read\"]\nactoin = \"allow\""), 4, 1, "unknown key `actoin`; did you mean `action`?");
     refused(
@@ -211,7 +211,7 @@ fn conditions_on_strings() {
     let twice = "[{ arg = 1, path = \"/a\" }, { arg = 1, path = \"/a\" }]";
     refused(&when("openat", twice), 5, 35, "this condition stands in the rule twice");
     let many = "[{ arg = 0, string = \"a\" }, { arg = 1, string = \"a\" }, { arg = 2, string = \"a\" }]";
-    refused(&when("mount", many), 3, 10, "rules look at the memory of more than 2 arguments of `mount`");
+    refused(&when("mount", many), 3, 10, "rules look at more than 2 pieces of memory of `mount`");
 }
 
 #[test]

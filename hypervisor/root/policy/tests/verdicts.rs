@@ -286,7 +286,7 @@ action = "kill"
     assert!(policy.reads_memory());
     let judge = |name: &str, argument: u8, text: &[u8]| {
         let rules = policy.about(number(name));
-        assert_eq!(rules.reads(), [policy::Read { argument }]);
+        assert_eq!(rules.reads(), [policy::Read { argument, form: policy::Form::String }]);
         let mut pointed = policy::Pointed::default();
         pointed.set(argument, text);
         rules.judge(&[1; 6], &pointed).action

@@ -25,5 +25,7 @@ pub use wire::{Decoder, Malformed, encode};
 pub const MAX_PATH: usize = 256;
 /// Bytes of another string, or of a buffer, that are recorded.
 pub const MAX_BYTES: usize = 32;
+/// Bytes of a socket address that are recorded: all.
+pub const MAX_ADDRESS: usize = policy::address::MAX_ADDRESS;
 /// Strings of an array that are recorded.
 pub const MAX_STRINGS: usize = 16;

@@ -10,6 +10,7 @@ use linux_raw_sys::general::{
     AT_FDCWD, F_ADD_SEALS, F_DUPFD, F_DUPFD_CLOEXEC, F_GET_SEALS, F_GETFD, F_GETFL, F_GETLEASE, F_GETOWN, F_GETPIPE_SZ,
     F_GETSIG, F_SETFD, F_SETFL, F_SETPIPE_SZ, O_CREAT, O_DIRECTORY, O_TMPFILE,
 };
+use policy::address::SocketAddress;
 use policy::errno::{Errno, MAX_ERRNO};
 use policy::signature::{self, Kind, Output};
 use policy::symbols;
@@ -241,7 +242,14 @@ impl Writer<'_> {
             Kind::Hex | Kind::Hex32 => write!(self.out, "{value:#x}"),
             Kind::Mode | Kind::CreateMode(_) => self.octal(value),
             Kind::Named(symbols) | Kind::LongNamed(symbols) => symbols.write(self.out, value),
-            Kind::Pointer | Kind::Path | Kind::Text | Kind::Buffer(_) | Kind::Strings => self.pointer(value),
+            Kind::Pointer
+            | Kind::Path
+            | Kind::Text
+            | Kind::Buffer(_)
+            | Kind::Address(_)
+            | Kind::Message
+            | Kind::Messages(_)
+            | Kind::Strings => self.pointer(value),
             Kind::FcntlArgument => self.fcntl_argument(value),
         }
     }
@@ -257,6 +265,7 @@ impl Writer<'_> {
     fn content(&mut self, content: &Content) -> fmt::Result {
         match content {
             Content::Bytes(piece) => self.piece(piece),
+            Content::Address(piece) => self.address(piece),
             Content::Strings(pieces, end) => {
                 self.out.push('[');
                 let mut separator = "";
@@ -280,6 +289,15 @@ impl Writer<'_> {
         match piece {
             Piece::Read { bytes, whole } => self.quoted(bytes, *whole),
             Piece::Unreadable(address) => self.pointer(*address),
+        }
+    }
+
+    /// In the words of policies.
+    fn address(&mut self, piece: &Piece) -> fmt::Result {
+        let Piece::Read { bytes, .. } = piece else { return self.piece(piece) };
+        match SocketAddress::read(bytes) {
+            Some(address) => self.quoted(&address.text(), true),
+            None => self.quoted(bytes, true),
         }
     }
 

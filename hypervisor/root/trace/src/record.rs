@@ -62,6 +62,8 @@ pub enum Content {
     Bytes(Piece),
     /// An array of strings.
     Strings(Vec<Piece>, End),
+    /// A `struct sockaddr`, or that which a message names.
+    Address(Piece),
 }
 
 /// Bytes, or where they would have been.

@@ -181,7 +181,7 @@ fn other_entry(bench: &Bench<'_>, kind: &str, code: i32) -> crate::Verdict {
 }
 
 /// Runs a test with a policy of its own.
-fn with_policy(
+pub(super) fn with_policy(
     bench: &Bench<'_>,
     text: &str,
     sandbox: Sandbox,

@@ -16,6 +16,7 @@ mod hostile;
 mod images;
 mod kernels;
 mod many;
+mod network;
 mod overlay;
 mod policies;
 mod programs;
@@ -46,6 +47,7 @@ pub(crate) fn all(setup: &Setup) -> Vec<Case> {
     all.extend(terminal::cases());
     all.extend(denials::cases());
     all.extend(forms::cases());
+    all.extend(network::cases());
     all.extend(events::cases());
     all.extend(bad_input::cases());
     all.extend(faults::cases());

@@ -1,6 +1,7 @@
 //! The page: HTML with everything in it, and nothing that is loaded or run.
 //!
 //! Names, arguments and reasons come from programs and policies: each goes through [`Text`].
+use super::addresses::Addresses;
 use super::files::{Files, Use};
 use super::processes::{Processes, Thread};
 use super::rate::BARS;
@@ -64,6 +65,7 @@ pub(super) fn page(report: &Report) -> String {
     denied(&mut out, report);
     kinds(&mut out, report);
     files(&mut out, &report.files);
+    addresses(&mut out, &report.addresses);
     processes(&mut out, &report.processes);
     out.push_str("</main></body></html>\n");
     out
@@ -220,15 +222,36 @@ fn files(out: &mut String, files: &Files) {
 }
 
 fn badge(what: Use, well: u64, not: u64) -> String {
-    let class = if what.alters() { "warn" } else { "" };
+    counted(what.name(), if what.alters() { "warn" } else { "" }, (well, not))
+}
+
+/// How often something went well, and how often not.
+fn counted(name: &str, class: &str, (well, not): (u64, u64)) -> String {
     let mut text = String::new();
     if well > 0 {
-        let _ = write!(text, "<span class=\"badge {class}\">{} {well}</span> ", what.name());
+        let _ = write!(text, "<span class=\"badge {class}\">{} {well}</span> ", Text(name));
     }
     if not > 0 {
-        let _ = write!(text, "<span class=\"badge faint\">{} failed {not}</span> ", what.name());
+        let _ = write!(text, "<span class=\"badge faint\">{} failed {not}</span> ", Text(name));
     }
     text
+}
+
+/// Nothing, where no program named any.
+fn addresses(out: &mut String, addresses: &Addresses) {
+    if addresses.uses.is_empty() {
+        return;
+    }
+    let rows = addresses.uses.iter().map(|(address, uses)| {
+        let badges: String = uses.iter().map(|(call, times)| counted(call, "warn", *times)).collect();
+        format!("<tr><td><code>{}</code></td><td>{badges}</td></tr>\n", Text(address))
+    });
+    out.push_str("<section><h2>Addresses, as the programs named them</h2>\n");
+    table(out, &["address", "call, and how often"], rows.collect());
+    if addresses.more > 0 {
+        let _ = writeln!(out, "<p class=\"none\">{} uses of further addresses are not shown.</p>", addresses.more);
+    }
+    out.push_str("</section>\n");
 }
 
 fn processes(out: &mut String, processes: &Processes) {

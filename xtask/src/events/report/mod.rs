@@ -1,6 +1,7 @@
 //! `--report`: one page about a run: what ran, what it touched, what was denied and by which rule, where its calls went.
 //!
 //! Everything is counted as it happens; what could grow without end is bounded, and says so.
+mod addresses;
 mod files;
 mod html;
 mod processes;
@@ -8,6 +9,7 @@ mod rate;
 
 use super::Observer;
 use super::event::{Call, Event, What};
+use addresses::Addresses;
 use anyhow::{Context, Result};
 use control::RunStats;
 use files::Files;
@@ -19,6 +21,8 @@ use std::path::{Path, PathBuf};
 
 /// Denied calls that are shown one by one.
 const MAX_DENIED: usize = 500;
+/// A call goes on by itself.
+const EINPROGRESS: i64 = -115;
 /// Calls under way that are remembered.
 const MAX_OPEN: usize = 1 << 16;
 
@@ -36,6 +40,7 @@ pub(super) struct Report {
     calls: u64,
     faults: u64,
     files: Files,
+    addresses: Addresses,
     processes: Processes,
     rate: Rate,
     open: BTreeMap<(u32, u64), (u64, Call)>,
@@ -128,6 +133,7 @@ impl Report {
             calls: 0,
             faults: 0,
             files: Files::default(),
+            addresses: Addresses::default(),
             processes: Processes::default(),
             rate: Rate::default(),
             open: BTreeMap::new(),
@@ -161,6 +167,8 @@ impl Report {
         kind.ns += took;
         kind.failed += u64::from(failed);
         self.files.call(call, failed);
+        // A connection that is under way is one.
+        self.addresses.call(call, failed && value != Some(EINPROGRESS));
         if let Some(value) = value {
             self.processes.returned(sandbox, ns, call, value);
         }

@@ -1,5 +1,6 @@
 //! The gate from outside: faults in, actions and lines of the trace out.
 
+mod addresses;
 mod judge;
 mod memory;
 mod support;

@@ -4,7 +4,7 @@ use crate::support::{BASE, Child, END, registers, site};
 use gate::{Action, CallSite, Counters};
 use guestmem::double::VecMemory;
 use guestmem::{GuestMemory, NotMapped};
-use proto::{CopyHead, Grant, grant_flags};
+use proto::{CopyHead, Grant, copy_forms, grant_flags};
 use std::cell::Cell;
 use tlfs::addr::Gpa;
 use trace::Record;
@@ -53,8 +53,8 @@ fn the_copy_is_what_is_judged_and_handed_over() {
     child.put(path, b"/etc/passwd\0");
     let grant = granted(child.call("openat", [0, path, 0, 0, 0, 0]));
     assert_eq!((grant.number, grant.flags), (OPENAT, grant_flags::REPORT | grant_flags::COPIES));
-    let whole = (CopyHead { address: path, len: 11 }, b"/etc/passwd".to_vec());
-    assert_eq!(copies(&child), [whole, (CopyHead::default(), Vec::new())]);
+    let whole = (CopyHead { address: path, len: 11, form: copy_forms::STRING }, b"/etc/passwd".to_vec());
+    assert_eq!(copies(&child)[..2], [whole, (CopyHead::default(), Vec::new())]);
     assert_eq!(granted(child.call("getpid", [0; 6])).flags, grant_flags::REPORT, "nothing is read for other calls");
 }
 
@@ -99,8 +99,8 @@ fn two_strings_across_pages() {
     let to = child.put(BASE + 0x2000, b"/c/y\0");
     granted(child.call("renameat", [0, from, 0, to, 0, 0]));
     let entries = copies(&child);
-    assert_eq!(entries[0], (CopyHead { address: from, len: 4 }, b"/a/x".to_vec()));
-    assert_eq!(entries[1], (CopyHead { address: to, len: 4 }, b"/c/y".to_vec()));
+    assert_eq!(entries[0], (CopyHead { address: from, len: 4, form: copy_forms::STRING }, b"/a/x".to_vec()));
+    assert_eq!(entries[1], (CopyHead { address: to, len: 4, form: copy_forms::STRING }, b"/c/y".to_vec()));
     child.put(to, b"/b/y\0");
     assert_eq!(child.call("renameat", [0, from, 0, to, 0, 0]), refused(-1));
     // No string: no condition holds, whatever it says.

@@ -1,13 +1,18 @@
-//! A race for the path of an open: what the policy has judged, and nothing else, is opened.
+//! Races for what a policy judges: what it has judged, and nothing else, is carried out.
 //!
 //! Two files, `judged` and `secret`; the policy of the test denies the second one. A second thread exchanges the two names in the buffer that
 //! the first one opens from, as fast as it can. `flip N` makes N tries and prints how often the secret file was opened (never), and whether
 //! both outcomes were seen, so that there was a race at all. `flip pipe` holds an open up in between, where a second look at the
 //! buffer would find the other name for certain.
+//!
+//! `flip address N` and `flip message N` do the same with datagrams to two ports, 7001 and the forbidden 7002: the second thread exchanges the
+//! port in the address that they are sent to, or the address that a message names.
 #![allow(unsafe_code)]
 
 use families::files::{Scratch, path};
 use families::{c, libc, must, sys, zeroed};
+use std::net::UdpSocket;
+use std::os::fd::AsRawFd;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -29,6 +34,8 @@ fn main() -> ExitCode {
     must(sys!(libc::rename(path("other").as_ptr(), path("secret").as_ptr())));
     match std::env::args().nth(1).as_deref() {
         Some("pipe") => pipe(),
+        Some("address") => datagrams(false),
+        Some("message") => datagrams(true),
         tries => race(tries.and_then(|tries| tries.parse().ok()).unwrap_or(1000)),
     }
 }
@@ -80,4 +87,71 @@ fn pipe() -> ExitCode {
     let found = open_named();
     println!("opened after the exchange: {found:?}, with a writer: {:?}", writer.join().ok());
     ExitCode::from(u8::from(found != Some(0)))
+}
+
+/// A socket of datagrams at this port.
+fn receiver(port: u16) -> UdpSocket {
+    let socket = UdpSocket::bind(("127.0.0.1", port)).expect("a free port");
+    socket.set_nonblocking(true).expect("a socket");
+    socket
+}
+
+/// `struct sockaddr_in` of 127.0.0.1, in two words: the port is in the first.
+fn words(port: u16) -> [u64; 2] {
+    let [high, low] = port.to_be_bytes();
+    [u64::from_le_bytes([2, 0, high, low, 127, 0, 0, 1]), 0]
+}
+
+/// The address that is sent to, and its second half.
+static ADDRESS: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
+/// `struct msghdr`: the address that is named, its length, the one range of bytes, and nothing else.
+static HEADER: [AtomicU64; 7] = [const { AtomicU64::new(0) }; 7];
+/// The range: where, how long.
+static RANGE: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(1)];
+/// Addresses that a message may name: the one that is allowed, and the other.
+static NAMES: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
+
+/// Sends datagrams to one port, which another thread exchanges for the forbidden one.
+fn datagrams(in_message: bool) -> ExitCode {
+    let tries: u64 = std::env::args().nth(2).and_then(|tries| tries.parse().ok()).unwrap_or(1000);
+    let (allowed, forbidden) = (receiver(7001), receiver(7002));
+    let sender = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let (good, bad) = (words(7001), words(7002));
+    for (slot, word) in NAMES.iter().zip([good, bad].concat()) {
+        slot.store(word, Ordering::Relaxed);
+    }
+    let place = |slot: &AtomicU64| slot.as_ptr().expose_provenance() as u64;
+    RANGE[0].store(place(&RANGE[1]), Ordering::Relaxed);
+    for (slot, word) in HEADER.iter().zip([place(&NAMES[0]), 16, place(&RANGE[0]), 1, 0, 0, 0]) {
+        slot.store(word, Ordering::Relaxed);
+    }
+    ADDRESS[0].store(good[0], Ordering::Relaxed);
+    let difference = place(&NAMES[0]) ^ place(&NAMES[2]);
+    let flipper = thread::spawn(move || {
+        while !OVER.load(Ordering::Relaxed) {
+            ADDRESS[0].fetch_xor(good[0] ^ bad[0], Ordering::Relaxed);
+            HEADER[0].fetch_xor(difference, Ordering::Relaxed);
+        }
+    });
+    let fd = sender.as_raw_fd();
+    let (mut sent, mut denied, mut arrived, mut wrong) = (0_u64, 0_u64, 0_u64, 0_u64);
+    for count in 0..tries {
+        let result = if in_message {
+            sys!(libc::sendmsg(fd, HEADER.as_ptr().cast(), 0))
+        } else {
+            sys!(libc::sendto(fd, b"x".as_ptr().cast(), 1, 0, ADDRESS.as_ptr().cast(), 16))
+        };
+        *(if result.is_ok() { &mut sent } else { &mut denied }) += 1;
+        arrived += u64::from(allowed.recv(&mut [0; 4]).is_ok());
+        wrong += u64::from(forbidden.recv(&mut [0; 4]).is_ok());
+        if count % 16 == 0 {
+            // On one processor: the other thread has a turn, whose end leaves either address.
+            thread::yield_now();
+        }
+    }
+    OVER.store(true, Ordering::Relaxed);
+    let _ = flipper.join();
+    let both = sent > 0 && denied > 0 && arrived == sent;
+    println!("{tries} datagrams: {wrong} to the forbidden port; both outcomes: {both}");
+    ExitCode::from(u8::from(wrong > 0 || !both))
 }
