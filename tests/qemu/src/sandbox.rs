@@ -178,7 +178,7 @@ impl Sandbox {
     }
 
     /// Starts `command`, feeds it, and waits for its end.
-    fn finish(&self, mut command: Command) -> Result<Outcome, String> {
+    pub(crate) fn finish(&self, mut command: Command) -> Result<Outcome, String> {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -38,6 +38,9 @@ use listing::Listing;
 /// A 9P server that serves one folder, shared by all sandboxes that it is bound into.
 pub type Server = Rc<RefCell<Client<Box<dyn ninep::Transport>>>>;
 
+/// What is told of a folder that is no longer there.
+const REMOVED: &str = "the host has removed it";
+
 /// First number of inodes that are the server's: beyond all that a tree and its upper layer can have.
 const FIRST: u64 = 1 << 62;
 
@@ -245,9 +248,13 @@ impl Live {
 
     /// Attributes as the server has them now. Of an open file whose name is gone or names another: as they were, without a name.
     pub(crate) fn stat(&self, ino: Ino) -> Result<Stat, Errno> {
+        let is_root = self.is_root(ino);
         self.with(ino, |node, mut server| {
             let gone = match server.stat(&node.fid) {
                 Ok(stat) if stat.qid == node.qid => {
+                    if stat.nlink == 0 && is_root {
+                        server.complain_once(REMOVED);
+                    }
                     node.last = Some(stat);
                     return Ok(stat);
                 }
@@ -255,6 +262,9 @@ impl Live {
                 Err(ninep::Error::Host(number)) if Errno::from_host(number) == Errno::ENOENT => Errno::ENOENT,
                 Err(error) => return Err(errno(error)),
             };
+            if is_root {
+                server.complain_once(REMOVED);
+            }
             let last = node.last.filter(|_| node.open.is_some());
             last.map(|stat| Stat { nlink: 0, ..stat }).ok_or(gone)
         })

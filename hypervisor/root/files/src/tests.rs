@@ -6,6 +6,7 @@ use bundle::{TreeEntry, TreeIndex, TreeNode};
 
 use crate::{Attr, Context, Errno, Ino, Limits, Lower, Stack, Timestamp};
 
+mod bad_server;
 mod binds;
 mod changes;
 mod content;

@@ -14,6 +14,9 @@ const ENOTSUP: u32 = 95;
 const DIRECTORY: u32 = 0o040_755;
 const FILE: u32 = 0o100_644;
 const LINK: u32 = 0o120_777;
+/// Bit of what `Tsetattr` changes: the size; and the most that this server makes of it.
+const SIZE: u32 = 8;
+const SIZE_MAX: usize = 1 << 20;
 
 /// What goes wrong with an answer, given the message: `None` is no answer at all.
 pub type Spoil = alloc::boxed::Box<dyn FnMut(Vec<u8>) -> Option<Vec<u8>>>;
@@ -163,6 +166,10 @@ impl Inner {
         let fid = from.u32()?;
         let Some(path) = self.fids.get(&fid).cloned() else { return Ok(Err(ENOENT)) };
         match kind {
+            8 => {
+                to.u32(1).u32(4096).u64(100).u64(50).u64(50).u64(1000).u64(900).u64(0).u32(255);
+                Ok(Ok(()))
+            }
             12 => Ok(self.opened(&path, to)),
             14 => {
                 let path = join(&path, from.string()?);
@@ -173,11 +180,30 @@ impl Inner {
                 self.fids.insert(fid, path.clone());
                 Ok(self.opened(&path, to))
             }
+            16 | 18 => {
+                let (path, target) = (join(&path, from.string()?), if kind == 16 { from.string()? } else { b"" });
+                if self.files.contains_key(&path) {
+                    return Ok(Err(EEXIST));
+                }
+                self.put(&path, if kind == 16 { LINK } else { FILE }, target);
+                Ok(self.qid(&path, to))
+            }
             22 => Ok(self.look(&path).map(|file| {
                 to.string(&file.bytes);
             })),
             24 => Ok(self.stat(&path, to)),
+            26 => {
+                let (valid, _mode, _uid, _gid, size) =
+                    (from.u32()?, from.u32()?, from.u32()?, from.u32()?, from.u64()?);
+                let Some(file) = self.files.get_mut(&path) else { return Ok(Err(ENOENT)) };
+                if valid & SIZE != 0 {
+                    file.bytes.resize(usize::try_from(size).unwrap_or(0).min(SIZE_MAX), 0);
+                }
+                Ok(Ok(()))
+            }
             40 => Ok(self.list(&path, from.u64()?, to)),
+            50 => Ok(Ok(())),
+            70 | 74 => self.link_or_rename(kind, &path, from),
             72 => {
                 let path = join(&path, from.string()?);
                 self.put(&path, DIRECTORY, b"");
@@ -208,6 +234,37 @@ impl Inner {
             }
             _ => Ok(Err(ENOTSUP)),
         }
+    }
+
+    /// `Tlink` and `Trenameat`, of which `directory` is what the first fid stands for.
+    fn link_or_rename(&mut self, kind: u8, directory: &str, mut from: Reader<'_>) -> Served {
+        let old = if kind == 74 { Some(join(directory, from.string()?)) } else { None };
+        let Some(other) = self.fids.get(&from.u32()?).cloned() else { return Ok(Err(ENOENT)) };
+        let (old, new) = match old {
+            Some(old) => (old, join(&other, from.string()?)),
+            None => (other, join(directory, from.string()?)),
+        };
+        let Some(file) = self.files.get(&old).cloned() else { return Ok(Err(ENOENT)) };
+        if kind == 70 {
+            self.files.insert(new, file);
+            return Ok(Ok(()));
+        }
+        let now = |path: &str| {
+            let rest = path.strip_prefix(&old).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
+            Some(alloc::format!("{new}{rest}"))
+        };
+        let paths: Vec<String> = self.files.keys().filter(|path| now(path).is_some()).cloned().collect();
+        for path in paths {
+            if let (Some(file), Some(new)) = (self.files.remove(&path), now(&path)) {
+                self.files.insert(new, file);
+            }
+        }
+        for path in self.fids.values_mut() {
+            if let Some(new) = now(path) {
+                *path = new;
+            }
+        }
+        Ok(Ok(()))
     }
 
     fn walk(&mut self, path: &str, mut from: Reader<'_>, to: &mut Writer) -> Served {

@@ -18,6 +18,7 @@ extern crate alloc;
 extern crate std;
 
 mod client;
+mod complaints;
 #[cfg(any(test, feature = "double"))]
 pub mod double;
 mod error;

@@ -1,10 +1,11 @@
 //! The client against a server that answers well, badly, or not at all.
 use alloc::boxed::Box;
-use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::double::Folder;
-use crate::{Client, Error, SetStat, open};
+use crate::{Client, Error, open};
+
+mod fuzz;
 
 fn sample() -> Folder {
     let folder = Folder::new();
@@ -127,68 +128,4 @@ fn complaints_are_few_and_numbers_in_doubt_are_not_used_again() {
     folder.behave();
     client.walk(&root, b"file").unwrap();
     assert_eq!(folder.fids(), held + 1, "a number that the server may know was used for something else");
-}
-
-/// Numbers that look random and are the same on every run (SplitMix64).
-fn next(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
-}
-
-/// Any answer to any request ends in a result, and every request ends.
-fn fuzz(rounds: u64) {
-    let (mut nonsense, mut random) = (0, 1);
-    for _ in 0..rounds {
-        let folder = sample();
-        let mut client = Client::connect(folder.clone()).unwrap();
-        let (root, _) = client.attach().unwrap();
-        let mut seed = next(&mut random);
-        folder.spoil(Box::new(move |mut message| {
-            for _ in 0..next(&mut seed) % 4 {
-                let at = usize::try_from(next(&mut seed)).unwrap() % message.len().max(1);
-                // Mostly what decides: counts, lengths, types. Now and then the size is put right again.
-                if let Some(byte) = message.get_mut(at) {
-                    *byte = next(&mut seed).to_le_bytes()[0];
-                }
-                if next(&mut seed).is_multiple_of(4) {
-                    message.truncate(at);
-                }
-            }
-            let len = u32::try_from(message.len()).unwrap();
-            if let Some(size) = message.first_chunk_mut() {
-                *size = len.to_le_bytes();
-            }
-            (!next(&mut seed).is_multiple_of(50)).then_some(message)
-        }));
-        let mut fids = vec![root];
-        for _ in 0..20 {
-            let fid = &fids[usize::try_from(next(&mut random)).unwrap() % fids.len()];
-            let result = match next(&mut random) % 9 {
-                0 => client.stat(fid).map(drop),
-                1 => client.read_link(fid).map(drop),
-                2 => client.open(fid, open::READ).map(drop),
-                3 => client.read(fid, 0, 100).map(|bytes| assert!(bytes.len() <= 100)),
-                4 => client.write(fid, 0, b"abc").map(|written| assert!(written <= 3)),
-                5 => client.set_stat(fid, &SetStat::default()),
-                6 => client.stat_fs(fid).map(drop),
-                7 => client.read_dir(fid, 0).and_then(|mut answer| answer.try_for_each(|item| item.map(drop))),
-                _ => client.walk(fid, b"dir").map(|(fid, _)| fids.push(fid)),
-            };
-            nonsense += u64::from(matches!(result, Err(Error::Nonsense(_))));
-        }
-    }
-    assert!(nonsense > rounds, "hardly anything was spoiled: {nonsense}");
-}
-
-#[test]
-fn any_answer_ends_in_a_result() {
-    fuzz(300);
-}
-
-#[test]
-#[ignore = "long: a minute; `cargo test --release -p ninep -- --ignored`"]
-fn any_answer_ends_in_a_result_for_long() {
-    fuzz(300_000);
 }

@@ -10,6 +10,7 @@ mod families;
 mod faults;
 mod figures;
 mod files;
+mod folders;
 mod forms;
 mod host_side;
 mod hostile;
@@ -41,6 +42,7 @@ pub(crate) fn all(setup: &Setup) -> Vec<Case> {
     all.extend(files::cases());
     all.extend(images::cases());
     all.extend(binds::cases());
+    all.extend(folders::cases());
     all.extend(diff::cases());
     all.extend(overlay::cases());
     all.extend(streams::cases());

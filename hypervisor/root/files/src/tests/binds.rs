@@ -7,7 +7,7 @@ use core::cell::RefCell;
 use ninep::Client;
 use ninep::double::Folder;
 
-use super::{Builder, Random, at, attr, contents, list, root, sample, walk, write};
+use super::{Builder, at, attr, contents, list, root, sample, walk, write};
 use crate::attr::SetAttr;
 use crate::{Access, Bind, BindMode, Errno, Ino, Kind, RenameMode, Stack};
 
@@ -205,63 +205,4 @@ fn what_nobody_refers_to_is_let_go() {
     assert!(folder.fids() < 300, "{}", folder.fids());
     drop(stack);
     assert_eq!(folder.fids(), 0);
-}
-
-/// A server that bends its answers, and programs that use it: nothing panics, nothing hangs, and what is not the folder's is as it was.
-fn fuzz(rounds: u64) {
-    let builder = sample();
-    for round in 0..rounds {
-        let folder = folder();
-        let mode = [BindMode::ReadOnly, BindMode::CopyOnWrite, BindMode::Direct][usize::try_from(round % 3).unwrap()];
-        let mut stack = builder.stack();
-        stack.bind(Bind { merge: round % 2 == 0, ..bind(&folder, mode) }).unwrap();
-        let mut bad = Random(round);
-        folder.spoil(Box::new(move |mut message| {
-            for _ in 0..bad.below(3) {
-                let at = 7 + bad.below(message.len().saturating_sub(7).max(1));
-                if let Some(byte) = message.get_mut(at) {
-                    *byte = bad.pick(&[0, 1, 0x80, b'/', 255, 2, 3]);
-                }
-            }
-            (bad.below(40) != 0).then_some(message)
-        }));
-        let mut random = Random(!round);
-        let mut known = std::vec![at(&stack, "etc"), Ino::ROOT];
-        let ctx = root(1);
-        for _ in 0..60 {
-            let (one, other) = (random.pick(&known), random.pick(&known));
-            let name = random.pick(&[&b"a"[..], b"dir", b"b", b"link", b"passwd"]);
-            match random.below(12) {
-                0..4 => known.extend(stack.lookup(&ctx, one, name)),
-                4 => drop(stack.attr(one)),
-                5 => drop(stack.read(one, 0, 5000, |_| Ok(()))),
-                6 => drop(write(&mut stack, &ctx, one, 0, b"bytes")),
-                7 => drop(stack.unlink(&ctx, one, name)),
-                8 => drop(stack.rename(&ctx, (one, name), (other, b"new"), RenameMode::Replace)),
-                9 => known.extend(stack.mkdir(&ctx, one, name, 0o755)),
-                10 => drop(stack.readlink(one).map(drop)),
-                _ => {
-                    let mut offset = 0;
-                    for _ in 0..50 {
-                        let Ok(Some(entry)) = stack.next_entry(one, offset, u64::MAX) else { break };
-                        offset = entry.next;
-                    }
-                }
-            }
-            let _ = stack.directory_path(one);
-        }
-        folder.behave();
-        assert_eq!(contents(&stack, at(&stack, "usr/bin/ls")), b"ls");
-    }
-}
-
-#[test]
-fn a_bad_server_harms_nobody() {
-    fuzz(300);
-}
-
-#[test]
-#[ignore = "long: minutes; `cargo test --release -p files -- --ignored`"]
-fn a_bad_server_harms_nobody_for_long() {
-    fuzz(200_000);
 }
