@@ -306,6 +306,10 @@ impl<P: Platform> Kernel<P> {
             regs.rip = regs.rip.wrapping_sub(SYSCALL_LEN);
             return self.run(regs);
         }
+        if grant.flags & grant_flags::TRAP != 0 {
+            self.force_signal(Info::refused_call(regs.rip, grant.number));
+            return self.run(regs);
+        }
         self.task.copies = if grant.flags & grant_flags::COPIES != 0 { self.platform.copies() } else { Vec::new() };
         self.task.call = Some(Call { grant });
         self.run(regs)

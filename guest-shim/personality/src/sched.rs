@@ -10,7 +10,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
-use proto::NO_ALARM;
+use proto::{NO_ALARM, grant_flags};
 
 use crate::errno::{Outcome, Stop};
 use crate::kernel::{Flow, Kernel};
@@ -144,6 +144,10 @@ impl<P: Platform> Kernel<P> {
     fn carry_out(&mut self, regs: &mut UserRegs) -> Carried {
         let Some(call) = self.task.call else { return Carried::Done };
         self.task.regs = *regs;
+        if call.grant.flags & (grant_flags::KILL_THREAD | grant_flags::KILL_PROCESS) != 0 {
+            self.condemn(&call.grant, regs.rip);
+            return Carried::Ended;
+        }
         let process = self.task.process.borrow();
         self.fuse.act_for(process.file_ids, &process.groups);
         drop(process);

@@ -43,6 +43,7 @@ impl Signal {
     pub const VTALRM: Self = Self(raw::SIGVTALRM);
     pub const PROF: Self = Self(raw::SIGPROF);
     pub const WINCH: Self = Self(raw::SIGWINCH);
+    pub const SYS: Self = Self(raw::SIGSYS);
 }
 
 /// Signals that are never blocked, caught or ignored.
@@ -165,6 +166,13 @@ impl Info {
     #[must_use]
     pub fn fault(signal: Signal, code: i32, address: u64) -> Self {
         Self { number: signal.0.cast_signed(), code, body: [address, 0, 0, 0], ..Default::default() }
+    }
+
+    /// A call that the policy refuses: it returns to `address` (Linux `force_sig_seccomp`).
+    #[must_use]
+    pub fn refused_call(address: u64, number: u64) -> Self {
+        let body = [address, number | AUDIT_ARCH_X86_64 << 32, 0, 0];
+        Self { number: raw::SIGSYS.cast_signed(), code: SYS_SECCOMP, body, ..Default::default() }
     }
 
     /// The signal.
@@ -315,6 +323,10 @@ const BUS_ADRALN: i32 = 1;
 pub const SEGV_MAPERR: i32 = 1;
 /// `si_code` of SIGSEGV: the mapping does not allow it.
 pub const SEGV_ACCERR: i32 = 2;
+/// `si_code` of SIGSYS: a call is refused.
+const SYS_SECCOMP: i32 = 1;
+/// `si_arch` of it (Linux `uapi/linux/audit.h`).
+const AUDIT_ARCH_X86_64: u64 = 0xc000_003e;
 /// `si_code` of SIGBUS: beyond the end of the file.
 pub const BUS_ADRERR: i32 = 2;
 

@@ -170,6 +170,12 @@ pub mod grant_flags {
     /// The call is not judged yet: the byte at [`super::Grant::fetch`] has to be readable for that. The shim brings its page in, if the
     /// program could read it, and lets the program make the call again. Nothing else is granted.
     pub const FETCH: u64 = 1 << 2;
+    /// The call is refused: its thread ends, as does the process if it was the last one, with SIGSYS. Nothing else is granted.
+    pub const KILL_THREAD: u64 = 1 << 3;
+    /// The call is refused: its process ends with SIGSYS, whatever it does about signals. Nothing else is granted.
+    pub const KILL_PROCESS: u64 = 1 << 4;
+    /// The call is refused: its thread gets SIGSYS. Nothing else is granted.
+    pub const TRAP: u64 = 1 << 5;
 }
 
 /// Largest number of pieces of memory that are judged with a call.

@@ -99,7 +99,7 @@ pub(super) struct Call {
     pub(super) data: Vec<Data>,
     /// It as a person reads it.
     pub(super) text: String,
-    /// `allow`, `errno`, `kill`, `fake` or `rewrite`.
+    /// `allow`, `errno`, `kill`, `kill-process`, `kill-thread`, `trap`, `fake` or `rewrite`.
     pub(super) verdict: String,
     /// The rule that said so.
     pub(super) rule: String,
@@ -219,6 +219,9 @@ impl From<CallRecord> for Call {
             Judged::Allow => "allow",
             Judged::Errno(_) => "errno",
             Judged::Kill => "kill",
+            Judged::KillProcess => "kill-process",
+            Judged::KillThread => "kill-thread",
+            Judged::Trap => "trap",
             Judged::Fake(_) => "fake",
             Judged::Rewrite(_) => "rewrite",
         };

@@ -4,7 +4,7 @@ use super::verify::Events;
 use crate::cli::ReplayOptions;
 use crate::exit::Failure;
 use crate::policy::sockaddr;
-use policy::{Action, Pointed, Policy};
+use policy::{Pointed, Policy};
 use std::process::ExitCode;
 
 /// Blocked calls that are shown one by one.
@@ -75,10 +75,5 @@ fn judged(policy: &Policy, call: &Call) -> Option<String> {
         }
         _ => policy.judge_unknown(),
     };
-    match verdict.action {
-        Action::Allow | Action::Rewrite => None,
-        Action::Errno(errno) => Some(format!("[errno {}, {}]", errno.name, verdict.rule)),
-        Action::Kill => Some(format!("[kill, {}]", verdict.rule)),
-        Action::Fake(value) => Some(format!("[fake {value}, {}]", verdict.rule)),
-    }
+    (!verdict.action.carries_out()).then(|| format!("[{}, {}]", crate::policy::action(&verdict), verdict.rule))
 }

@@ -37,12 +37,15 @@ pub(super) fn explain(policy: &Policy, call: &str) -> Result<String, Failure> {
 }
 
 /// The action in words.
-pub(super) fn action(verdict: &Verdict<'_>) -> String {
+pub(crate) fn action(verdict: &Verdict<'_>) -> String {
     match verdict.action {
         Action::Allow if verdict.log => "log".to_owned(),
         Action::Allow => "allow".to_owned(),
         Action::Errno(errno) => format!("errno {}", errno.name),
         Action::Kill => "kill".to_owned(),
+        Action::KillProcess => "kill process".to_owned(),
+        Action::KillThread => "kill thread".to_owned(),
+        Action::Trap => "trap".to_owned(),
         Action::Fake(value) => format!("fake {value}"),
         Action::Rewrite => "rewrite".to_owned(),
     }

@@ -23,6 +23,7 @@ mod resolve;
 pub(crate) mod sockaddr;
 mod systemd;
 
+pub(crate) use explain::action;
 pub(crate) use files::PolicyFiles;
 pub(crate) use oci::Container;
 use options::Format;

@@ -8,7 +8,9 @@ use std::fmt::Write;
 pub(super) enum Action {
     Allow,
     Log,
-    Kill,
+    KillProcess,
+    KillThread,
+    Trap,
     /// The error with this number, whether it has a name or not.
     Errno(u16),
 }
@@ -18,7 +20,9 @@ impl Action {
         match self {
             Self::Allow => "\"allow\"".to_owned(),
             Self::Log => "\"log\"".to_owned(),
-            Self::Kill => "\"kill\"".to_owned(),
+            Self::KillProcess => "{ kill = \"process\" }".to_owned(),
+            Self::KillThread => "{ kill = \"thread\" }".to_owned(),
+            Self::Trap => "\"trap\"".to_owned(),
             Self::Errno(number) => match Errno::by_number(number) {
                 Some(errno) => format!("{{ errno = \"{}\" }}", errno.name),
                 None => format!("{{ fake = -{number} }}"),

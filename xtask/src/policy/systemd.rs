@@ -17,7 +17,7 @@ struct Lists {
     allows: Option<bool>,
     /// The calls, with the error that an entry names (`name:EPERM`).
     calls: BTreeMap<&'static str, Option<Action>>,
-    /// What is not allowed ends with this; else the program ends.
+    /// What is not allowed ends with this; else the process ends (systemd.exec(5), SystemCallErrorNumber).
     error: Option<Action>,
 }
 
@@ -87,7 +87,7 @@ impl Lists {
     }
 
     fn native(self) -> String {
-        let denied = self.error.unwrap_or(Action::Kill);
+        let denied = self.error.unwrap_or(Action::KillProcess);
         let (default, listed) =
             if self.allows == Some(true) { (denied, Action::Allow) } else { (Action::Allow, denied) };
         let mut rules: Vec<Rule> = Vec::new();
@@ -105,7 +105,7 @@ impl Lists {
 /// The error by name or number, or `kill`.
 fn error_action(text: &str) -> Result<Action, String> {
     if text == "kill" {
-        return Ok(Action::Kill);
+        return Ok(Action::KillProcess);
     }
     let number = Errno::by_name(text).map(|errno| errno.number).or_else(|| text.parse().ok());
     let number = number.filter(|number| (1..=4095).contains(number));
@@ -143,14 +143,14 @@ mod tests {
         {
             assert_eq!(verdict(lines, call), expected, "{call}");
         }
-        assert_eq!(verdict("SystemCallFilter=read\n", "mount"), "Kill");
+        assert_eq!(verdict("SystemCallFilter=read\n", "mount"), "KillProcess");
     }
 
     #[test]
     fn lists_of_what_may_not() {
         let lines =
             "# SystemCallFilter=read\n SystemCallFilter = ~@mount vax_only chroot:13\nSystemCallFilter=chroot\n";
-        assert_eq!(verdict(lines, "mount"), "Kill");
+        assert_eq!(verdict(lines, "mount"), "KillProcess");
         assert_eq!(verdict(lines, "chroot"), "Allow", "taken from the list again");
         assert_eq!(verdict(lines, "read"), "Allow");
         assert_eq!(verdict("SystemCallFilter=~chroot:13\n", "chroot"), "EACCES");

@@ -3,6 +3,7 @@
 use alloc::rc::Rc;
 
 use linux_raw_sys::general as raw;
+use proto::{Grant, grant_flags};
 
 use super::{DefaultAction, Info, SIG_DFL, SIG_IGN, Signal, UNSTOPPABLE};
 use crate::abi::SigAction;
@@ -132,6 +133,17 @@ impl<P: Platform> Kernel<P> {
                     parent.session == process.session && parent.group != group
                 })
         })
+    }
+
+    /// The present process or thread ends because of the call of `grant`, which returns to `rip`. No handler, mask or other signal
+    /// comes between.
+    pub(crate) fn condemn(&mut self, grant: &Grant, rip: u64) {
+        let is_last = self.task.process.borrow().threads.len() <= 1;
+        if grant.flags & grant_flags::KILL_PROCESS == 0 && !is_last {
+            self.exit_thread(Signal::SYS.0);
+        } else {
+            self.end_by_signal(&Info::refused_call(rip, grant.number), rip);
+        }
     }
 
     /// The present process ends by a signal.

@@ -95,6 +95,28 @@ fn fetching_brings_a_page_in_and_makes_the_call_again() {
     }
 }
 
+impl Sandbox {
+    /// A call that was refused in this way.
+    fn refused(&mut self, number: u64, flags: u64) -> Flow {
+        self.sequence += 1;
+        self.kernel.platform.grant = Grant { sequence: self.sequence, number, args: [0; 6], flags, fetch: 0 };
+        self.regs.vector = SYSCALL_VECTOR;
+        self.kernel.system_call(&mut self.regs)
+    }
+}
+
+#[test]
+fn refused_calls_end_their_process() {
+    for flags in [grant_flags::KILL_PROCESS, grant_flags::KILL_THREAD, grant_flags::TRAP] {
+        let mut sandbox = Sandbox::new();
+        if flags != grant_flags::TRAP {
+            sandbox.kernel.task.blocked = u64::MAX;
+        }
+        assert_eq!(sandbox.refused(110, flags), Flow::Ended);
+        assert_eq!(sandbox.kernel.platform.exit.map(|exit| exit.signal), Some(31), "{flags:#x}");
+    }
+}
+
 #[test]
 fn entries_that_are_there() {
     let mut copies = Copies { heads: [CopyHead::default(); MAX_COPIES], bytes: [[b'a'; COPY_LEN]; MAX_COPIES] };

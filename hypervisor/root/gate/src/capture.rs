@@ -68,6 +68,9 @@ pub(crate) fn verdict(verdict: policy::Verdict<'_>, ignored: bool) -> Verdict {
         Action::Allow => Judged::Allow,
         Action::Errno(errno) => Judged::Errno(errno.number),
         Action::Kill => Judged::Kill,
+        Action::KillProcess => Judged::KillProcess,
+        Action::KillThread => Judged::KillThread,
+        Action::Trap => Judged::Trap,
         Action::Fake(value) => Judged::Fake(value),
         Action::Rewrite => {
             let change = |change: &policy::Rewrite| (change.argument, change.keep, change.set);

@@ -12,7 +12,7 @@
 //! # What is judged
 //! - `syscall`: a call of the x86-64 table. As in Linux only EAX counts as the number. Numbers outside the table (those of
 //!   the x32 ABI, with bit 30, among them) are judged by the policy's default.
-//! - `sysenter`, `int 0x80`: calls of the i386 table, which no policy can name yet: judged by the default. Kill ends the program; otherwise it
+//! - `sysenter`, `int 0x80`: calls of the i386 table, which no policy can name yet: judged by the default. Kill ends what it names; otherwise the program
 //!   gets the fault that a kernel without the i386 ABI gives it.
 //! - Anything else is the program's own fault and goes back to it.
 //!
@@ -67,6 +67,10 @@ pub const INT_80_ERROR_CODE: u32 = 0x402;
 /// event. QEMU 7.2 has the vector in the wrong place in 64-bit mode (0x802); the instruction says which it was anyway.
 const ERROR_CODE_TABLE: u32 = 0b11;
 
+/// The ways into the i386 ABI: how they are written, and how long they are in bytes.
+const SYSENTER: (&str, u8) = ("sysenter", 2);
+const INT_80: (&str, u8) = ("int 0x80", 2);
+
 /// Recorded calls under way whose results are still recorded. Of a shim that never reports the oldest are given up.
 const MAX_OPEN: usize = 256;
 
@@ -110,7 +114,7 @@ pub enum Action {
         /// Length of the instruction.
         instruction_len: u8,
     },
-    /// End the program.
+    /// End the sandbox.
     Kill {
         /// The call and the rule.
         reason: String,
@@ -136,7 +140,7 @@ pub struct Counters {
     pub calls: u64,
     /// Of them answered at once, with an error or a result that the policy made up.
     pub denied: u64,
-    /// Of them that ended the program.
+    /// Of them that ended a thread, a process or the sandbox.
     pub killed: u64,
     /// Of them that the personality says it does not carry out, or that no table here has. As the shim tells it.
     pub not_implemented: u64,
@@ -170,6 +174,8 @@ pub struct Gate {
     counters: Counters,
     granted: Granted,
     copied: CallMemory,
+    /// The call and the rule for which a process or a thread was ended last.
+    killed_for: Option<String>,
 }
 
 /// The calls that were granted.
@@ -186,7 +192,8 @@ impl Gate {
     #[must_use]
     pub fn new(policy: Rc<Policy>, mode: Mode) -> Self {
         let copied = CallMemory::new(&policy);
-        Self { policy, mode, counters: Counters::default(), granted: Granted::default(), copied }
+        let (counters, granted) = (Counters::default(), Granted::default());
+        Self { policy, mode, counters, granted, copied, killed_for: None }
     }
 
     /// What to do about a fault. `now_100ns` is the time since the sandbox's start; `sink` takes what is recorded.
@@ -199,9 +206,9 @@ impl Gate {
                 self.syscall(site, len, memory, now_100ns, sink)
             }
             Instruction::Sysenter if matches!(site.vector, INVALID_OPCODE | GENERAL_PROTECTION) => {
-                self.i386(site, "sysenter", memory, now_100ns, sink)
+                self.i386(site, SYSENTER, memory, now_100ns, sink)
             }
-            Instruction::Int80 if is_refused_gate(site) => self.i386(site, "int 0x80", memory, now_100ns, sink),
+            Instruction::Int80 if is_refused_gate(site) => self.i386(site, INT_80, memory, now_100ns, sink),
             _ => {
                 if self.mode.record {
                     sink(Record::Fault(fault(site, now_100ns)));
@@ -232,6 +239,12 @@ impl Gate {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// The call and the rule for which a process or a thread was ended last.
+    #[must_use]
+    pub fn killed_for(&self) -> Option<&str> {
+        self.killed_for.as_deref()
     }
 
     #[inline]
@@ -289,7 +302,12 @@ impl Gate {
             policy::Action::Kill => {
                 self.counters.killed = self.counters.killed.saturating_add(1);
                 record(Answer::None);
-                return killed(site, &call, verdict, source);
+                return Action::Kill { reason: reason(site, &call, verdict, source) };
+            }
+            policy::Action::KillProcess | policy::Action::KillThread | policy::Action::Trap => {
+                record(Answer::None);
+                let reason = verdict.action.kills().then(|| reason(site, &call, verdict, source));
+                return self.condemn(&call, verdict.action, len, reason);
             }
             policy::Action::Fake(value) => value,
             policy::Action::Errno(errno) => errno.result(),
@@ -302,6 +320,23 @@ impl Gate {
     /// What [`Gate::judge`] has read of the call's memory, for a grant with [`grant_flags::COPIES`].
     pub fn copies(&self) -> impl Iterator<Item = (CopyHead, &[u8])> {
         self.copied.entries()
+    }
+
+    /// Has the shim end a thread or a process, or send SIGSYS, in the call's place. `reason`: for which it ends.
+    #[cold]
+    fn condemn(&mut self, call: &Call, verdict: policy::Action, instruction_len: u8, reason: Option<String>) -> Action {
+        let flags = match verdict {
+            policy::Action::Trap => grant_flags::TRAP,
+            policy::Action::KillThread => grant_flags::KILL_THREAD,
+            _ => grant_flags::KILL_PROCESS,
+        };
+        if reason.is_some() {
+            self.counters.killed = self.counters.killed.saturating_add(1);
+            self.killed_for = reason;
+        } else {
+            self.counters.denied = self.counters.denied.saturating_add(1);
+        }
+        self.granted.forward(call, Grant { args: call.args, flags, ..Grant::default() }, instruction_len, false).0
     }
 
     /// Has the shim bring in a page that a rule needs. The program then makes the call again.
@@ -318,7 +353,7 @@ impl Gate {
     fn i386(
         &mut self,
         site: &CallSite<'_>,
-        instruction: &str,
+        instruction: (&str, u8),
         memory: &dyn GuestMemory,
         now_100ns: u64,
         sink: Sink<'_>,
@@ -326,7 +361,7 @@ impl Gate {
         let call = Call::i386(site);
         self.counters.calls = self.counters.calls.saturating_add(1);
         let verdict = self.policy.judge_unknown();
-        let ignored = self.mode.dry_run && verdict.action == policy::Action::Kill;
+        let ignored = self.mode.dry_run && verdict.action.kills();
         let source = Source { memory, judged: None };
         let mut record = |answer| {
             if self.mode.record || verdict.log {
@@ -334,14 +369,18 @@ impl Gate {
                 sink(Record::Call(capture::record(site, &call, judged, answer, source, now_100ns)));
             }
         };
-        if verdict.action == policy::Action::Kill && !ignored {
-            self.counters.killed = self.counters.killed.saturating_add(1);
+        if verdict.action.kills() && !ignored {
             record(Answer::None);
-            return killed(site, &call, verdict, source);
+            let reason = reason(site, &call, verdict, source);
+            if verdict.action != policy::Action::Kill {
+                return self.condemn(&call, verdict.action, instruction.1, Some(reason));
+            }
+            self.counters.killed = self.counters.killed.saturating_add(1);
+            return Action::Kill { reason };
         }
         self.counters.not_implemented = self.counters.not_implemented.saturating_add(1);
         let signal = if site.vector == INVALID_OPCODE { "SIGILL" } else { "SIGSEGV" };
-        record(Answer::Refused(format!("{instruction} gives {signal}")));
+        record(Answer::Refused(format!("{} gives {signal}", instruction.0)));
         reflect(site)
     }
 }
@@ -381,10 +420,11 @@ impl Call {
     }
 }
 
+/// The call and the rule for which something ends.
 #[cold]
-fn killed(site: &CallSite<'_>, call: &Call, verdict: Verdict<'_>, source: Source<'_>) -> Action {
+fn reason(site: &CallSite<'_>, call: &Call, verdict: Verdict<'_>, source: Source<'_>) -> String {
     let record = capture::record(site, call, capture::verdict(verdict, false), Answer::None, source, 0);
-    Action::Kill { reason: format!("{}: {}", trace::call_text(&record), verdict.rule) }
+    format!("{}: {}", trace::call_text(&record), verdict.rule)
 }
 
 #[cold]

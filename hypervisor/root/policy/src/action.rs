@@ -36,9 +36,8 @@ pub(crate) enum Change {
     Mask(Placed<Operand>),
 }
 
-const KNOWN: &str =
-    r#""allow", "kill", "log", { errno = "EPERM" }, { fake = 0 } or { rewrite = [{ arg = 0, value = 0 }] }"#;
-const ACTION_KEYS: &[&str] = &["errno", "fake", "rewrite"];
+const KNOWN: &str = r#""allow", "kill", "trap", "log", { errno = "EPERM" }, { fake = 0 }, { kill = "process" } or { rewrite = [{ arg = 0, value = 0 }] }"#;
+const ACTION_KEYS: &[&str] = &["errno", "fake", "kill", "rewrite"];
 const REWRITE_KEYS: &[&str] = &["arg", "value", "mask"];
 
 impl Reader<'_, '_> {
@@ -50,6 +49,7 @@ impl Reader<'_, '_> {
                 "allow" => plain(Action::Allow, false),
                 "log" => plain(Action::Allow, true),
                 "kill" => plain(Action::Kill, false),
+                "trap" => plain(Action::Trap, false),
                 other => {
                     let message = format!("`{}` is no action; `{key}` must be {KNOWN}", other.escape_debug());
                     Err(self.source.error(&value.span(), message))
@@ -69,6 +69,8 @@ impl Reader<'_, '_> {
             (self.errno(errno)?, Vec::new())
         } else if let Some(result) = table.get("fake") {
             (self.fake(result)?, Vec::new())
+        } else if let Some(whom) = table.get("kill") {
+            (self.kill(whom)?, Vec::new())
         } else if let Some(rewrites) = table.get("rewrite") {
             (Action::Rewrite, self.rewrites(rewrites)?)
         } else {
@@ -97,6 +99,19 @@ impl Reader<'_, '_> {
         let result =
             word(number).ok_or_else(|| self.source.error(&value.span(), format!("{number} does not fit 64 bits")))?;
         Ok(Action::Fake(result.cast_signed()))
+    }
+
+    fn kill(&self, value: &Value<'_>) -> Result<Action, PolicyError> {
+        let wanted = r#""thread", "process" or "sandbox""#;
+        match self.string(value, "kill", wanted)? {
+            "thread" => Ok(Action::KillThread),
+            "process" => Ok(Action::KillProcess),
+            "sandbox" => Ok(Action::Kill),
+            other => {
+                let message = format!("`{}` cannot be killed; `kill` must be {wanted}", other.escape_debug());
+                Err(self.source.error(&value.span(), message))
+            }
+        }
     }
 
     fn rewrites(&self, value: &Value<'_>) -> Result<Vec<RewriteText>, PolicyError> {

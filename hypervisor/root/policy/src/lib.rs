@@ -11,8 +11,9 @@
 //!
 //! [[rule]]                                      # rules are tried in order; the first that applies decides
 //! calls = ["read", "write", "@sync", 39]        # names of x86-64 system calls, groups of them, or numbers
-//! action = "allow"                              # or "kill", "log" (allow, and write it to the trace), or one with a value:
-//!                                               # { errno = "EPERM" }, { fake = 0 } (not carried out, returns that), or
+//! action = "allow"                              # or "kill", "trap", "log" (allow, and write it to the trace), or one with a value:
+//!                                               # { errno = "EPERM" }, { fake = 0 } (not carried out, returns that),
+//!                                               # { kill = "process" } (or "thread", or "sandbox", which is "kill"), or
 //!                                               # { rewrite = [{ arg = 2, mask = "O_RDWR|O_CLOEXEC" }] } (value or mask for an argument)
 //!
 //! [[rule]]
@@ -166,12 +167,32 @@ pub enum Action {
     Allow,
     /// It is not carried out; the program gets this error.
     Errno(Errno),
-    /// It is not carried out; the program ends.
+    /// It is not carried out; the sandbox ends.
     Kill,
     /// It is not carried out; the program sees this result.
     Fake(i64),
     /// It is carried out with other arguments than the program's ([`Verdict::rewritten`]).
     Rewrite,
+    /// It is not carried out; its process ends as by SIGSYS, whatever it does about that signal (seccomp(2), SECCOMP_RET_KILL_PROCESS).
+    KillProcess,
+    /// It is not carried out; its thread ends, and if it is the last of its process, that ends as by SIGSYS (SECCOMP_RET_KILL_THREAD).
+    KillThread,
+    /// It is not carried out; its thread gets SIGSYS, with the call's number and address (SECCOMP_RET_TRAP).
+    Trap,
+}
+
+impl Action {
+    /// Whether a call to which this is said is carried out, be it with other arguments.
+    #[must_use]
+    pub fn carries_out(self) -> bool {
+        matches!(self, Self::Allow | Self::Rewrite)
+    }
+
+    /// Whether it ends a thread or more.
+    #[must_use]
+    pub fn kills(self) -> bool {
+        matches!(self, Self::Kill | Self::KillProcess | Self::KillThread)
+    }
 }
 
 /// One file of a policy.

@@ -106,7 +106,7 @@ fn actions() {
         "version = 1\ndefault = \"deny\"\n",
         2,
         11,
-        "`deny` is no action; `default` must be \"allow\", \"kill\", \"log\", { errno = \"EPERM\" }, { fake = 0 } or",
+        "`deny` is no action; `default` must be \"allow\", \"kill\", \"trap\", \"log\", { errno = \"EPERM\" }, { fake = 0 },",
     );
     refused(&rule("calls = [\"read\"]\naction = 1"), 4, 10, "not a value of type integer");
     refused(&rule("calls = [\"read\"]\naction = {}"), 4, 10, "an empty action");

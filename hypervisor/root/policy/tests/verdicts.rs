@@ -65,6 +65,21 @@ action = "allow"
 }
 
 #[test]
+fn what_is_killed() {
+    let judged = |action: &str| {
+        let text = format!("version = 1\ndefault = {action}\n");
+        parse("p", &text).map(|policy| policy.judge_unknown().action).map_err(|error| error.to_string())
+    };
+    assert_eq!(judged("\"kill\""), Ok(Action::Kill));
+    assert_eq!(judged("{ kill = \"sandbox\" }"), Ok(Action::Kill));
+    assert_eq!(judged("{ kill = \"process\" }"), Ok(Action::KillProcess));
+    assert_eq!(judged("{ kill = \"thread\" }"), Ok(Action::KillThread));
+    assert_eq!(judged("\"trap\""), Ok(Action::Trap));
+    assert!(judged("{ kill = \"all\" }").unwrap_err().starts_with("p:2:20: `all` cannot be killed; `kill` must be"));
+    assert!(judged("{ kill = 1 }").unwrap_err().starts_with("p:2:20: `kill` must be"));
+}
+
+#[test]
 fn all_operators() {
     let at = |value| [0, 0, value, 0, 0, 0];
     let table: [(&str, [bool; 3]); 6] = [

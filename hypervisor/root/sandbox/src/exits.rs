@@ -64,7 +64,7 @@ impl<R: RootMemory> Sandbox<'_, R> {
             }
             Served::Exited(exit) => {
                 self.stats.program_bytes = exit.program_bytes;
-                Ok(Step::Ended(ended(&exit)))
+                Ok(Step::Ended(ended(&exit, self.gate.killed_for())))
             }
             Served::NotStarted { code, errno: _, reason } => Ok(Step::Ended(Outcome::NotStarted { code, reason })),
             Served::ShimPanic { text } => Err(Failure::new(format!("the shim gave up: {text}"))),
@@ -120,12 +120,16 @@ impl<R: RootMemory> Sandbox<'_, R> {
     }
 }
 
-/// How a program's own end is told to the user.
-fn ended(exit: &Exit) -> Outcome {
+/// The signal of a call that is refused (Linux `uapi/asm-generic/signal.h`).
+const SIGSYS: u32 = 31;
+
+/// How a program's own end is told to the user. `killed_for`: for what a process was ended last.
+fn ended(exit: &Exit, killed_for: Option<&str>) -> Outcome {
     if exit.signal == 0 {
         return Outcome::Exited { status: u8::try_from(exit.status).unwrap_or(u8::MAX) };
     }
     let detail = match (exit.address, exit.rip) {
+        _ if exit.signal == SIGSYS => killed_for.unwrap_or_default().into(),
         (0, 0) => String::new(),
         (address, rip) => format!("address {address:#x}, instruction {rip:#x}"),
     };

@@ -141,6 +141,9 @@ impl fmt::Display for Verdict {
                 None => write!(f, "errno {number}, {rule}]"),
             },
             Judged::Kill => write!(f, "kill, {rule}]"),
+            Judged::KillProcess => write!(f, "kill process, {rule}]"),
+            Judged::KillThread => write!(f, "kill thread, {rule}]"),
+            Judged::Trap => write!(f, "trap, {rule}]"),
             Judged::Fake(_) => write!(f, "fake, {rule}]"),
             Judged::Rewrite(changes) => {
                 f.write_str("rewrite")?;

@@ -111,12 +111,18 @@ pub enum Judged {
     Allow,
     /// It fails with this error number.
     Errno(u16),
-    /// It ends the program.
+    /// It ends the sandbox.
     Kill,
     /// It is not carried out, and has this result.
     Fake(i64),
     /// It is carried out with other arguments: number, bits that are kept, bits that are set.
     Rewrite(Vec<(u8, u64, u64)>),
+    /// It ends its process, as by SIGSYS.
+    KillProcess,
+    /// It ends its thread.
+    KillThread,
+    /// Its thread gets SIGSYS.
+    Trap,
 }
 
 /// What a program got for a call.

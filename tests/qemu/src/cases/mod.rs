@@ -16,6 +16,7 @@ mod host_side;
 mod hostile;
 mod images;
 mod kernels;
+mod life;
 mod many;
 mod network;
 mod overlay;
@@ -50,6 +51,7 @@ pub(crate) fn all(setup: &Setup) -> Vec<Case> {
     all.extend(denials::cases());
     all.extend(forms::cases());
     all.extend(network::cases());
+    all.extend(life::cases());
     all.extend(events::cases());
     all.extend(bad_input::cases());
     all.extend(faults::cases());

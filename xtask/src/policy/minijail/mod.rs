@@ -1,6 +1,6 @@
 //! Policy files of minijail (minijail0(5), and what its `compile_seccomp_policy.py` adds): a line a call, `NAME: FILTER`.
 //!
-//! What no line names, and what a filter leaves, ends the program unless the file says otherwise. Whole registers are compared.
+//! What no line names, and what a filter leaves, ends the process unless the file says otherwise. Whole registers are compared.
 mod parse;
 
 use super::includes::Includes;
@@ -24,7 +24,7 @@ pub(super) fn is_one(text: &str) -> bool {
 
 /// Translates a file. Errors begin with file, line and column.
 pub(super) fn to_native(name: &str, text: &str, includes: &mut Includes) -> Result<String, String> {
-    let mut policy = Policy { default: Action::Kill, denies: false, filters: BTreeMap::new() };
+    let mut policy = Policy { default: Action::KillProcess, denies: false, filters: BTreeMap::new() };
     policy.read(name, text, includes)?;
     let rules = policy.rules()?;
     Ok(native::write("Made by `cargo xtask policy convert` from a policy of minijail's.", policy.default, &rules))
@@ -58,7 +58,7 @@ impl Policy {
                     }
                     if self.denies
                         && !(filter.groups.is_empty()
-                            && matches!(filter.otherwise, Some(Action::Errno(_) | Action::Kill)))
+                            && matches!(filter.otherwise, Some(Action::Errno(_) | Action::KillProcess)))
                     {
                         return Err(format!(
                             "{place}: after `@denylist`, a line is `NAME: return ERROR` or `NAME: kill`"
@@ -169,13 +169,18 @@ mod tests {
         assert_eq!(verdict(text, 0, [7; 6]), "Allow");
         assert_eq!(verdict(text, 1, [0; 6]), "Allow");
         assert_eq!(verdict(text, 1, [1; 6]), "EBADF");
-        assert_eq!((verdict(text, 72, [1; 6]), verdict(text, 39, [0; 6])), ("EBADF".into(), "Kill".into()));
-        for (flags, expected) in
-            [(0x22, "Allow"), (2, "Allow"), (0, "Allow"), (1, "Kill"), (0x122, "Kill"), (0x22 | 1 << 40, "Kill")]
-        {
+        assert_eq!((verdict(text, 72, [1; 6]), verdict(text, 39, [0; 6])), ("EBADF".into(), "KillProcess".into()));
+        for (flags, expected) in [
+            (0x22, "Allow"),
+            (2, "Allow"),
+            (0, "Allow"),
+            (1, "KillProcess"),
+            (0x122, "KillProcess"),
+            (0x22 | 1 << 40, "KillProcess"),
+        ] {
             assert_eq!(verdict(text, 9, [0, 0, 0, flags, 0, 0]), expected, "{flags:#x}");
         }
-        for (protection, expected) in [(3, "Allow"), (5, "Allow"), (7, "Kill"), (6, "Kill")] {
+        for (protection, expected) in [(3, "Allow"), (5, "Allow"), (7, "KillProcess"), (6, "KillProcess")] {
             assert_eq!(verdict(text, 10, [0, 0, protection, 0, 0, 0]), expected, "{protection}");
         }
     }
@@ -186,7 +191,7 @@ mod tests {
         assert_eq!(verdict(text, 2, [0, 0o100, 1, 0, 0, 0]), "Allow");
         assert_eq!(verdict(text, 2, [0, 0o1100, 0, 0, 0, 0]), "Allow", "the default, which is to log");
         assert_eq!(verdict(text, 2, [0, u64::MAX, 0, 0, 0, 0]), "Allow");
-        for (args, expected) in [([1, 0], "Allow"), ([2, 0], "EACCES"), ([3, 6], "Kill"), ([3, 5], "EPERM")] {
+        for (args, expected) in [([1, 0], "Allow"), ([2, 0], "EACCES"), ([3, 6], "Trap"), ([3, 5], "EPERM")] {
             assert_eq!(verdict(text, 41, [args[0], args[1], 0, 0, 0, 0]), expected);
         }
     }

@@ -258,7 +258,9 @@ impl<'t> Cursor<'t> {
         let action = match word {
             "1" | "allow" => Action::Allow,
             "log" => Action::Log,
-            "kill" | "kill-process" | "kill-thread" | "trap" => Action::Kill,
+            "kill" | "kill-process" => Action::KillProcess,
+            "kill-thread" => Action::KillThread,
+            "trap" => Action::Trap,
             // Without a tracer or listener the call gives ENOSYS (seccomp(2)).
             "trace" | "user-notify" => Action::Errno(38),
             "return" => {

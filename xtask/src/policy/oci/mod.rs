@@ -60,7 +60,6 @@ enum ActionName {
     KillThread,
     #[serde(rename = "SCMP_ACT_KILL_PROCESS")]
     KillProcess,
-    /// SIGSYS ends a program that has no handler for it.
     #[serde(rename = "SCMP_ACT_TRAP")]
     Trap,
     #[serde(rename = "SCMP_ACT_TRACE")]
@@ -289,7 +288,9 @@ fn action(name: ActionName, errno: Option<u32>) -> Result<Action, String> {
     Ok(match name {
         ActionName::Allow => Action::Allow,
         ActionName::Log => Action::Log,
-        ActionName::KillThread | ActionName::KillProcess | ActionName::Trap => Action::Kill,
+        ActionName::KillThread => Action::KillThread,
+        ActionName::KillProcess => Action::KillProcess,
+        ActionName::Trap => Action::Trap,
         ActionName::Trace | ActionName::Notify => Action::Errno(ENOSYS),
         ActionName::Errno => {
             let errno = errno.unwrap_or(EPERM.into());
@@ -391,7 +392,7 @@ mod tests {
     fn the_part_of_a_container_configuration() {
         let text =
             r#"{"ociVersion": "1.0.2", "process": {}, "linux": {"seccomp": {"defaultAction": "SCMP_ACT_KILL"}}}"#;
-        assert!(native_of(text).unwrap().contains("default = \"kill\""));
+        assert!(native_of(text).unwrap().contains("default = { kill = \"thread\" }"));
         assert!(native_of(r#"{"ociVersion": "1.0.2"}"#).unwrap_err().starts_with("1:1: this config.json has no"));
     }
 

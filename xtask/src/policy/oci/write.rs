@@ -205,10 +205,14 @@ fn argument(comparison: &Comparison) -> Result<Value, String> {
 fn action_of(action: &toml::Value) -> Result<Value, String> {
     let errno = |number: u16| Ok(json!({"action": "SCMP_ACT_ERRNO", "errnoRet": number}));
     let fake = action.get("fake").and_then(toml::Value::as_integer);
-    match (action.as_str(), action.get("errno").and_then(toml::Value::as_str), fake) {
+    let named = action.as_str().or_else(|| action.get("kill").and_then(toml::Value::as_str));
+    match (named, action.get("errno").and_then(toml::Value::as_str), fake) {
         (Some("allow"), ..) => Ok(json!({"action": "SCMP_ACT_ALLOW"})),
         (Some("log"), ..) => Ok(json!({"action": "SCMP_ACT_LOG"})),
-        (Some("kill"), ..) => Ok(json!({"action": "SCMP_ACT_KILL_PROCESS"})),
+        // A container ends with its first process, which is the nearest that there is to the sandbox' end.
+        (Some("kill" | "sandbox" | "process"), ..) => Ok(json!({"action": "SCMP_ACT_KILL_PROCESS"})),
+        (Some("thread"), ..) => Ok(json!({"action": "SCMP_ACT_KILL_THREAD"})),
+        (Some("trap"), ..) => Ok(json!({"action": "SCMP_ACT_TRAP"})),
         (_, Some(name), _) => errno(policy::errno::Errno::by_name(name).map_or(1, |errno| errno.number)),
         (.., Some(value)) if (-4095..=0).contains(&value) => {
             errno(u16::try_from(value.unsigned_abs()).map_err(|error| error.to_string())?)
@@ -262,9 +266,14 @@ mod tests {
                 "{ arg = 2, op = \"masked_eq\", mask = 3, value = 0 }, { arg = 0, op = \"==\", value = 1 }",
                 "\"allow\"",
             )
-            + &rule("\"write\"", "{ arg = 0, op = \"masked_eq\", mask = 64, value = 64, bits = 64 }", "\"kill\"")
+            + &rule(
+                "\"write\"",
+                "{ arg = 0, op = \"masked_eq\", mask = 64, value = 64, bits = 64 }",
+                "{ kill = \"process\" }",
+            )
+            + "[[rule]]\ncalls = [\"getpid\"]\naction = { kill = \"thread\" }\n[[rule]]\ncalls = [\"getuid\"]\naction = \"trap\"\n"
             + "[[rule]]\ncalls = [\"write\"]\naction = { fake = 0 }\n";
-        round_trip(&text, &[0, 1, 2, 92, 257]);
+        round_trip(&text, &[0, 1, 2, 39, 92, 102, 257]);
     }
 
     #[test]

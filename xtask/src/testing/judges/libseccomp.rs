@@ -40,7 +40,9 @@ enum Answer {
 enum Said {
     Allow,
     Log,
-    Kill,
+    KillProcess,
+    KillThread,
+    Trap,
     Errno(u32),
     Other(u32),
 }
@@ -145,7 +147,9 @@ fn of_ours(verdict: &Verdict<'_>) -> Said {
     match verdict.action {
         Action::Allow if verdict.log => Said::Log,
         Action::Allow => Said::Allow,
-        Action::Kill => Said::Kill,
+        Action::KillProcess => Said::KillProcess,
+        Action::KillThread => Said::KillThread,
+        Action::Trap => Said::Trap,
         Action::Errno(errno) => Said::Errno(errno.number.into()),
         Action::Fake(value) => Said::Errno(u32::try_from(value.unsigned_abs()).unwrap_or(0)),
         _ => Said::Other(0),
@@ -158,7 +162,9 @@ fn of_entry(action: (&str, Option<u32>)) -> Said {
         ("SCMP_ACT_ALLOW", _) => Said::Allow,
         ("SCMP_ACT_LOG", _) => Said::Log,
         ("SCMP_ACT_ERRNO", errno) => Said::Errno(errno.unwrap_or(1)),
-        _ => Said::Kill,
+        ("SCMP_ACT_KILL_PROCESS", _) => Said::KillProcess,
+        ("SCMP_ACT_TRAP", _) => Said::Trap,
+        _ => Said::KillThread,
     }
 }
 
@@ -167,7 +173,9 @@ fn of_filter(value: u32) -> Said {
     match (value & 0xffff_0000, value & 0xffff) {
         (0x7fff_0000, _) => Said::Allow,
         (0x7ffc_0000, _) => Said::Log,
-        (0x8000_0000 | 0x0003_0000 | 0, _) => Said::Kill,
+        (0x8000_0000, _) => Said::KillProcess,
+        (0x0003_0000, _) => Said::Trap,
+        (0, _) => Said::KillThread,
         (0x0005_0000, errno) => Said::Errno(errno),
         // Without a tracer or listener the call gives ENOSYS.
         (0x7ff0_0000 | 0x7fc0_0000, _) => Said::Errno(38),

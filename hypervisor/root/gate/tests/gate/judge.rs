@@ -55,6 +55,34 @@ fn killing_calls_say_why() {
 }
 
 #[test]
+fn processes_and_threads_are_ended_by_the_shim() {
+    let rule = |call: &str, action: &str| format!("[[rule]]\ncalls = [\"{call}\"]\naction = {action}\n");
+    let policy = "version = 1\n".to_owned()
+        + &rule("getpid", "{ kill = \"process\" }")
+        + &rule("gettid", "{ kill = \"thread\" }")
+        + &rule("getuid", "\"trap\"")
+        + &rule("getgid", "{ kill = \"sandbox\" }");
+    let mut child = Child::new(&policy, true);
+    let calls =
+        [("getpid", grant_flags::KILL_PROCESS), ("gettid", grant_flags::KILL_THREAD), ("getuid", grant_flags::TRAP)];
+    for (name, flags) in calls {
+        let Action::Forward { grant, .. } = child.call(name, [0; 6]) else { panic!("{name} goes to the shim") };
+        assert_eq!(grant.flags, flags, "and nothing else");
+    }
+    assert_eq!(child.gate.killed_for(), Some("gettid(): rule 2 test.toml:5"));
+    assert!(matches!(child.call("getgid", [0; 6]), Action::Kill { .. }));
+    assert_eq!(child.gate.counters(), Counters { calls: 4, denied: 1, killed: 3, ..Counters::default() });
+    let lines: Vec<&str> = child.lines.lines().map(|line| line.trim_start_matches("   0.000000   1 ")).collect();
+    assert_eq!(lines[0], "getpid() = ? [kill process, rule 1 test.toml:2]");
+    assert_eq!(lines[2], "getuid() = ? [trap, rule 3 test.toml:8]");
+    // A call of the other table, which only the default is about.
+    let mut strict = Child::new("version = 1\ndefault = { kill = \"process\" }\n", false);
+    let int80 = CallSite { vector: GENERAL_PROTECTION, error_code: INT_80_ERROR_CODE, ..site(&[0xcd, 0x80]) };
+    let Action::Forward { grant, instruction_len: 2 } = strict.fault(&int80) else { panic!("it goes to the shim") };
+    assert_eq!(grant.flags, grant_flags::KILL_PROCESS);
+}
+
+#[test]
 fn made_up_results_are_answers() {
     let mut child = Child::new("version = 1\n[[rule]]\ncalls = [\"getuid\"]\naction = { fake = 1000 }\n", true);
     assert_eq!(child.call("getuid", [0; 6]), Action::Answer { value: 1000, instruction_len: 2 });
