@@ -38,11 +38,17 @@ const PIECES: [&str; 22] = [
     "SystemCallFilter=",
 ];
 
-struct Random(u64);
+/// Numbers that look random, from a seed other than 0.
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
+    /// One of several.
+    pub(crate) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len())]
+    }
+
     /// A number below `bound` (xorshift64*, Vigna 2016).
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;

@@ -10,7 +10,7 @@ mod explain;
 mod files;
 mod flatten;
 #[cfg(test)]
-mod fuzz;
+pub(crate) mod fuzz;
 mod includes;
 mod json;
 mod minijail;

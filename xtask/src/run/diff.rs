@@ -17,6 +17,8 @@ use tempfile::NamedTempFile;
 
 /// Bytes of paths that are kept for further names of their files, at most.
 const MAX_PATHS: usize = 256 << 20;
+/// Longest name in bytes, as Linux has it.
+const NAME_MAX: usize = 255;
 /// What a file may be made with; the umask takes from it.
 const FILE_MODE: u32 = 0o666;
 
@@ -198,7 +200,10 @@ impl Recorder {
             Record::Xattr { name, value } => self.xattrs.push((name.to_vec(), value.to_vec())),
             Record::Enter { name, attributes, opaque } => self.enter(name, &attributes, opaque)?,
             Record::Leave => self.path.truncate(self.parents.pop().ok_or_else(nonsense)?),
-            Record::Removed { name } => self.writer.hide(&self.path, Some(name))?,
+            Record::Removed { name } => {
+                check_name(name, self.parents.is_empty())?;
+                self.writer.hide(&self.path, Some(name))?;
+            }
             Record::File { name, attributes, ino, len } => self.add(name, &attributes, Body::File { len }, ino)?,
             Record::Data(bytes) => self.writer.data(bytes)?,
             Record::Zeros(len) => self.writer.zeros(len)?,
@@ -225,10 +230,6 @@ impl Recorder {
     }
 
     fn enter(&mut self, name: &[u8], attributes: &Attributes, opaque: bool) -> Result<()> {
-        // The root, and nothing else, has no name.
-        if name.is_empty() != self.parents.is_empty() {
-            return Err(nonsense());
-        }
         self.add(name, attributes, Body::Directory, 0)?;
         self.parents.push(self.path.len());
         self.path = self.join(name);
@@ -239,6 +240,7 @@ impl Recorder {
     }
 
     fn add(&mut self, name: &[u8], attributes: &Attributes, body: Body<'_>, ino: u64) -> Result<()> {
+        check_name(name, self.parents.is_empty())?;
         let path = self.join(name);
         let meta = Meta { mode: attributes.mode, uid: attributes.uid, gid: attributes.gid, mtime: attributes.seconds };
         let xattrs = std::mem::take(&mut self.xattrs);
@@ -259,6 +261,12 @@ impl Recorder {
     }
 }
 
+/// A name in a directory, and none that leads out of it. The root, and nothing else, has no name.
+fn check_name(name: &[u8], is_root: bool) -> Result<()> {
+    let leads_out = matches!(name, b"." | b"..") || name.iter().any(|byte| matches!(byte, b'/' | 0));
+    if name.is_empty() != is_root || name.len() > NAME_MAX || leads_out { Err(nonsense()) } else { Ok(()) }
+}
+
 fn nonsense() -> anyhow::Error {
     anyhow!("the root sent nonsense")
 }
@@ -267,6 +275,9 @@ fn nonsense() -> anyhow::Error {
 fn shown(path: &[u8]) -> String {
     super::report::printable(&format!("/{}", String::from_utf8_lossy(path)))
 }
+
+#[cfg(test)]
+mod fuzz;
 
 #[cfg(test)]
 mod tests {
