@@ -144,7 +144,8 @@ fn doubled(byte: u8) -> impl Iterator<Item = u8> {
 /// The folder itself, links followed once and for all.
 fn folder(path: &Path) -> Result<PathBuf, Failure> {
     let why = match path.metadata() {
-        Ok(metadata) if metadata.is_dir() => None,
+        // QEMU has to open it, and would say later, and less well, that it cannot.
+        Ok(metadata) if metadata.is_dir() => path.read_dir().err().map(|error| error.to_string()),
         Ok(_) => Some("not a directory".to_owned()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some("no such directory".to_owned()),
         Err(error) => Some(error.to_string()),
