@@ -57,6 +57,16 @@ pub(super) enum What {
         /// Where.
         rip: Word,
     },
+    /// Another policy holds from now on.
+    Policy {
+        /// Which one it is; the one that the sandbox was started with is 1.
+        generation: u32,
+        /// Its name.
+        policy: String,
+        /// Digest of its text, as the root got it.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        policy_sha256: Option<String>,
+    },
     /// A sandbox has ended.
     Exit {
         /// How: `exited`, `signaled`, `policy-killed`, `not-started`, `timed-out`, `sandbox-failed`.
@@ -103,12 +113,20 @@ pub(super) struct Call {
     pub(super) verdict: String,
     /// The rule that said so.
     pub(super) rule: String,
+    /// Which policy that rule is of.
+    #[serde(default = "first_policy")]
+    pub(super) generation: u32,
     /// It was not done (`--dry-run`).
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub(super) ignored: bool,
     /// What the program got at once.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(super) value: Option<i64>,
+}
+
+/// The policy of events that say nothing about it.
+fn first_policy() -> u32 {
+    1
 }
 
 /// A 64-bit word, in hexadecimal: JSON's numbers are not for such.
@@ -200,6 +218,9 @@ impl From<Record> for What {
             Record::Fault(trace::FaultRecord { thread, vector, error_code, rip, .. }) => {
                 Self::Fault { thread, vector, error_code, rip: Word(rip) }
             }
+            Record::Policy(trace::PolicyRecord { generation, name, .. }) => {
+                Self::Policy { generation, policy: name, policy_sha256: None }
+            }
         }
     }
 }
@@ -241,6 +262,7 @@ impl From<CallRecord> for Call {
             text,
             verdict: verdict.to_owned(),
             rule: record.verdict.rule,
+            generation: record.verdict.generation,
             ignored: record.verdict.ignored,
             value,
         }

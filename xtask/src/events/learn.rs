@@ -181,6 +181,7 @@ mod tests {
                 rule: String::new(),
                 logged: false,
                 ignored: false,
+                generation: 1,
             },
             answer: trace::Answer::None,
         };

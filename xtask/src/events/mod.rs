@@ -13,6 +13,7 @@ mod verify;
 
 use crate::cli::{RunOptions, TraceCommand};
 use crate::exit::Failure;
+use crate::run::Digests;
 use anyhow::{Context, Result};
 use control::ExitReport;
 use event::{Event, What};
@@ -55,6 +56,8 @@ pub(crate) struct Observers {
     dry_lines: bool,
     log: Option<Log>,
     others: Vec<Box<dyn Observer>>,
+    /// Of policies that were sent while the sandboxes ran.
+    digests: Digests,
 }
 
 /// Who makes something of the events that is written at the end of the run, however that comes.
@@ -89,7 +92,7 @@ impl Observers {
     }
 
     /// Those that were asked for; their files are made.
-    pub(crate) fn new(options: &RunOptions, run: &Run<'_>) -> Result<Self> {
+    pub(crate) fn new(options: &RunOptions, run: &Run<'_>, digests: Digests) -> Result<Self> {
         let log = options.events.as_deref().map(Log::create).transpose()?;
         let mut others: Vec<Box<dyn Observer>> = Vec::new();
         if let Some(path) = &options.timeline {
@@ -103,7 +106,7 @@ impl Observers {
         }
         let nobody = Self::nobody(run.commands.len());
         let (all_lines, dry_lines) = (options.trace.is_some(), options.dry_run);
-        let mut observers = Self { all_lines, dry_lines, log, others, ..nobody };
+        let mut observers = Self { all_lines, dry_lines, log, others, digests, ..nobody };
         let policy_sha256 = Digest::of(run.policy.as_bytes()).hex();
         for (sandbox, command) in (0u16..).zip(run.commands) {
             let program = command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
@@ -120,7 +123,14 @@ impl Observers {
     /// Nobody but the lines of calls whose rules say so.
     pub(crate) fn nobody(sandboxes: usize) -> Self {
         let sandboxes = std::iter::repeat_with(Observed::default).take(sandboxes).collect();
-        Self { sandboxes, all_lines: false, dry_lines: false, log: None, others: Vec::new() }
+        Self {
+            sandboxes,
+            all_lines: false,
+            dry_lines: false,
+            log: None,
+            others: Vec::new(),
+            digests: Digests::default(),
+        }
     }
 
     /// Takes what the root sent of a sandbox' records, and gives the lines of text that they make.
@@ -131,13 +141,19 @@ impl Observers {
             self.observed(sandbox)?.decoder.next_record().ok().context("a record that makes no sense")?
         {
             let shown = match &record {
+                Record::Policy(_) => self.all_lines,
                 Record::Call(call) => self.all_lines || call.verdict.logged || (self.dry_lines && call.verdict.ignored),
                 _ => true,
             };
             if shown {
                 self.observed(sandbox)?.lines.add(&record, &mut text);
             }
-            self.tell(sandbox, record.time(), What::from(record))?;
+            let time = record.time();
+            let mut what = What::from(record);
+            if let What::Policy { generation, policy_sha256, .. } = &mut what {
+                *policy_sha256 = self.digests.of(*generation);
+            }
+            self.tell(sandbox, time, what)?;
         }
         self.flush()?;
         Ok(text)

@@ -56,6 +56,10 @@ impl Observer for Timeline {
                     "args": arguments,
                 }))
             }
+            What::Policy { generation, policy, policy_sha256 } => self.write(&json!({
+                "name": format!("policy {generation}"), "cat": "policy", "ph": "i", "s": "p", "pid": sandbox, "tid": 0, "ts": micros(ns),
+                "args": {"policy": policy, "sha256": policy_sha256},
+            })),
             What::End { .. } => Ok(()),
         }
     }

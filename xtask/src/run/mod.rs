@@ -7,6 +7,7 @@ mod outputs;
 mod report;
 mod session;
 mod terminal;
+mod watch;
 
 use crate::cli::{Accel, RunOptions};
 use crate::events::{self, Observers};
@@ -31,6 +32,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
+pub(crate) use watch::Digests;
+use watch::Watch;
 
 /// The policy that holds when none is given.
 const DEFAULT_POLICY: &str = "policies/default.toml";
@@ -59,7 +62,11 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
     let directory = Directory::new(options.keep)?;
     // From here on signals are ours to handle: the directory is removed whatever comes.
     let run = events::Run { commands: &launch.commands, policy_name: policy.name(), policy: &policy.text() };
-    let session = Session::new(options, directory.path(), Observers::new(options, &run)?)?;
+    let watched = options.policy.as_deref().filter(|_| options.watch_policy);
+    let watch = watched.map(|path| Watch::new(path, Container::with(&options.container), &policy)).transpose()?;
+    let digests = watch.as_ref().map(Watch::digests).unwrap_or_default();
+    let observers = Observers::new(options, &run, digests)?;
+    let session = Session::new(options, directory.path(), observers, watch)?;
     // Who keeps the directory wants the bundle in it.
     let cache = (!options.keep).then(|| workspace::target_dir("bundles"));
     let policy_files = policy.packed();

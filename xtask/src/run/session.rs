@@ -6,6 +6,7 @@
 use super::diff::{Diffs, Missing};
 use super::outputs::{Outputs, Stream};
 use super::terminal::{Keys, Raw, Wish};
+use super::watch::Watch;
 use super::window;
 use crate::cli::RunOptions;
 use crate::events::Observers;
@@ -85,6 +86,7 @@ pub(crate) struct Session {
     sandboxes: usize,
     streams: Streams,
     observers: Observers,
+    watch: Option<Watch>,
     diffs: Diffs,
     qemu_log: PathBuf,
     events: Sender<Event>,
@@ -113,7 +115,12 @@ enum Event {
 
 impl Session {
     /// Opens the outputs and begins to watch for signals: one that comes now ends the session as soon as it runs.
-    pub(crate) fn new(options: &RunOptions, directory: &Path, observers: Observers) -> Result<Self> {
+    pub(crate) fn new(
+        options: &RunOptions,
+        directory: &Path,
+        observers: Observers,
+        watch: Option<Watch>,
+    ) -> Result<Self> {
         let trace = match &options.trace {
             Some(path) if path.as_os_str() != "-" => {
                 File::create(path).with_context(|| format!("cannot write the trace {}", path.display()))?
@@ -133,6 +140,7 @@ impl Session {
             sandboxes: options.sandboxes(),
             streams,
             observers,
+            watch,
             diffs: Diffs::new(options.diff.as_deref(), options.sandboxes())?,
             qemu_log: directory.join(qemu::QEMU_LOG),
             events,
@@ -164,6 +172,7 @@ impl Session {
         let reader = Reader {
             outputs: Outputs::new(stdout, stderr, trace, self.sandboxes),
             observers: self.observers,
+            watch: self.watch,
             diffs: self.diffs.clone(),
             reports: vec![None; self.sandboxes],
             wishes: spawn_input(stdin, root.clone(), self.events.clone()),
@@ -302,11 +311,11 @@ fn watch_signals(events: Sender<Event>) -> Result<()> {
 
 /// The way to the root, shared by those who write to it.
 #[derive(Clone)]
-struct ToRoot(Arc<Mutex<ChildStdin>>);
+pub(super) struct ToRoot(Arc<Mutex<ChildStdin>>);
 
 impl ToRoot {
     /// Sends one frame, in one write if the pipe has room.
-    fn send(&self, kind: u16, payload: &[u8]) -> io::Result<()> {
+    pub(super) fn send(&self, kind: u16, payload: &[u8]) -> io::Result<()> {
         let header = FrameHeader::new(kind, 0, payload.len()).map_err(|_| io::Error::from(ErrorKind::InvalidInput))?;
         let frame = [header.as_bytes(), payload].concat();
         let mut pipe = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -334,6 +343,8 @@ fn spawn_reader(output: PipeReader, mut reader: Reader) {
 struct Reader {
     outputs: Outputs,
     observers: Observers,
+    /// Until the root is up.
+    watch: Option<Watch>,
     diffs: Diffs,
     reports: Vec<Option<ExitReport>>,
     wishes: Sender<u32>,
@@ -376,6 +387,9 @@ impl Reader {
         }
         match kind {
             kind::HELLO => {
+                if let Some(watch) = self.watch.take() {
+                    watch.start(self.root.clone());
+                }
                 let _ = self.events.send(Event::RootUp);
             }
             kind::STDOUT => {
@@ -503,6 +517,7 @@ mod tests {
         let (events, inbox) = mpsc::channel();
         let session = Session {
             observers: Observers::nobody(2),
+            watch: None,
             diffs: Diffs::new(None, 2).unwrap(),
             events,
             inbox,

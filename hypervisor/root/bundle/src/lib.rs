@@ -166,6 +166,24 @@ pub struct PolicyFile {
     pub text: String,
 }
 
+impl PolicyFile {
+    /// The files of a policy as bytes.
+    ///
+    /// # Errors
+    /// None, as there is memory.
+    pub fn encode(files: &[Self]) -> Result<Vec<u8>, postcard::Error> {
+        postcard::to_allocvec(files)
+    }
+
+    /// The files of a policy that [`PolicyFile::encode`] has made.
+    ///
+    /// # Errors
+    /// They are something else.
+    pub fn decode(bytes: &[u8]) -> Result<Vec<Self>, postcard::Error> {
+        postcard::from_bytes(bytes)
+    }
+}
+
 /// Most folders of the host that are bound in.
 pub const MAX_BINDS: usize = 16;
 

@@ -16,6 +16,7 @@ extern crate alloc;
 pub mod diff;
 mod inbox;
 mod outbox;
+pub mod policy;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -73,6 +74,10 @@ pub mod kind {
     pub const OUTPUT_CREDIT: u16 = 0x83;
     /// Host → root: the terminal has another size; payload: rows and columns, each u16.
     pub const WINDOW: u16 = 0x84;
+    /// Host → root: the next bytes of a new policy ([`super::policy`]).
+    pub const POLICY: u16 = 0x85;
+    /// Host → root: the new policy is whole, and is to hold from now on; payload: u32, its generation.
+    pub const POLICY_END: u16 = 0x86;
 }
 
 /// A frame said that it is longer than [`MAX_PAYLOAD`]: the two sides no longer understand each other.

@@ -62,8 +62,8 @@ pub(crate) fn record(
     record
 }
 
-/// A verdict as a record has it.
-pub(crate) fn verdict(verdict: policy::Verdict<'_>, ignored: bool) -> Verdict {
+/// A verdict as a record has it; `generation`: that of its policy.
+pub(crate) fn verdict(verdict: policy::Verdict<'_>, ignored: bool, generation: u32) -> Verdict {
     let judged = match verdict.action {
         Action::Allow => Judged::Allow,
         Action::Errno(errno) => Judged::Errno(errno.number),
@@ -77,7 +77,7 @@ pub(crate) fn verdict(verdict: policy::Verdict<'_>, ignored: bool) -> Verdict {
             Judged::Rewrite(verdict.rewrites.iter().map(change).collect())
         }
     };
-    Verdict { judged, rule: verdict.rule.to_string(), logged: verdict.log, ignored }
+    Verdict { judged, rule: verdict.rule.to_string(), logged: verdict.log, ignored, generation }
 }
 
 struct Reader<'r> {

@@ -55,7 +55,7 @@ use policy::signature::{self, Output};
 use policy::{Pointed, Policy, Verdict};
 use proto::{CallResult, CopyHead, Grant, grant_flags, result_flags};
 use recognise::Instruction;
-use trace::{Abi, Answer, FaultRecord, Record, ResultRecord};
+use trace::{Abi, Answer, FaultRecord, PolicyRecord, Record, ResultRecord};
 
 /// Vector of the invalid-opcode exception, #UD.
 pub const INVALID_OPCODE: u8 = 6;
@@ -70,6 +70,9 @@ const ERROR_CODE_TABLE: u32 = 0b11;
 /// The ways into the i386 ABI: how they are written, and how long they are in bytes.
 const SYSENTER: (&str, u8) = ("sysenter", 2);
 const INT_80: (&str, u8) = ("int 0x80", 2);
+
+/// The generation of the policy that a gate is made with.
+const FIRST: u32 = 1;
 
 /// Recorded calls under way whose results are still recorded. Of a shim that never reports the oldest are given up.
 const MAX_OPEN: usize = 256;
@@ -170,6 +173,8 @@ type Sink<'s> = &'s mut dyn FnMut(Record);
 /// The gate of one sandbox.
 pub struct Gate {
     policy: Rc<Policy>,
+    /// Which policy that is.
+    generation: u32,
     mode: Mode,
     counters: Counters,
     granted: Granted,
@@ -193,7 +198,15 @@ impl Gate {
     pub fn new(policy: Rc<Policy>, mode: Mode) -> Self {
         let copied = CallMemory::new(&policy);
         let (counters, granted) = (Counters::default(), Granted::default());
-        Self { policy, mode, counters, granted, copied, killed_for: None }
+        Self { policy, generation: FIRST, mode, counters, granted, copied, killed_for: None }
+    }
+
+    /// Judges by another policy from the next call on. What was judged before is carried out as it was judged.
+    pub fn set_policy(&mut self, policy: Rc<Policy>, generation: u32, now_100ns: u64, sink: Sink<'_>) {
+        // A page that was asked for may be asked for once more: that does no harm.
+        self.copied = CallMemory::new(&policy);
+        sink(Record::Policy(PolicyRecord { time: now_100ns, generation, name: policy.name().into() }));
+        (self.policy, self.generation) = (policy, generation);
     }
 
     /// What to do about a fault. `now_100ns` is the time since the sandbox's start; `sink` takes what is recorded.
@@ -278,11 +291,11 @@ impl Gate {
         };
         self.counters.calls = self.counters.calls.saturating_add(1);
         let ignored = self.mode.dry_run && verdict.action != policy::Action::Allow;
-        let recorded = self.mode.record || verdict.log;
+        let (recorded, generation) = (self.mode.record || verdict.log, self.generation);
         let source = Source { memory, judged: (!reads.is_empty()).then_some(&self.copied) };
         let mut record = |answer| {
             if recorded {
-                let judged = capture::verdict(verdict, ignored);
+                let judged = capture::verdict(verdict, ignored, generation);
                 sink(Record::Call(capture::record(site, &call, judged, answer, source, now_100ns)));
             }
         };
@@ -363,9 +376,10 @@ impl Gate {
         let verdict = self.policy.judge_unknown();
         let ignored = self.mode.dry_run && verdict.action.kills();
         let source = Source { memory, judged: None };
+        let generation = self.generation;
         let mut record = |answer| {
             if self.mode.record || verdict.log {
-                let judged = capture::verdict(verdict, ignored);
+                let judged = capture::verdict(verdict, ignored, generation);
                 sink(Record::Call(capture::record(site, &call, judged, answer, source, now_100ns)));
             }
         };
@@ -423,7 +437,7 @@ impl Call {
 /// The call and the rule for which something ends.
 #[cold]
 fn reason(site: &CallSite<'_>, call: &Call, verdict: Verdict<'_>, source: Source<'_>) -> String {
-    let record = capture::record(site, call, capture::verdict(verdict, false), Answer::None, source, 0);
+    let record = capture::record(site, call, capture::verdict(verdict, false, FIRST), Answer::None, source, 0);
     format!("{}: {}", trace::call_text(&record), verdict.rule)
 }
 

@@ -4,6 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::vec::Vec;
 
+use control::policy::{Gathered, Sent};
 use control::{ExitReport, Inbox, Outbox, kind};
 use proto::op::wait_events;
 use sandbox::HostConsole;
@@ -54,6 +55,9 @@ pub(crate) struct HostLink {
     wanted: u32,
     window: Option<(u16, u16)>,
     window_changed: bool,
+    /// What there is of a new policy, and the last one that is whole.
+    gathered: Gathered,
+    sent: Option<Sent>,
     /// The device interrupts when the host has sent something.
     interrupts: bool,
     /// The host sent what is no frame; it is not listened to any more.
@@ -83,6 +87,8 @@ impl HostLink {
             wanted: 0,
             window: None,
             window_changed: false,
+            gathered: Gathered::default(),
+            sent: None,
             garbled: false,
         };
         link.outbox.push_stream(0, kind::HELLO, env!("CARGO_PKG_VERSION").as_bytes());
@@ -128,6 +134,11 @@ impl HostLink {
         let window = is_owner && self.window_changed;
         let there = [(wait_events::CONSOLE_INPUT, input), (wait_events::WINDOW, window)];
         there.into_iter().filter(|(_, there)| *there).fold(0, |all, (event, _)| all | event & events)
+    }
+
+    /// A policy that the host has sent, and that holds from now on.
+    pub(crate) fn take_policy(&mut self) -> Option<Sent> {
+        self.sent.take()
     }
 
     /// The same for one that waits: a change of the window is there once, and if there is no input, the host is asked for some.
@@ -188,6 +199,8 @@ impl HostLink {
         match (frame.kind, number(&frame.payload)) {
             (kind::STDIN, _) => self.take_input(&frame.payload),
             (kind::STDIN_EOF, _) => self.input_ended = true,
+            (kind::POLICY, _) => self.gathered.add(&frame.payload),
+            (kind::POLICY_END, Some(generation)) => self.sent = Some(self.gathered.finish(generation)),
             (kind::OUTPUT_CREDIT, Some(bytes)) => self.outbox.grant(bytes),
             (kind::WINDOW, Some(size)) => {
                 let [low, high, columns_low, columns_high] = size.to_le_bytes();

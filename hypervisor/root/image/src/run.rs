@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use bundle::payload::Payload;
 use bundle::{PolicyFile, Program, RunConfig};
+use control::policy::{MAX_POLICY, Sent};
 use control::{ExitReport, Outcome, RunStats};
 use files::{Changes, Lower, Stack};
 use hvclient::Client;
@@ -157,6 +158,22 @@ fn compile(files: &[PolicyFile]) -> Result<Policy, Failure> {
     let files: Vec<policy::File<'_>> =
         files.iter().map(|PolicyFile { name, text }| policy::File { name, text }).collect();
     policy::parse_files(&files).map_err(|error| Failure::new(error.to_string()))
+}
+
+/// Memory that reading and compiling a policy may take for each byte of its text, and beside that: more than was ever seen.
+const COMPILE_COST: u64 = 128;
+const COMPILE_BASE: u64 = 4 << 20;
+
+/// Reads a policy that the host has sent.
+fn recompile(sent: Sent) -> Result<Policy, Failure> {
+    let bytes = sent.bytes.ok_or_else(|| Failure::new(format!("it has more than {MAX_POLICY} bytes")))?;
+    let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    let cost = len.saturating_mul(COMPILE_COST).saturating_add(COMPILE_BASE);
+    if Pages.free_pages().saturating_mul(PAGE_SIZE) < cost {
+        return Err(Failure::new("there is no memory to read it"));
+    }
+    let files = PolicyFile::decode(&bytes).map_err(|_| Failure::new("it came damaged"))?;
+    compile(&files)
 }
 
 fn supervisor_protection() -> SupervisorProtection {
@@ -333,6 +350,9 @@ impl<'m, 'r> Fleet<'m, 'r> {
     /// The console, those whose time is over, and those that can go on.
     fn look_after_all(&mut self) {
         self.look_after_console();
+        if let Some(sent) = self.machine.link.take_policy() {
+            self.change_policy(sent);
+        }
         let now = self.machine.clock.now();
         let late: Vec<u16> = self.turns.left().filter(|&number| now >= self.deadline(number)).collect();
         for number in late {
@@ -349,6 +369,37 @@ impl<'m, 'r> Fleet<'m, 'r> {
             let found = self.machine.link.take_found(number, events);
             if found != 0 || now >= deadline {
                 self.wake(number, found);
+            }
+        }
+    }
+
+    /// Another policy holds from now on: no sandbox is between a verdict and its effect here. One that cannot be used leaves the old
+    /// one in force.
+    fn change_policy(&mut self, sent: Sent) {
+        let generation = sent.generation;
+        let policy: Rc<Policy> = match recompile(sent) {
+            Ok(policy) => policy.into(),
+            Err(Failure { reason }) => {
+                return self
+                    .machine
+                    .link
+                    .log(0, &format!("policy {generation} is refused, the old one stays: {reason}"));
+            }
+        };
+        for number in self.turns.left().collect::<Vec<_>>() {
+            let Some(mut member) = self.members.get_mut(usize::from(number)).and_then(Option::take) else { continue };
+            let policy = Rc::clone(&policy);
+            let changed = self
+                .machine
+                .lend(number, &mut self.entropy, |world| member.sandbox.set_policy(policy, generation, world));
+            match changed {
+                // It would go on under a policy that holds no more.
+                Err(Failure { reason }) => self.end(number, member.sandbox, Outcome::SandboxFailed { reason }),
+                Ok(()) => {
+                    if let Some(seat) = self.members.get_mut(usize::from(number)) {
+                        *seat = Some(member);
+                    }
+                }
             }
         }
     }

@@ -191,7 +191,7 @@ impl<R: RootMemory> Builder<'_, '_, R> {
         self.place(layout::GATE, 1, world)?;
         self.place(layout::SERVICE, len(SERVICE_PAGES), world)?;
         if self.setup.policy.reads_memory() {
-            self.place(layout::COPIES, len(COPY_PAGES), world)?;
+            place_copies(self.partition, self.memory, world)?;
         }
         self.place(self.layout.params, len(params.len()).div_ceil(PAGE_SIZE), world)?;
         self.place(self.layout.tables, self.layout.table_count, world)
@@ -210,9 +210,7 @@ impl<R: RootMemory> Builder<'_, '_, R> {
 
     /// Private pages, mapped.
     fn place<T: Transport>(&mut self, gpa: u64, count: u64, world: &mut World<'_, T, R>) -> Result<(), Failure> {
-        let pages = (0..count).map(|page| self.memory.place_private(gpa + page * PAGE_SIZE, world.memory));
-        let sources = pages.collect::<Result<Vec<_>, _>>()?;
-        self.partition.map(world.client, world.memory, gpa / PAGE_SIZE, DATA, &sources)
+        place(self.partition, self.memory, (gpa, count), world)
     }
 
     /// The shim: code and constants shared from the boot bundle, data of its own.
@@ -345,6 +343,30 @@ impl<R: RootMemory> Builder<'_, '_, R> {
             let name = usize::try_from(partial.done).ok().and_then(|done| registers.get(done)).map(|(name, _)| *name);
             Failure::new(format!("{} at {}", partial.error, name.unwrap_or_default()))
         })
+    }
+}
+
+/// Puts private pages of zeros at an address, so many, and maps them.
+fn place<T: Transport, R: RootMemory>(
+    partition: &mut Partition,
+    memory: &mut ChildMemory<'_, R>,
+    (gpa, count): (u64, u64),
+    world: &mut World<'_, T, R>,
+) -> Result<(), Failure> {
+    let pages = (0..count).map(|page| memory.place_private(gpa + page * PAGE_SIZE, world.memory));
+    let sources = pages.collect::<Result<Vec<_>, _>>()?;
+    partition.map(world.client, world.memory, gpa / PAGE_SIZE, DATA, &sources)
+}
+
+/// Makes room for what pointers of calls lead to, unless there is.
+pub(crate) fn place_copies<T: Transport, R: RootMemory>(
+    partition: &mut Partition,
+    memory: &mut ChildMemory<'_, R>,
+    world: &mut World<'_, T, R>,
+) -> Result<(), Failure> {
+    match memory.private_page(layout::COPIES) {
+        Some(_) => Ok(()),
+        None => place(partition, memory, (layout::COPIES, u64::try_from(COPY_PAGES).unwrap_or(u64::MAX)), world),
     }
 }
 

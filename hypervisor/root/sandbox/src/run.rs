@@ -1,10 +1,12 @@
 //! A sandbox's life: dispatch its VP, look at what stopped it, act, again.
 use alloc::format;
+use alloc::rc::Rc;
 use core::mem::offset_of;
 
 use files::Stack;
 use gate::Gate;
 use hvclient::{DispatchEnd, StatePage, Transport};
+use policy::Policy;
 use proto::op::Woken;
 use services::Services;
 use tlfs::addr::{Gpa, PAGE_SIZE};
@@ -13,6 +15,7 @@ use tlfs::message::{HvMessageHeader, HvMessageType};
 use tlfs::vp_page::HvVpStatePageType;
 
 use crate::alarm::Alarm;
+use crate::create::place_copies;
 use crate::layout;
 use crate::memory::{ChildMemory, RootMemory};
 use crate::partition::{Partition, VP};
@@ -134,6 +137,25 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
     pub fn wake<T: Transport>(&mut self, events: u64, world: &mut World<'_, T, R>) {
         let mut view = self.memory.view(world.memory);
         self.services.finish_wait(Gpa(layout::SERVICE), &mut view, Woken { events });
+    }
+
+    /// Judges by another policy from the next call on.
+    ///
+    /// # Errors
+    /// There is no memory for what its rules look at: the old one still holds, and the sandbox has to be ended.
+    pub fn set_policy<T: Transport>(
+        &mut self,
+        policy: Rc<Policy>,
+        generation: u32,
+        world: &mut World<'_, T, R>,
+    ) -> Result<(), Failure> {
+        if policy.reads_memory() {
+            place_copies(&mut self.partition, &mut self.memory, world)?;
+        }
+        let age = (world.now)().saturating_sub(self.parts.created);
+        let console = &mut *world.console;
+        self.gate.set_policy(policy, generation, age, &mut |record| console.record(&record));
+        Ok(())
     }
 
     /// Counts that the root's processor ran while the child waited, for the figures.

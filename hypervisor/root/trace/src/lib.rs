@@ -17,7 +17,8 @@ mod wire;
 
 pub use lines::{Lines, call_text, result_text};
 pub use record::{
-    Abi, Answer, CallRecord, Content, Data, End, FaultRecord, Judged, Piece, Record, ResultRecord, Verdict,
+    Abi, Answer, CallRecord, Content, Data, End, FaultRecord, Judged, Piece, PolicyRecord, Record, ResultRecord,
+    Verdict,
 };
 pub use wire::{Decoder, Malformed, encode};
 

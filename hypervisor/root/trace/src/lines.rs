@@ -15,7 +15,7 @@ use policy::errno::{Errno, MAX_ERRNO};
 use policy::signature::{self, Kind, Output};
 use policy::symbols;
 
-use crate::{Abi, Answer, CallRecord, Content, End, Judged, Piece, Record, ResultRecord, Verdict};
+use crate::{Abi, Answer, CallRecord, Content, End, Judged, Piece, PolicyRecord, Record, ResultRecord, Verdict};
 
 /// Calls under way whose lines wait for their results. Those of a shim that never reports are written as unfinished, the oldest first.
 const MAX_OPEN: usize = 256;
@@ -51,6 +51,9 @@ impl Lines {
             Record::Result(result) => self.result(result, out),
             // The signal that the program gets is in nobody's call.
             Record::Fault(_) => {}
+            Record::Policy(PolicyRecord { time, generation, name }) => {
+                let _ = writeln!(out, "{}    policy {generation}: {}", Time(*time), name.escape_debug());
+            }
         }
     }
 
@@ -120,15 +123,36 @@ struct Prefix(u64, u32);
 
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:>3} ", Time(self.0), self.1)
+    }
+}
+
+/// A time in 100 ns, as seconds.
+struct Time(u64);
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let micros = self.0 / 10;
-        write!(f, "{:>4}.{:06} {:>3} ", micros / 1_000_000, micros % 1_000_000, self.1)
+        write!(f, "{:>4}.{:06}", micros / 1_000_000, micros % 1_000_000)
+    }
+}
+
+/// The rule, and which policy it is of if that is not the first.
+struct By<'r>(&'r str, u32);
+
+impl fmt::Display for By<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1 {
+            ..=1 => f.write_str(self.0),
+            generation => write!(f, "policy {generation}: {}", self.0),
+        }
     }
 }
 
 /// `[action, rule]`.
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rule = &self.rule;
+        let rule = By(&self.rule, self.generation);
         if self.ignored {
             f.write_str("[not done: ")?;
         } else {

@@ -14,6 +14,8 @@ pub enum Record {
     Result(ResultRecord),
     /// The processor refused an instruction: the program gets a signal, or handles it.
     Fault(FaultRecord),
+    /// Another policy holds from now on.
+    Policy(PolicyRecord),
 }
 
 /// Which table a call's number belongs to.
@@ -102,6 +104,8 @@ pub struct Verdict {
     pub logged: bool,
     /// It was not done: the run only records verdicts.
     pub ignored: bool,
+    /// Which policy this is by ([`PolicyRecord::generation`]).
+    pub generation: u32,
 }
 
 /// What is to be done with a call.
@@ -151,6 +155,17 @@ pub struct ResultRecord {
     pub missing: bool,
 }
 
+/// A policy that has taken another's place between two calls.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyRecord {
+    /// When.
+    pub time: u64,
+    /// Which one it is; the one that the sandbox was started with is 1.
+    pub generation: u32,
+    /// The name of its file.
+    pub name: String,
+}
+
 /// An exception that is the program's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FaultRecord {
@@ -173,7 +188,8 @@ impl Record {
         match self {
             Self::Call(CallRecord { time, .. })
             | Self::Result(ResultRecord { time, .. })
-            | Self::Fault(FaultRecord { time, .. }) => *time,
+            | Self::Fault(FaultRecord { time, .. })
+            | Self::Policy(PolicyRecord { time, .. }) => *time,
         }
     }
 }

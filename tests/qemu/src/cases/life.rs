@@ -1,6 +1,15 @@
 //! What policies do to a running sandbox beyond an error: ending a process, asking, another policy meanwhile.
 use super::denials::with_policy;
-use crate::Case;
+use crate::sandbox::wait;
+use crate::{Bench, Case};
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::time::Duration;
+
+/// Longest time for the end of a program that has said its last.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What `refused.py` sets as a filter on plain Linux.
 const REFUSED: &str = "version = 1
@@ -38,6 +47,7 @@ pub(crate) fn cases() -> Vec<Case> {
             with_policy(bench, REFUSED, sandbox, |sandbox| sandbox.same_as_here())
         })
         .needs("python"),
+        Case::new("life: another policy takes effect between two calls", change_while_running).needs("python"),
         Case::new("life: a shell goes on when its child is ended, and ends with its exit code", |bench| {
             let probe = bench.path_of_guest("probe");
             let script = format!("{probe} 124; echo $?; exec {probe} 124");
@@ -52,4 +62,97 @@ pub(crate) fn cases() -> Vec<Case> {
             })
         }),
     ]
+}
+
+/// Makes two calls until their answers change, and says what they were.
+const LOOK_TWICE: &str = "
+import ctypes, time
+libc = ctypes.CDLL(None, use_errno=True)
+def asks():
+    parent = libc.syscall(110)
+    return ctypes.get_errno() if parent < 0 else parent
+def opens():
+    try: open('/forbidden')
+    except OSError as why: return why.errno
+first = asks()
+print('before', first, opens(), flush=True)
+while asks() == first: time.sleep(0.005)
+print('after', {asks() for _ in range(1000)}, opens(), flush=True)
+";
+
+/// The policy that holds first.
+const OLD: &str = "version = 1
+default = \"allow\"
+[[rule]]
+calls = [\"getppid\"]
+action = { errno = \"EACCES\" }
+";
+
+/// The one that takes its place, which looks at memory where the old one did not.
+const NEW: &str = "version = 1
+default = \"allow\"
+[[rule]]
+calls = [\"getppid\"]
+action = { fake = 4242 }
+[[rule]]
+calls = [\"openat\"]
+when = [{ arg = 1, path = \"/forbidden\" }]
+action = { errno = \"EXDEV\" }
+";
+
+/// Another policy while the program runs: from some call on it holds, and the old one never again.
+fn change_while_running(bench: &Bench<'_>) -> crate::Verdict {
+    let text = |error: std::io::Error| error.to_string();
+    let scratch = bench.fixture.scratch()?;
+    let [policy, events] = ["policy.toml", "events"].map(|name| scratch.path().join(name));
+    fs::write(&policy, OLD).map_err(text)?;
+    let sandbox = bench.in_tree("python", ["/usr/bin/python3", "-c", LOOK_TWICE]).options([
+        OsStr::new("--watch-policy"),
+        "--policy".as_ref(),
+        policy.as_os_str(),
+        "--events".as_ref(),
+        events.as_os_str(),
+    ]);
+    let mut run = sandbox.command_inside();
+    run.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut run = run.spawn().map_err(text)?;
+    let mut output = BufReader::new(run.stdout.take().ok_or("no output")?);
+    let mut said = BufReader::new(run.stderr.take().ok_or("no messages")?);
+    let read = |from: &mut dyn BufRead| {
+        let mut line = String::new();
+        from.read_line(&mut line).map(|_| line).map_err(text)
+    };
+    let mut lines = vec![read(&mut output)?];
+    fs::write(&policy, "version = 1\ndefault = \"deny\"\n").map_err(text)?;
+    lines.push(read(&mut said)?);
+    fs::write(&policy, NEW).map_err(text)?;
+    lines.push(read(&mut said)?);
+    lines.push(read(&mut output)?);
+    let code = wait(&mut run, PATIENCE)?;
+    let expected = ["before 13 2\n", ": `deny` is no action", "it is policy 2 now\n", "after {4242} 18\n"];
+    if code != 0 || lines.iter().zip(expected).any(|(line, expected)| !line.contains(expected)) {
+        return Err(format!("exit code {code}, {lines:?}"));
+    }
+    check_generations(&fs::read_to_string(&events).map_err(text)?)
+}
+
+/// Each call has the verdict of its policy, and none of the old one follows the change.
+fn check_generations(events: &str) -> crate::Verdict {
+    let mut generation = 1;
+    let mut seen = [0; 2];
+    for line in events.lines() {
+        if line.contains("\"type\":\"policy\"") {
+            generation += 1;
+        }
+        if !line.contains("\"name\":\"getppid\"") {
+            continue;
+        }
+        let verdict = if generation == 1 { "errno" } else { "fake" };
+        let all = [format!("\"generation\":{generation},"), format!("\"verdict\":\"{verdict}\"")];
+        if generation > 2 || all.iter().any(|part| !line.contains(part)) {
+            return Err(format!("under policy {generation}: {line}"));
+        }
+        seen[generation - 1] += 1;
+    }
+    if seen[0] > 0 && seen[1] >= 1000 { Ok(()) } else { Err(format!("calls under each policy: {seen:?}")) }
 }

@@ -73,9 +73,13 @@ pub(super) fn page(report: &Report) -> String {
 
 fn head(out: &mut String, report: &Report) {
     let dry = if report.dry_run { " <span class=\"badge warn\">dry run: nothing was enforced</span>" } else { "" };
+    let changed = match report.generation {
+        ..=1 => String::new(),
+        last => format!(" <span class=\"badge warn\">changed while it ran, {} times</span>", last - 1),
+    };
     let _ = write!(
         out,
-        "<header><p class=\"brand\">Cordon · report of a run</p>\n<p class=\"policy\">policy <b>{}</b> <code>{}</code>{dry}</p>\n<ol class=\"programs\">\n",
+        "<header><p class=\"brand\">Cordon · report of a run</p>\n<p class=\"policy\">policy <b>{}</b> <code>{}</code>{dry}{changed}</p>\n<ol class=\"programs\">\n",
         Text(&report.policy),
         Text(report.policy_sha256.get(..16).unwrap_or(&report.policy_sha256))
     );

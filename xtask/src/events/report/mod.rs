@@ -32,6 +32,8 @@ pub(super) struct Report {
     path: PathBuf,
     policy: String,
     policy_sha256: String,
+    /// The last policy that held.
+    generation: u32,
     dry_run: bool,
     sandboxes: Vec<Sandbox>,
     kinds: BTreeMap<String, Kind>,
@@ -101,6 +103,7 @@ impl Observer for Report {
                     ended.figures = Some(figures.clone());
                 }
             }
+            What::Policy { generation, .. } => self.generation = self.generation.max(*generation),
             What::End { .. } => {}
         }
         Ok(())
@@ -125,6 +128,7 @@ impl Report {
             path: path.to_owned(),
             policy: String::new(),
             policy_sha256: String::new(),
+            generation: 1,
             dry_run: false,
             sandboxes: Vec::new(),
             kinds: BTreeMap::new(),

@@ -46,6 +46,24 @@ fn copies(child: &Child) -> Vec<(CopyHead, Vec<u8>)> {
 }
 
 #[test]
+fn another_policy_holds_from_the_next_call_on() {
+    let policy = |action: &str| format!("version = 1\n[[rule]]\ncalls = [\"getppid\"]\naction = {action}\n");
+    let mut child = Child::new(&policy("{ fake = 1 }"), true);
+    assert_eq!(child.call("getppid", [0; 6]), Action::Answer { value: 1, instruction_len: 2 });
+    // The new one looks at memory, for which there was no room before.
+    let path = "[[rule]]\ncalls = [\"open\"]\nwhen = [{ arg = 0, path = \"/x\" }]\naction = { fake = 3 }\n";
+    child.change_policy(&(policy("{ fake = 2 }") + path), 7);
+    assert_eq!(child.call("getppid", [0; 6]), Action::Answer { value: 2, instruction_len: 2 });
+    let name = child.put(BASE, b"/x\0");
+    assert_eq!(child.call("open", [name, 0, 0, 0, 0, 0]), Action::Answer { value: 3, instruction_len: 2 });
+    let lines: Vec<&str> = child.lines.lines().map(|line| line.trim_start_matches("   0.000000 ")).collect();
+    assert_eq!(lines[0], "  1 getppid() = 1 [fake, rule 1 test.toml:2]");
+    assert_eq!(lines[1], "   policy 7: new.toml");
+    assert_eq!(lines[2], "  1 getppid() = 2 [fake, policy 7: rule 1 new.toml:2]");
+    assert_eq!(child.gate.counters().calls, 3);
+}
+
+#[test]
 fn the_copy_is_what_is_judged_and_handed_over() {
     let mut child = child();
     let path = child.put(BASE + 100, b"/etc/shadow\0");

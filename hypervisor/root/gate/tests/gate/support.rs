@@ -72,6 +72,14 @@ impl Child {
         action
     }
 
+    /// Another policy holds from now on.
+    pub(crate) fn change_policy(&mut self, policy: &str, generation: u32) {
+        let policy = policy::parse("dir/new.toml", policy).unwrap_or_else(|error| panic!("{error}"));
+        let records = &mut self.records;
+        self.gate.set_policy(policy.into(), generation, self.now_100ns, &mut |record| records.push(record));
+        self.write();
+    }
+
     /// The shim reports a result.
     pub(crate) fn completed(&mut self, sequence: u64, value: i64, flags: u64) {
         let records = &mut self.records;
