@@ -72,6 +72,7 @@ pub(crate) fn empty_process(pid: u32, start: &Start, hub: &Hub, started: u64) ->
         groups: start.setting.groups.as_slice().into(),
         limits: start.setting.limits,
         executable: None,
+        running: None,
         arguments: Vec::new(),
         environment: Vec::new(),
         started,

@@ -169,6 +169,7 @@ impl<P: Platform> Kernel<P> {
             groups: Rc::clone(&old.groups),
             limits: old.limits,
             executable: old.executable.clone(),
+            running: old.running.clone(),
             arguments: old.arguments.clone(),
             environment: old.environment.clone(),
             started: now,
@@ -336,6 +337,7 @@ impl<P: Platform> Kernel<P> {
         {
             let mut process = process.borrow_mut();
             process.life = Life::Zombie(status);
+            process.running = None;
             process.stopped = None;
             process.ended.wake();
         }

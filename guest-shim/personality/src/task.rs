@@ -10,6 +10,7 @@ use core::cell::RefCell;
 use proto::Grant;
 
 use crate::abi::{AltStack, Rlimit, SigAction};
+use crate::fs::busy::Running;
 use crate::fs::dentry::Place;
 use crate::fs::file::OpenFile;
 use crate::fs::table::FdTable;
@@ -77,6 +78,8 @@ pub struct Process {
     pub limits: [Rlimit; LIMITS],
     /// The program.
     pub executable: Option<Place>,
+    /// And that it does, until it has ended.
+    pub running: Option<Running>,
     /// Its arguments, each with its NUL.
     pub arguments: Vec<u8>,
     /// Its environment, each string with its NUL.

@@ -16,6 +16,7 @@ use super::elf::{self, Elf, PT_GNU_STACK, PT_INTERP, ProgramHeader};
 use super::stack::{self, Auxiliary};
 use crate::abi::{AltStack, SigAction, mode};
 use crate::errno::Errno;
+use crate::fs::busy::Running;
 use crate::fs::dentry::{Node, Place};
 use crate::fs::file::{FileKind, OpenFile};
 use crate::fs::fuse::Fuse;
@@ -165,6 +166,7 @@ impl<P: Platform> Kernel<P> {
         let Node::File(inode) = &place.node else {
             return Err(ExecError::new(Errno::EACCES, path, "permission denied"));
         };
+        inode.check_run().map_err(|errno| ExecError::new(errno, path, "it is open for writing"))?;
         let args = fuse_open_in { flags: O_RDONLY | OPEN_EXEC, ..Default::default() };
         let opcode = fuse_opcode::FUSE_OPEN as u32;
         let opened = self.fuse.request(&mut self.platform, opcode, inode.number(), &args, &[], &[]);
@@ -379,6 +381,10 @@ impl<P: Platform> Kernel<P> {
         let mut process = self.task.process.borrow_mut();
         process.peak = process.peak.max(peak);
         process.executable = Some(Rc::clone(&program.place));
+        process.running = match &program.place.node {
+            Node::File(inode) => Some(Running::new(inode)),
+            _ => None,
+        };
         process.arguments = command.arguments.iter().flat_map(|one| one.iter().copied().chain([0])).collect();
         process.environment = environment.iter().flat_map(|one| one.iter().copied().chain([0])).collect();
         let name = command.path.rsplit(|&byte| byte == b'/').next().unwrap_or(&[]);

@@ -113,7 +113,7 @@ impl OpenFile {
         if let FileKind::Regular { inode, .. } | FileKind::Directory { inode, .. } = &kind {
             inode.marks().opens();
         }
-        Rc::new(Self {
+        let file = Self {
             kind,
             place,
             status: Cell::new(status),
@@ -122,7 +122,13 @@ impl OpenFile {
             lock: RefCell::new(None),
             range_locks: RefCell::new(None),
             asynchronous: RefCell::new(None),
-        })
+        };
+        if let FileKind::Regular { inode, .. } = &file.kind
+            && file.writable()
+        {
+            inode.opened_to_write();
+        }
+        Rc::new(file)
     }
 
     /// Whoever watches the file, or its directory, hears of this (IN_*).
@@ -452,5 +458,8 @@ impl Drop for OpenFile {
         self.leftovers.borrow_mut().push(gone);
         self.happened(if self.writable() { IN_CLOSE_WRITE } else { IN_CLOSE_NOWRITE });
         inode.marks().closes();
+        if !directory && self.writable() {
+            inode.closed_to_write();
+        }
     }
 }

@@ -43,6 +43,9 @@ pub struct Inode {
     /// Its dentry, of a directory that has a name.
     place: RefCell<Weak<Dentry>>,
     marks: Marks,
+    /// How often it is open for writing, and how many processes run it.
+    pub(super) writers: Cell<u32>,
+    pub(super) runs: Cell<u32>,
     leftovers: Leftovers,
 }
 
@@ -189,6 +192,8 @@ impl Inodes {
                 learned_in: Cell::new(0),
                 place: RefCell::default(),
                 marks: Marks::default(),
+                writers: Cell::new(0),
+                runs: Cell::new(0),
                 leftovers: Rc::clone(&self.leftovers),
             });
             self.known.insert(number, Rc::downgrade(&inode));

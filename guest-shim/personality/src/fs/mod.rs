@@ -2,6 +2,7 @@
 //! own (`/dev`, `/proc`, pipes, the console).
 
 pub mod asynchronous;
+pub mod busy;
 pub mod dentry;
 pub mod dev;
 pub mod epoll;

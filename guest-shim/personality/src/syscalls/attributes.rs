@@ -114,6 +114,7 @@ pub(super) fn truncate<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outc
     }
     kernel.check_access(&place, may::WRITE)?;
     let Node::File(inode) = &place.node else { return Err(Errno::EINVAL.into()) };
+    inode.check_write()?;
     let old = kernel.file_attributes(inode)?.size;
     super::io::check_size(kernel, old, size)?;
     kernel.change(&place, &fuse_setattr_in { valid: FATTR_SIZE, size, ..Default::default() })?;

@@ -264,6 +264,13 @@ fn open_place<P: Platform>(kernel: &mut Kernel<P>, place: &Place, flags: u32) ->
             return open_fifo(kernel, place, inode.number(), flags);
         }
         Node::File(inode) => {
+            let writes = flags & raw::O_TRUNC != 0 || flags & raw::O_ACCMODE != raw::O_RDONLY;
+            if let Err(busy) = inode.check_write()
+                && writes
+            {
+                kernel.check_access(place, may::WRITE)?;
+                return Err(busy.into());
+            }
             let kind = open_inode(kernel, inode, flags)?;
             if flags & raw::O_TRUNC != 0 {
                 happened(place, raw::IN_MODIFY);

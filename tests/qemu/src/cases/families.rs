@@ -138,6 +138,7 @@ const SAME: [(&str, &[&str]); 13] = [
             "set-id",
             "groups",
             "times",
+            "busy",
         ],
     ),
     (

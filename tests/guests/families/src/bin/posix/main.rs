@@ -21,7 +21,7 @@ const GROUP: u32 = 2000;
 /// A call that takes a path, and its section.
 type Call = fn(&str) -> Sys;
 
-const SECTIONS: [Section; 26] = [
+const SECTIONS: [Section; 27] = [
     ("access", |t| try_all(t, |name| sys!(libc::access(path(name).as_ptr(), libc::R_OK | libc::W_OK)))),
     ("chdir", |t| try_all(t, chdir_and_back)),
     ("chmod", |t| try_all(t, |name| chmod(name, 0o751))),
@@ -48,6 +48,7 @@ const SECTIONS: [Section; 26] = [
     ("set-id", rules::set_id),
     ("groups", rules::groups),
     ("times", rules::times),
+    ("busy", rules::busy),
 ];
 
 fn main() -> ExitCode {

@@ -7,7 +7,9 @@ use families::files::{
     try_open, unlink, write,
 };
 use families::tasks::{ending, pause_ms};
-use families::{Report, Sys, c, libc, must, say, sys};
+use families::{Errno, Report, Sys, c, libc, must, say, sys};
+use std::io::Read;
+use std::process::Stdio;
 use std::ptr;
 
 /// Sticky directories: of whom, and who may take what away.
@@ -241,4 +243,75 @@ struct Times {
 fn times_of(name: &str) -> Option<Times> {
     let found = lstat(name).ok()?;
     Some(Times { modified: (found.st_mtime, found.st_mtime_nsec), changed: (found.st_ctime, found.st_ctime_nsec) })
+}
+
+/// A program that runs is not written to, and one that is written to does not run.
+pub(crate) fn busy(t: &mut Report) {
+    if std::env::var_os(BUSY).is_some() {
+        // The copy that runs: until its input ends.
+        say!("runs");
+        let _ = std::io::stdin().read(&mut [0]);
+        return;
+    }
+    let scratch = Scratch::new();
+    must(chmod(&scratch.directory().display().to_string(), 0o755));
+    let me = std::fs::read("/proc/self/exe").expect("this program");
+    must(close(file("program", &me)));
+    must(close(file("script", b"#!./program busy\n")));
+    for name in ["program", "script"] {
+        must(chmod(name, 0o755));
+        for flags in [libc::O_WRONLY, libc::O_RDWR, libc::O_RDONLY] {
+            let fd = must(open(name, flags));
+            let mut started = run(name);
+            match &mut started {
+                Ok(child) => say!("{name} open as {flags}: ends well: {}", child.wait().expect("its end").success()),
+                Err(errno) => say!("{name} open as {flags}: {errno}"),
+            }
+            must(close(fd));
+        }
+    }
+    let mut child = run("program").expect("the program runs");
+    must(until_it_runs(&mut child));
+    let changes: [(&str, Call); 9] = [
+        ("to read", |name| try_open(name, libc::O_RDONLY)),
+        ("to write", |name| try_open(name, libc::O_WRONLY)),
+        ("to read and write", |name| try_open(name, libc::O_RDWR)),
+        ("to cut", |name| try_open(name, libc::O_RDONLY | libc::O_TRUNC)),
+        ("to create", |name| try_open(name, libc::O_WRONLY | libc::O_CREAT)),
+        ("to create anew", |name| try_open(name, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL)),
+        ("truncate", |name| sys!(libc::truncate(path(name).as_ptr(), 5))),
+        ("chmod", |name| chmod(name, 0o755)),
+        ("utimensat", |name| set_times(name, 5)),
+    ];
+    let all =
+        |t: &Report| changes.iter().for_each(|(what, change)| t.ok(&format!("  running, {what}"), change("program")));
+    all(t);
+    if superuser() {
+        say!("another user");
+        say!("{}", as_user(OTHER, &[], || all(t)));
+    }
+    t.ok("running, link", link("program", "other"));
+    t.ok("running, by the other name", try_open("other", libc::O_WRONLY));
+    t.ok("running, unlink", unlink("other"));
+    t.ok("running, rename", rename("program", "moved"));
+    drop(child.stdin.take());
+    t.show("ends well", child.wait().expect("its end").success());
+    t.ok("ended, to write", try_open("moved", libc::O_WRONLY));
+}
+
+/// Says to the copy of this program that it is to wait.
+const BUSY: &str = "FAMILY_BUSY";
+
+/// Starts a program here that runs until its input is closed; waiting for it closes it.
+fn run(name: &str) -> Result<std::process::Child, Errno> {
+    let mut command = std::process::Command::new(format!("./{name}"));
+    command.arg("busy").env(BUSY, "1").stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.spawn().map_err(|error| Errno(error.raw_os_error().unwrap_or(0)))
+}
+
+/// Waits until the program says that it runs.
+fn until_it_runs(child: &mut std::process::Child) -> Sys {
+    let mut line = [0; 5];
+    let read = child.stdout.as_mut().expect("its output").read_exact(&mut line);
+    read.map(|()| 0).map_err(|error| Errno(error.raw_os_error().unwrap_or(0)))
 }
