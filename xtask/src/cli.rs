@@ -52,11 +52,6 @@ pub(crate) struct RunOptions {
     #[command(flatten)]
     pub(crate) container: ContainerOptions,
 
-    /// Read the policy file again when it changes, and let the programs go on under what it says then, from one call to the next. A bad
-    /// one is refused, and the old one stays
-    #[arg(long, requires = "policy")]
-    pub(crate) watch_policy: bool,
-
     /// Lay the content of DIR over the program's / (again and again, in this order)
     #[arg(long = "layer", value_name = "DIR")]
     pub(crate) layers: Vec<PathBuf>,
@@ -244,6 +239,8 @@ pub(crate) enum BenchPart {
     Starts,
     /// The import of an image
     Import,
+    /// Files of a folder of the host
+    Folders,
 }
 
 /// Measure what system calls and programs cost in a sandbox.

@@ -111,6 +111,9 @@ pub(crate) fn bench(options: &BenchOptions) -> Result<ExitCode, Failure> {
     if !options.no_times && wanted(BenchPart::Import) {
         rows.extend(import::rows()?);
     }
+    if !options.no_times && wanted(BenchPart::Folders) {
+        rows.extend(programs::folders()?);
+    }
     if options.json {
         println!("{:#}", table::json(&rows));
     } else {

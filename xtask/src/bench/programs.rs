@@ -64,6 +64,29 @@ pub(super) fn events(clock: Clock) -> Result<Row> {
     Ok(Row::new("python3 -c pass with --events, beside without", unit(clock), with, without).aim(EVENTS_AIM))
 }
 
+/// Rows of the guest whose files can be a folder's.
+const FOLDER_KEYS: [&str; 4] = ["read", "open", "stat", "write"];
+
+/// The rows that work on files, with these in a folder of the host, beside the sandbox' own.
+pub(super) fn folders() -> Result<Vec<Row>> {
+    let guest = Guest::new();
+    let scratch = tempfile::tempdir().context("cannot make a temporary directory")?;
+    // What is read lies in /usr/bin, and what is written in /tmp.
+    let read = format!("{}:/usr/bin", guest.tree.join("usr/bin").display());
+    let written = format!("{}:/tmp:rw", scratch.path().display());
+    let (mut bound, mut own) = (Vec::new(), Vec::new());
+    for _ in 0..Clock::Host.boots() {
+        bound.push(guest.with_options(Clock::Host, &["--bind", &read, "--bind", &written], &FOLDER_KEYS)?.0);
+        own.push(guest.in_sandbox(Clock::Host, &FOLDER_KEYS)?.0);
+    }
+    let name = |key| PROGRAMS.iter().find(|program| program.key == key).map_or(key, |program| program.name);
+    let row = |key| {
+        let name = format!("in a bind: {}", name(key));
+        Row::new(&name, "ns", best(&bound, Clock::Host, key), best(&own, Clock::Host, key))
+    };
+    Ok(FOLDER_KEYS.map(row).into())
+}
+
 /// The rows, per operation.
 pub(super) fn rows(clock: Clock, linux: bool) -> Result<Vec<Row>> {
     let guest = Guest::new();
