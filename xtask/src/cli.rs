@@ -52,6 +52,11 @@ pub(crate) struct RunOptions {
     #[command(flatten)]
     pub(crate) container: ContainerOptions,
 
+    /// Read the policy file again when it changes, and let the programs go on under what it says then, from one call to the next. A bad
+    /// one is refused, and the old one stays
+    #[arg(long, requires = "policy")]
+    pub(crate) watch_policy: bool,
+
     /// Lay the content of DIR over the program's / (again and again, in this order)
     #[arg(long = "layer", value_name = "DIR")]
     pub(crate) layers: Vec<PathBuf>,
