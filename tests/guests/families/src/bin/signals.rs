@@ -736,8 +736,10 @@ fn stop(t: &mut Report) {
         // In a group whose parent is of another one: terminal stops of orphaned groups do nothing.
         c!(libc::setpgid(0, 0));
         must(handle(libc::SIGCONT, count, 0));
+        must(handle(libc::SIGUSR2, count, 0));
         c!(libc::raise(libc::SIGSTOP));
-        until(|| SEEN.load(Ordering::SeqCst) > 0);
+        // The next stop takes away that it goes on: not before that has been told.
+        until(|| SEEN.load(Ordering::SeqCst) > 1);
         c!(libc::raise(libc::SIGTSTP));
         40
     });
@@ -753,6 +755,7 @@ fn stop(t: &mut Report) {
     t.show("state", state(pid));
     must(sys!(libc::kill(pid, libc::SIGCONT)));
     next("goes on", libc::WCONTINUED);
+    must(sys!(libc::kill(pid, libc::SIGUSR2)));
     next("stops again", libc::WUNTRACED);
     must(sys!(libc::kill(pid, libc::SIGUSR1)));
     next("signals wait while it is stopped", libc::WNOHANG);
