@@ -44,7 +44,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = exit::HELP)]
 pub(crate) struct RunOptions {
-    /// The policy file: ours, an OCI or Docker seccomp profile, a config.json, a policy of minijail's, or a unit with SystemCallFilter lines; the content
+    /// The policy file: ours, an OCI or Docker seccomp profile, a config.json or the folder of its bundle, a policy of minijail's, or a unit with SystemCallFilter lines; the content
     /// says which [default: policies/default.toml of this repository]
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,

@@ -17,6 +17,9 @@ pub(super) fn check(files: &PolicyFiles) -> Result<String, Failure> {
         let names: Vec<&str> = included.iter().map(|part| part.name.as_str()).collect();
         lines += &format!("included, in the order in which their rules are tried: {}\n", names.join(" "));
     }
+    for part in files.parts() {
+        lines.extend(part.notes.iter().map(|note| format!("{}: {note}\n", part.name)));
+    }
     lines.extend(unreachable(&files.model()?).iter().map(|line| format!("{line}\n")));
     lines += &match left.as_slice() {
         [] => "every known call is named by a rule\n".to_owned(),

@@ -4,8 +4,13 @@ use super::model::Model;
 use super::position::Position;
 use super::{Container, bytes_of, flatten, in_native, resolve, text_of_bytes};
 use crate::exit::Failure;
+use policy::mounts::HostPath;
 use policy::{Include, PolicyError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use toml::{Table, Value};
+
+/// The file of an OCI bundle that says how it is run.
+const CONFIG: &str = "config.json";
 
 /// One of them.
 #[derive(Debug)]
@@ -14,6 +19,10 @@ pub(crate) struct Part {
     pub(super) name: String,
     /// What it says, in our language.
     pub(super) text: String,
+    /// The folder that it is in.
+    folder: PathBuf,
+    /// What of the file does not apply.
+    pub(super) notes: Vec<String>,
     /// The JSON that this is the TOML of, which is what messages show the places of.
     json: Option<String>,
 }
@@ -24,7 +33,8 @@ impl Part {
         let text = text_of_bytes(name, bytes)?;
         let native = in_native(name, text, container, includes)?;
         let json = native.is_json.then(|| text.to_owned());
-        Ok(Self { name: name.to_owned(), text: native.text, json })
+        let folder = includes.folder().to_owned();
+        Ok(Self { name: name.to_owned(), text: native.text, folder, notes: native.notes, json })
     }
 
     /// The place of a line and column of its text in what the file holds.
@@ -38,6 +48,19 @@ impl Part {
     /// An error of our reader, with the place that it has in the file.
     fn said(&self, error: &PolicyError) -> String {
         format!("{}:{}: {}", self.name, self.place(error.line, error.column), error.message)
+    }
+
+    /// Names the host's folders that the file's text names so that it can stand anywhere.
+    pub(super) fn make_absolute(&self, table: &mut Table) {
+        let absolute = |path: Option<&mut Value>| {
+            if let Some(Value::String(path)) = path {
+                *path = self.folder.join(&*path).display().to_string();
+            }
+        };
+        absolute(table.get_mut("root").and_then(|root| root.get_mut("path")));
+        if let Some(Value::Array(binds)) = table.get_mut("bind") {
+            binds.iter_mut().for_each(|bind| absolute(bind.get_mut("host")));
+        }
     }
 
     fn file(&self) -> policy::File<'_> {
@@ -54,7 +77,12 @@ pub(crate) struct PolicyFiles {
 
 impl PolicyFiles {
     /// Reads a policy file of any format that is known, with all that it includes; the content says which format it is. `name` is for messages.
+    /// A folder is an OCI bundle, which has its `config.json`.
     pub(crate) fn read(path: &Path, name: &str, container: &Container) -> Result<Self, Failure> {
+        if path.is_dir() {
+            let name = Path::new(name).join(CONFIG).display().to_string();
+            return Self::read(&path.join(CONFIG), &name, container);
+        }
         let mut policy = Self::of_bytes(path, name, &bytes_of(path, name)?, container).map_err(Failure::early)?;
         policy.parts.iter_mut().for_each(|part| resolve::hosts(&mut part.text));
         Ok(policy)
@@ -82,6 +110,11 @@ impl PolicyFiles {
             includes.leave();
         }
         Ok(())
+    }
+
+    /// Where a folder is that one of the files names.
+    pub(crate) fn on_host(&self, path: &HostPath) -> PathBuf {
+        self.parts.get(path.file).map_or(Path::new(""), |part| &part.folder).join(&path.path)
     }
 
     /// Name of the file that was asked for.
@@ -134,7 +167,7 @@ impl PolicyFiles {
 impl Part {
     /// A text in our language.
     pub(super) fn native(name: &str, text: &str) -> Self {
-        Self { name: name.to_owned(), text: text.to_owned(), json: None }
+        Self { name: name.to_owned(), text: text.to_owned(), folder: PathBuf::new(), notes: Vec::new(), json: None }
     }
 }
 

@@ -14,6 +14,7 @@ pub(super) fn flatten(parts: &[Part]) -> Result<String, String> {
     for part in parts {
         let mut table: Table = toml::from_str(&part.text).map_err(|error| error.message().to_owned())?;
         table.remove("include");
+        part.make_absolute(&mut table);
         if let Some(Value::Array(rules)) = table.get_mut("rule") {
             // What another file has decided is an error in one file.
             rules.retain_mut(|rule| leaves_something(rule, &decided));

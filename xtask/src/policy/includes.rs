@@ -60,9 +60,13 @@ impl Includes {
         self.open.pop();
     }
 
+    /// The folder of the file that was entered last.
+    pub(super) fn folder(&self) -> &Path {
+        self.open.last().and_then(|file| file.path.parent()).unwrap_or(Path::new(""))
+    }
+
     fn path(&self, named: &str) -> Result<PathBuf, String> {
-        let directory = self.open.last().and_then(|file| file.path.parent()).unwrap_or(Path::new(""));
-        directory.join(named).canonicalize().map_err(|error| error.to_string())
+        self.folder().join(named).canonicalize().map_err(|error| error.to_string())
     }
 
     fn is_open(&self, path: &Path) -> bool {

@@ -88,7 +88,7 @@ pub(crate) fn read(file: &Path, container: &ContainerOptions) -> Result<PolicyFi
 
 /// An OCI profile in our language, for such a container. Errors begin with line and column.
 pub(crate) fn native_of_oci(text: &str, container: &Container) -> Result<String, String> {
-    oci::to_native(text, container)
+    oci::to_native(text, container).map(|native| native.text)
 }
 
 /// The bytes of a file: one more, if there are more than a policy may have, whose reader says so.
@@ -115,6 +115,8 @@ struct Native {
     text: String,
     /// It is JSON of our language, written as TOML.
     is_json: bool,
+    /// What of the file does not apply.
+    notes: Vec<String>,
 }
 
 /// The policy that a file's content stands for, in our language. `includes` has the file as its innermost. Errors have a place.
@@ -122,10 +124,13 @@ fn in_native(name: &str, text: &str, container: &Container, includes: &mut Inclu
     let placed = |error: String| format!("{name}:{error}");
     let is_json = text.trim_start().starts_with('{');
     let is_own_json = is_json && is_own(text);
+    let mut notes = Vec::new();
     let text = if is_own_json {
         json::to_toml(text).map_err(placed)?
     } else if is_json {
-        oci::to_native(text, container).map_err(placed)?
+        let native = oci::to_native(text, container).map_err(placed)?;
+        notes = native.notes;
+        native.text
     } else if minijail::is_one(text) {
         minijail::to_native(name, text, includes)?
     } else if systemd::is_one(text) {
@@ -133,7 +138,7 @@ fn in_native(name: &str, text: &str, container: &Container, includes: &mut Inclu
     } else {
         text.to_owned()
     };
-    Ok(Native { text, is_json: is_own_json })
+    Ok(Native { text, is_json: is_own_json, notes })
 }
 
 /// Whether JSON is of our language, which says so by its `version`, and not OCI's.

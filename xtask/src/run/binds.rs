@@ -24,6 +24,18 @@ pub(crate) struct BindOption {
 }
 
 impl BindOption {
+    /// A bind of the policy's, of this folder.
+    pub(crate) fn of_policy(bind: &policy::mounts::Bind, host: PathBuf) -> Self {
+        use policy::mounts::BindMode as Mode;
+        let mode = match bind.mode {
+            Mode::ReadOnly => BindMode::ReadOnly,
+            Mode::CopyOnWrite => BindMode::CopyOnWrite,
+            Mode::ReadWrite => BindMode::ReadWrite,
+        };
+        let except = bind.except.iter().map(|path| path.as_bytes().to_vec()).collect();
+        Self { host, guest: PathBuf::from(&bind.at), mode, merge: bind.merge, except }
+    }
+
     /// Reads the option's value.
     pub(crate) fn parse(text: &OsStr) -> Result<Self, String> {
         let mut fields = text.as_bytes().split(|byte| *byte == b':');

@@ -4,8 +4,10 @@ use crate::cli::RunOptions;
 use crate::exit::Failure;
 use crate::layer;
 use crate::pack::{Content, HostFile, Kind, Node, Tree};
+use crate::policy::PolicyFiles;
 use anyhow::Context;
 use layers::image::Settings;
+use policy::Policy;
 use policy::process::Process;
 use std::ffi::OsString;
 use std::fs::File;
@@ -44,9 +46,19 @@ pub(crate) struct Launch {
 
 impl Launch {
     /// What the options ask for, as far as the policy leaves it to them, and the tree that it starts from.
-    pub(crate) fn new(options: &RunOptions, process: &Process) -> Result<(Self, Tree), Failure> {
-        let Some(image) = &options.image else {
-            return Self::of_host(options, process);
+    pub(crate) fn new(options: &RunOptions, policy: &Policy, files: &PolicyFiles) -> Result<(Self, Tree), Failure> {
+        let process = policy.process();
+        let root = policy.mounts().root.as_ref().map(|root| files.on_host(root));
+        let image = match (&options.image, root) {
+            (None, None) => return Self::of_host(options, process),
+            (None, Some(root)) => return Self::of_folder(options, process, &root),
+            (Some(image), None) => image,
+            (Some(image), Some(root)) => {
+                let (image, root) = (image.display(), root.display());
+                return Err(Failure::early(format!(
+                    "--image {image}: the program's files are in {root} by the policy"
+                )));
+            }
         };
         let store = layer::store();
         let (stored, is_new) = layer::import(&store, image)?;
@@ -55,6 +67,20 @@ impl Launch {
         }
         let mut tree = layer::tree(&store, &stored)?;
         let launch = Self::of_image(options, process, &stored.settings()?, &tree)?;
+        tree.ensure_directory(&launch.cwd)?;
+        Ok((launch, tree))
+    }
+
+    /// With the files of a folder, as those of an image that says nothing of itself.
+    fn of_folder(options: &RunOptions, process: &Process, root: &Path) -> Result<(Self, Tree), Failure> {
+        if !root.is_dir() {
+            return Err(Failure::early(format!("{}: the policy's root is no directory", root.display())));
+        }
+        let mut tree = Tree::without_host();
+        for left_out in tree.lay_over(root)? {
+            eprintln!("cordon: warning: {} is a device or socket: left out", left_out.display());
+        }
+        let launch = Self::of_image(options, process, &Settings::default(), &tree)?;
         tree.ensure_directory(&launch.cwd)?;
         Ok((launch, tree))
     }

@@ -50,9 +50,11 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
     let policy = read_policy(options)?;
     let qemu = qemu::require()?;
     let compiled = policy.compiled()?;
-    let (launch, tree) = Launch::new(options, compiled.process())?;
+    let (launch, tree) = Launch::new(options, &compiled, &policy)?;
     let mut packed = pack_program(options, &launch, tree)?;
-    let binds = Binds::new(&options.binds, &mut packed.tree)?;
+    let of_policy = compiled.mounts().binds.iter().map(|bind| BindOption::of_policy(bind, policy.on_host(&bind.host)));
+    let binds: Vec<BindOption> = of_policy.chain(options.binds.iter().cloned()).collect();
+    let binds = Binds::new(&binds, &mut packed.tree)?;
     let images = images::prepare(options.no_build, options.verbose, options.shim.as_deref())?;
     let accel = qemu::choose(options.accel);
     if accel != Accel::Tcg && options.accel == Accel::Auto {

@@ -6,6 +6,7 @@ use bundle::PolicyFile;
 use control::kind;
 use control::policy::{MAX_POLICY, POLICY_PIECE};
 use layers::Digest;
+use policy::mounts::Mounts;
 use policy::process::Process;
 use std::collections::BTreeMap;
 use std::fs;
@@ -45,6 +46,7 @@ pub(super) struct Watch {
     container: Container,
     /// What the program was started as, which cannot be changed.
     process: Process,
+    mounts: Mounts,
     /// The text in force.
     text: String,
     generation: u32,
@@ -55,10 +57,11 @@ pub(super) struct Watch {
 impl Watch {
     /// Watches the file that `policy` was read from.
     pub(super) fn new(path: &Path, container: Container, policy: &PolicyFiles) -> Result<Self, Failure> {
-        let process = policy.compiled()?.process().clone();
+        let compiled = policy.compiled()?;
+        let (process, mounts) = (compiled.process().clone(), compiled.mounts().clone());
         let digests = Digests::default();
         let (path, seen) = (path.to_owned(), stamp(path));
-        Ok(Self { path, container, process, text: policy.text(), generation: 1, digests, seen })
+        Ok(Self { path, container, process, mounts, text: policy.text(), generation: 1, digests, seen })
     }
 
     /// Where the digests of what is sent are noted.
@@ -94,8 +97,13 @@ impl Watch {
         if text == self.text {
             return Ok(None);
         }
-        if *policy.compiled()?.process() != self.process {
-            let why = "`[process]` has changed, and the program is running already";
+        let compiled = policy.compiled()?;
+        let changed = [
+            ("[process]", *compiled.process() != self.process),
+            ("[root]` or `[[bind]]", *compiled.mounts() != self.mounts),
+        ];
+        if let Some((section, _)) = changed.into_iter().find(|(_, changed)| *changed) {
+            let why = format!("`{section}` has changed, and the program is running already");
             return Err(Failure::early(format!("{name}: {why}")));
         }
         let files = PolicyFile::encode(&policy.packed()).map_err(|error| Failure::early(error.to_string()))?;
@@ -150,6 +158,8 @@ mod tests {
         assert_eq!(change(FIRST), Ok(None), "the same as before");
         assert!(change("version = 2\n").unwrap_err().contains("p.toml:1:11: version 2"));
         assert!(change("version = 1\n[process]\numask = 0o77\n").unwrap_err().contains("`[process]` has changed"));
+        let bind = "version = 1\n[[bind]]\nhost = \".\"\nat = \"/mnt\"\n";
+        assert!(change(bind).unwrap_err().contains("`[[bind]]` has changed"));
         let good = "version = 1\ndefault = \"kill\"\n";
         let files = PolicyFile::decode(&change(good).unwrap().unwrap()).unwrap();
         assert_eq!(files.first().map(|file| file.text.as_str()), Some(good));

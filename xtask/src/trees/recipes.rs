@@ -71,6 +71,13 @@ pub(super) const RECIPES: &[Recipe] = &[
         source: None,
     },
     Recipe {
+        name: "crun",
+        about: "crun, which writes OCI's config.json, with dash and busybox",
+        packages: &["crun", "busybox", "dash"],
+        links: &[SH],
+        source: None,
+    },
+    Recipe {
         name: "perl",
         about: "perl with its modules, and its core tests",
         packages: &["perl", "coreutils", "dash"],

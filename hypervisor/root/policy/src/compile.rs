@@ -16,6 +16,7 @@ use crate::errno::EPERM;
 use crate::error::{PolicyError, Source};
 use crate::glob::GlobSet;
 use crate::limits;
+use crate::mounts::{MAX_BINDS, Mounts};
 use crate::parse::{
     CallText, Comparison as ComparisonText, ConditionText, NumberText, Operand, Placed, PolicyText, RuleText, TestText,
     name_of,
@@ -39,15 +40,19 @@ pub(crate) fn compile(files: Vec<FileText<'_>>) -> Result<Policy, PolicyError> {
     let mut names = Vec::new();
     let mut rules = vec![default_rule(&files)];
     let mut compiler = Compiler::new(hosts(&files));
-    let mut process = Process::default();
+    let (mut process, mut mounts) = (Process::default(), Mounts::default());
     for (file, FileText { source, label, text }) in (0..).zip(files) {
         FileCompiler { file, source: &source, all: &mut compiler }.rules(text.rules, &mut rules)?;
         process.lay_under(text.process);
+        mounts.lay_under(text.mounts, file.into());
+        if mounts.binds.len() > MAX_BINDS {
+            return Err(source.error(&(0..0), format!("more than {MAX_BINDS} binds in all files together")));
+        }
         names.push(label);
     }
     let Table { slots, clauses, reads } = flatten(&compiler.calls);
     let Compiler { conditions, globs, addresses, .. } = compiler;
-    Ok(Policy { files: names, rules, slots, clauses, conditions, globs, addresses, reads, process })
+    Ok(Policy { files: names, rules, slots, clauses, conditions, globs, addresses, reads, process, mounts })
 }
 
 /// What names of hosts stand for. Of several statements the first one holds, as it is what is found first.

@@ -79,6 +79,20 @@
 //! default. Of the environment there is what `set` says, and of everything else what `allow`, if it is there, lets in and `unset` does not keep out.
 //! Files that are included add what is not stated yet; variables and limits count one by one.
 //!
+//! # Which files of the host it sees
+//! ```toml
+//! [root]
+//! path = "rootfs"                               # a folder of the host: all that the program sees, in place of what it needs of the host's files
+//!
+//! [[bind]]                                      # and these, each as it is at each moment
+//! host = "data"
+//! at = "/data"
+//! mode = "ro"                                   # or "cow" (changed for the program alone), or "rw" (changed on the host)
+//! merge = false                                 # what the sandbox has there shows where the folder has nothing
+//! except = ["secret"]                           # hidden
+//! ```
+//! Paths of the host are relative to the file that they stand in. Of `root` the first that is stated counts, binds of all files come together.
+//!
 //! [`groups`] are systemd's. A call that a rule names only by a group may be decided by an earlier rule, so that exceptions stand first.
 //!
 //! What the reader does not know is an error with its place: an unknown key, call, error or name, a number that cannot
@@ -110,6 +124,7 @@ pub mod glob;
 pub mod groups;
 pub mod hosts;
 mod include;
+pub mod mounts;
 mod parse;
 mod pointed;
 pub mod process;

@@ -15,6 +15,7 @@ use crate::address::Hosts;
 use crate::error::{PolicyError, Source};
 use crate::groups::{GROUPS, Group};
 use crate::hosts;
+use crate::mounts::Mounts;
 use crate::pointed::{AddressText, PointedText};
 use crate::process::Process;
 use crate::suggest::did_you_mean;
@@ -101,11 +102,12 @@ pub(crate) struct PolicyText {
     pub(crate) default: Option<(ActionText, u32)>,
     pub(crate) rules: Vec<RuleText>,
     pub(crate) process: Process,
+    pub(crate) mounts: Mounts,
     /// What names of hosts stand for; nothing if that is not said.
     pub(crate) hosts: Option<Hosts>,
 }
 
-const TOP_KEYS: &[&str] = &["version", "include", "process", "default", "hosts", "rule"];
+const TOP_KEYS: &[&str] = &["version", "include", "process", "root", "bind", "default", "hosts", "rule"];
 const RULE_KEYS: &[&str] = &["calls", "action", "log", "reason", "when"];
 const CONDITION_KEYS: &[&str] = &["arg", "op", "value", "mask", "bits"];
 const OPERATORS: &[(&str, Op)] = &[
@@ -153,8 +155,9 @@ impl Reader<'_, '_> {
         };
         let includes = includes.into_iter().next().map(|first| first.span);
         let process = top.get("process").map_or(Ok(Process::default()), |value| self.process(value, label))?;
+        let mounts = self.mounts(top.get("root"), top.get("bind"))?;
         let hosts = top.get(hosts::KEY).map(|value| self.hosts(value)).transpose()?;
-        Ok(PolicyText { includes, default, rules, process, hosts })
+        Ok(PolicyText { includes, default, rules, process, mounts, hosts })
     }
 
     fn default_action(&self, value: &Value<'_>) -> Result<ActionText, PolicyError> {

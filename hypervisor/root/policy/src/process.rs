@@ -161,7 +161,7 @@ impl Reader<'_, '_> {
     }
 
     /// A text that a program can be given: without NULs.
-    fn plain<'v>(&self, value: &'v Value<'_>, key: &str, wanted: &str) -> Result<&'v str, PolicyError> {
+    pub(crate) fn plain<'v>(&self, value: &'v Value<'_>, key: &str, wanted: &str) -> Result<&'v str, PolicyError> {
         let text = self.string(value, key, wanted)?;
         if text.contains('\0') {
             return Err(self.source.error(&value.span(), "no string of a program has a NUL in it"));

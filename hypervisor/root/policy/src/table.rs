@@ -9,6 +9,7 @@ use crate::Action;
 use crate::address::AddressSet;
 use crate::errno::Errno;
 use crate::glob::GlobSet;
+use crate::mounts::Mounts;
 use crate::pointed::{Pointed, Read};
 use crate::process::Process;
 
@@ -130,6 +131,7 @@ pub struct Policy {
     pub(crate) addresses: Vec<AddressSet>,
     pub(crate) reads: Vec<Read>,
     pub(crate) process: Process,
+    pub(crate) mounts: Mounts,
 }
 
 /// What a policy says about one call.
@@ -231,6 +233,12 @@ impl Policy {
     #[must_use]
     pub fn process(&self) -> &Process {
         &self.process
+    }
+
+    /// Which files of the host it sees.
+    #[must_use]
+    pub fn mounts(&self) -> &Mounts {
+        &self.mounts
     }
 
     /// What the file that was asked for is called in verdicts.

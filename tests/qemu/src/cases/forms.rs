@@ -1,6 +1,8 @@
 //! What a policy is made of beside rules: other files, and what is said about the program's process.
 use crate::{Bench, Case, Verdict};
+use std::collections::BTreeSet;
 use std::fs;
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Tests of the forms of a policy.
@@ -8,6 +10,7 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case::new("a policy of several files", several_files),
         Case::new("a process as the policy says it", process),
+        Case::new("an OCI bundle whose config.json crun has written", bundle).needs("crun"),
         Case::new("a command line that asks for another process than the policy says", contradiction),
     ]
 }
@@ -50,6 +53,52 @@ fn process(bench: &Bench<'_>) -> Verdict {
     let outcome = outcome.exits(0)?.wants(settings == PRINTED, PRINTED)?.wants(year, "the time of a year ago")?;
     let has = |line: &str| rest.lines().any(|known| known == line);
     outcome.wants(has("SET=1") && has("ADDED=2") && !rest.contains("HOME="), "the policy's environment")?.done()
+}
+
+/// What the program of the bundle does.
+const BUNDLED: &str = "busybox hostname; busybox id -u; ulimit -n; busybox cat /data/file; busybox grep NoNew /proc/self/status; \
+                       echo x 2>/dev/null >/data/new || echo refused; busybox env";
+
+/// The configuration that Debian's crun writes, with a program, a root and a folder; and what of it does not apply.
+fn bundle(bench: &Bench<'_>) -> Verdict {
+    let scratch = bench.fixture.scratch()?;
+    let (directory, tree) = (scratch.path(), bench.setup.trees.join("crun"));
+    // The tree's own loader, as this machine need not have crun's libraries.
+    let written = Command::new(tree.join("lib64/ld-linux-x86-64.so.2"))
+        .arg("--library-path")
+        .arg(tree.join("usr/lib/x86_64-linux-gnu"))
+        .arg(tree.join("usr/bin/crun"))
+        .arg("spec")
+        .current_dir(directory)
+        .status();
+    if !written.map_err(|error| error.to_string())?.success() {
+        return Err("crun has written no configuration".into());
+    }
+    let text = fs::read_to_string(directory.join("config.json")).map_err(|error| error.to_string())?;
+    let mount = r#""mounts": [{"destination": "/data", "type": "bind", "source": "data", "options": ["bind", "ro"]},"#;
+    let changed = text
+        .replacen("\"sh\"", &format!("\"sh\", \"-c\", {BUNDLED:?}"), 1)
+        .replacen("\"rootfs\"", &format!("{:?}", tree.display().to_string()), 1)
+        .replacen("\"mounts\": [", mount, 1);
+    fs::create_dir(directory.join("data")).map_err(|error| error.to_string())?;
+    for (name, text) in [("config.json", changed.as_str()), ("data/file", "of the host\n")] {
+        fs::write(directory.join(name), text).map_err(|error| error.to_string())?;
+    }
+    let nothing: [&str; 0] = [];
+    let policy = directory.display().to_string();
+    let printed = "crun\n0\n1024\nof the host\nNoNewPrivs:\t1\nrefused\n\
+                   PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nTERM=xterm\nPWD=/\n";
+    let outcome = bench.sandbox(nothing).options(["--policy", &policy]).run()?;
+    let sorted = |text: &str| -> BTreeSet<String> { text.lines().map(str::to_owned).collect() };
+    let same = sorted(&String::from_utf8_lossy(&outcome.stdout)) == sorted(printed);
+    outcome.exits(0)?.wants(same, printed)?.done()?;
+    let checked = Command::new(&bench.setup.xtask).args(["policy", "check", &policy]).output();
+    let checked = String::from_utf8_lossy(&checked.map_err(|error| error.to_string())?.stdout).into_owned();
+    let noted = ["process.capabilities: does not apply", "root.readonly: ", "linux.seccomp: there is none"];
+    match noted.iter().find(|note| !checked.contains(*note)) {
+        Some(missing) => Err(format!("wanted `policy check` to say {missing:?}; it said {checked:?}")),
+        None => Ok(()),
+    }
 }
 
 /// Nothing is started.

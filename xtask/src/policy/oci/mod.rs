@@ -4,6 +4,7 @@
 //! What the words mean is what runc and libseccomp make of them: registers are compared in all their bits; a rule with the
 //! default's action says nothing; two conditions on the same argument are alternatives; [`order`] says which of several rules decides. A
 //! name that x86-64 does not have is passed over. `cargo xtask test judge` compares the outcome with libseccomp's own.
+mod config;
 mod order;
 pub(super) mod write;
 
@@ -135,18 +136,33 @@ impl Container {
 }
 
 /// Translates a file. Errors begin with line and column.
-pub(super) fn to_native(text: &str, container: &Container) -> Result<String, String> {
+pub(super) fn to_native(text: &str, container: &Container) -> Result<Native, String> {
     let json = |error: serde_json::Error| format!("{}: {error}", Position::of_json(&error));
     let whole: serde_json::Value = serde_json::from_str(text).map_err(json)?;
-    let profile = if whole.get("ociVersion").is_some() {
-        let config: Config<'_> = serde_json::from_str(text).map_err(json)?;
-        let seccomp = config.linux.and_then(|linux| linux.seccomp);
-        seccomp.ok_or("1:1: this config.json has no `linux.seccomp`, so it says nothing about system calls")?
-    } else {
-        serde_json::from_str(text).map_err(json)?
+    let reader = Reader { text, container };
+    if whole.get("ociVersion").is_none() {
+        let (default, rules) = reader.translate(&serde_json::from_str(text).map_err(json)?)?;
+        let text = native::write("Made by `cargo xtask policy convert` from an OCI seccomp profile.", default, &rules);
+        return Ok(Native { text, notes: Vec::new() });
+    }
+    let config: Config<'_> = serde_json::from_str(text).map_err(json)?;
+    let config::Translated { text, mut notes } = config::translate(text)?;
+    let (default, rules) = match config.linux.and_then(|linux| linux.seccomp) {
+        Some(profile) => reader.translate(&profile)?,
+        None => {
+            notes.push("linux.seccomp: there is none, so that every call is allowed".to_owned());
+            (Action::Allow, Vec::new())
+        }
     };
-    let (default, rules) = Reader { text, container }.translate(&profile)?;
-    Ok(native::write("Made by `cargo xtask policy convert` from an OCI seccomp profile.", default, &rules))
+    let rules = native::write("Made by `cargo xtask policy convert` from an OCI config.json.", default, &rules);
+    Ok(Native { text: rules + &text, notes })
+}
+
+/// A file in our language.
+pub(crate) struct Native {
+    pub(crate) text: String,
+    /// What of it does not apply, and why.
+    pub(super) notes: Vec<String>,
 }
 
 /// Reads the entries of a profile.
@@ -306,7 +322,7 @@ mod tests {
     use policy::{Action as Verdict, parse};
 
     fn native_of(text: &str) -> Result<String, String> {
-        to_native(text, &Container::default())
+        to_native(text, &Container::default()).map(|native| native.text)
     }
 
     fn compiled(syscalls: &str) -> policy::Policy {
@@ -393,7 +409,10 @@ mod tests {
         let text =
             r#"{"ociVersion": "1.0.2", "process": {}, "linux": {"seccomp": {"defaultAction": "SCMP_ACT_KILL"}}}"#;
         assert!(native_of(text).unwrap().contains("default = { kill = \"thread\" }"));
-        assert!(native_of(r#"{"ociVersion": "1.0.2"}"#).unwrap_err().starts_with("1:1: this config.json has no"));
+        let native = to_native(r#"{"ociVersion": "1.0.2"}"#, &Container::default()).unwrap();
+        assert!(
+            native.text.contains("default = \"allow\"") && native.notes[0].starts_with("linux.seccomp: there is none")
+        );
     }
 
     #[test]

@@ -239,7 +239,7 @@ mod tests {
     /// Both ways give the same verdicts about these calls.
     fn round_trip(text: &str, calls: &[u64]) {
         let before = policy::parse("p", text).unwrap();
-        let native = to_native(&profile(text).unwrap().profile, &Container::default()).unwrap();
+        let native = to_native(&profile(text).unwrap().profile, &Container::default()).unwrap().text;
         let after = policy::parse("p", &native).unwrap();
         for call in calls {
             for first in [0, 1, 2, 3, 64, 65, 0x1_0000_0001, u64::MAX] {

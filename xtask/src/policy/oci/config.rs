@@ -1,0 +1,377 @@
+//! An OCI `config.json` (runtime-spec 1.x, `config.md` and `config-linux.md`) beside its seccomp profile: process, root, mounts and names,
+//! in our language. What a sandbox has in its own way, or not at all, is noted; what would have to be there and is not, is refused.
+use super::super::position::Position;
+use policy::process::LIMITS;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use toml::Table;
+
+/// What is made of a file.
+#[derive(Debug, Default)]
+pub(super) struct Translated {
+    /// `[process]`, `[root]` and `[[bind]]`.
+    pub(super) text: String,
+    /// What does not apply, and why: a line each.
+    pub(super) notes: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Config<'t> {
+    oci_version: String,
+    #[serde(borrow)]
+    process: Option<&'t RawValue>,
+    #[serde(borrow)]
+    root: Option<&'t RawValue>,
+    #[serde(borrow, default)]
+    mounts: Vec<&'t RawValue>,
+    hostname: Option<String>,
+    domainname: Option<String>,
+    #[serde(borrow)]
+    hooks: Option<&'t RawValue>,
+    #[serde(borrow)]
+    linux: Option<&'t RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Process {
+    args: Option<Vec<String>>,
+    #[serde(default)]
+    env: Vec<String>,
+    cwd: Option<String>,
+    user: Option<User>,
+    #[serde(default)]
+    rlimits: Vec<Rlimit>,
+    #[serde(default)]
+    no_new_privileges: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct User {
+    #[serde(default)]
+    uid: u32,
+    #[serde(default)]
+    gid: u32,
+    umask: Option<u32>,
+    #[serde(default)]
+    additional_gids: Vec<u32>,
+}
+
+#[derive(Deserialize)]
+struct Rlimit {
+    #[serde(rename = "type")]
+    name: String,
+    soft: u64,
+    hard: u64,
+}
+
+#[derive(Deserialize)]
+struct Root {
+    path: String,
+    #[serde(default)]
+    readonly: bool,
+}
+
+#[derive(Deserialize)]
+struct Mount {
+    destination: String,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    source: Option<String>,
+    #[serde(default)]
+    options: Vec<String>,
+}
+
+/// Keys of the whole that are carried out here, or say nothing about how the program runs.
+const TOP: [&str; 9] =
+    ["ociVersion", "process", "root", "mounts", "hostname", "domainname", "linux", "annotations", "hooks"];
+/// The same of `process`. A terminal there is if standard input is one.
+const PROCESS: [&str; 9] =
+    ["args", "env", "cwd", "user", "rlimits", "noNewPrivileges", "terminal", "consoleSize", "commandLine"];
+/// Of `linux`. Namespaces are looked at: those that are made anew are what a sandbox is.
+const LINUX: [&str; 2] = ["seccomp", "namespaces"];
+/// Platforms that are not this one.
+const OTHERS: [&str; 5] = ["windows", "solaris", "vm", "zos", "freebsd"];
+/// File systems of the kernel, which a sandbox has in its own way.
+const OWN: [&str; 10] =
+    ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "devtmpfs", "securityfs", "shm"];
+
+/// Translates what stands beside the profile. Errors begin with line and column.
+pub(super) fn translate(text: &str) -> Result<Translated, String> {
+    let config: Config<'_> = read(text, text)?;
+    let whole: Map<String, Value> = read(text, text)?;
+    if !config.oci_version.starts_with("1.") {
+        return Err(format!("1:1: version {} of the format is not known; 1.x is", config.oci_version));
+    }
+    if let Some(other) = OTHERS.iter().find(|key| whole.contains_key(**key)) {
+        return Err(format!("1:1: the file is for another platform: it has `{other}`"));
+    }
+    let mut reader = Reader { text, out: Translated::default() };
+    reader.note_unknown("", &whole, &TOP);
+    if let Some(hooks) = config.hooks.filter(|hooks| hooks.get().contains('[')) {
+        let hooks_lists: Map<String, Value> = reader.part(hooks)?;
+        if hooks_lists.values().any(|list| list.as_array().is_some_and(|list| !list.is_empty())) {
+            return Err(reader.at(hooks, "hooks are not run; remove them"));
+        }
+    }
+    let mut process = match config.process {
+        Some(raw) => reader.process(raw)?,
+        None => Table::new(),
+    };
+    let names = [("hostname", config.hostname), ("domainname", config.domainname)];
+    process.extend(names.into_iter().filter_map(|(key, name)| Some((key.to_owned(), name?.into()))));
+    reader.add("process", process.into(), config.process)?;
+    if let Some(raw) = config.root {
+        reader.root(raw)?;
+    }
+    for raw in config.mounts {
+        reader.mount(raw)?;
+    }
+    if let Some(raw) = config.linux {
+        reader.linux(raw)?;
+    }
+    Ok(reader.out)
+}
+
+/// Reads a part of a text. Errors have the place in the whole.
+fn read<'t, T: Deserialize<'t>>(text: &str, part: &'t str) -> Result<T, String> {
+    serde_json::from_str(part).map_err(|error| {
+        let place = Position::of_part(text, part).then(Position::of_json(&error));
+        // The message repeats the place, relative to the part.
+        let message = error.to_string();
+        format!("{place}: {}", message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message))
+    })
+}
+
+struct Reader<'t> {
+    text: &'t str,
+    out: Translated,
+}
+
+impl<'t> Reader<'t> {
+    fn part<'p, T: Deserialize<'p>>(&self, raw: &'p RawValue) -> Result<T, String> {
+        read(self.text, raw.get())
+    }
+
+    fn at(&self, raw: &RawValue, why: &str) -> String {
+        format!("{}: {why}", Position::of_part(self.text, raw.get()))
+    }
+
+    fn note(&mut self, what: impl Into<String>) {
+        self.out.notes.push(what.into());
+    }
+
+    /// Notes the keys that nobody here carries out.
+    fn note_unknown(&mut self, path: &str, table: &Map<String, Value>, known: &[&str]) {
+        let is_empty = |value: &Value| match value {
+            Value::Null => true,
+            Value::Array(list) => list.is_empty(),
+            Value::Object(table) => table.is_empty(),
+            _ => false,
+        };
+        for (key, _) in table.iter().filter(|(key, value)| !known.contains(&key.as_str()) && !is_empty(value)) {
+            self.note(format!("{path}{key}: does not apply, and is ignored"));
+        }
+    }
+
+    /// Adds a key of our language, once our reader finds it good. `from`: what it is made from.
+    fn add(&mut self, key: &str, value: toml::Value, from: Option<&RawValue>) -> Result<(), String> {
+        if value.as_table().is_some_and(Table::is_empty) {
+            return Ok(());
+        }
+        let text = toml::to_string(&Table::from_iter([(key.to_owned(), value)]));
+        let text = text.map_err(|error| format!("1:1: {error}"))?;
+        if let Err(error) = policy::parse("", &format!("version = 1\n{text}")) {
+            let place = from.map_or(Position::of_offset(self.text, 0), |raw| Position::of_part(self.text, raw.get()));
+            return Err(format!("{place}: {}", error.message));
+        }
+        self.out.text += &format!("\n{text}");
+        Ok(())
+    }
+
+    fn process(&mut self, raw: &'t RawValue) -> Result<Table, String> {
+        let process: Process = self.part(raw)?;
+        let whole: Map<String, Value> = self.part(raw)?;
+        self.note_unknown("process.", &whole, &PROCESS);
+        let mut table = Table::new();
+        if let Some(args) = process.args {
+            table.insert("args".into(), args.into());
+        }
+        if let Some(cwd) = process.cwd {
+            table.insert("cwd".into(), cwd.into());
+        }
+        table.insert("env".into(), environment(&process.env).map_err(|why| self.at(raw, &why))?.into());
+        let user = process.user.unwrap_or(User { uid: 0, gid: 0, umask: None, additional_gids: Vec::new() });
+        table.insert("uid".into(), i64::from(user.uid).into());
+        table.insert("gid".into(), i64::from(user.gid).into());
+        let groups: Vec<i64> = user.additional_gids.into_iter().map(i64::from).collect();
+        table.insert("groups".into(), groups.into());
+        if let Some(umask) = user.umask {
+            table.insert("umask".into(), i64::from(umask).into());
+        }
+        let limits = limits(&process.rlimits).map_err(|why| self.at(raw, &why))?;
+        table.insert("rlimit".into(), limits.into());
+        table.insert("no_new_privileges".into(), process.no_new_privileges.into());
+        Ok(table)
+    }
+
+    fn root(&mut self, raw: &RawValue) -> Result<(), String> {
+        let root: Root = self.part(raw)?;
+        if root.readonly {
+            self.note("root.readonly: the program can write; what it writes is its own, and gone at the end");
+        }
+        self.add("root", Table::from_iter([("path".to_owned(), root.path.into())]).into(), Some(raw))
+    }
+
+    fn mount(&mut self, raw: &RawValue) -> Result<(), String> {
+        let Mount { destination, kind, source, options } = self.part(raw)?;
+        let has = |name: &str| options.iter().any(|option| option == name);
+        let kind = kind.unwrap_or_default();
+        if !(kind == "bind" || has("bind") || has("rbind")) {
+            if OWN.contains(&kind.as_str()) {
+                self.note(format!("mounts: {destination} ({kind}) is as the sandbox has it"));
+                return Ok(());
+            }
+            return Err(self.at(raw, &format!("a mount of type {kind:?} cannot be made")));
+        }
+        let source = source.ok_or_else(|| self.at(raw, "this mount has no `source`"))?;
+        let mode = if has("ro") { "ro" } else { "rw" };
+        let (known, others): (Vec<&String>, Vec<&String>) =
+            options.iter().partition(|option| ["bind", "rbind", "ro", "rw"].contains(&option.as_str()));
+        if known.iter().filter(|option| ["ro", "rw"].contains(&option.as_str())).count() > 1 {
+            return Err(self.at(raw, "one of ro and rw is enough"));
+        }
+        for option in others {
+            self.note(format!("mounts: {destination}: {option} does not apply, and is ignored"));
+        }
+        let bind = [("host", source), ("at", destination), ("mode", mode.to_owned())];
+        let bind = Table::from_iter(bind.map(|(key, value)| (key.to_owned(), value.into())));
+        self.add("bind", vec![bind].into(), Some(raw))
+    }
+
+    fn linux(&mut self, raw: &RawValue) -> Result<(), String> {
+        let linux: Map<String, Value> = self.part(raw)?;
+        self.note_unknown("linux.", &linux, &LINUX);
+        let namespaces = linux.get("namespaces").and_then(Value::as_array).into_iter().flatten();
+        if let Some(joined) = namespaces.filter_map(|namespace| namespace.get("path")).find(|path| !path.is_null()) {
+            return Err(self.at(raw, &format!("the namespace {joined} cannot be joined: a sandbox has its own")));
+        }
+        match linux.get("personality").and_then(|personality| personality.get("domain")) {
+            Some(domain) if domain != "LINUX" => Err(self.at(raw, &format!("there is no personality {domain}"))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The whole environment: nothing but these variables, of which the last of one name counts.
+fn environment(pairs: &[String]) -> Result<Table, String> {
+    let mut set = Table::new();
+    for pair in pairs {
+        let (name, value) = pair.split_once('=').ok_or_else(|| format!("`env`: {pair:?} has no `=`"))?;
+        set.insert(name.to_owned(), value.into());
+    }
+    Ok(Table::from_iter([("allow".to_owned(), toml::Value::Array(Vec::new())), ("set".to_owned(), set.into())]))
+}
+
+fn limits(limits: &[Rlimit]) -> Result<Table, String> {
+    let mut table = Table::new();
+    for Rlimit { name, soft, hard } in limits {
+        let known =
+            name.strip_prefix("RLIMIT_").map(str::to_ascii_lowercase).filter(|name| LIMITS.contains(&name.as_str()));
+        let known = known.ok_or_else(|| format!("`rlimits`: there is no {name:?}"))?;
+        // What TOML's numbers do not hold is none; seccomp's and rlimit's own word for it is all bits set.
+        let number = |limit: u64| i64::try_from(limit).map_or("unlimited".into(), toml::Value::from);
+        if table.insert(known, vec![number(*soft), number(*hard)].into()).is_some() {
+            return Err(format!("`rlimits`: {name} is there twice"));
+        }
+    }
+    Ok(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str = r#"{
+ "ociVersion": "1.0.2",
+ "process": {"terminal": true, "args": ["/bin/sh", "-c", "id"], "cwd": "/srv", "env": ["A=1", "A=2=3", "B="],
+   "user": {"uid": 5, "gid": 6, "umask": 63, "additionalGids": [9, 8]}, "noNewPrivileges": true,
+   "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 18446744073709551615, "soft": 99}],
+   "capabilities": {"bounding": ["CAP_KILL"]}, "oomScoreAdj": 100},
+ "root": {"path": "rootfs", "readonly": true},
+ "hostname": "box",
+ "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"},
+  {"destination": "/data", "source": "/tmp", "options": ["rbind", "ro", "nosuid"]},
+  {"destination": "/mine", "type": "bind", "source": "mine"}],
+ "hooks": {"prestart": []},
+ "linux": {"namespaces": [{"type": "pid"}], "maskedPaths": ["/proc/kcore"], "devices": null},
+ "vendorKey": 1}"#;
+
+    #[test]
+    fn what_applies_is_translated_and_what_does_not_is_noted() {
+        let Translated { text, notes } = translate(CONFIG).unwrap();
+        let policy = policy::parse("p", &format!("version = 1\n{text}")).unwrap();
+        let process = policy.process();
+        assert_eq!(process.args.as_ref().map(Vec::len), Some(3));
+        assert_eq!((process.uid, process.gid, process.umask), (Some(5), Some(6), Some(0o77)));
+        assert_eq!((process.groups.as_deref(), process.hostname.as_deref()), (Some([9, 8].as_slice()), Some("box")));
+        assert_eq!((process.limits[&7].soft, process.limits[&7].hard), (99, u64::MAX));
+        assert_eq!((process.env["A"].as_deref(), process.env["B"].as_deref()), (Some("2=3"), Some("")));
+        assert!(!process.lets_in(b"HOME") && process.no_new_privileges == Some(true));
+        let mounts = policy.mounts();
+        assert_eq!(mounts.root.as_ref().map(|root| root.path.as_str()), Some("rootfs"));
+        let binds: Vec<_> =
+            mounts.binds.iter().map(|bind| (bind.host.path.as_str(), bind.at.as_str(), bind.mode)).collect();
+        use policy::mounts::BindMode::{ReadOnly, ReadWrite};
+        assert_eq!(binds, [("/tmp", "/data", ReadOnly), ("mine", "/mine", ReadWrite)]);
+        let starts = [
+            "vendorKey:",
+            "process.capabilities:",
+            "process.oomScoreAdj:",
+            "root.readonly:",
+            "mounts: /proc (proc)",
+            "mounts: /data: nosuid",
+            "linux.maskedPaths:",
+        ];
+        assert_eq!(notes.len(), starts.len(), "{notes:?}");
+        for (note, start) in notes.iter().zip(starts) {
+            assert!(note.starts_with(start), "{note}");
+        }
+    }
+
+    #[test]
+    fn what_would_have_to_be_there_is_refused_with_its_place() {
+        for (from, to, error) in [
+            ("1.0.2", "2.0.0", "1:1: version 2.0.0 of the format is not known"),
+            ("vendorKey", "windows", "1:1: the file is for another platform: it has `windows`"),
+            ("\"prestart\": []", "\"poststop\": [{\"path\": \"/x\"}]", "12:11: hooks are not run"),
+            ("\"cwd\": \"/srv\"", "\"cwd\": 3", "3:72: invalid type: integer `3`"),
+            ("\"cwd\": \"/srv\"", "\"cwd\": \"srv\"", "3:13: `cwd` must be an absolute path"),
+            ("\"B=\"", "\"B\"", "3:13: `env`: \"B\" has no `=`"),
+            ("\"box\"", "\"\"", "3:13: `hostname` has 1 to 64 bytes"),
+            ("RLIMIT_NOFILE", "RLIMIT_FILES", "3:13: `rlimits`: there is no \"RLIMIT_FILES\""),
+            ("\"soft\": 99", "\"soft\": 18446744073709551615", ""),
+            ("\"hard\": 18446744073709551615", "\"hard\": 9", "3:13: the soft limit of `nofile` is above"),
+            ("\"rootfs\"", "\"\"", "7:10: `path` names no folder"),
+            ("\"proc\", \"source\"", "\"nfs\", \"source\"", "9:13: a mount of type \"nfs\" cannot be made"),
+            ("\"/data\"", "\"/dev/x\"", "10:3: nothing can be bound over"),
+            ("\"nosuid\"", "\"rw\"", "10:3: one of ro and rw is enough"),
+            (
+                "\"type\": \"pid\"",
+                "\"type\": \"pid\", \"path\": \"/proc/1/ns/pid\"",
+                "13:11: the namespace \"/proc/1/ns/pid\"",
+            ),
+            ("\"devices\": null", "\"personality\": {\"domain\": \"LINUX32\"}", "13:11: there is no personality"),
+        ] {
+            let text = CONFIG.replacen(from, to, 1);
+            assert_ne!(text, CONFIG, "{from}");
+            match translate(&text) {
+                Ok(_) => assert_eq!(error, "", "{to}"),
+                Err(why) => assert!(!error.is_empty() && why.starts_with(error), "{to}: {why}"),
+            }
+        }
+    }
+}
