@@ -161,7 +161,7 @@ fn compile(files: &[PolicyFile]) -> Result<Policy, Failure> {
 }
 
 /// Memory that reading and compiling a policy may take for each byte of its text, and beside that: more than was ever seen.
-const COMPILE_COST: u64 = 128;
+const COMPILE_COST: u64 = 192;
 const COMPILE_BASE: u64 = 4 << 20;
 
 /// Reads a policy that the host has sent.

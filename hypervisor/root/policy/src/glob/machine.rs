@@ -2,7 +2,8 @@
 //!
 //! It is made by the subset construction over the patterns' parts. Patterns whose parts begin alike share states for as long as they do, so
 //! that a hundred of them are hardly more to follow than one. Some patterns have no small table; how large it may become, and what may be
-//! spent on making it, hangs on their length, so that no policy costs more than its own size times a constant.
+//! spent on making it, hangs on their length and has an end, so that no policy costs more than its own size times a constant, and what is
+//! needed while a table is made is small whatever the patterns are.
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -10,10 +11,12 @@ use alloc::vec::Vec;
 use super::Subject;
 use super::pattern::{Glob, NEXT, Part, SECOND, STAY};
 
-/// Entries of the table for each byte of the patterns.
-const ENTRIES_PER_BYTE: usize = 32;
-/// Entries that may be there in any case.
-const FREE_ENTRIES: usize = 512;
+/// Entries of the table for each part of the patterns.
+const ENTRIES_PER_PART: usize = 32;
+/// Entries that may be there in any case: less than what is kept of a pattern anyway.
+const FREE_ENTRIES: usize = 64;
+/// Most entries of a table.
+const MAX_ENTRIES: usize = 64 << 10;
 /// Steps from one part to another that an entry may cost, on average.
 const WORK_PER_ENTRY: usize = 8;
 
@@ -42,7 +45,7 @@ impl Machine {
         let (columns, bytes) = columns(&parts, subject);
         let chains = Chains::of(globs)?;
         let length: usize = globs.iter().map(|glob| glob.parts.len()).sum();
-        let mut sets = Sets::new(FREE_ENTRIES + length * ENTRIES_PER_BYTE, &chains)?;
+        let mut sets = Sets::new((FREE_ENTRIES + length * ENTRIES_PER_PART).min(MAX_ENTRIES), &chains)?;
         let mut next = Vec::new();
         while let Some(set) = sets.following() {
             for &byte in &bytes {
