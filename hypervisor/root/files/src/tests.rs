@@ -3,6 +3,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 use bundle::{TreeEntry, TreeIndex, TreeNode};
+use seeded::Random;
 
 use crate::{Attr, Context, Errno, Ino, Limits, Lower, Stack, Timestamp};
 
@@ -155,24 +156,4 @@ fn list(stack: &Stack<'_>, dir: Ino) -> Vec<Vec<u8>> {
         offset = entry.next;
     }
     names
-}
-
-/// Numbers that look random and are the same on every run (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % limit as u64).unwrap()
-    }
-
-    fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len())]
-    }
 }

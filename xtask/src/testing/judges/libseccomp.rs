@@ -1,12 +1,13 @@
 //! libseccomp judges what OCI profiles mean: the filter that it compiles and our policy must give the same verdicts.
 use super::bpf::Program;
-use super::profiles::{Profile, Random};
+use super::profiles::Profile;
 use super::reference;
 use crate::exit::Failure;
 use crate::{apt, policy, workspace};
 use ::policy::{Action, Policy, Verdict};
 use anyhow::Context;
 use proto::syscalls::{self, SYSCALL_LIMIT};
+use seeded::Random;
 use serde::Deserialize;
 use serde_json::json;
 use std::io::Write;

@@ -3,6 +3,7 @@ use crate::exit::Failure;
 use crate::policy::Container;
 use crate::trees;
 use anyhow::Context;
+use seeded::Random;
 use serde_json::{Value, json};
 use std::fs;
 
@@ -96,23 +97,6 @@ const ACTIONS: [(&str, u32); 6] = [
 /// Those that only ask for equality stand last.
 const OPERATORS: [&str; 7] =
     ["SCMP_CMP_NE", "SCMP_CMP_LT", "SCMP_CMP_LE", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_EQ", "SCMP_CMP_MASKED_EQ"];
-
-/// Numbers that are the same in every run (splitmix64, Vigna 2015).
-pub(super) struct Random(pub(super) u64);
-
-impl Random {
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `bound`.
-    pub(super) fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % bound.max(1) as u64).unwrap_or(0)
-    }
-}
 
 fn made_up(seed: u64, shape: &Shape) -> Value {
     let mut random = Random(seed << 8);

@@ -3,6 +3,8 @@ use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use seeded::Random;
+
 use super::sample;
 use crate::double::Folder;
 use crate::{Client, Error, Fid, Lost, MESSAGE_MAX, NAME_MAX, SetStat, SetTime, Time, Transport, open};
@@ -10,25 +12,10 @@ use crate::{Client, Error, Fid, Lost, MESSAGE_MAX, NAME_MAX, SetStat, SetTime, T
 /// Type of `Rreaddir`.
 const READDIR_REPLY: u8 = 41;
 
-/// Numbers that look random and are the same on every run (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % limit.max(1) as u64).unwrap()
-    }
-
-    fn byte(&mut self) -> u8 {
-        let any = self.next().to_le_bytes()[0];
-        [0, 1, 2, 7, 0x7f, 0x80, 0xff, b'/', b'.', any][self.below(10)]
-    }
+/// A byte: often one that means something.
+fn byte(random: &mut Random) -> u8 {
+    let any = random.next().to_le_bytes()[0];
+    [0, 1, 2, 7, 0x7f, 0x80, 0xff, b'/', b'.', any][random.below(10)]
 }
 
 /// A message that is spoiled: mostly in one way. Nothing: it is not sent.
@@ -39,7 +26,7 @@ fn spoil(random: &mut Random, mut message: Vec<u8>) -> Option<Vec<u8>> {
         4 | 5 => {
             for _ in 0..=random.below(3) {
                 let at = random.below(message.len());
-                message[at] = random.byte();
+                message[at] = byte(random);
             }
         }
         6 => message.truncate(at),
@@ -57,7 +44,7 @@ fn spoil(random: &mut Random, mut message: Vec<u8>) -> Option<Vec<u8>> {
             message.truncate(7);
             let most = [4, 40, 400, 70_000][random.below(4)];
             let len = random.below(most);
-            message.extend((0..len).map(|_| random.byte()));
+            message.extend((0..len).map(|_| byte(random)));
         }
         1 => {
             message.truncate(7);
@@ -81,12 +68,12 @@ fn spoil(random: &mut Random, mut message: Vec<u8>) -> Option<Vec<u8>> {
 fn list(random: &mut Random, message: &mut Vec<u8>) {
     message.truncate(11);
     for _ in 0..random.below(12) {
-        message.push(random.byte());
+        message.push(byte(random));
         message.extend_from_slice(&[0; 4]);
         message.extend_from_slice(&(random.next() % 4).to_le_bytes());
-        message.extend_from_slice(&[random.byte(), 0, 0, 0, 0, 0, 0, 0, random.byte()]);
+        message.extend_from_slice(&[byte(random), 0, 0, 0, 0, 0, 0, 0, byte(random)]);
         let name = [&b".."[..], b".", b"", b"a/b", b"a\0", b"same", b"same", &[b'n'; 300]][random.below(8)];
-        let len = if random.below(6) == 0 { usize::from(random.byte()) } else { name.len() };
+        let len = if random.below(6) == 0 { usize::from(byte(random)) } else { name.len() };
         message.extend_from_slice(&u16::try_from(len).unwrap().to_le_bytes());
         message.extend_from_slice(name);
     }
@@ -101,12 +88,6 @@ struct Lying {
     random: Random,
     /// How many answers are as they should be before that.
     good: u32,
-}
-
-impl core::fmt::Debug for Random {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "{:x}", self.0)
-    }
 }
 
 impl Transport for Lying {

@@ -8,6 +8,7 @@ use guestmem::GuestMemory;
 use linux_raw_sys::errno as e;
 use linux_raw_sys::general as linux;
 use proto::{MESSAGE_LEN, MESSAGE_OFFSET, SERVICE_PAGES, ServiceRequest, op};
+use seeded::Random;
 use tlfs::addr::Gpa;
 use zerocopy::IntoBytes;
 
@@ -175,33 +176,17 @@ fn a_shim_that_never_forgets_or_closes() {
     });
 }
 
-/// Numbers that look random and are the same on every run (SplitMix64).
-struct Random(u64);
+fn bytes(random: &mut Random, len: usize) -> Vec<u8> {
+    (0..len).map(|_| random.next().to_le_bytes()[3]).collect()
+}
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % limit as u64).unwrap()
-    }
-
-    fn bytes(&mut self, len: usize) -> Vec<u8> {
-        (0..len).map(|_| self.next().to_le_bytes()[3]).collect()
-    }
-
-    /// A number of the sizes that matter.
-    fn number(&mut self) -> u64 {
-        match self.below(6) {
-            0 => self.next(),
-            1 => u64::MAX - self.next() % 5000,
-            2 => (1 << 63) - self.next() % 5000,
-            _ => self.next() % 50,
-        }
+/// A number of the sizes that matter.
+fn number(random: &mut Random) -> u64 {
+    match random.below(6) {
+        0 => random.next(),
+        1 => u64::MAX - random.next() % 5000,
+        2 => (1 << 63) - random.next() % 5000,
+        _ => random.next() % 50,
     }
 }
 
@@ -216,7 +201,7 @@ fn random_bytes_as_requests() {
     for _ in 0..30 {
         with_shim(|shim| {
             for _ in 0..200 {
-                let bytes = random.bytes(SERVICE_PAGES * 4096);
+                let bytes = bytes(&mut random, SERVICE_PAGES * 4096);
                 shim.memory.write(SERVICE, &bytes).unwrap();
                 // Now and then with lengths that get it past the frame.
                 if random.below(4) > 0 {
@@ -225,7 +210,7 @@ fn random_bytes_as_requests() {
                     shim.memory.write(SERVICE, [len, 0, 0, 0].as_bytes()).unwrap();
                     shim.memory.write(Gpa(SERVICE.0 + 8), &segments.to_le_bytes()).unwrap();
                     let opcode = u32::try_from(random.below(55)).unwrap();
-                    let header = fuse_in_header { len, opcode, nodeid: random.number(), ..Default::default() };
+                    let header = fuse_in_header { len, opcode, nodeid: number(&mut random), ..Default::default() };
                     shim.memory.write(Gpa(SERVICE.0 + MESSAGE_OFFSET as u64), header.as_bytes()).unwrap();
                 }
                 let _ = shim.ring();
@@ -245,7 +230,7 @@ fn random_arguments() {
         with_shim(|shim| {
             for _ in 0..2000 {
                 let words = random.below(12);
-                let mut arguments: Vec<u8> = (0..words).flat_map(|_| random.number().to_le_bytes()).collect();
+                let mut arguments: Vec<u8> = (0..words).flat_map(|_| number(&mut random).to_le_bytes()).collect();
                 if random.below(2) == 0 {
                     arguments.extend((0..4).flat_map(|_| u32::try_from(random.below(70)).unwrap().to_le_bytes()));
                     arguments.truncate([0, 8, 16][random.below(3)]);
@@ -260,7 +245,7 @@ fn random_arguments() {
                     0 => op::FIRST + u32::try_from(random.below(10)).unwrap(),
                     _ => u32::try_from(random.below(53)).unwrap(),
                 };
-                let node = random.number() % 60;
+                let node = number(&mut random) % 60;
                 shim.put(opcode, node, &arguments);
                 if !matches!(shim.ring(), Served::Malformed { .. }) && shim.reply_len() > 0 {
                     let _ = shim.reply();
