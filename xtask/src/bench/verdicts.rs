@@ -1,10 +1,10 @@
 //! The rows of the `verdicts` guest: what the policy's table costs a call, in instructions, beside everything else that a call costs.
 use super::table::Row;
 use super::{Clock, Cost, programs, run_with};
+use crate::exit::Failure;
 use crate::policy::{self, ContainerOptions};
-use crate::{images, trees, workspace};
-use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use crate::{events, images, trees, workspace};
+use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -17,20 +17,23 @@ const DOCKER: f64 = 120.0;
 /// and of a call whose path is looked at by this many globs.
 const GLOBBED: f64 = 3000.0;
 const GLOBS: usize = 100;
+/// Calls that a start of python3 has at least.
+const LEAST: usize = 100;
 /// How often a single call stands in a list.
 const TIMES: usize = 1000;
 /// A path as python3 opens it.
 const OPENED: &str = "/usr/lib/python3.11/encodings/__pycache__/utf_8.cpython-311.pyc";
 
 /// The rows. A verdict is the processor's work alone, so that its time would say nothing more.
-pub(super) fn rows() -> Result<Vec<Row>> {
+pub(super) fn rows() -> Result<Vec<Row>, Failure> {
     let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
     let layer = Layer { path: directory.path().to_owned() };
     let start = calls_of_python(directory.path())?;
     let getpid = "27 0 0 0 0 0 0\n".repeat(TIMES);
     let openat = format!("101 ffffff9c 1000 80000 0 0 0 {OPENED}\n").repeat(TIMES);
-    let default = native(&workspace::root().join("policies/default.toml"))?;
-    let docker = native(&trees::directory().join(PROFILES).join("docker.json"))?;
+    let native = |file: PathBuf| policy::read(&file, &ContainerOptions::default()).map(|policy| policy.text());
+    let default = native(workspace::root().join("policies/default.toml"))?;
+    let docker = native(trees::directory().join(PROFILES).join("docker.json"))?;
     let row = |name: &str, policy: &str, calls: &str, aim| -> Result<Row> {
         Ok(Row::new(name, Clock::Instructions.unit(), Some(layer.cost(policy, calls)?), None).aim(aim))
     };
@@ -39,12 +42,6 @@ pub(super) fn rows() -> Result<Vec<Row>> {
         row("  of python3's start, by Docker's profile", &docker, &start, DOCKER)?,
         row(&format!("  on a path that {GLOBS} globs look at"), &globs(), &openat, GLOBBED)?,
     ])
-}
-
-/// A policy in our language.
-fn native(file: &Path) -> Result<String> {
-    let read = policy::read(file, &ContainerOptions::default());
-    Ok(read.map_err(|failure| anyhow::anyhow!("{failure:?}"))?.text())
 }
 
 /// A policy with globs that begin as the path does; none of them matches.
@@ -57,29 +54,21 @@ fn globs() -> String {
 }
 
 /// The calls that python3 makes to start and end, as the guest reads them.
-fn calls_of_python(directory: &Path) -> Result<String> {
+fn calls_of_python(directory: &Path) -> Result<String, Failure> {
     let events = directory.join("events.jsonl");
-    let tree = trees::directory().join(programs::TREE);
-    let options = ["--layer".as_ref(), tree.as_os_str(), "--events".as_ref(), events.as_os_str()];
-    let options: Vec<&str> = options.iter().filter_map(|option| option.to_str()).collect();
-    run_with(Clock::Host, "", &options, &["/usr/bin/python3", "-c", "pass"])?;
-    let text = fs::read_to_string(&events)?;
-    let mut calls = String::new();
-    for line in text.lines() {
-        let event: Value = serde_json::from_str(line)?;
-        if event["type"] == "call" {
-            calls += &line_of(&event).with_context(|| format!("no call: {line}"))?;
-        }
+    let (tree, file) = (trees::directory().join(programs::TREE).display().to_string(), events.display().to_string());
+    run_with(Clock::Host, "", &["--layer", &tree, "--events", &file], &["/usr/bin/python3", "-c", "pass"])?;
+    let calls = events::calls(&events)?;
+    if calls.len() <= LEAST {
+        return Err(Failure::early(format!("python3 made {} calls only", calls.len())));
     }
-    ensure!(calls.lines().count() > 100, "python3 made {} calls only", calls.lines().count());
-    Ok(calls)
+    Ok(calls.iter().map(|(number, args)| line_of(*number, args)).collect())
 }
 
-/// An event as the guest reads it.
-fn line_of(event: &Value) -> Option<String> {
-    let words = event["args"].as_array()?.iter().map(|word| Some(word.as_str()?.trim_start_matches("0x")));
-    let words: Option<Vec<&str>> = words.collect();
-    Some(format!("{:x} {}\n", event["number"].as_u64()?, words?.join(" ")))
+/// A call as the guest reads it.
+fn line_of(number: u64, args: &[u64; 6]) -> String {
+    let args: String = args.iter().map(|arg| format!(" {arg:x}")).collect();
+    format!("{number:x}{args}\n")
 }
 
 /// The directory that the guest finds its files in.
@@ -103,13 +92,11 @@ impl Layer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn calls_are_written_as_the_guest_reads_them() {
-        let event = json!({ "number": 257, "args": ["0xffffff9c", "0x1000", "0x0", "0x0", "0x0", "0x0"] });
-        assert_eq!(line_of(&event).as_deref(), Some("101 ffffff9c 1000 0 0 0 0\n"));
-        assert_eq!(line_of(&json!({})), None);
+        let args = [0xffff_ff9c, 0x1000, 0, 0, 0, 0];
+        assert_eq!(line_of(257, &args), "101 ffffff9c 1000 0 0 0 0\n");
     }
 
     #[test]

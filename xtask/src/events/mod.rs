@@ -22,11 +22,26 @@ use learn::Learner;
 use log::Log;
 use report::Report;
 use std::fmt;
+use std::path::Path;
 use std::process::ExitCode;
 use timeline::Timeline;
 use trace::{Decoder, Lines, Record};
+use verify::Events;
 
 pub(crate) use replay::replay;
+
+/// Number and arguments of each call of the x86-64 table that a file of events has.
+pub(crate) fn calls(path: &Path) -> Result<Vec<(u64, [u64; 6])>, Failure> {
+    let mut events = Events::open(path)?;
+    let mut calls = Vec::new();
+    while let Some(event) = events.next_event().map_err(Failure::early)? {
+        match event.what {
+            What::Call(call) if call.abi == "x86-64" => calls.push((call.number, call.args.map(|word| word.0))),
+            _ => {}
+        }
+    }
+    Ok(calls)
+}
 
 /// `cargo xtask trace`.
 pub(crate) fn trace(command: &TraceCommand) -> Result<ExitCode, Failure> {
