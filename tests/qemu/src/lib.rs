@@ -15,12 +15,24 @@ pub use sandbox::{Outcome, Sandbox};
 
 use anyhow::Result;
 use fixture::Fixture;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::mpsc;
-use std::sync::{Mutex, PoisonError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How often the tests that run are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What has run for this long is named, and again after as long.
+const SLOW: Duration = Duration::from_secs(300);
+
+/// No test takes this long: the limits of the longest run in a sandbox and on plain Linux, and some time.
+const STUCK: Duration = Duration::from_secs(2700);
+
+/// The same for those that run with `--all` only.
+const LONG_STUCK: Duration = Duration::from_secs(6 * 3600);
 
 /// What the tests work with.
 #[derive(Debug)]
@@ -138,37 +150,155 @@ impl Bench<'_> {
 
 /// Runs the tests whose name contains `filter`.
 ///
+/// A test that does not come to its end fails like one that says no: the others' results are told, and it is left to itself.
+///
 /// # Errors
 /// If the files that they share cannot be made. Failures of tests are counted, not returned.
-pub fn run(setup: &Setup, filter: Option<&str>, tally: &mut Tally) -> Result<()> {
-    let fixture = Fixture::new(setup)?;
-    let bench = Bench { setup, fixture: &fixture };
-    let mut waiting = wanted(setup, filter);
+pub fn run(setup: Setup, filter: Option<&str>, tally: &mut Tally) -> Result<()> {
+    let mut waiting = wanted(&setup, filter);
     waiting.reverse();
-    let waiting = Mutex::new(waiting);
-    let (done, finished) = mpsc::channel();
-    thread::scope(|scope| {
-        for _ in 0..setup.jobs {
-            let done = done.clone();
-            let (waiting, bench) = (&waiting, &bench);
-            scope.spawn(move || {
-                while let Some(case) = next(waiting) {
-                    let start = Instant::now();
-                    let verdict = (case.run)(bench);
-                    // The receiver lives until the scope ends.
-                    let _ = done.send((case.name, verdict, start.elapsed()));
-                }
-            });
-        }
-        drop(done);
-        for (name, verdict, took) in finished {
-            tally.add(&format!("qemu: {name} ({:.1} s)", took.as_secs_f64()), verdict);
-        }
+    let limit = if setup.all { LONG_STUCK } else { STUCK };
+    run_cases(setup, limit, waiting, tally)
+}
+
+/// Runs the tests, the last one first, and waits for none of them longer than `limit`.
+fn run_cases(setup: Setup, limit: Duration, cases: Vec<Case>, tally: &mut Tally) -> Result<()> {
+    let shared = Arc::new(Shared {
+        fixture: Fixture::new(&setup)?,
+        setup,
+        limit,
+        waiting: Mutex::new(cases),
+        running: Mutex::new(BTreeMap::new()),
     });
+    let (done, finished) = mpsc::channel();
+    for _ in 0..shared.setup.jobs {
+        let (done, shared) = (done.clone(), Arc::clone(&shared));
+        thread::spawn(move || {
+            while let Some(case) = shared.next() {
+                let bench = Bench { setup: &shared.setup, fixture: &shared.fixture };
+                let verdict = (case.run)(&bench);
+                let took = shared.ended(&case.name);
+                // The receiver may have given up.
+                let _ = done.send((case.name, verdict, took));
+            }
+        });
+    }
+    drop(done);
+    collect(&finished, &shared, tally);
     Ok(())
 }
 
-/// Takes the next test from the list.
-fn next(waiting: &Mutex<Vec<Case>>) -> Option<Case> {
-    waiting.lock().unwrap_or_else(PoisonError::into_inner).pop()
+/// What the threads share that run the tests.
+struct Shared {
+    setup: Setup,
+    fixture: Fixture,
+    /// The time after which a test is not expected to end.
+    limit: Duration,
+    /// The tests to be run, the first one last.
+    waiting: Mutex<Vec<Case>>,
+    /// The tests that run.
+    running: Mutex<BTreeMap<String, Watched>>,
+}
+
+/// A test that runs.
+struct Watched {
+    start: Instant,
+    /// How often it has been named as one that takes long.
+    named: u32,
+}
+
+impl Shared {
+    /// Takes the next test from the list.
+    fn next(&self) -> Option<Case> {
+        let case = lock(&self.waiting).pop()?;
+        lock(&self.running).insert(case.name.clone(), Watched { start: Instant::now(), named: 0 });
+        Some(case)
+    }
+
+    /// Notes the end of a test; how long it took.
+    fn ended(&self, name: &str) -> Duration {
+        lock(&self.running).remove(name).map_or(Duration::ZERO, |test| test.start.elapsed())
+    }
+
+    /// Names the tests that take long. False if there are only such as do not end.
+    fn goes_on(&self) -> bool {
+        let mut running = lock(&self.running);
+        for (name, test) in running.iter_mut() {
+            let took = test.start.elapsed();
+            if took > SLOW.saturating_mul(test.named + 1) {
+                test.named += 1;
+                println!("    {name} still runs after {} s", took.as_secs());
+            }
+        }
+        running.is_empty() || running.values().any(|test| test.start.elapsed() < self.limit)
+    }
+
+    /// The tests that did not come to their end, and those that nobody was left to run.
+    fn left(&self) -> Vec<(String, &'static str)> {
+        let running = std::mem::take(&mut *lock(&self.running));
+        let waiting = std::mem::take(&mut *lock(&self.waiting));
+        let stuck = running.into_keys().map(|name| (name, "it does not come to its end"));
+        stuck.chain(waiting.into_iter().map(|case| (case.name, "it was not run"))).collect()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Counts the tests as they end, names those that take long, and counts as failed what does not end.
+fn collect(finished: &Receiver<(String, Verdict, Duration)>, shared: &Shared, tally: &mut Tally) {
+    while shared.goes_on() {
+        match finished.recv_timeout(LOOK) {
+            Ok((name, verdict, took)) => tally.add(&format!("qemu: {name} ({:.1} s)", took.as_secs_f64()), verdict),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    for (name, why) in shared.left() {
+        tally.add(&format!("qemu: {name}"), Err(why.to_owned()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A place where no test of this module looks.
+    fn setup() -> Setup {
+        Setup {
+            xtask: PathBuf::new(),
+            busybox: PathBuf::new(),
+            guests: PathBuf::new(),
+            hostile_shim: PathBuf::new(),
+            kernels: Vec::new(),
+            trees: PathBuf::new(),
+            all: false,
+            jobs: 1,
+        }
+    }
+
+    #[test]
+    fn what_does_not_end_fails_and_the_others_count() {
+        let good = Case::new("good", |_| Ok(()));
+        let stuck = Case::new("stuck", |_| {
+            loop {
+                thread::park();
+            }
+        });
+        let behind = Case::new("behind it", |_| Ok(()));
+        let mut tally = Tally::default();
+        run_cases(setup(), Duration::ZERO, vec![behind, stuck, good], &mut tally).unwrap();
+        assert_eq!((tally.passed, tally.failed), (1, 2));
+        let failures: Vec<&str> = tally.failures.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(failures, ["qemu: stuck", "qemu: behind it"]);
+    }
+
+    #[test]
+    fn what_a_program_leaves_behind_is_no_reason_to_wait() {
+        let setup = setup();
+        let bench = Bench { setup: &setup, fixture: &Fixture::new(&setup).unwrap() };
+        let outcome = bench.sandbox(["sh", "-c", "sleep 1000 & echo here"]).run_here();
+        assert_eq!(outcome.map(|outcome| outcome.stdout), Ok(b"here\n".to_vec()));
+    }
 }

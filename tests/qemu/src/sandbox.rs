@@ -1,16 +1,21 @@
 //! Running one program: in a sandbox through `cargo xtask run`, or on plain Linux for comparison.
 use crate::{Bench, Verdict, tree};
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Longest time that one run may take, in case `run` itself hangs.
 const LIMIT: Duration = Duration::from_secs(120);
+
+/// Longest time from a program's end to the end of its output.
+const OUTPUT_LIMIT: Duration = Duration::from_secs(30);
 
 /// Bytes of an output that are shown.
 const SHOWN: usize = 600;
@@ -153,7 +158,8 @@ impl Sandbox {
                 command.env(name, value);
             }
         }
-        command.current_dir(&self.directory);
+        // A group of its own: whoever it leaves behind is found by it.
+        command.current_dir(&self.directory).process_group(0);
         Ok(command)
     }
 
@@ -188,9 +194,13 @@ impl Sandbox {
         let feeder = feed(&mut child, self.input.clone());
         let stdout = collect(child.stdout.take());
         let stderr = collect(child.stderr.take());
-        let status = wait(&mut child, self.limit)?;
-        let stdout = stdout.join().map_err(|_| "reading failed")?;
-        let stderr = stderr.join().map_err(|_| "reading failed")?;
+        let status = wait(&mut child, self.limit);
+        end_group(&child);
+        let status = status?;
+        let whole = |stream: Receiver<Vec<u8>>| {
+            stream.recv_timeout(OUTPUT_LIMIT).map_err(|_| "its output stays open after its end".to_owned())
+        };
+        let (stdout, stderr) = (whole(stdout)?, whole(stderr)?);
         drop(feeder);
         let stderr = String::from_utf8_lossy(&stderr).into_owned();
         let (said, own): (Vec<&str>, Vec<&str>) = stderr.lines().partition(|line| line.starts_with("cordon: "));
@@ -214,16 +224,28 @@ fn feed(child: &mut Child, input: Vec<u8>) -> thread::JoinHandle<()> {
     })
 }
 
-/// Reads a stream to its end in a thread.
-fn collect(stream: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {
+/// Reads a stream to its end in a thread, and sends what was in it.
+fn collect(stream: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let mut bytes = Vec::new();
         if let Some(mut stream) = stream {
             // What came before an error is what there is.
             let _ = stream.read_to_end(&mut bytes);
         }
-        bytes
-    })
+        // Nobody waits for a stream that ended too late.
+        let _ = sender.send(bytes);
+    });
+    receiver
+}
+
+/// Ends what a program that led a process group has left behind in it: a child that is stopped would hold the output open for ever.
+fn end_group(leader: &Child) {
+    let group = i32::try_from(leader.id()).ok().and_then(Pid::from_raw);
+    if let Some(group) = group {
+        // There is no such group if it left nothing behind, or led none.
+        let _ = kill_process_group(group, Signal::KILL);
+    }
 }
 
 /// Waits for the end, but not for ever. Returns the exit code as a shell shows it.

@@ -103,7 +103,8 @@ fn type_in(mut master: File, output: &Receiver<Vec<u8>>, steps: &[Step]) -> Resu
         };
         master.write_all(keys.as_bytes()).map_err(|error| error.to_string())?;
     }
-    while let Ok(bytes) = output.recv_timeout(PATIENCE) {
+    let deadline = Instant::now() + PATIENCE;
+    while let Ok(bytes) = output.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
         screen.extend(bytes);
     }
     Ok(String::from_utf8_lossy(&screen).into_owned())

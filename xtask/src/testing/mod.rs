@@ -50,7 +50,7 @@ fn boot_tests(options: &TestOptions, tally: &mut Tally) -> Result<(), Failure> {
         jobs: options.jobs.map_or_else(usual_jobs, usize::from),
     };
     trees::ensure(&qemu_tests::trees(&setup, options.filter.as_deref()), false)?;
-    qemu_tests::run(&setup, options.filter.as_deref(), tally)?;
+    qemu_tests::run(setup, options.filter.as_deref(), tally)?;
     Ok(())
 }
 

@@ -1,5 +1,5 @@
 //! What a run writes down: events, their chain, their picture; and what other policies would have said to them.
-use crate::sandbox::Outcome;
+use crate::sandbox::{Outcome, wait};
 use crate::{Bench, Case, Verdict};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -247,8 +247,8 @@ fn stopped(bench: &Bench<'_>) -> Verdict {
     }
     let kill = Command::new("kill").args(["-s", "INT", &run.id().to_string()]).status();
     kill.map_err(|error| error.to_string())?;
-    let status = run.wait().map_err(|error| error.to_string())?;
-    wants(status.code() == Some(130), &format!("exit code 130 in {status}"))?;
+    let code = wait(&mut run, Duration::from_secs(60))?;
+    wants(code == 130, &format!("exit code 130, not {code}"))?;
     let (code, said) = xtask(bench, &["trace", "verify", &events])?;
     wants(code == Some(2) && said.contains("it ends before the run did"), &said)?;
     let picture = fs::read(&timeline).map_err(|error| error.to_string())?;

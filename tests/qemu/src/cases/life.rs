@@ -107,7 +107,9 @@ fn change_while_running(bench: &Bench<'_>) -> crate::Verdict {
     let [policy, events] = ["policy.toml", "events"].map(|name| scratch.path().join(name));
     fs::write(&policy, OLD).map_err(text)?;
     let sandbox = bench.in_tree("python", ["/usr/bin/python3", "-c", LOOK_TWICE]).options([
-        OsStr::new("--watch-policy"),
+        OsStr::new("--timeout"),
+        "100".as_ref(),
+        "--watch-policy".as_ref(),
         "--policy".as_ref(),
         policy.as_os_str(),
         "--events".as_ref(),
