@@ -36,10 +36,11 @@ impl Sandbox {
 /// Starts `command` as the leader of a session with a terminal, and plays the steps. Exit code and screen.
 fn play(command: Command, steps: &[Step]) -> Result<(i32, String), String> {
     let text = |error: rustix::io::Errno| format!("no terminal: {error}");
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).map_err(text)?;
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).map_err(text)?;
     unlockpt(&master).map_err(text)?;
     let name = ptsname(&master, Vec::new()).map_err(text)?;
-    let slave = rustix::fs::open(name.as_c_str(), OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).map_err(text)?;
+    let slave = rustix::fs::open(name.as_c_str(), OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(text)?;
     tcsetwinsize(&slave, Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 }).map_err(text)?;
     let slave = File::from(slave);
     let again = || slave.try_clone().map_err(|error| error.to_string());
