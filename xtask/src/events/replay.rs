@@ -57,7 +57,7 @@ impl Memory {
     }
 
     fn pointed(&self) -> Pointed<'_> {
-        let mut pointed = Pointed::default();
+        let mut pointed = Pointed::NOTHING;
         self.strings.iter().for_each(|(argument, bytes)| pointed.set(*argument, bytes));
         if let Some(address) = &self.address {
             pointed.set_address(address);
@@ -75,5 +75,5 @@ fn judged(policy: &Policy, call: &Call) -> Option<String> {
         }
         _ => policy.judge_unknown(),
     };
-    (!verdict.action.carries_out()).then(|| format!("[{}, {}]", crate::policy::action(&verdict), verdict.rule))
+    (!verdict.action.carries_out()).then(|| format!("[{}, {}]", crate::policy::action(&verdict), verdict.rule()))
 }

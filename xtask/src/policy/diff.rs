@@ -55,7 +55,7 @@ fn describe(
 
 /// What changes between two verdicts.
 fn change(before: &Verdict<'_>, after: &Verdict<'_>) -> Option<String> {
-    let is_same = before.action == after.action && before.log == after.log && before.rewrites == after.rewrites;
+    let is_same = before.action == after.action && before.log == after.log && before.rewrites() == after.rewrites();
     (!is_same).then(|| format!("{} -> {}", explain::action(before), explain::action(after)))
 }
 

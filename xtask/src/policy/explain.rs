@@ -25,7 +25,7 @@ struct Call {
 pub(super) fn explain(policy: &Policy, call: &str) -> Result<String, Failure> {
     let Call { number, args, strings, address } =
         read(call).map_err(|why| Failure::early(format!("--call {call}: {why}")))?;
-    let mut pointed = Pointed::default();
+    let mut pointed = Pointed::NOTHING;
     for (argument, string) in &strings {
         pointed.set(*argument, string);
     }
@@ -33,7 +33,7 @@ pub(super) fn explain(policy: &Policy, call: &str) -> Result<String, Failure> {
         pointed.set_address(address);
     }
     let verdict = policy.about(number).judge(&args, &pointed);
-    Ok(format!("{}, by {}\n", action(&verdict), verdict.rule))
+    Ok(format!("{}, by {}\n", action(&verdict), verdict.rule()))
 }
 
 /// The action in words.

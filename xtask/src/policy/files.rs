@@ -217,7 +217,7 @@ mod tests {
         let names: Vec<&str> = policy.parts().iter().map(|part| part.name.as_str()).collect();
         assert_eq!(names, ["p/main.toml", "p/lib/a.toml", "p/lib/../last.toml", "p/lib/b.json"]);
         let compiled = policy.compiled().unwrap();
-        assert_eq!(compiled.judge(0, &[0; 6]).rule.to_string(), "rule 1 lib/../last.toml:2");
+        assert_eq!(compiled.judge(0, &[0; 6]).rule().to_string(), "rule 1 lib/../last.toml:2");
         assert_eq!(compiled.judge_unknown().action, policy::Action::Kill);
         assert_eq!(policy.packed().len(), 4);
     }
@@ -236,7 +236,7 @@ mod tests {
         let compiled = policy.unwrap().compiled().unwrap();
         for (call, rule) in [(32, "oci.json"), (0, "jail.policy"), (1, "jail.policy")] {
             let verdict = compiled.judge(call, &[0; 6]);
-            assert_eq!((verdict.action, verdict.rule.file), (policy::Action::Allow, rule), "{call}");
+            assert_eq!((verdict.action, verdict.rule().file), (policy::Action::Allow, rule), "{call}");
         }
     }
 
@@ -264,7 +264,7 @@ mod tests {
     fn lines_in_json_are_those_of_the_file() {
         let json = "{\"version\": 1, \"default\": \"kill\",\n \"rule\": [\n  {\"calls\": [\"read\"],\n   \"action\": \"allow\"},\n  {\"calls\": [\"write\"], \"action\": \"allow\"}]}";
         let compiled = of(&[("p.json", json)]).unwrap().compiled().unwrap();
-        assert_eq!(compiled.judge(0, &[0; 6]).rule.to_string(), "rule 1 p.json:3");
-        assert_eq!(compiled.judge(1, &[0; 6]).rule.to_string(), "rule 2 p.json:5");
+        assert_eq!(compiled.judge(0, &[0; 6]).rule().to_string(), "rule 1 p.json:3");
+        assert_eq!(compiled.judge(1, &[0; 6]).rule().to_string(), "rule 2 p.json:5");
     }
 }

@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(toml.len(), JSON.len());
         let policy = policy::parse("p", &toml).unwrap();
         let verdict = policy.judge(0, &[3, 0, 0, 0, 0, 0]);
-        assert_eq!((verdict.action, verdict.rule.reason), (policy::Action::Allow, Some("a, {b}: \"c\"")));
+        assert_eq!((verdict.action, verdict.rule().reason), (policy::Action::Allow, Some("a, {b}: \"c\"")));
         let again = to_toml(&of_toml(&toml).unwrap()).unwrap();
         assert_eq!(policy::parse("p", &again).unwrap().judge(0, &[3, 0, 0, 0, 0, 0]).action, policy::Action::Allow);
         assert!(matches!(policy.judge(0, &[0; 6]).action, policy::Action::Errno(errno) if errno.name == "EACCES"));

@@ -74,10 +74,10 @@ pub(crate) fn verdict(verdict: policy::Verdict<'_>, ignored: bool, generation: u
         Action::Fake(value) => Judged::Fake(value),
         Action::Rewrite => {
             let change = |change: &policy::Rewrite| (change.argument, change.keep, change.set);
-            Judged::Rewrite(verdict.rewrites.iter().map(change).collect())
+            Judged::Rewrite(verdict.rewrites().iter().map(change).collect())
         }
     };
-    Verdict { judged, rule: verdict.rule.to_string(), logged: verdict.log, ignored, generation }
+    Verdict { judged, rule: verdict.rule().to_string(), logged: verdict.log, ignored, generation }
 }
 
 struct Reader<'r> {

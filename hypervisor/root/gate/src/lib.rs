@@ -277,7 +277,7 @@ impl Gate {
         let rules = self.policy.about(call.number);
         let reads = rules.reads();
         let verdict = if reads.is_empty() {
-            rules.judge(&call.args, &Pointed::default())
+            rules.judge(&call.args, &Pointed::NOTHING)
         } else {
             match self.copied.read(reads, &call, memory) {
                 Ok(()) => rules.judge(&call.args, &self.copied.pointed()),
@@ -438,7 +438,7 @@ impl Call {
 #[cold]
 fn reason(site: &CallSite<'_>, call: &Call, verdict: Verdict<'_>, source: Source<'_>) -> String {
     let record = capture::record(site, call, capture::verdict(verdict, false, FIRST), Answer::None, source, 0);
-    format!("{}: {}", trace::call_text(&record), verdict.rule)
+    format!("{}: {}", trace::call_text(&record), verdict.rule())
 }
 
 #[cold]

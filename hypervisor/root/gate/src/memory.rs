@@ -173,7 +173,7 @@ impl CallMemory {
 
     /// What was read, to be judged.
     pub(crate) fn pointed(&self) -> Pointed<'_> {
-        let mut pointed = Pointed::default();
+        let mut pointed = Pointed::NOTHING;
         for (entry, bytes) in self.filled() {
             match entry.head.form {
                 copy_forms::STRING => pointed.set(entry.argument, bytes),

@@ -25,7 +25,7 @@ use crate::pointed::{AddressText, MAX_READS, PointedText, Read, address_of};
 use crate::process::Process;
 use crate::signature::{self, Kind};
 use crate::suggest::did_you_mean;
-use crate::table::{Clause, Comparison, Condition, DEFAULT_RULE, Op, Policy, Rewrite, Rule, Slot};
+use crate::table::{Clause, Comparison, Condition, DEFAULT_NUMBER, DEFAULT_RULE, Op, Policy, Rewrite, Rule, Slot};
 
 /// A file that was read: its text, and what it says.
 pub(crate) struct FileText<'t> {
@@ -67,7 +67,7 @@ fn default_rule(files: &[FileText<'_>]) -> Rule {
         Some((file, (text, line))) => (file, *line, text.action, text.log),
         None => (0, 0, Action::Errno(EPERM), false),
     };
-    Rule { action, log, file, number: 0, line, reason: None, rewrites: Vec::new() }
+    Rule { action, log, file, number: DEFAULT_NUMBER, line, reason: None, rewrites: Vec::new() }
 }
 
 /// What is gathered about one call while the rules are read in order.

@@ -105,7 +105,7 @@
 //! let policy = policy::parse("example.toml", text).expect("a good policy");
 //! let verdict = policy.judge(39, &[0; 6]);
 //! assert_eq!(verdict.action, policy::Action::Allow);
-//! assert_eq!(verdict.rule.to_string(), "rule 1 example.toml:2");
+//! assert_eq!(verdict.rule().to_string(), "rule 1 example.toml:2");
 //!
 //! let error = policy::parse("bad.toml", "version = 1\nrules = 3\n").unwrap_err();
 //! assert!(error.to_string().starts_with("bad.toml:2:1: unknown key `rules`; did you mean `rule`?"));

@@ -44,13 +44,16 @@ pub enum Form {
 }
 
 /// What was read for a call.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Pointed<'a> {
     strings: [Option<&'a [u8]>; 6],
     address: Option<SocketAddress<'a>>,
 }
 
 impl<'a> Pointed<'a> {
+    /// Nothing was read.
+    pub const NOTHING: Self = Self { strings: [None; 6], address: None };
+
     /// Notes the string that an argument points to: all before its NUL.
     pub fn set(&mut self, argument: u8, bytes: &'a [u8]) {
         if let Some(slot) = self.strings.get_mut(usize::from(argument)) {

@@ -96,7 +96,7 @@ pub(crate) struct Rule {
     pub(crate) log: bool,
     /// Index of its file.
     pub(crate) file: u8,
-    /// Which rule of the file it is, from 1.
+    /// Which rule of the file it is, from 1; [`DEFAULT_NUMBER`] for the default.
     pub(crate) number: u16,
     pub(crate) line: u32,
     pub(crate) reason: Option<String>,
@@ -114,6 +114,9 @@ pub struct Rewrite {
     /// What is added.
     pub set: u64,
 }
+
+/// [`Rule::number`] of the default.
+pub(crate) const DEFAULT_NUMBER: u16 = 0;
 
 /// Index of the default in the list of rules.
 pub(crate) const DEFAULT_RULE: u16 = 0;
@@ -134,24 +137,44 @@ pub struct Policy {
     pub(crate) mounts: Mounts,
 }
 
-/// What a policy says about one call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a policy says about one call: what to do, and on request by which rule, so that a call about which nobody asks costs no more than
+/// a look at the rule.
+#[derive(Clone, Copy, Debug)]
 pub struct Verdict<'p> {
     /// What to do.
     pub action: Action,
     /// Whether the call is to be written to the trace even when nothing else is.
     pub log: bool,
-    /// Which rule said so.
-    pub rule: RuleRef<'p>,
-    /// For [`Action::Rewrite`]: the changes, at most one for each argument.
-    pub rewrites: &'p [Rewrite],
+    policy: &'p Policy,
+    source: Result<&'p Rule, &'static str>,
 }
 
-impl Verdict<'_> {
+impl<'p> Verdict<'p> {
+    /// Which rule said so.
+    #[must_use]
+    pub fn rule(&self) -> RuleRef<'p> {
+        let file = |index| self.policy.file(index);
+        match self.source {
+            Ok(rule) => RuleRef {
+                index: (rule.number != DEFAULT_NUMBER).then_some(rule.number),
+                file: file(rule.file),
+                line: rule.line,
+                reason: rule.reason.as_deref(),
+            },
+            Err(reason) => RuleRef { index: None, file: file(0), line: 0, reason: Some(reason) },
+        }
+    }
+
+    /// For [`Action::Rewrite`]: the changes, at most one for each argument.
+    #[must_use]
+    pub fn rewrites(&self) -> &'p [Rewrite] {
+        self.source.map_or(&[], |rule| &rule.rewrites)
+    }
+
     /// The arguments that the call is carried out with, when the program gave `args`.
     #[must_use]
     pub fn rewritten(&self, mut args: [u64; 6]) -> [u64; 6] {
-        for rewrite in self.rewrites {
+        for rewrite in self.rewrites() {
             if let Some(argument) = args.get_mut(usize::from(rewrite.argument)) {
                 *argument = *argument & rewrite.keep | rewrite.set;
             }
@@ -199,15 +222,14 @@ impl Policy {
     /// The verdict on call `number` with these arguments, whose pointers lead nowhere: no condition on memory holds.
     #[must_use]
     pub fn judge(&self, number: u64, args: &[u64; 6]) -> Verdict<'_> {
-        self.about(number).judge(args, &Pointed::default())
+        self.about(number).judge(args, &Pointed::NOTHING)
     }
 
     /// What is said of a call that was not judged, as its memory cannot be read: it gets this error.
     #[must_use]
     pub fn unreadable(&self, errno: Errno) -> Verdict<'_> {
-        let reason = Some("what its arguments point to cannot be read, and a rule needs it");
-        let rule = RuleRef { index: None, file: self.file(0), line: 0, reason };
-        Verdict { action: Action::Errno(errno), log: false, rule, rewrites: &[] }
+        let source = Err("what its arguments point to cannot be read, and a rule needs it");
+        Verdict { action: Action::Errno(errno), log: false, policy: self, source }
     }
 
     /// The verdict of the default alone: for calls that are not in the x86-64 table at all.
@@ -290,29 +312,11 @@ impl Policy {
 
     fn verdict(&self, index: u16) -> Verdict<'_> {
         match self.rules.get(usize::from(index)) {
-            Some(rule) => Verdict {
-                action: rule.action,
-                log: rule.log,
-                rule: RuleRef {
-                    index: (index != DEFAULT_RULE).then_some(rule.number),
-                    file: self.file(rule.file),
-                    line: rule.line,
-                    reason: rule.reason.as_deref(),
-                },
-                rewrites: &rule.rewrites,
-            },
+            Some(rule) => Verdict { action: rule.action, log: rule.log, policy: self, source: Ok(rule) },
             // The compiler makes no such index; if it did, the safe answer is the last one.
-            None => Verdict {
-                action: Action::Kill,
-                log: true,
-                rule: RuleRef {
-                    index: None,
-                    file: self.file(0),
-                    line: 0,
-                    reason: Some("the policy's table is damaged"),
-                },
-                rewrites: &[],
-            },
+            None => {
+                Verdict { action: Action::Kill, log: true, policy: self, source: Err("the policy's table is damaged") }
+            }
         }
     }
 }

@@ -26,7 +26,7 @@ fn number(name: &str) -> u64 {
 
 /// Whether this call to this `struct sockaddr` is killed.
 fn killed(policy: &Policy, call: &str, address: Option<&[u8]>) -> bool {
-    let mut pointed = Pointed::default();
+    let mut pointed = Pointed::NOTHING;
     if let Some(address) = address {
         pointed.set_address(address);
     }

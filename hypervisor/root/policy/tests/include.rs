@@ -22,7 +22,7 @@ fn verdict(policy: &Policy, call: u64) -> String {
         Action::Errno(errno) => errno.name.to_owned(),
         other => format!("{other:?}"),
     };
-    format!("{action} {}", verdict.rule)
+    format!("{action} {}", verdict.rule())
 }
 
 #[test]
@@ -42,9 +42,9 @@ fn the_file_that_includes_decides_first_and_verdicts_name_the_file() {
     assert_eq!(verdict(&policy, READ), "Kill rule 1 main.toml:3");
     assert_eq!(verdict(&policy, WRITE), "Allow rule 1 lib/base.toml:3");
     assert_eq!(verdict(&policy, OPEN), "EIO rule 2 lib/base.toml:6");
-    assert_eq!(policy.judge(OPEN, &[0; 6]).rule.to_string(), "rule 2 etc/last.toml:6");
+    assert_eq!(policy.judge(OPEN, &[0; 6]).rule().to_string(), "rule 2 etc/last.toml:6");
     assert_eq!(verdict(&policy, CLOSE), "EACCES default");
-    assert_eq!(policy.judge(CLOSE, &[0; 6]).rule.line, 2);
+    assert_eq!(policy.judge(CLOSE, &[0; 6]).rule().line, 2);
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn deny_by_default() {
     for number in [0, 39, 335, 336, 469, 470, 1 << 30, u64::from(u32::MAX), u64::MAX] {
         let verdict = policy.judge(number, &[0; 6]);
         assert_eq!(verdict.action, errno("EPERM"));
-        assert_eq!(verdict.rule.to_string(), "default");
+        assert_eq!(verdict.rule().to_string(), "default");
         assert!(!verdict.log);
     }
     assert_eq!(policy.judge_unknown().action, errno("EPERM"));
@@ -56,10 +56,10 @@ action = "allow"
     );
     let verdict = policy.judge(number("read"), &[3, 0, 0, 0, 0, 0]);
     assert_eq!((verdict.action, verdict.log), (errno("EACCES"), true));
-    assert_eq!(verdict.rule.to_string(), "rule 1 test.toml:3: three");
+    assert_eq!(verdict.rule().to_string(), "rule 1 test.toml:3: three");
     let verdict = policy.judge(number("read"), &[4, 0, 0, 0, 0, 0]);
     assert_eq!((verdict.action, verdict.log), (Action::Allow, false));
-    assert_eq!(verdict.rule.to_string(), "rule 2 test.toml:10");
+    assert_eq!(verdict.rule().to_string(), "rule 2 test.toml:10");
     assert_eq!(policy.judge(number("close"), &[0; 6]).action, Action::Kill);
     assert_eq!(policy.rule_count(), 2);
 }
@@ -224,7 +224,7 @@ fn default_policy_decides_every_known_call_itself() {
     let policy = shipped("default.toml");
     for call in SYSCALLS {
         let verdict = policy.judge(u64::from(call.number), &[u64::MAX; 6]);
-        assert!(verdict.rule.index.is_some(), "{} is left to the default", call.name);
+        assert!(verdict.rule().index.is_some(), "{} is left to the default", call.name);
     }
     assert_eq!(policy.judge(470, &[0; 6]).action, errno("EPERM"));
 }
@@ -243,7 +243,7 @@ fn default_policy() {
     {
         let verdict = policy.judge(number(name), &[0; 6]);
         assert_eq!(verdict.action, errno("EPERM"), "{name}");
-        assert!(verdict.rule.reason.is_some(), "{name}");
+        assert!(verdict.rule().reason.is_some(), "{name}");
     }
     assert_eq!(judged("bpf", [0; 6]), errno("ENOSYS"));
     assert_eq!(judged("ioctl", [0, 0x7_0000_5412, 0, 0, 0, 0]), errno("EPERM"));
@@ -302,7 +302,7 @@ action = "kill"
     let judge = |name: &str, argument: u8, text: &[u8]| {
         let rules = policy.about(number(name));
         assert_eq!(rules.reads(), [policy::Read { argument, form: policy::Form::String }]);
-        let mut pointed = policy::Pointed::default();
+        let mut pointed = policy::Pointed::NOTHING;
         pointed.set(argument, text);
         rules.judge(&[1; 6], &pointed).action
     };
@@ -311,7 +311,7 @@ action = "kill"
     assert_eq!(judge("openat", 1, b"/etc/passwd"), Action::Allow);
     assert_eq!(judge("mount", 2, b"proc"), Action::Allow, "the other condition does not hold");
     let rules = policy.about(number("mount"));
-    let mut pointed = policy::Pointed::default();
+    let mut pointed = policy::Pointed::NOTHING;
     pointed.set(2, b"proc");
     assert_eq!(rules.judge(&[0; 6], &pointed).action, Action::Kill);
     pointed.set(2, b"tmpfs");

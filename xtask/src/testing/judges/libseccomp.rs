@@ -131,7 +131,7 @@ impl Comparison {
                 justified.as_ref().is_none_or(|actions| actions.iter().any(|action| said == Some(of_entry(*action))))
             };
             if is_justified(expected) || !is_justified(Some(found)) {
-                let rule = verdict.rule;
+                let rule = verdict.rule();
                 return Err((
                     number,
                     format!("{name} {args:x?}: libseccomp says {expected:?}, we say {found:?} by {rule}"),

@@ -43,9 +43,9 @@ impl Call {
     fn judge(&self, policy: &Policy) {
         let rules = policy.about(self.number);
         let verdict = match &self.string {
-            None => rules.judge(&self.args, &Pointed::default()),
+            None => rules.judge(&self.args, &Pointed::NOTHING),
             Some(string) => {
-                let mut pointed = Pointed::default();
+                let mut pointed = Pointed::NOTHING;
                 rules.reads().iter().for_each(|read| pointed.set(read.argument, string.as_bytes()));
                 rules.judge(&self.args, &pointed)
             }
