@@ -1,6 +1,6 @@
 //! Several files as one that says the same, without comments.
 use super::files::Part;
-use super::model;
+use super::{model, values};
 use std::collections::BTreeSet;
 use toml::{Table, Value};
 
@@ -12,7 +12,7 @@ pub(super) fn flatten(parts: &[Part]) -> Result<String, String> {
     let mut whole = Table::new();
     let mut decided = BTreeSet::new();
     for part in parts {
-        let mut table: Table = toml::from_str(&part.text).map_err(|error| error.message().to_owned())?;
+        let mut table = values::table(values::parse(&part.text)?.get_ref())?;
         table.remove("include");
         part.make_absolute(&mut table);
         if let Some(Value::Array(rules)) = table.get_mut("rule") {

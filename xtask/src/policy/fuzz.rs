@@ -1,11 +1,12 @@
 //! Whatever a policy file holds, of whichever format: it ends as a policy that compiles or as an error with a place. Seeded; the same in every run.
 //! `CORDON_FUZZ=N` tries N texts of each kind instead of a few.
-use super::{Container, PolicyFiles, check};
+use super::{Container, PolicyFiles, check, json};
 use std::path::Path;
 
 /// A text of each format, from which others are made.
-const SEEDS: [&str; 6] = [
+const SEEDS: [&str; 7] = [
     include_str!("../../../policies/default.toml"),
+    "version = 1\ndefault = { kill = \"process\" }\n[[rule]]\ncalls = [\"connect\", \"sendmsg\"]\nwhen = [{ address = [\"127.0.0.0/8:80\", \"[::1]:8000-8999\", \"a.example:443\", \"unix:/run/**\", \"AF_NETLINK\"], not = true }]\naction = \"trap\"\n[[rule]]\ncalls = [\"openat\"]\nwhen = [{ arg = 1, path = [\"/etc/[a-c]*\", \"/root/**\"] }]\naction = { rewrite = [{ arg = 2, mask = \"O_RDWR|O_CLOEXEC\" }] }\n[hosts]\n\"a.example\" = [\"10.0.0.1\"]\n[process]\nargs = [\"/bin/app\"]\ncwd = \"/srv\"\nuid = 1000\ngroups = [4]\numask = 0o027\nclock = { offset = \"-30d\" }\nrlimit = { nofile = [256, 1024], core = 0 }\nenv = { allow = [\"LC_*\"], set = { LANG = \"C\" }, unset = [\"HOME\"] }\n[root]\npath = \"rootfs\"\n[[bind]]\nhost = \"data\"\nat = \"/data\"\nmode = \"ro\"\nexcept = [\"secret\"]\n",
     "{\"version\": 1, \"rule\": [{\"calls\": [\"read\", 3], \"action\": {\"errno\": \"EPERM\"}, \"when\": [{\"arg\": 0, \"op\": \"==\", \"value\": 3}]}]}",
     "{\"defaultAction\": \"SCMP_ACT_ERRNO\", \"defaultErrnoRet\": 1, \"archMap\": [], \"syscalls\": [{\"names\": [\"socket\", \"clone\"], \"action\": \"SCMP_ACT_ALLOW\", \"args\": [{\"index\": 0, \"value\": 2114060288, \"valueTwo\": 0, \"op\": \"SCMP_CMP_MASKED_EQ\"}], \"includes\": {\"caps\": [\"CAP_SYS_ADMIN\"], \"minKernel\": \"4.8\"}, \"excludes\": {}}]}",
     "{\"ociVersion\": \"1.0.2\", \"process\": {\"args\": [\"sh\"]}, \"linux\": {\"seccomp\": {\"defaultAction\": \"SCMP_ACT_KILL\", \"syscalls\": [{\"name\": \"read\", \"action\": \"SCMP_ACT_LOG\"}]}}}",
@@ -81,7 +82,9 @@ fn read(bytes: &[u8]) -> bool {
     let why = match policy {
         Ok(policy) => match policy.compiled() {
             Ok(_) => {
-                assert!(check::check(&policy).is_ok());
+                let read_again = check::check(&policy).and_then(|_| policy.flat()).map_err(|why| why.to_string());
+                let read_again = read_again.and_then(|text| json::of_toml(&text));
+                assert!(read_again.is_ok(), "{read_again:?} for {:?}", String::from_utf8_lossy(bytes));
                 return true;
             }
             Err(why) => why.to_string(),

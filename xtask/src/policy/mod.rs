@@ -22,6 +22,7 @@ mod position;
 mod resolve;
 pub(crate) mod sockaddr;
 mod systemd;
+mod values;
 
 pub(crate) use explain::action;
 pub(crate) use files::PolicyFiles;

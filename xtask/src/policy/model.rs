@@ -3,32 +3,17 @@
 use super::constants;
 use super::files::Part;
 use super::position::Position;
+use super::values;
 use policy::groups::Group;
 use policy::signature::{self, Kind};
 use proto::syscalls;
-use serde::Deserialize;
-use toml::Spanned;
-
-/// A policy's text.
-#[derive(Deserialize)]
-struct Document {
-    default: Option<toml::Value>,
-    #[serde(default)]
-    rule: Vec<Spanned<RuleText>>,
-}
-
-#[derive(Deserialize)]
-struct RuleText {
-    calls: Vec<toml::Value>,
-    action: toml::Value,
-    #[serde(default)]
-    when: Vec<toml::Table>,
-}
+use toml::de::DeValue;
+use toml::{Spanned, Value};
 
 /// A policy.
 pub(super) struct Model {
     /// The action as the text has it.
-    pub(super) default: Option<toml::Value>,
+    pub(super) default: Option<Value>,
     pub(super) rules: Vec<Rule>,
 }
 
@@ -39,7 +24,7 @@ pub(super) struct Rule {
     /// Numbers of calls.
     pub(super) calls: Vec<u32>,
     /// The action as the text has it.
-    pub(super) action: toml::Value,
+    pub(super) action: Value,
     when: Vec<toml::Table>,
 }
 
@@ -69,16 +54,21 @@ impl Model {
     pub(super) fn read(parts: &[Part]) -> Result<Self, String> {
         let mut model = Self { default: None, rules: Vec::new() };
         for Part { name, text, .. } in parts {
-            let document: Document = toml::from_str(text).map_err(|error| format!("{name}: {}", error.message()))?;
-            model.default = model.default.or(document.default);
-            model.rules.extend(document.rule.into_iter().map(|rule| {
-                let line = Position::of_offset(text, rule.span().start).line;
-                let RuleText { calls, action, when } = rule.into_inner();
-                let calls = calls.iter().flat_map(numbers).collect();
-                Rule { place: format!("{name}:{line}"), calls, action, when }
-            }));
+            model.add(name, text).map_err(|why| format!("{name}: {why}"))?;
         }
         Ok(model)
+    }
+
+    fn add(&mut self, name: &str, text: &str) -> Result<(), String> {
+        let document = values::parse(text)?;
+        if let (None, Some(default)) = (&self.default, document.get_ref().get("default")) {
+            self.default = Some(values::value(default.get_ref())?);
+        }
+        let rules = document.get_ref().get("rule").and_then(|rules| rules.get_ref().as_array());
+        for rule in rules.into_iter().flat_map(|rules| rules.iter()) {
+            self.rules.push(Rule::read(name, text, rule)?);
+        }
+        Ok(())
     }
 
     /// The rules that name a call, in their order.
@@ -88,6 +78,22 @@ impl Model {
 }
 
 impl Rule {
+    fn read(name: &str, text: &str, rule: &Spanned<DeValue<'_>>) -> Result<Self, String> {
+        let line = Position::of_offset(text, rule.span().start).line;
+        let mut table = match values::value(rule.get_ref())? {
+            Value::Table(table) => table,
+            _ => return Err("a rule is a table".to_owned()),
+        };
+        let mut list = |key: &str| match table.remove(key) {
+            Some(Value::Array(entries)) => entries,
+            _ => Vec::new(),
+        };
+        let calls = list("calls").iter().flat_map(numbers).collect();
+        let when = list("when").into_iter().filter_map(|entry| entry.try_into().ok()).collect();
+        let action = table.remove("action").ok_or("a rule without action")?;
+        Ok(Self { place: format!("{name}:{line}"), calls, action, when })
+    }
+
     /// The comparisons of numbers among its conditions, as they concern this call.
     pub(super) fn comparisons(&self, call: u32) -> Vec<Comparison> {
         self.when.iter().filter_map(|table| comparison(table, call)).collect()
@@ -100,13 +106,13 @@ impl Rule {
 }
 
 /// The calls that an entry of `calls` stands for.
-pub(super) fn numbers(entry: &toml::Value) -> Vec<u32> {
+pub(super) fn numbers(entry: &Value) -> Vec<u32> {
     match entry {
-        toml::Value::String(name) if name.starts_with('@') => {
+        Value::String(name) if name.starts_with('@') => {
             Group::by_name(name).into_iter().flat_map(Group::members).map(|call| call.number).collect()
         }
-        toml::Value::String(name) => syscalls::by_name(name).map(|call| call.number).into_iter().collect(),
-        toml::Value::Integer(number) => u32::try_from(*number).ok().into_iter().collect(),
+        Value::String(name) => syscalls::by_name(name).map(|call| call.number).into_iter().collect(),
+        Value::Integer(number) => u32::try_from(*number).ok().into_iter().collect(),
         _ => Vec::new(),
     }
 }
@@ -115,7 +121,7 @@ fn comparison(table: &toml::Table, call: u32) -> Option<Comparison> {
     let argument = u8::try_from(table.get("arg")?.as_integer()?).ok()?;
     let number = |key: &str| operand(table.get(key)?, call, argument);
     let kind = signature::of(call.into()).and_then(|signature| signature.arguments.get(usize::from(argument)));
-    let bits = table.get("bits").and_then(toml::Value::as_integer).and_then(|bits| u32::try_from(bits).ok());
+    let bits = table.get("bits").and_then(Value::as_integer).and_then(|bits| u32::try_from(bits).ok());
     let bits = bits.or_else(|| kind.map(|kind| Kind::bits(*kind))).unwrap_or(64);
     let seen = u64::MAX >> 64_u32.saturating_sub(bits).min(63);
     let (op, mask) = match table.get("op")?.as_str()? {
@@ -131,10 +137,10 @@ fn comparison(table: &toml::Table, call: u32) -> Option<Comparison> {
     Some(Comparison { argument, op, value: number("value")? & seen, mask })
 }
 
-fn operand(value: &toml::Value, call: u32, argument: u8) -> Option<u64> {
+fn operand(value: &Value, call: u32, argument: u8) -> Option<u64> {
     match value {
-        toml::Value::Integer(number) => Some(number.cast_unsigned()),
-        toml::Value::String(names) => names
+        Value::Integer(number) => Some(number.cast_unsigned()),
+        Value::String(names) => names
             .split('|')
             .map(|name| constants::named(name.trim(), call, argument.into()))
             .try_fold(0, |all, one| Some(all | one?)),
