@@ -34,7 +34,7 @@ pub fn read(mut from: impl Read + Seek) -> Result<Layer> {
     let mut block = [0; BLOCK];
     let mut at_end = || from.seek(SeekFrom::Start(reader.end)).and_then(|_| from.read_exact(&mut block));
     if at_end().is_err() || block.iter().any(|&byte| byte != 0) {
-        return Err(Error::refused(&reader.last, "the archive is truncated after this entry"));
+        return Err(reader.truncated());
     }
     Ok(reader.layer)
 }
@@ -72,8 +72,16 @@ struct Reader {
 impl Reader {
     fn broken(&self, error: &io::Error) -> Error {
         match error.kind() {
-            io::ErrorKind::UnexpectedEof => Error::refused(&self.last, "the archive is truncated after this entry"),
+            io::ErrorKind::UnexpectedEof => self.truncated(),
+            _ if self.headers == 0 => Error::refused(b"", "this is no tar archive"),
             _ => Error::refused(&self.last, "what follows this entry is not a tar header"),
+        }
+    }
+
+    fn truncated(&self) -> Error {
+        match self.headers {
+            0 => Error::refused(b"", "this is no tar archive, or nothing is left of it"),
+            _ => Error::refused(&self.last, "the archive is truncated after this entry"),
         }
     }
 
@@ -186,19 +194,20 @@ impl Extended {
     }
 
     fn meta(&self, header: &Header) -> Result<Meta, &'static str> {
-        let id = |said: Option<u64>, header: io::Result<u64>| {
-            let id = said.map_or(header, Ok).map_err(|_| "its owner is no number")?;
+        let old = header.as_old();
+        let id = |said: Option<u64>, header: io::Result<u64>, field: &[u8]| {
+            let id = said.or_else(|| or_blank(header, field)).ok_or("its owner is no number")?;
             u32::try_from(id).map_err(|_| "its owner is no user or group")
         };
         let mtime = match self.mtime {
             Some(mtime) => mtime,
             // Base-256 numbers may be negative; the crate gives them as two's complement.
-            None => header.mtime().map_err(|_| "its time is no number")?.cast_signed(),
+            None => or_blank(header.mtime(), &old.mtime).ok_or("its time is no number")?.cast_signed(),
         };
         Ok(Meta {
             mode: header.mode().map_err(|_| "its mode is no number")? & 0o7777,
-            uid: id(self.uid, header.uid())?,
-            gid: id(self.gid, header.gid())?,
+            uid: id(self.uid, header.uid(), &old.uid)?,
+            gid: id(self.gid, header.gid(), &old.gid)?,
             mtime,
         })
     }
@@ -226,6 +235,12 @@ impl Extended {
             _ => return Err("this kind of entry is not known"),
         })
     }
+}
+
+/// A number of a header, in which a field that was left out is 0 to every tar.
+fn or_blank(number: io::Result<u64>, field: &[u8]) -> Option<u64> {
+    let is_blank = field.iter().all(|byte| matches!(byte, 0 | b' '));
+    number.ok().or(is_blank.then_some(0))
 }
 
 fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {

@@ -1,5 +1,5 @@
 //! Compressed archives made plain: gzip (RFC 1952) and zstd (RFC 8878), known by how they begin.
-use crate::digest::Hasher;
+use crate::digest::{Counted, Hasher};
 use crate::{Digest, Error, Result, limits};
 use ruzstd::decoding::StreamingDecoder;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
@@ -33,7 +33,7 @@ pub fn is_compressed(start: &[u8]) -> bool {
 /// # Errors
 /// [`Error::Refused`] where the data is corrupt, longer than `limit` when plain, or a bomb; [`Error::Io`] where it cannot be read or written.
 pub fn decompress(from: impl Read, to: impl Write, name: &[u8], limit: u64) -> Result<Written> {
-    let mut from = BufReader::with_capacity(1 << 16, Counted { inner: from, hasher: Hasher::default(), len: 0 });
+    let mut from = BufReader::with_capacity(1 << 16, Counted::new(from));
     let mut sink = Sink { inner: to, hasher: Hasher::default(), len: 0, limit, failed: None };
     let result = copy(&mut from, &mut sink);
     if let Some(failure) = sink.failed {
@@ -100,22 +100,6 @@ fn skip_frame(from: &mut impl Read) -> io::Result<()> {
     let len = u64::from(u32::from_le_bytes(len));
     let skipped = io::copy(&mut from.take(len), &mut io::sink())?;
     if skipped == len { Ok(()) } else { Err(ErrorKind::UnexpectedEof.into()) }
-}
-
-/// A reader that knows what it has given.
-struct Counted<R> {
-    inner: R,
-    hasher: Hasher,
-    len: u64,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let len = self.inner.read(buffer)?;
-        self.hasher.update(buffer.get(..len).unwrap_or_default());
-        self.len += len as u64;
-        Ok(len)
-    }
 }
 
 /// Where plain bytes go, as far as they are taken.

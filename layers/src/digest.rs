@@ -1,6 +1,7 @@
 //! SHA-256 digests, as OCI writes them: `sha256:` and 64 lower-case hexadecimal digits.
 use sha2::Digest as _;
 use std::fmt;
+use std::io::{self, Read};
 
 /// A digest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,6 +14,16 @@ impl Digest {
         let mut hasher = Hasher::default();
         hasher.update(bytes);
         hasher.finish()
+    }
+
+    /// Of all that is read from here.
+    ///
+    /// # Errors
+    /// What reading says.
+    pub fn of_all(from: impl Read) -> io::Result<Self> {
+        let mut from = Counted::new(from);
+        io::copy(&mut from, &mut io::sink())?;
+        Ok(from.hasher.finish())
     }
 
     /// Reads `sha256:…`. Other algorithms are none that we know.
@@ -80,5 +91,28 @@ impl Hasher {
 
     pub(crate) fn finish(self) -> Digest {
         Digest(self.0.finalize().into())
+    }
+}
+
+/// A reader that knows what it has given.
+pub(crate) struct Counted<R> {
+    inner: R,
+    pub(crate) hasher: Hasher,
+    /// How many bytes.
+    pub(crate) len: u64,
+}
+
+impl<R: Read> Counted<R> {
+    pub(crate) fn new(inner: R) -> Self {
+        Self { inner, hasher: Hasher::default(), len: 0 }
+    }
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = self.inner.read(buffer)?;
+        self.hasher.update(buffer.get(..len).unwrap_or_default());
+        self.len += len as u64;
+        Ok(len)
     }
 }

@@ -1,6 +1,7 @@
 //! An image's parts, found in what `docker save` writes (an archive with a `manifest.json`), in an [OCI image
 //! layout](https://github.com/opencontainers/image-spec/blob/main/image-layout.md) as a directory or in an archive (`skopeo copy … oci:DIR`
-//! or `oci-archive:FILE`), or in both at once, as newer versions of Docker write.
+//! or `oci-archive:FILE`), or in both at once, as newer versions of Docker write. `skopeo copy … dir:DIR` leaves a layout's parts in one
+//! directory, with the manifest itself as `manifest.json`.
 use crate::compression::{self, Written};
 use crate::{Digest, Error, Kind, Layer, Path as Names, Result, archive, limits, name};
 use serde::Deserialize;
@@ -12,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 /// Links from one part to another that are followed: `docker save` once wrote equal layers so.
 const MAX_LINKS: usize = 4;
+/// Where an image layout has its parts.
+const BLOBS: &str = "blobs/sha256/";
 /// Indexes within an index that are followed.
 const MAX_NESTING: usize = 4;
 
@@ -82,11 +85,11 @@ struct Platform {
 }
 
 impl Descriptor {
-    /// Where an image layout has it. Digests are checked, and so no name of a stranger's becomes a path.
-    fn part(&self) -> Result<(String, Digest)> {
+    /// Where it is below `directory`, and its digest. Digests are checked, and so no name of a stranger's becomes a path.
+    fn part(&self, directory: &str) -> Result<(String, Digest)> {
         let digest = Digest::parse(&self.digest)
             .ok_or_else(|| Error::refused(self.digest.as_bytes(), "this is no sha256 digest"))?;
-        Ok((format!("blobs/sha256/{}", digest.hex()), digest))
+        Ok((format!("{directory}{}", digest.hex()), digest))
     }
 
     fn is_index(&self) -> bool {
@@ -172,6 +175,9 @@ impl Source {
     /// [`Error::Refused`] if there is none, or more than one, or it is for another machine, or something is missing or wrong.
     pub fn image(&self) -> Result<Image> {
         let (config, names, parts) = match self.document("manifest.json")? {
+            Some(bytes) if bytes.starts_with(b"{") => {
+                self.described(parse("manifest.json", &bytes)?, Vec::new(), "")?
+            }
             Some(bytes) => self.saved(&bytes)?,
             None => match self.document("index.json")? {
                 Some(bytes) => self.laid_out(&bytes)?,
@@ -235,18 +241,23 @@ impl Source {
             if !descriptor.is_index() {
                 break;
             }
-            descriptor = one_for_us(&self.blob(&descriptor)?)?;
+            descriptor = one_for_us(&self.blob(&descriptor, BLOBS)?)?;
         }
-        let manifest: Manifest = parse(&descriptor.digest, &self.blob(&descriptor)?)?;
-        let config = self.blob(&manifest.config)?;
-        let part = |layer: &Descriptor| layer.part().map(|(name, digest)| (name, Some(digest)));
+        let manifest = parse(&descriptor.digest, &self.blob(&descriptor, BLOBS)?)?;
+        self.described(manifest, reference.into_iter().collect(), BLOBS)
+    }
+
+    /// What a manifest leads to, whose parts are below `directory`.
+    fn described(&self, manifest: Manifest, names: Vec<String>, directory: &str) -> Result<Described> {
+        let config = self.blob(&manifest.config, directory)?;
+        let part = |layer: &Descriptor| layer.part(directory).map(|(name, digest)| (name, Some(digest)));
         let parts = manifest.layers.iter().map(part).collect::<Result<_>>()?;
-        Ok((config, reference.into_iter().collect(), parts))
+        Ok((config, names, parts))
     }
 
     /// A document of an image layout, held against its digest.
-    fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
-        let (name, digest) = descriptor.part()?;
+    fn blob(&self, descriptor: &Descriptor, directory: &str) -> Result<Vec<u8>> {
+        let (name, digest) = descriptor.part(directory)?;
         let bytes = self.required(&name)?;
         if Digest::of(&bytes) != digest {
             return Err(Error::refused(name.as_bytes(), "its content is not what its digest says"));

@@ -6,6 +6,7 @@
 //! * [`compression`]: gzip and zstd to plain tar, with a digest and a limit.
 //! * [`archive`]: one plain tar archive to a checked [`Layer`].
 //! * [`image`]: an image's parts in `docker save`'s form or as an OCI image layout.
+//! * [`export`]: an image to an archive of both forms.
 //! * [`write`]: a layer to a plain tar archive.
 //! * [`store`]: the images and layers that were imported, by their content.
 //!
@@ -18,6 +19,7 @@ pub mod archive;
 pub mod compression;
 mod digest;
 mod error;
+pub mod export;
 pub mod image;
 mod name;
 mod pax;

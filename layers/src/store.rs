@@ -3,11 +3,14 @@
 //! ```text
 //! layers/HEX.tar    a layer's plain archive, named by its digest (its `diff_id`)
 //! images/HEX.json   an image: its configuration, names and layers, named by its configuration's digest
-//! seen/HEX          which image a file of the host was: by its path, device, inode, length and times
+//! seen/HEX          what a file of the host was, an image or `layer:` and a layer: by its path, device, inode, length and times
 //! ```
+//! A layer that belongs to no image is one that was given by itself.
+//!
 //! A file is written under another name and moved to its own when it is whole. Who adds or removes holds `lock`.
+use crate::compression::decompress;
 use crate::image::{self, Image, Settings, Source};
-use crate::{Digest, Error, Layer, Result, archive};
+use crate::{Digest, Error, Layer, Result, archive, limits};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -45,6 +48,20 @@ impl Stored {
         image::settings(self.config.as_bytes())
     }
 }
+
+/// Something in the store that has a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// An image.
+    Image(Stored),
+    /// A layer that no image has.
+    Layer(Digest),
+}
+
+/// Digits of a digest that name it.
+const MIN_DIGITS: usize = 4;
+/// What a note says before a layer's digest.
+const LAYER_NOTE: &str = "layer:";
 
 /// An image's file in the store.
 #[derive(Serialize, Deserialize)]
@@ -86,8 +103,7 @@ impl Store {
     /// What is wrong with the image; nothing is kept of it then but layers that are in order.
     pub fn image(&self, path: &Path) -> Result<(Stored, bool)> {
         let _lock = self.lock()?;
-        let key = seen_key(path)?;
-        let seen = key.map(|key| self.directory.join("seen").join(key.hex()));
+        let seen = self.note(path)?;
         if let Some(stored) = seen.as_ref().and_then(|seen| self.remembered(seen)) {
             return Ok((stored, false));
         }
@@ -96,6 +112,39 @@ impl Store {
             self.put(&seen, |file| write(file, stored.id.hex().as_bytes()))?;
         }
         Ok((stored, true))
+    }
+
+    /// The layer whose archive, compressed or not, this file is, taken in unless the same file was before. The flag says whether it had to be.
+    ///
+    /// # Errors
+    /// What is wrong with the archive; nothing is kept of it then.
+    pub fn archive(&self, path: &Path) -> Result<(Digest, bool)> {
+        let _lock = self.lock()?;
+        let seen = self.note(path)?;
+        let known = seen
+            .as_ref()
+            .and_then(|seen| Digest::from_hex(fs::read_to_string(seen).ok()?.trim().strip_prefix(LAYER_NOTE)?));
+        if let Some(digest) = known.filter(|digest| self.layer_path(*digest).is_file()) {
+            return Ok((digest, false));
+        }
+        let what = || Error::io(format!("cannot read {}", path.display()));
+        if !path.metadata().map_err(what())?.is_file() {
+            return Err(Error::refused(b"", "it is no file"));
+        }
+        let from = File::open(path).map_err(what())?;
+        let mut plain = self.temporary("layers")?;
+        let digest = decompress(from, plain.as_file_mut(), b"the archive", limits::LAYER)?.plain;
+        archive::read(plain.as_file_mut())?;
+        persist(plain, &self.layer_path(digest))?;
+        if let Some(seen) = seen {
+            self.put(&seen, |file| write(file, format!("{LAYER_NOTE}{}", digest.hex()).as_bytes()))?;
+        }
+        Ok((digest, true))
+    }
+
+    /// Where it is noted what a file of the host was.
+    fn note(&self, path: &Path) -> Result<Option<PathBuf>> {
+        Ok(seen_key(path)?.map(|key| self.directory.join("seen").join(key.hex())))
     }
 
     /// The image that a note says, if it is still whole.
@@ -118,7 +167,20 @@ impl Store {
                 })?;
             }
         }
-        let stored = Stored { id, names, layers: layers.iter().map(|part| part.plain).collect(), config };
+        self.record(Stored { id, names, layers: layers.iter().map(|part| part.plain).collect(), config })
+    }
+
+    /// Makes an image of layers that are in the store.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn keep(&self, config: String, names: Vec<String>, layers: Vec<Digest>) -> Result<Stored> {
+        let _lock = self.lock()?;
+        self.record(Stored { id: Digest::of(config.as_bytes()), names, layers, config })
+    }
+
+    /// Writes an image's file.
+    fn record(&self, stored: Stored) -> Result<Stored> {
         let record = Record {
             names: stored.names.clone(),
             layers: stored.layers.iter().map(Digest::hex).collect(),
@@ -126,7 +188,7 @@ impl Store {
         };
         let record = serde_json::to_vec(&record)
             .map_err(|error| Error::Io { what: "cannot write the image's record".into(), error: error.into() })?;
-        self.put(&self.image_path(id), |file| write(file, &record))?;
+        self.put(&self.image_path(stored.id), |file| write(file, &record))?;
         Ok(stored)
     }
 
@@ -145,42 +207,86 @@ impl Store {
         Ok(all)
     }
 
-    /// The image with this name, or whose digest begins so.
+    /// Layers that no image has, by their digests.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the store cannot be read.
+    pub fn loose(&self) -> Result<Vec<Digest>> {
+        let used: BTreeSet<Digest> = self.list()?.into_iter().flat_map(|image| image.layers).collect();
+        let mut all: Vec<Digest> = names(&self.directory.join("layers"))?
+            .iter()
+            .filter_map(|name| Digest::from_hex(name.strip_suffix(".tar")?))
+            .filter(|layer| !used.contains(layer))
+            .collect();
+        all.sort();
+        Ok(all)
+    }
+
+    /// The image or layer with this name, or whose digest begins so.
     ///
     /// # Errors
     /// [`Error::NotFound`] unless there is exactly one.
-    pub fn find(&self, name: &str) -> Result<Stored> {
+    pub fn find(&self, name: &str) -> Result<Kept> {
         let digits = name.strip_prefix("sha256:").unwrap_or(name);
-        let is_it = |stored: &Stored| {
-            stored.names.iter().any(|known| known == name) || (digits.len() >= 4 && stored.id.hex().starts_with(digits))
-        };
-        let mut found = self.list()?.into_iter().filter(is_it);
+        let begins = |digest: &Digest| digits.len() >= MIN_DIGITS && digest.hex().starts_with(digits);
+        let is_it = |stored: &Stored| stored.names.iter().any(|known| known == name) || begins(&stored.id);
+        let images = self.list()?.into_iter().filter(is_it).map(Kept::Image);
+        let mut found = images.chain(self.loose()?.into_iter().filter(begins).map(Kept::Layer));
         match (found.next(), found.next()) {
-            (Some(stored), None) => Ok(stored),
+            (Some(kept), None) => Ok(kept),
             (None, _) => Err(Error::NotFound(format!("no image {name:?} was imported"))),
-            _ => Err(Error::NotFound(format!("several images are meant by {name:?}"))),
+            _ => Err(Error::NotFound(format!("several images or layers are meant by {name:?}"))),
         }
     }
 
-    /// Removes an image, and the layers that are no other's. The bytes that became free.
+    /// The same, if it is an image.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] unless there is exactly one.
+    pub fn find_image(&self, name: &str) -> Result<Stored> {
+        match self.find(name)? {
+            Kept::Image(stored) => Ok(stored),
+            Kept::Layer(_) => Err(Error::NotFound(format!("{name:?} is a layer and no image"))),
+        }
+    }
+
+    /// Removes an image with the layers that are no other's, or a layer. The bytes that became free.
     ///
     /// # Errors
     /// [`Error::Io`] if something cannot be removed.
-    pub fn destroy(&self, stored: &Stored) -> Result<u64> {
-        let _lock = self.lock()?;
-        remove(&self.image_path(stored.id))?;
-        for note in names(&self.directory.join("seen"))? {
-            let note = self.directory.join("seen").join(note);
-            if fs::read_to_string(&note).is_ok_and(|id| id.trim() == stored.id.hex()) {
-                remove(&note)?;
+    pub fn destroy(&self, kept: &Kept) -> Result<u64> {
+        match kept {
+            Kept::Image(stored) => self.destroy_image(stored),
+            Kept::Layer(layer) => {
+                let _lock = self.lock()?;
+                self.forget(&format!("{LAYER_NOTE}{}", layer.hex()))?;
+                remove(&self.layer_path(*layer))
             }
         }
+    }
+
+    fn destroy_image(&self, stored: &Stored) -> Result<u64> {
+        let _lock = self.lock()?;
+        remove(&self.image_path(stored.id))?;
+        self.forget(&stored.id.hex())?;
         let used: BTreeSet<Digest> = self.list()?.into_iter().flat_map(|other| other.layers).collect();
         let mut freed = 0;
         for layer in stored.layers.iter().filter(|layer| !used.contains(layer)) {
             freed += remove(&self.layer_path(*layer))?;
         }
         Ok(freed)
+    }
+
+    /// Removes the notes that say this.
+    fn forget(&self, said: &str) -> Result<()> {
+        let directory = self.directory.join("seen");
+        for note in names(&directory)? {
+            let note = directory.join(note);
+            if fs::read_to_string(&note).is_ok_and(|text| text.trim() == said) {
+                remove(&note)?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes all images and layers. The bytes that became free.

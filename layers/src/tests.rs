@@ -1,6 +1,7 @@
 //! Archives made here, well and badly, and what becomes of them.
 mod archives;
 mod compressed;
+mod exports;
 mod images;
 mod written;
 

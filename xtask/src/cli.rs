@@ -57,8 +57,10 @@ pub(crate) struct RunOptions {
     #[arg(long, requires = "policy")]
     pub(crate) watch_policy: bool,
 
-    /// Lay the content of DIR over the program's / (again and again, in this order)
-    #[arg(long = "layer", value_name = "DIR")]
+    /// Lay a layer over the program's /, or over the image: the content of a directory, or an archive as `--diff` writes it and images have
+    /// it (tar, plain or with gzip or zstd; what it says is gone is gone). May be repeated: the last one is on top. Archives are imported once,
+    /// as images are
+    #[arg(long = "layer", value_name = "DIR|FILE.tar")]
     pub(crate) layers: Vec<PathBuf>,
 
     /// Show the host's folder HOST at GUEST, an absolute path, as it is at each moment: read-only (ro, the default), changed by the program
@@ -67,8 +69,8 @@ pub(crate) struct RunOptions {
     #[arg(long = "bind", value_name = "HOST:GUEST[:ro|cow|rw][:merge][:except=PATH]", value_parser = clap::builder::OsStringValueParser::new().try_map(|text| BindOption::parse(&text)))]
     pub(crate) binds: Vec<BindOption>,
 
-    /// Run an image: an archive that `docker save` or `skopeo copy … oci-archive:` has written, or the directory of an OCI image layout. Its
-    /// files are all that the program sees, and its entry point, environment, working directory and user are taken. BINARY and ARGS
+    /// Run an image: an archive that `docker save` or `skopeo copy … oci-archive:` has written, the directory of an OCI image layout, or the
+    /// name or digest of one that was imported. Its files are all that the program sees, and its entry point, environment, working directory and user are taken. BINARY and ARGS
     /// replace its arguments (Docker's CMD). It is imported once; `cargo xtask layer` lists and removes what was
     #[arg(long, value_name = "IMAGE")]
     pub(crate) image: Option<PathBuf>,
@@ -288,10 +290,11 @@ pub(crate) struct TreeOptions {
     pub(crate) refresh: bool,
 }
 
-/// Import container images, list them, remove them.
+/// Import container images, export them, list them, remove them.
 ///
 /// An image is an archive that `docker save` or `skopeo copy … oci-archive:` has written, or the directory of an OCI image layout. What is
-/// imported is kept in target/layers, each layer once and by its content. `cargo xtask run --image` imports by itself.
+/// imported is kept in target/layers, each layer once and by its content. `cargo xtask run` imports by itself what `--image` and `--layer`
+/// name, and attaches it: layers are put together when a sandbox starts and taken apart when it ends, and nothing is left mounted.
 #[derive(Debug, Args)]
 pub(crate) struct LayerOptions {
     #[command(subcommand)]
@@ -306,9 +309,18 @@ pub(crate) enum LayerCommand {
         /// The archive or directory
         image: PathBuf,
     },
-    /// Print a line for each image: digest, layers, size, names
+    /// Set up a base layer: make an image of a root file system, as mmdebstrap or `docker export` writes it. Prints the image's digest
+    Base {
+        /// The archive (tar, plain or with gzip or zstd), or a directory
+        root: PathBuf,
+        /// What the image is called, as `name:tag`
+        #[arg(long)]
+        name: Option<String>,
+    },
+    Export(ExportOptions),
+    /// Print a line for each image (digest, layers, size, names), and for each layer that was given by itself
     List,
-    /// Remove images, and the layers that only they have
+    /// Remove images with the layers that only they have, or layers
     Destroy {
         /// Names, or digests of which the first four digits and more are enough
         #[arg(required_unless_present = "all")]
@@ -317,6 +329,28 @@ pub(crate) enum LayerCommand {
         #[arg(long, conflicts_with = "images")]
         all: bool,
     },
+}
+
+/// Write an image to OUT.tar: an archive that `docker load` takes, and an OCI image layout for other tools. Prints the image's digest.
+///
+/// With --layer or --squash it is another image than the one that was imported, with its program and environment. A file that is there is
+/// replaced; if the image cannot be written whole, there is none.
+#[derive(Debug, Args)]
+pub(crate) struct ExportOptions {
+    /// A name, a digest of which the first four digits and more are enough, or what `import` takes
+    pub(crate) image: PathBuf,
+    /// Where to
+    #[arg(value_name = "OUT.tar")]
+    pub(crate) out: PathBuf,
+    /// Put this layer on top (a directory, or an archive as `run --diff` writes it). May be repeated: the last one is on top
+    #[arg(long = "layer", value_name = "DIR|FILE.tar")]
+    pub(crate) layers: Vec<PathBuf>,
+    /// Make one layer of all
+    #[arg(long)]
+    pub(crate) squash: bool,
+    /// What the image is called, as `name:tag` [default: its own names, if it is as it was]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
 }
 
 /// Boot a test kernel of tests/kernels in the root partition's place, and show what it says.

@@ -22,6 +22,7 @@ mod exit;
 mod images;
 mod kernel;
 mod layer;
+mod output;
 mod pack;
 mod policy;
 mod qemu;

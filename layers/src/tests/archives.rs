@@ -67,6 +67,19 @@ fn long_names_and_extended_headers() {
 }
 
 #[test]
+fn numbers_that_were_left_out_are_zeros() {
+    let mut header = tar::Header::new_ustar();
+    header.set_path("x").unwrap();
+    header.set_mode(0o600);
+    header.set_size(0);
+    header.set_cksum();
+    let mut builder = tar::Builder::new(Vec::new());
+    builder.append(&header, &b""[..]).unwrap();
+    let layer = archive::read(Cursor::new(builder.into_inner().unwrap())).unwrap();
+    assert_eq!(layer.entries[0].meta, Meta { mode: 0o600, ..Meta::default() });
+}
+
+#[test]
 fn what_is_refused_is_named() {
     let file = |name: &[u8]| Made::new().file("good", b"").entry(EntryType::Regular, name, b"", b"");
     let deep = "d/".repeat(limits::DEPTH + 1);

@@ -1,6 +1,6 @@
 //! Images in their forms, and the store.
 use super::{Made, refusal};
-use crate::store::Store;
+use crate::store::{Kept, Store};
 use crate::{Digest, Kind};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -9,11 +9,11 @@ use std::io::Write;
 use std::path::Path;
 use tempfile::TempDir;
 
-fn layers() -> [Vec<u8>; 2] {
+pub(super) fn layers() -> [Vec<u8>; 2] {
     [Made::new().directory("etc").file("etc/a", b"one").bytes(), Made::new().file("etc/.wh.a", b"").bytes()]
 }
 
-fn config(layers: &[Vec<u8>], architecture: &str) -> Vec<u8> {
+pub(super) fn config(layers: &[Vec<u8>], architecture: &str) -> Vec<u8> {
     let ids: Vec<String> = layers.iter().map(|layer| format!("{:?}", Digest::of(layer).to_string())).collect();
     let settings = r#"{"User":null,"Env":["A=1"],"Cmd":["/bin/sh"],"WorkingDir":"/srv"}"#;
     format!(
@@ -24,7 +24,7 @@ fn config(layers: &[Vec<u8>], architecture: &str) -> Vec<u8> {
 }
 
 /// As `docker save` writes it.
-fn saved(config: &[u8], layers: &[Vec<u8>]) -> Made {
+pub(super) fn saved(config: &[u8], layers: &[Vec<u8>]) -> Made {
     let manifest = r#"[{"Config":"c.json","RepoTags":["demo:1"],"Layers":["0/layer.tar","1/layer.tar"]}]"#;
     let mut made = Made::new().file("manifest.json", manifest.as_bytes()).file("c.json", config);
     for (number, layer) in layers.iter().enumerate() {
@@ -57,11 +57,11 @@ fn laid_out(directory: &Path, config: &[u8], layers: &[Vec<u8>]) {
     fs::write(directory.join("index.json"), index).unwrap();
 }
 
-fn store(directory: &TempDir) -> Store {
+pub(super) fn store(directory: &TempDir) -> Store {
     Store::at(&directory.path().join("store"))
 }
 
-fn write(directory: &TempDir, name: &str, made: Made) -> std::path::PathBuf {
+pub(super) fn write(directory: &TempDir, name: &str, made: Made) -> std::path::PathBuf {
     let path = directory.path().join(name);
     fs::write(&path, made.bytes()).unwrap();
     path
@@ -85,11 +85,23 @@ fn both_forms_are_the_same_image() {
     let (other, _) = store.image(&layout).unwrap();
     assert_eq!((other.id, &other.layers), (stored.id, &stored.layers));
     assert_eq!(other.names, ["latest"]);
+    // As `skopeo copy … dir:DIR` leaves it.
+    let flat = directory.path().join("flat");
+    fs::create_dir(&flat).unwrap();
+    let index: serde_json::Value = serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
+    let manifest = index["manifests"][1]["digest"].as_str().unwrap().trim_start_matches("sha256:");
+    for blob in fs::read_dir(layout.join("blobs/sha256")).unwrap() {
+        let name = blob.unwrap().file_name();
+        let place = if name == manifest { "manifest.json".into() } else { name.clone() };
+        fs::copy(layout.join("blobs/sha256").join(&name), flat.join(place)).unwrap();
+    }
+    assert_eq!(store.image(&flat).unwrap().0.layers, stored.layers);
+    let (other, _) = store.image(&layout).unwrap();
     assert_eq!(store.list().unwrap(), std::slice::from_ref(&other));
-    assert_eq!(store.find(&stored.id.hex()[..8]).unwrap().id, stored.id);
+    assert_eq!(store.find_image(&stored.id.hex()[..8]).unwrap().id, stored.id);
     assert!(store.find("nothing").is_err());
 
-    assert!(store.destroy(&other).unwrap() > 0);
+    assert!(store.destroy(&Kept::Image(other)).unwrap() > 0);
     assert!(store.list().unwrap().is_empty() && !store.layer_path(stored.layers[0]).exists());
     assert!(store.image(&archive).unwrap().1, "what was destroyed is imported again");
 }
@@ -103,7 +115,7 @@ fn layers_that_others_have_stay() {
     let one = write(&directory, "1", saved(&config(&layers, "amd64"), &layers));
     let two = write(&directory, "2", saved(&config(&others, "amd64"), &others));
     let (one, two) = (store.image(&one).unwrap().0, store.image(&two).unwrap().0);
-    store.destroy(&one).unwrap();
+    store.destroy(&Kept::Image(one.clone())).unwrap();
     assert!(store.layer_path(two.layers[0]).exists() && !store.layer_path(one.layers[1]).exists());
     store.clear().unwrap();
     assert!(store.list().unwrap().is_empty() && !store.layer_path(two.layers[0]).exists());

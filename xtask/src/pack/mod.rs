@@ -23,8 +23,6 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Request<'a> {
     /// The programs and their arguments, as on the command line.
     pub(crate) commands: &'a [&'a [OsString]],
-    /// Directories to lay over the root.
-    pub(crate) layers: &'a [PathBuf],
     /// Working directory: what relative names start from.
     pub(crate) cwd: &'a Path,
     /// `PATH`, for a program named without a slash.
@@ -50,17 +48,20 @@ const KERNEL_TREES: [&str; 3] = ["/dev", "/proc", "/sys"];
 /// Files left out of a layer that are named one by one.
 const MAX_WARNINGS: usize = 5;
 
-/// Packs into a tree, of an image or an empty one. Warnings go to standard error.
-pub(crate) fn pack(mut tree: Tree, request: &Request<'_>) -> Result<Packed, Failure> {
-    for layer in request.layers {
-        let left_out = tree.lay_over(layer)?;
-        for path in left_out.iter().take(MAX_WARNINGS) {
-            warn(&format!("{} is a device or socket: left out", path.display()));
-        }
-        if left_out.len() > MAX_WARNINGS {
-            warn(&format!("and so are {} more of {}", left_out.len() - MAX_WARNINGS, layer.display()));
-        }
+/// Lays a directory of the host over a tree. Warnings go to standard error.
+pub(crate) fn lay_directory(tree: &mut Tree, directory: &Path) -> Result<(), Failure> {
+    let left_out = tree.lay_over(directory)?;
+    for path in left_out.iter().take(MAX_WARNINGS) {
+        warn(&format!("{} is a device or socket: left out", path.display()));
     }
+    if left_out.len() > MAX_WARNINGS {
+        warn(&format!("and so are {} more of {}", left_out.len() - MAX_WARNINGS, directory.display()));
+    }
+    Ok(())
+}
+
+/// Packs into a tree, of an image or of layers or an empty one. Warnings go to standard error.
+pub(crate) fn pack(mut tree: Tree, request: &Request<'_>) -> Result<Packed, Failure> {
     let library_path = request.library_path.map(|list| program::split_colons(list.as_bytes())).unwrap_or_default();
     let mut programs: Vec<PathBuf> = Vec::new();
     let mut packed = None;
@@ -180,8 +181,8 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    fn request<'a>(commands: &'a [&'a [OsString]], layers: &'a [PathBuf], cwd: &'a Path) -> Request<'a> {
-        Request { commands, layers, cwd, search_path: OsStr::new("/usr/bin:/bin"), library_path: None, arg_files: true }
+    fn request<'a>(commands: &'a [&'a [OsString]], cwd: &'a Path) -> Request<'a> {
+        Request { commands, cwd, search_path: OsStr::new("/usr/bin:/bin"), library_path: None, arg_files: true }
     }
 
     /// Whether the path leads to a file of the tree alone.
@@ -192,7 +193,7 @@ mod tests {
     #[test]
     fn a_dynamic_program_brings_its_interpreter_and_libc() {
         let command = ["/bin/cat".into(), "/etc/os-release".into()];
-        let packed = pack(Tree::new(), &request(&[&command], &[], Path::new("/"))).unwrap();
+        let packed = pack(Tree::new(), &request(&[&command], Path::new("/"))).unwrap();
         assert_eq!(packed.programs, [Path::new("/bin/cat")]);
         for path in ["/bin/cat", "/lib64/ld-linux-x86-64.so.2", "/lib/x86_64-linux-gnu/libc.so.6", "/etc/os-release"] {
             assert!(holds(&packed.tree, path), "{path}");
@@ -203,11 +204,11 @@ mod tests {
     #[test]
     fn programs_are_found_as_a_shell_finds_them() {
         let command = ["cat".into()];
-        let packed = pack(Tree::new(), &request(&[&command], &[], Path::new("/"))).unwrap();
+        let packed = pack(Tree::new(), &request(&[&command], Path::new("/"))).unwrap();
         assert_eq!(packed.programs, [Path::new("/usr/bin/cat")]);
         let code = |command: &str| {
             let command = [command.into()];
-            pack(Tree::new(), &request(&[&command], &[], Path::new("/"))).unwrap_err().code()
+            pack(Tree::new(), &request(&[&command], Path::new("/"))).unwrap_err().code()
         };
         assert_eq!(code("no-such-program"), NOT_FOUND);
         assert_eq!(code("/no/such/program"), NOT_FOUND);
@@ -229,9 +230,11 @@ mod tests {
         symlink("app", one.join("alias")).unwrap();
         fs::create_dir(two.join("alias")).unwrap();
         fs::write(two.join("alias/more"), "").unwrap();
-        let layers = [one, two.clone()];
+        let mut tree = Tree::new();
+        lay_directory(&mut tree, &one).unwrap();
+        lay_directory(&mut tree, &two).unwrap();
         let command = ["/app/run".into()];
-        let packed = pack(Tree::new(), &request(&[&command], &layers, Path::new("/"))).unwrap();
+        let packed = pack(tree, &request(&[&command], Path::new("/"))).unwrap();
         let Found::File { file, .. } = packed.tree.find(Path::new("/app/run")).unwrap() else {
             panic!("not there");
         };
@@ -255,7 +258,7 @@ mod tests {
     #[test]
     fn arguments_of_the_kernels_trees_are_not_packed() {
         let command = ["/bin/cat".into(), "/proc/version".into(), "/usr".into()];
-        let packed = pack(Tree::new(), &request(&[&command], &[], Path::new("/"))).unwrap();
+        let packed = pack(Tree::new(), &request(&[&command], Path::new("/"))).unwrap();
         assert!(!holds(&packed.tree, "/proc/version"));
     }
 }

@@ -147,6 +147,11 @@ impl Tree {
         Self { with_host: false, ..Self::new() }
     }
 
+    /// A tree with nothing in it, to become a layer.
+    pub(crate) fn empty() -> Self {
+        Self { root: Node { meta: Meta::made_up(0o755), kind: Kind::Directory(BTreeMap::new()) }, with_host: false }
+    }
+
     /// Whether what it lacks is looked for on the host.
     pub(crate) fn has_host(&self) -> bool {
         self.with_host

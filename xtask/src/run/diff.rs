@@ -2,15 +2,15 @@
 //!
 //! A file gets its name when it is whole and in order; until then it has another one in the same directory, and is removed if it comes
 //! to nothing.
+use crate::output::temporary;
 use anyhow::{Context, Result, anyhow, bail};
 use control::diff::{Attributes, Defect, Record};
 use layers::Meta;
 use layers::write::{Body, New, Writer};
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{BufWriter, ErrorKind};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tempfile::NamedTempFile;
@@ -19,8 +19,6 @@ use tempfile::NamedTempFile;
 const MAX_PATHS: usize = 256 << 20;
 /// Longest name in bytes, as Linux has it.
 const NAME_MAX: usize = 255;
-/// What a file may be made with; the umask takes from it.
-const FILE_MODE: u32 = 0o666;
 
 /// The files that are written in a session. Copies are of the same ones.
 #[derive(Clone, Debug)]
@@ -130,14 +128,6 @@ fn numbered(target: &Path, number: usize) -> PathBuf {
         name.push(extension);
     }
     target.with_file_name(name)
-}
-
-/// A file beside `target`, to become it.
-fn temporary(target: &Path) -> Result<NamedTempFile> {
-    let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".diff-").permissions(Permissions::from_mode(FILE_MODE));
-    builder.tempfile_in(directory).with_context(|| format!("cannot write to {}", directory.display()))
 }
 
 /// Turns records into a layer.

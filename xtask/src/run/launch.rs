@@ -61,11 +61,12 @@ impl Launch {
             }
         };
         let store = layer::store();
-        let (stored, is_new) = layer::import(&store, image)?;
+        let (stored, is_new) = layer::image(&store, image)?;
         if is_new && options.verbose {
             eprintln!("cordon: imported {}", stored.id);
         }
         let mut tree = layer::tree(&store, &stored)?;
+        layer::lay_all(&mut tree, &store, &options.layers)?;
         let launch = Self::of_image(options, process, &stored.settings()?, &tree)?;
         tree.ensure_directory(&launch.cwd)?;
         Ok((launch, tree))
@@ -99,6 +100,7 @@ impl Launch {
         };
         obey::obey(&mut launch, process);
         let mut tree = Tree::new();
+        layer::lay_all(&mut tree, &layer::store(), &options.layers)?;
         if process.cwd.is_some() {
             tree.ensure_directory(&launch.cwd)?;
         }

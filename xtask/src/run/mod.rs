@@ -116,17 +116,10 @@ fn read_policy(options: &RunOptions) -> Result<PolicyFiles, Failure> {
 
 /// Packs the program and its files.
 fn pack_program(options: &RunOptions, launch: &Launch, tree: Tree) -> Result<Packed, Failure> {
-    for layer in &options.layers {
-        if !layer.is_dir() {
-            let why = if layer.exists() { "not a directory" } else { "no such directory" };
-            return Err(Failure::early(format!("--layer {}: {why}", layer.display())));
-        }
-    }
     let commands: Vec<&[OsString]> = launch.commands.iter().map(Vec::as_slice).collect();
     let library_path = launch.variable(b"LD_LIBRARY_PATH=");
     let request = Request {
         commands: &commands,
-        layers: &options.layers,
         cwd: &launch.cwd,
         search_path: &launch.search_path,
         library_path: library_path.map(OsStr::from_bytes),

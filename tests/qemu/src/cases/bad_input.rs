@@ -64,7 +64,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 .options(["--layer", "/no/such/layer"])
                 .run()?
                 .exits(2)?
-                .says("--layer /no/such/layer: no such directory")?
+                .says("the layer /no/such/layer: no such file or directory")?
                 .done()
         }),
         Case::new("a bad environment variable", |bench| {

@@ -16,6 +16,7 @@ mod host_side;
 mod hostile;
 mod images;
 mod kernels;
+mod layers;
 mod life;
 mod many;
 mod network;
@@ -42,6 +43,7 @@ pub(crate) fn all(setup: &Setup) -> Vec<Case> {
     all.extend(conformance::cases(setup));
     all.extend(files::cases());
     all.extend(images::cases());
+    all.extend(layers::cases());
     all.extend(binds::cases());
     all.extend(folders::cases());
     all.extend(diff::cases());
