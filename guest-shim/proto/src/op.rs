@@ -25,6 +25,21 @@ pub const STARTED: u32 = FIRST + 8;
 /// The program cannot be started. [`NotStarted`] in, then UTF-8 text that says why; the VP is never run again.
 pub const NOT_STARTED: u32 = FIRST + 9;
 
+/// May a socket listen at the address in [`Listen`]? Asked before every socket listens, for the policy can change. No reply body; the policy's error if not.
+pub const LISTEN: u32 = FIRST + 16;
+
+/// Arguments of [`LISTEN`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Listen {
+    /// A `struct sockaddr`.
+    pub address: [u8; 128],
+    /// How many bytes of it count.
+    pub len: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
 /// Arguments of [`NOT_STARTED`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -51,7 +51,9 @@ fn lay_under(whole: &mut Table, more: Table) {
     for (key, value) in more {
         match (whole.get_mut(&key), value) {
             (None, value) => drop(whole.insert(key, value)),
-            (Some(Value::Table(table)), Value::Table(more)) if key != "default" => lay_under(table, more),
+            (Some(Value::Table(table)), Value::Table(more)) if key != "default" && key != "network" => {
+                lay_under(table, more)
+            }
             (Some(Value::Array(all)), Value::Array(more)) if all.iter().chain(&more).all(Value::is_table) => {
                 all.extend(more);
             }

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use fuse_abi::linux::{fuse_mknod_in, fuse_opcode};
 use linux_raw_sys::general as raw;
 use proto::copy_forms;
+use proto::op::{self, Listen};
 
 use super::Args;
 use super::io::{wait_for, wait_within};
@@ -371,12 +372,17 @@ pub(super) fn listen<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcom
     if !socket.needs_connection() {
         return Err(Errno::EOPNOTSUPP.into());
     }
-    if socket.local().is_none() {
-        match socket.domain {
-            family::UNIX => return Err(Errno::EINVAL.into()),
-            family::INET => bind_any(kernel, &socket, Host::V4([0; 4]))?,
-            _ => bind_any(kernel, &socket, Host::V6([0; 16]))?,
-        }
+    let any = match socket.domain {
+        family::INET => Host::V4([0; 4]),
+        _ => Host::V6([0; 16]),
+    };
+    let local = socket.local();
+    if local.is_none() && socket.domain == family::UNIX {
+        return Err(Errno::EINVAL.into());
+    }
+    ask_to_listen(kernel, &local.clone().unwrap_or(Address::Internet(any, 0)).bytes(socket.domain))?;
+    if local.is_none() {
+        bind_any(kernel, &socket, any)?;
     }
     if let (Some(Address::Internet(host, port)), false) = (socket.local(), socket.is_listening()) {
         let other = kernel.network.at(true, host, port, None).filter(|other| !other.shares_port_with(&socket));
@@ -386,6 +392,13 @@ pub(super) fn listen<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcom
     }
     socket.listen(args.int(1), credentials(kernel))?;
     Ok(0)
+}
+
+/// Asks the root whether the policy lets a socket listen at this address.
+fn ask_to_listen<P: Platform>(kernel: &mut Kernel<P>, address: &[u8]) -> Result<(), Errno> {
+    let mut listen = Listen { address: [0; MAX_ADDRESS], len: len32(address.len()), reserved: 0 };
+    listen.address.get_mut(..address.len()).ok_or(Errno::EINVAL)?.copy_from_slice(address);
+    kernel.fuse.request(&mut kernel.platform, op::LISTEN, 0, &listen, &[], &[]).map(|_| ())
 }
 
 pub(super) fn accept<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {

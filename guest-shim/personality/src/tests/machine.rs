@@ -63,6 +63,8 @@ pub(super) struct Machine {
     pub(super) fs_base: u64,
     /// The program's x87 and SSE state.
     pub(super) fpu: FpuState,
+    /// Where sockets may listen, if the policy says so.
+    pub(super) may_listen: Option<Vec<Vec<u8>>>,
     /// The alarm that was set.
     pub(super) alarm: u64,
     /// The thread that was said to run.
@@ -96,6 +98,7 @@ impl Machine {
             flushes: 0,
             fs_base: 0,
             fpu: FpuState([0; FPU_STATE]),
+            may_listen: None,
             alarm: proto::NO_ALARM,
             thread: 0,
             heap_left: 1 << 20,
@@ -195,6 +198,12 @@ impl Machine {
                 return None;
             }
             op::STARTED => Reply::Body(Vec::new()),
+            op::LISTEN => {
+                let listen = op::Listen::read_from_bytes(body).expect("Listen");
+                let address = listen.address[..usize::try_from(listen.len).expect("small")].to_vec();
+                let allowed = self.may_listen.as_ref().is_none_or(|list| list.contains(&address));
+                if allowed { Reply::Body(Vec::new()) } else { Reply::Error(13) }
+            }
             op::WINDOW_SIZE => Reply::body(&op::WindowSize { rows: 24, columns: 80, reserved: 0 }),
             _ => return None,
         })

@@ -193,3 +193,24 @@ fn what_is_no_socket_is_refused() {
     assert_eq!(sandbox.read(socket, 1), Err(error(Errno::ENOTCONN)));
     assert_eq!(sandbox.address_call(49, socket, &[2, 0]), error(Errno::EINVAL));
 }
+
+#[test]
+fn where_a_socket_may_listen_is_asked() {
+    let mut sandbox = Sandbox::new();
+    sandbox.kernel.platform.may_listen = Some(Vec::new());
+    let bound = sandbox.socket(INET, STREAM);
+    assert_eq!(sandbox.address_call(49, bound, &internet(9000)), 0);
+    let listen = |sandbox: &mut Sandbox, fd: i64| sandbox.call(50, [fd.cast_unsigned(), 5, 0, 0, 0, 0]);
+    assert_eq!(listen(&mut sandbox, bound), error(Errno::EACCES));
+    sandbox.kernel.platform.may_listen = Some(vec![internet(9000).to_vec()]);
+    assert_eq!(listen(&mut sandbox, bound), 0);
+    // One without an address is asked about before it gets one.
+    let unbound = sandbox.socket(INET, STREAM);
+    assert_eq!(listen(&mut sandbox, unbound), error(Errno::EACCES));
+    assert_eq!(sandbox.port(unbound), 0);
+    let mut any = [0; 16];
+    any[0] = 2;
+    sandbox.kernel.platform.may_listen = Some(vec![any.to_vec()]);
+    assert_eq!(listen(&mut sandbox, unbound), 0);
+    assert_ne!(sandbox.port(unbound), 0);
+}

@@ -39,6 +39,7 @@
 
 extern crate alloc;
 
+mod budget;
 mod capture;
 mod memory;
 pub mod recognise;
@@ -48,6 +49,7 @@ use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::String;
 
+use budget::Budgets;
 use capture::Source;
 use guestmem::GuestMemory;
 use memory::{CallMemory, NotRead};
@@ -136,6 +138,18 @@ pub enum Action {
     },
 }
 
+/// What is done instead of something that is not allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It fails.
+    Errno(policy::errno::Errno),
+    /// The program ends.
+    Kill {
+        /// The rule.
+        reason: String,
+    },
+}
+
 /// How often what happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -179,6 +193,7 @@ pub struct Gate {
     counters: Counters,
     granted: Granted,
     copied: CallMemory,
+    budgets: Budgets,
     /// The call and the rule for which a process or a thread was ended last.
     killed_for: Option<String>,
 }
@@ -196,15 +211,15 @@ impl Gate {
     /// A gate that judges by `policy`.
     #[must_use]
     pub fn new(policy: Rc<Policy>, mode: Mode) -> Self {
-        let copied = CallMemory::new(&policy);
+        let (copied, budgets) = (CallMemory::new(&policy), Budgets::new(&policy));
         let (counters, granted) = (Counters::default(), Granted::default());
-        Self { policy, generation: FIRST, mode, counters, granted, copied, killed_for: None }
+        Self { policy, generation: FIRST, mode, counters, granted, copied, budgets, killed_for: None }
     }
 
-    /// Judges by another policy from the next call on. What was judged before is carried out as it was judged.
+    /// Judges by another policy from the next call on. What was judged before is carried out as it was judged; budgets begin anew.
     pub fn set_policy(&mut self, policy: Rc<Policy>, generation: u32, now_100ns: u64, sink: Sink<'_>) {
         // A page that was asked for may be asked for once more: that does no harm.
-        self.copied = CallMemory::new(&policy);
+        (self.copied, self.budgets) = (CallMemory::new(&policy), Budgets::new(&policy));
         sink(Record::Policy(PolicyRecord { time: now_100ns, generation, name: policy.name().into() }));
         (self.policy, self.generation) = (policy, generation);
     }
@@ -241,6 +256,7 @@ impl Gate {
         if missing {
             self.counters.not_implemented = self.counters.not_implemented.saturating_add(1);
         }
+        self.budgets.returned(result.sequence, result.value);
         let open = &mut self.granted.open;
         let Some(index) = open.iter().position(|open| *open == result.sequence) else { return };
         open.remove(index);
@@ -289,6 +305,13 @@ impl Gate {
                 Err(NotRead::Invalid) => self.policy.unreadable(policy::errno::EINVAL),
             }
         };
+        let budgets = rules.budgets();
+        let verdict = match verdict.action {
+            policy::Action::Allow | policy::Action::Rewrite if budgets != 0 => {
+                self.budgets.charge(budgets).map_or_else(|spent| self.policy.spent(spent), |()| verdict)
+            }
+            _ => verdict,
+        };
         self.counters.calls = self.counters.calls.saturating_add(1);
         let ignored = self.mode.dry_run && verdict.action != policy::Action::Allow;
         let (recorded, generation) = (self.mode.record || verdict.log, self.generation);
@@ -307,8 +330,10 @@ impl Gate {
                     _ if self.mode.dry_run => (args, grant_flags::COPIES),
                     _ => (self.copied.cut(args), grant_flags::COPIES),
                 };
+                let flags = flags | if self.budgets.wants_result(budgets) { grant_flags::REPORT } else { 0 };
                 let (action, answer) =
                     self.granted.forward(&call, Grant { args, flags, ..Grant::default() }, len, recorded);
+                self.budgets.begun(self.granted.last, budgets);
                 record(answer);
                 return action;
             }
@@ -328,6 +353,18 @@ impl Gate {
         self.counters.denied = self.counters.denied.saturating_add(1);
         record(Answer::Value(value));
         Action::Answer { value, instruction_len: len }
+    }
+
+    /// What the policy says to a socket that is to listen at this `struct sockaddr`.
+    ///
+    /// # Errors
+    /// What is done instead.
+    pub fn may_listen(&self, address: &[u8]) -> Result<(), Refused> {
+        let Some(verdict) = self.policy.may_listen(address).filter(|_| !self.mode.dry_run) else { return Ok(()) };
+        match verdict.action {
+            policy::Action::Errno(errno) => Err(Refused::Errno(errno)),
+            _ => Err(Refused::Kill { reason: format!("listen: {}", verdict.rule()) }),
+        }
     }
 
     /// What [`Gate::judge`] has read of the call's memory, for a grant with [`grant_flags::COPIES`].

@@ -10,22 +10,25 @@ use linux_raw_sys::general::__NR_bind;
 use proto::syscalls::SYSCALL_LIMIT;
 
 use crate::Action;
+use crate::action::ActionText;
 use crate::action::{Change, RewriteText};
 use crate::address::{AddressSet, Hosts};
+use crate::budget;
 use crate::errno::EPERM;
 use crate::error::{PolicyError, Source};
 use crate::glob::GlobSet;
 use crate::limits;
 use crate::mounts::{MAX_BINDS, Mounts};
+use crate::network::Network;
 use crate::parse::{
     CallText, Comparison as ComparisonText, ConditionText, NumberText, Operand, Placed, PolicyText, RuleText, TestText,
     name_of,
 };
-use crate::pointed::{AddressText, MAX_READS, PointedText, Read, address_of};
+use crate::pointed::{MAX_READS, PointedText, Read, address_of};
 use crate::process::Process;
 use crate::signature::{self, Kind};
 use crate::suggest::did_you_mean;
-use crate::table::{Clause, Comparison, Condition, DEFAULT_NUMBER, DEFAULT_RULE, Op, Policy, Rewrite, Rule, Slot};
+use crate::table::{By, Clause, Comparison, Condition, DEFAULT_RULE, Op, Policy, Rewrite, Rule, Slot};
 
 /// A file that was read: its text, and what it says.
 pub(crate) struct FileText<'t> {
@@ -36,13 +39,16 @@ pub(crate) struct FileText<'t> {
 }
 
 /// Compiles a whole policy: its files in the order in which their rules are tried.
-pub(crate) fn compile(files: Vec<FileText<'_>>) -> Result<Policy, PolicyError> {
+pub(crate) fn compile(mut files: Vec<FileText<'_>>) -> Result<Policy, PolicyError> {
     let mut names = Vec::new();
     let mut rules = vec![default_rule(&files)];
     let mut compiler = Compiler::new(hosts(&files));
     let (mut process, mut mounts) = (Process::default(), Mounts::default());
+    let network = network(&mut files, &mut compiler, &mut rules)?;
     for (file, FileText { source, label, text }) in (0..).zip(files) {
-        FileCompiler { file, source: &source, all: &mut compiler }.rules(text.rules, &mut rules)?;
+        let mut compiling = FileCompiler { file, source: &source, all: &mut compiler };
+        compiling.rules(text.rules, &mut rules)?;
+        compiling.budgets(text.budgets, &mut rules)?;
         process.lay_under(text.process);
         mounts.lay_under(text.mounts, file.into());
         if mounts.binds.len() > MAX_BINDS {
@@ -51,8 +57,20 @@ pub(crate) fn compile(files: Vec<FileText<'_>>) -> Result<Policy, PolicyError> {
         names.push(label);
     }
     let Table { slots, clauses, reads } = flatten(&compiler.calls);
-    let Compiler { conditions, globs, addresses, .. } = compiler;
-    Ok(Policy { files: names, rules, slots, clauses, conditions, globs, addresses, reads, process, mounts })
+    let Compiler { conditions, globs, addresses, budgets, .. } = compiler;
+    let files = names;
+    Ok(Policy { files, rules, slots, clauses, conditions, globs, addresses, reads, process, mounts, network, budgets })
+}
+
+/// The first `[network]` that is stated.
+fn network(
+    files: &mut [FileText<'_>],
+    all: &mut Compiler,
+    rules: &mut Vec<Rule>,
+) -> Result<Option<Network>, PolicyError> {
+    let stated = (0..).zip(files).find_map(|(file, known)| Some((file, known.text.network.take()?, &known.source)));
+    let Some((file, text, source)) = stated else { return Ok(None) };
+    FileCompiler { file, source, all }.network(text, rules).map(Some)
 }
 
 /// What names of hosts stand for. Of several statements the first one holds, as it is what is found first.
@@ -67,12 +85,14 @@ fn default_rule(files: &[FileText<'_>]) -> Rule {
         Some((file, (text, line))) => (file, *line, text.action, text.log),
         None => (0, 0, Action::Errno(EPERM), false),
     };
-    Rule { action, log, file, number: DEFAULT_NUMBER, line, reason: None, rewrites: Vec::new() }
+    Rule { action, log, by: By::Default, file, line, reason: None, rewrites: Vec::new() }
 }
 
 /// What is gathered about one call while the rules are read in order.
 #[derive(Clone, Default)]
-struct Call {
+pub(crate) struct Call {
+    /// The budgets that name it, a bit for each.
+    pub(crate) budgets: u64,
     clauses: Vec<Clause>,
     /// What their conditions look at in memory.
     reads: Vec<Read>,
@@ -103,29 +123,30 @@ impl Seen {
 }
 
 /// What all files together have come to.
-struct Compiler {
+pub(crate) struct Compiler {
     hosts: Hosts,
-    calls: Vec<Call>,
+    pub(crate) calls: Vec<Call>,
     conditions: Vec<Condition>,
     globs: Vec<GlobSet>,
     addresses: Vec<AddressSet>,
     clause_count: usize,
+    pub(crate) budgets: Vec<budget::Compiled>,
 }
 
 impl Compiler {
     fn new(hosts: Hosts) -> Self {
         let calls = vec![Call::default(); SYSCALL_LIMIT];
         let (conditions, globs, addresses) = (Vec::new(), Vec::new(), Vec::new());
-        Self { hosts, calls, conditions, globs, addresses, clause_count: 0 }
+        Self { hosts, calls, conditions, globs, addresses, clause_count: 0, budgets: Vec::new() }
     }
 }
 
 /// Compiles one file after those that stand before it.
-struct FileCompiler<'s, 't, 'c> {
+pub(crate) struct FileCompiler<'s, 't, 'c> {
     /// Its index.
     file: u8,
-    source: &'s Source<'t>,
-    all: &'c mut Compiler,
+    pub(crate) source: &'s Source<'t>,
+    pub(crate) all: &'c mut Compiler,
 }
 
 impl FileCompiler<'_, '_, '_> {
@@ -141,7 +162,15 @@ impl FileCompiler<'_, '_, '_> {
             let line = self.source.line(rule.span.start);
             let log = rule.log.unwrap_or(rule.action.log);
             let RuleText { action, reason, .. } = rule;
-            rules.push(Rule { action: action.action, log, file: self.file, number, line, reason, rewrites });
+            rules.push(Rule {
+                action: action.action,
+                log,
+                by: By::Rule(number),
+                file: self.file,
+                line,
+                reason,
+                rewrites,
+            });
         }
         Ok(())
     }
@@ -181,7 +210,7 @@ impl FileCompiler<'_, '_, '_> {
         let sets = conditions.iter().map(|condition| match &condition.test {
             TestText::Number(_) => Ok(None),
             TestText::Pointed(text) => self.globs(text).map(Some),
-            TestText::Address(text) => self.addresses(text).map(Some),
+            TestText::Address(text) => self.addresses(&text.patterns, &[]).map(Some),
         });
         sets.collect()
     }
@@ -200,17 +229,18 @@ impl FileCompiler<'_, '_, '_> {
         Ok(index)
     }
 
-    /// Compiles patterns of socket addresses.
-    fn addresses(&mut self, text: &AddressText) -> Result<u16, PolicyError> {
-        let set = self.address_set(&text.patterns)?;
+    /// Compiles patterns of socket addresses, and `more`.
+    pub(crate) fn addresses(&mut self, patterns: &[Placed<String>], more: &[&str]) -> Result<u16, PolicyError> {
+        let set = self.address_set(patterns, more)?;
         // As above.
         let index = u16::try_from(self.all.addresses.len()).unwrap_or(u16::MAX);
         self.all.addresses.push(set);
         Ok(index)
     }
 
-    fn address_set(&self, patterns: &[Placed<String>]) -> Result<AddressSet, PolicyError> {
-        let texts: Vec<&str> = patterns.iter().map(|pattern| pattern.value.as_str()).collect();
+    pub(crate) fn address_set(&self, patterns: &[Placed<String>], more: &[&str]) -> Result<AddressSet, PolicyError> {
+        let texts = patterns.iter().map(|pattern| pattern.value.as_str()).chain(more.iter().copied());
+        let texts: Vec<&str> = texts.collect();
         AddressSet::new(&texts, &self.all.hosts).map_err(|(index, why)| {
             let span = patterns.get(index).map_or(0..0, |pattern| pattern.span.clone());
             self.source.error(&span, why.text())
@@ -230,22 +260,54 @@ impl FileCompiler<'_, '_, '_> {
                     Condition::Glob { argument: text.argument.value, set, negated: text.negated }
                 }
                 TestText::Address(text) => {
-                    reads.push(self.read_address(condition, call)?);
+                    reads.push(self.read_address(&condition.span, call)?);
                     let destination = call.number != __NR_bind;
                     Condition::Address { set, negated: text.negated, destination }
                 }
             };
             self.all.conditions.push(condition);
         }
+        if !rule.conditions.is_empty() {
+            return self.push_clause(index, call, first_condition, reads);
+        }
+        let line = self.source.line(rule.span.start);
+        let settled = Settled { rule: index, file: self.file, line };
+        if let Some(entry) = usize::try_from(call.number).ok().and_then(|number| self.all.calls.get_mut(number)) {
+            entry.settled = Some(settled);
+        }
+        Ok(())
+    }
+
+    /// A rule that a section stands for.
+    pub(crate) fn section(&self, by: By, action: ActionText, span: &Range<usize>) -> Rule {
+        let line = self.source.line(span.start);
+        let ActionText { action, log, .. } = action;
+        Rule { action, log, by, file: self.file, line, reason: None, rewrites: Vec::new() }
+    }
+
+    /// Adds conditions under which rule `index` decides a call, to those that are there.
+    pub(crate) fn clause(
+        &mut self,
+        index: u16,
+        (call, span): (u32, &Range<usize>),
+        conditions: &[Condition],
+    ) -> Result<(), PolicyError> {
+        let first = self.all.conditions.len();
+        self.all.conditions.extend_from_slice(conditions);
+        let call = CallText { number: call, span: span.clone(), grouped: false };
+        let reads = match conditions {
+            [] => Vec::new(),
+            _ => Vec::from([self.read_address(span, &call)?]),
+        };
+        self.push_clause(index, &call, first, reads)
+    }
+
+    /// Lets the conditions from `first` on be a clause of a call.
+    fn push_clause(&mut self, index: u16, call: &CallText, first: usize, reads: Vec<Read>) -> Result<(), PolicyError> {
         let entry = usize::try_from(call.number).ok().and_then(|number| self.all.calls.get_mut(number));
         let Some(entry) = entry else {
             return Err(self.source.error(&call.span, "this call is beyond the table"));
         };
-        if rule.conditions.is_empty() {
-            let line = self.source.line(rule.span.start);
-            entry.settled = Some(Settled { rule: index, file: self.file, line });
-            return Ok(());
-        }
         for read in reads {
             if !entry.reads.contains(&read) {
                 entry.reads.push(read);
@@ -259,9 +321,8 @@ impl FileCompiler<'_, '_, '_> {
         let too_many = self.all.clause_count > limits::MAX_CLAUSES
             || self.all.conditions.len() > limits::MAX_TOTAL_CONDITIONS
             || entry.clauses.len() >= limits::MAX_CLAUSES_PER_CALL;
-        let first = u32::try_from(first_condition).ok();
-        let count = u16::try_from(rule.conditions.len()).ok();
-        match (first, count) {
+        let count = u16::try_from(self.all.conditions.len().saturating_sub(first)).ok();
+        match (u32::try_from(first).ok(), count) {
             (Some(first_condition), Some(conditions)) if !too_many => {
                 entry.clauses.push(Clause { first_condition, conditions, rule: index });
                 Ok(())
@@ -315,10 +376,10 @@ impl FileCompiler<'_, '_, '_> {
     }
 
     /// The same for one on a socket address.
-    fn read_address(&self, condition: &ConditionText, call: &CallText) -> Result<Read, PolicyError> {
+    fn read_address(&self, span: &Range<usize>, call: &CallText) -> Result<Read, PolicyError> {
         signature::of(call.number.into()).and_then(address_of).ok_or_else(|| {
             let message = format!("`{}` is passed no socket address", name_of(call.number));
-            self.source.error(&condition.span, message)
+            self.source.error(span, message)
         })
     }
 
@@ -465,6 +526,7 @@ fn flatten(calls: &[Call]) -> Table {
             otherwise: call.settled.map_or(DEFAULT_RULE, |settled| settled.rule),
             first_read: u32::try_from(reads.len()).unwrap_or(u32::MAX),
             reads: u8::try_from(call.reads.len()).unwrap_or(u8::MAX),
+            budgets: call.budgets,
         };
         clauses.extend_from_slice(&call.clauses);
         reads.extend_from_slice(&call.reads);

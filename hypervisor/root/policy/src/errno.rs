@@ -58,6 +58,10 @@ impl Errno {
 pub const EPERM: Errno = ERRNOS[0];
 /// "Bad address": what a call gets whose memory a rule needs and that has none there.
 pub const EFAULT: Errno = ERRNOS[13];
+/// EDQUOT.
+pub const EDQUOT: Errno = ERRNOS[119];
+/// EACCES.
+pub const EACCES: Errno = ERRNOS[12];
 /// EINVAL.
 pub const EINVAL: Errno = ERRNOS[21];
 /// "File name too long": what a call gets whose string a rule needs and that has no end.
@@ -222,6 +226,7 @@ mod tests {
     #[test]
     fn known_ones() {
         assert_eq!((EFAULT.name, EINVAL.name, ENAMETOOLONG.name), ("EFAULT", "EINVAL", "ENAMETOOLONG"));
+        assert_eq!((EACCES.name, EDQUOT.name), ("EACCES", "EDQUOT"));
         assert_eq!((EPERM.name, EPERM.number, EPERM.text), ("EPERM", 1, "Operation not permitted"));
         assert_eq!(Errno::by_name("EWOULDBLOCK").map(|errno| errno.number), Some(11));
         assert_eq!(Errno::by_name("ENOSYS").map(Errno::result), Some(-38));

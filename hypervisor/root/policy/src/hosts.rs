@@ -17,6 +17,7 @@ use toml::de::DeValue;
 use crate::address::{Hosts, host_of};
 use crate::error::{PolicyError, Source};
 use crate::limits;
+use crate::network::NetworkText;
 use crate::parse::{self, PolicyText, Reader, TestText, Value};
 
 /// The section's name.
@@ -54,12 +55,13 @@ impl Reader<'_, '_> {
 pub fn names(text: &str) -> Vec<String> {
     let source = Source::new("", text.as_bytes());
     match parse::read(&source, "", text) {
-        Ok(PolicyText { hosts: None, rules, .. }) => {
+        Ok(PolicyText { hosts: None, rules, network, .. }) => {
             let conditions = rules.iter().flat_map(|rule| &rule.conditions);
             let patterns = conditions.flat_map(|condition| match &condition.test {
                 TestText::Address(text) => text.patterns.as_slice(),
                 _ => &[],
             });
+            let patterns = patterns.chain(network.iter().flat_map(NetworkText::patterns));
             let mut names: Vec<String> =
                 patterns.filter_map(|pattern| host_of(&pattern.value)).map(str::to_ascii_lowercase).collect();
             names.sort_unstable();

@@ -48,6 +48,8 @@
 //! is judged as that. An address in a message (`sendmsg`) is read with its message. Of several messages (`sendmmsg`) the first is judged and carried out, which the call's result says; the program
 //! sends the others by another call. Names of hosts are those of [`hosts`].
 //!
+//! `[network]` is a short form for the usual such rules ([`network`]). `[[budget]]` says how often, and for how many bytes, calls are carried out ([`budget`]).
+//!
 //! # Several files
 //! ```toml
 //! include = ["base.toml", "more/net.toml"]      # at the top, like `version`, which every file has
@@ -117,6 +119,7 @@ extern crate alloc;
 
 mod action;
 pub mod address;
+pub mod budget;
 mod compile;
 pub mod errno;
 mod error;
@@ -125,6 +128,7 @@ pub mod groups;
 pub mod hosts;
 mod include;
 pub mod mounts;
+pub mod network;
 mod parse;
 mod pointed;
 pub mod process;
@@ -137,13 +141,14 @@ use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
+pub use budget::Budget;
 use compile::FileText;
 use errno::Errno;
 pub use error::PolicyError;
 use error::Source;
 pub use include::{Include, includes};
 pub use pointed::{Form, MAX_READS, Pointed, Read};
-pub use table::{Policy, Rewrite, RuleRef, Rules, Verdict};
+pub use table::{By, Policy, Rewrite, RuleRef, Rules, Verdict};
 
 /// Bounds on what a policy may hold. They bound memory and the cost of a verdict; real policies stay far below.
 pub mod limits {

@@ -12,10 +12,12 @@ use toml::de::{DeArray, DeInteger, DeTable, DeValue};
 
 use crate::action::ActionText;
 use crate::address::Hosts;
+use crate::budget::{self, BudgetText};
 use crate::error::{PolicyError, Source};
 use crate::groups::{GROUPS, Group};
 use crate::hosts;
 use crate::mounts::Mounts;
+use crate::network::{self, NetworkText};
 use crate::pointed::{AddressText, PointedText};
 use crate::process::Process;
 use crate::suggest::did_you_mean;
@@ -105,9 +107,12 @@ pub(crate) struct PolicyText {
     pub(crate) mounts: Mounts,
     /// What names of hosts stand for; nothing if that is not said.
     pub(crate) hosts: Option<Hosts>,
+    pub(crate) network: Option<NetworkText>,
+    pub(crate) budgets: Vec<BudgetText>,
 }
 
-const TOP_KEYS: &[&str] = &["version", "include", "process", "root", "bind", "default", "hosts", "rule"];
+const TOP_KEYS: &[&str] =
+    &["version", "include", "process", "root", "bind", "default", "hosts", "network", "budget", "rule"];
 const RULE_KEYS: &[&str] = &["calls", "action", "log", "reason", "when"];
 const CONDITION_KEYS: &[&str] = &["arg", "op", "value", "mask", "bits"];
 const OPERATORS: &[(&str, Op)] = &[
@@ -157,7 +162,9 @@ impl Reader<'_, '_> {
         let process = top.get("process").map_or(Ok(Process::default()), |value| self.process(value, label))?;
         let mounts = self.mounts(top.get("root"), top.get("bind"))?;
         let hosts = top.get(hosts::KEY).map(|value| self.hosts(value)).transpose()?;
-        Ok(PolicyText { includes, default, rules, process, mounts, hosts })
+        let budgets = top.get(budget::KEY).map_or(Ok(Vec::new()), |value| self.budgets(value))?;
+        let network = top.get(network::KEY).map(|value| self.network(value)).transpose()?;
+        Ok(PolicyText { includes, default, rules, process, mounts, hosts, network, budgets })
     }
 
     fn default_action(&self, value: &Value<'_>) -> Result<ActionText, PolicyError> {
@@ -216,7 +223,7 @@ impl Reader<'_, '_> {
         })
     }
 
-    fn calls(&self, value: &Value<'_>) -> Result<Vec<CallText>, PolicyError> {
+    pub(crate) fn calls(&self, value: &Value<'_>) -> Result<Vec<CallText>, PolicyError> {
         let array = self.array(value, "calls", "an array of system call names, numbers and @groups")?;
         if array.is_empty() {
             return Err(self
@@ -285,7 +292,7 @@ impl Reader<'_, '_> {
         Ok(())
     }
 
-    fn reason(&self, value: &Value<'_>) -> Result<String, PolicyError> {
+    pub(crate) fn reason(&self, value: &Value<'_>) -> Result<String, PolicyError> {
         let text = self.string(value, "reason", "a text")?;
         if text.is_empty() || text.len() > limits::MAX_REASON {
             let message = format!("a `reason` has 1 to {} bytes, this one {}", limits::MAX_REASON, text.len());

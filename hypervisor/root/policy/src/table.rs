@@ -7,9 +7,11 @@ use core::fmt;
 
 use crate::Action;
 use crate::address::AddressSet;
+use crate::budget::Compiled;
 use crate::errno::Errno;
 use crate::glob::GlobSet;
 use crate::mounts::Mounts;
+use crate::network::Network;
 use crate::pointed::{Pointed, Read};
 use crate::process::Process;
 
@@ -87,6 +89,8 @@ pub(crate) struct Slot {
     /// What they look at in memory.
     pub(crate) first_read: u32,
     pub(crate) reads: u8,
+    /// The budgets that it is charged to, a bit for each.
+    pub(crate) budgets: u64,
 }
 
 /// A rule's effect and where it stands. Number 0 is the default.
@@ -94,10 +98,9 @@ pub(crate) struct Slot {
 pub(crate) struct Rule {
     pub(crate) action: Action,
     pub(crate) log: bool,
+    pub(crate) by: By,
     /// Index of its file.
     pub(crate) file: u8,
-    /// Which rule of the file it is, from 1; [`DEFAULT_NUMBER`] for the default.
-    pub(crate) number: u16,
     pub(crate) line: u32,
     pub(crate) reason: Option<String>,
     /// For [`Action::Rewrite`].
@@ -114,9 +117,6 @@ pub struct Rewrite {
     /// What is added.
     pub set: u64,
 }
-
-/// [`Rule::number`] of the default.
-pub(crate) const DEFAULT_NUMBER: u16 = 0;
 
 /// Index of the default in the list of rules.
 pub(crate) const DEFAULT_RULE: u16 = 0;
@@ -135,6 +135,8 @@ pub struct Policy {
     pub(crate) reads: Vec<Read>,
     pub(crate) process: Process,
     pub(crate) mounts: Mounts,
+    pub(crate) network: Option<Network>,
+    pub(crate) budgets: Vec<Compiled>,
 }
 
 /// What a policy says about one call: what to do, and on request by which rule, so that a call about which nobody asks costs no more than
@@ -155,13 +157,8 @@ impl<'p> Verdict<'p> {
     pub fn rule(&self) -> RuleRef<'p> {
         let file = |index| self.policy.file(index);
         match self.source {
-            Ok(rule) => RuleRef {
-                index: (rule.number != DEFAULT_NUMBER).then_some(rule.number),
-                file: file(rule.file),
-                line: rule.line,
-                reason: rule.reason.as_deref(),
-            },
-            Err(reason) => RuleRef { index: None, file: file(0), line: 0, reason: Some(reason) },
+            Ok(rule) => RuleRef { by: rule.by, file: file(rule.file), line: rule.line, reason: rule.reason.as_deref() },
+            Err(reason) => RuleRef { by: By::Default, file: file(0), line: 0, reason: Some(reason) },
         }
     }
 
@@ -183,11 +180,24 @@ impl<'p> Verdict<'p> {
     }
 }
 
-/// The rule behind a verdict. Prints as `rule 3 default.toml:41`, or `default`, and the reason if it has one.
+/// What of a policy decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// The default.
+    Default,
+    /// A rule; which one of its file, from 1.
+    Rule(u16),
+    /// `[network]`.
+    Network,
+    /// A `[[budget]]` that is spent.
+    Budget,
+}
+
+/// The rule behind a verdict. Prints as `rule 3 default.toml:41`, `[network] default.toml:7`, or `default`, and the reason if it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RuleRef<'p> {
-    /// Which rule of the file, from 1; nothing for the default.
-    pub index: Option<u16>,
+    /// What of the file it is.
+    pub by: By,
     /// The policy file's name: without folders, or, if it was included, as seen from the folder of the one that was asked for.
     pub file: &'p str,
     /// The line on which the rule starts; 0 for a default that the file does not state.
@@ -198,9 +208,12 @@ pub struct RuleRef<'p> {
 
 impl fmt::Display for RuleRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.index {
-            Some(index) => write!(f, "rule {index} {}:{}", self.file, self.line)?,
-            None => f.write_str("default")?,
+        let Self { file, line, .. } = self;
+        match self.by {
+            By::Default => f.write_str("default")?,
+            By::Rule(index) => write!(f, "rule {index} {file}:{line}")?,
+            By::Network => write!(f, "[network] {file}:{line}")?,
+            By::Budget => write!(f, "[[budget]] {file}:{line}")?,
         }
         match self.reason {
             Some(reason) => write!(f, ": {reason}"),
@@ -214,7 +227,8 @@ impl Policy {
     #[inline]
     #[must_use]
     pub fn about(&self, number: u64) -> Rules<'_> {
-        const NO_RULES: Slot = Slot { first_clause: 0, clauses: 0, otherwise: DEFAULT_RULE, first_read: 0, reads: 0 };
+        const NO_RULES: Slot =
+            Slot { first_clause: 0, clauses: 0, otherwise: DEFAULT_RULE, first_read: 0, reads: 0, budgets: 0 };
         let slot = usize::try_from(number).ok().and_then(|number| self.slots.get(number));
         Rules { policy: self, slot: slot.copied().unwrap_or(NO_RULES) }
     }
@@ -272,7 +286,7 @@ impl Policy {
     /// How many rules its files have, the default not counted.
     #[must_use]
     pub fn rule_count(&self) -> usize {
-        self.rules.len().saturating_sub(1)
+        self.rules.iter().filter(|rule| matches!(rule.by, By::Rule(_))).count()
     }
 
     fn decide(&self, slot: &Slot, args: &[u64; 6], pointed: &Pointed<'_>) -> u16 {
@@ -310,7 +324,7 @@ impl Policy {
         self.files.get(usize::from(index)).map_or("", String::as_str)
     }
 
-    fn verdict(&self, index: u16) -> Verdict<'_> {
+    pub(crate) fn verdict(&self, index: u16) -> Verdict<'_> {
         match self.rules.get(usize::from(index)) {
             Some(rule) => Verdict { action: rule.action, log: rule.log, policy: self, source: Ok(rule) },
             // The compiler makes no such index; if it did, the safe answer is the last one.
@@ -337,6 +351,13 @@ impl<'p> Rules<'p> {
             0 => &[],
             count => run(&self.policy.reads, self.slot.first_read, count.into()),
         }
+    }
+
+    /// The budgets that the call is charged to if it is carried out, a bit for each ([`Policy::budgets`]).
+    #[inline]
+    #[must_use]
+    pub fn budgets(&self) -> u64 {
+        self.slot.budgets
     }
 
     /// The verdict on the call with these arguments. `pointed` is what [`Rules::reads`] asks for.

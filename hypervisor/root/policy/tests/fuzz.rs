@@ -73,6 +73,15 @@ fn random_pieces_of_the_language() {
         "'''",
         "\"\"\"",
         ".",
+        "address",
+        "\"127.0.0.0/8:80-90\"",
+        "\"[::1/128]\"",
+        "\"unix:@a*\"",
+        "\"connect\"",
+        "\n[network]\n",
+        "\n[hosts]\n",
+        "\n[[budget]]\n",
+        "count",
         "version = 1\n",
         "[[rule]]\ncalls = [\"read\"]\naction = \"kill\"\n",
     ];
@@ -81,6 +90,43 @@ fn random_pieces_of_the_language() {
         let text: String = (0..random.below(60)).map(|_| *random.pick(PIECES)).collect();
         check(text.as_bytes());
     }
+}
+
+/// What the shipped policy does not have.
+const NETWORK_TEXT: &[u8] = br#"version = 1
+[hosts]
+"a.test" = ["10.0.0.1", "::1"]
+[network]
+connect = ["127.0.0.0/8:80", "[fe80::/10]:1-9", "unix:/run/**", "unix:@x*", "a.test:53", "AF_NETLINK"]
+listen = ["*"]
+[[budget]]
+calls = ["@network-io", "read"]
+count = 100
+bytes = 1_000_000
+[[rule]]
+calls = ["bind", "sendmsg"]
+when = [{ address = ["[::ffff:10.0.0.0/104]", "family:99"], not = true }]
+action = "log"
+"#;
+
+#[test]
+fn damaged_networks() {
+    let mut random = Random::new(4);
+    let mut survived = 0;
+    for _ in 0..4000 {
+        let mut bytes = NETWORK_TEXT.to_vec();
+        for _ in 0..=random.below(2) {
+            let at = random.below(bytes.len());
+            match random.below(3) {
+                0 => bytes[at] = *random.pick(b"0179af:/.-[]*@\"u, x="),
+                1 => drop(bytes.remove(at)),
+                _ => bytes.insert(at, *random.pick(b"0179af:/.-[]*@\"u, x=")),
+            }
+        }
+        survived += usize::from(check(&bytes));
+    }
+    assert!(survived > 100 && survived < 4000, "{survived}");
+    assert!(check(NETWORK_TEXT));
 }
 
 #[test]

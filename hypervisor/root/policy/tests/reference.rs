@@ -141,7 +141,8 @@ fn table_agrees_with_reading_from_the_top() {
             let args = [(); 6].map(|()| word(&mut random));
             let expected = reference(&rules, call, &args);
             let verdict = policy.judge(CALLS[call].1, &args);
-            assert_eq!(usize::from(verdict.rule().index.unwrap_or(0)), expected, "{} {args:x?}\n{text}", CALLS[call].0);
+            let found = if let policy::By::Rule(index) = verdict.rule().by { usize::from(index) } else { 0 };
+            assert_eq!(found, expected, "{} {args:x?}\n{text}", CALLS[call].0);
             let action = if expected == 0 { default } else { rules[expected - 1].action };
             assert!(ACTIONS[action].1(verdict.action), "{verdict:?}\n{text}");
             if expected == 0 { by_default += 1 } else { by_rule += 1 }

@@ -3,10 +3,10 @@
 use alloc::format;
 use alloc::string::String;
 
-use files::Timestamp;
+use files::{Errno, Timestamp};
 use hvclient::Transport;
 use proto::DOORBELL_PORT;
-use proto::op::{Exit, Wait};
+use proto::op::{Exit, Listen, Wait};
 use services::Served;
 use tlfs::addr::Gpa;
 use tlfs::intercept::HvInterceptAccessType;
@@ -52,7 +52,20 @@ impl<R: RootMemory> Sandbox<'_, R> {
         self.after_service(served, world)
     }
 
-    fn after_service<T: Transport>(&mut self, served: Served, world: &World<'_, T, R>) -> Result<Step, Failure> {
+    /// Answers the shim's question whether a socket may listen.
+    fn may_listen<T: Transport>(&mut self, listen: &Listen, world: &mut World<'_, T, R>) -> Step {
+        let len = usize::try_from(listen.len).unwrap_or(0);
+        let allowed = match self.gate.may_listen(listen.address.get(..len).unwrap_or(&[])) {
+            Ok(()) => Ok(()),
+            Err(gate::Refused::Errno(errno)) => Err(Errno::from_host(errno.number)),
+            Err(gate::Refused::Kill { reason }) => return Step::Ended(Outcome::PolicyKilled { reason }),
+        };
+        let mut view = self.memory.view(world.memory);
+        self.services.finish_listen(Gpa(layout::SERVICE), &mut view, allowed);
+        Step::Again
+    }
+
+    fn after_service<T: Transport>(&mut self, served: Served, world: &mut World<'_, T, R>) -> Result<Step, Failure> {
         match served {
             Served::Replied => Ok(Step::Again),
             Served::Started => {
@@ -62,6 +75,7 @@ impl<R: RootMemory> Sandbox<'_, R> {
             Served::Wait(Wait { deadline, events }) => {
                 Ok(Step::Waiting { deadline: self.parts.child_epoch.saturating_add(deadline), events })
             }
+            Served::Listens(listen) => Ok(self.may_listen(&listen, world)),
             Served::Exited(exit) => {
                 self.stats.program_bytes = exit.program_bytes;
                 Ok(Step::Ended(ended(&exit, self.gate.killed_for())))

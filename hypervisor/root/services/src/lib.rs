@@ -68,6 +68,7 @@
 //! | WINDOW_SIZE | none | `WindowSize` | ENOTTY without a terminal |
 //! | RANDOM | none | `Count` | fills all segments |
 //! | WAIT | `Wait` | `Woken` | the reply is written by [`Services::finish_wait`]; unknown event bits are EINVAL |
+//! | LISTEN | `Listen` | nothing | the reply is written by [`Services::finish_listen`]; a length beyond the address is EINVAL |
 //! | STARTED | none | nothing | |
 //! | NOT_STARTED | `NotStarted`, text | nothing | `code` 126 or 127, else EINVAL |
 //! | EXIT | `Exit` | nothing | `status` at most 255, `signal` at most 64, else EINVAL |
@@ -127,6 +128,8 @@ pub enum Served {
     Replied,
     /// The shim waits: run it again when this is due, after [`Services::finish_wait`].
     Wait(op::Wait),
+    /// A socket is to listen: say by [`Services::finish_listen`] whether it may, and run the shim again.
+    Listens(op::Listen),
     /// The program has ended.
     Exited(op::Exit),
     /// The program's first instruction comes next; replied.
@@ -172,7 +175,7 @@ enum Outcome {
 pub struct Services<'t, A = AllowAll> {
     files: FileService<'t, A>,
     exchange: Exchange,
-    /// `unique` of the wait that is not answered yet.
+    /// `unique` of the wait, or of the question, that is not answered yet.
     waiting: Option<u64>,
 }
 
@@ -239,6 +242,15 @@ impl<'t, A: Authority> Services<'t, A> {
         let _ = self.exchange.reply(service_gpa, memory, unique, len);
     }
 
+    /// Answers the [`Served::Listens`] that `serve` gave last. Does nothing if there is none.
+    pub fn finish_listen<M: GuestMemory>(&mut self, service_gpa: Gpa, memory: &mut M, allowed: Result<(), Errno>) {
+        let Some(unique) = self.waiting.take() else {
+            return;
+        };
+        // As above.
+        let _ = self.exchange.reply(service_gpa, memory, unique, allowed.map(|()| 0));
+    }
+
     fn dispatch<M: GuestMemory + Window<'t>>(
         &mut self,
         lent: &mut Lent<'_, M>,
@@ -255,6 +267,11 @@ impl<'t, A: Authority> Services<'t, A> {
                 let wait = process::wait(exchange.arguments())?;
                 self.waiting = Some(exchange.header().unique);
                 return ended(Served::Wait(wait));
+            }
+            op::LISTEN => {
+                let listen = process::listen(exchange.arguments())?;
+                self.waiting = Some(exchange.header().unique);
+                return ended(Served::Listens(listen));
             }
             op::STARTED => Ok(0),
             op::EXIT => return ended(Served::Exited(process::exit(exchange.arguments())?)),

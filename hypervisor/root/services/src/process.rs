@@ -2,7 +2,7 @@
 use alloc::string::String;
 
 use files::Errno;
-use proto::op::{Exit, NotStarted, Wait, wait_events};
+use proto::op::{Exit, Listen, NotStarted, Wait, wait_events};
 
 use crate::Served;
 use crate::request::Arguments;
@@ -18,6 +18,12 @@ pub(crate) fn wait(arguments: Arguments<'_>) -> Result<Wait, Errno> {
         return Err(Errno::EINVAL);
     }
     Ok(wait)
+}
+
+pub(crate) fn listen(arguments: Arguments<'_>) -> Result<Listen, Errno> {
+    let listen: Listen = arguments.only()?;
+    let fits = usize::try_from(listen.len).is_ok_and(|len| len <= listen.address.len());
+    if fits { Ok(listen) } else { Err(Errno::EINVAL) }
 }
 
 pub(crate) fn exit(arguments: Arguments<'_>) -> Result<Exit, Errno> {

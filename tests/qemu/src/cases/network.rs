@@ -15,15 +15,60 @@ when = [{ address = \"127.0.0.1:7002\" }]
 action = { errno = \"EACCES\" }
 ";
 
+/// A policy for `network.py`. The name is in every `/etc/hosts`.
+const LISTS: &str = "version = 1
+default = \"allow\"
+[network]
+connect = [\"localhost:8000\"]
+bind = [\"127.0.0.0/8:8000-8003\", \"unix:/tmp/allowed\", \"unix:@na*\"]
+listen = [\"127.0.0.1:8000-8002\"]
+";
+
+/// What `network.py` says under it.
+const FOUND: &str = "connect ok
+over an allowed connection
+connect, written as IPv6 ok
+connect to every host ok
+connect elsewhere Permission denied
+listen ok
+bind only Permission denied
+bind elsewhere Permission denied
+listen unbound Permission denied
+bind unix ok
+bind unix elsewhere Permission denied
+bind unix by a detour Permission denied
+bind abstract ok
+connect abstract Permission denied
+sendto ok
+sendto elsewhere Permission denied
+sendmsg elsewhere Permission denied
+sendmmsg 1 Permission denied
+socketpair ok
+";
+
 /// The tests.
 pub(crate) fn cases() -> Vec<Case> {
-    vec![Case::new("an address that changes while it is judged", |bench| {
-        let tries = if bench.setup.all { "1000000" } else { "3000" };
-        let beside = format!("{} message {tries}", bench.fixture.guest("flip"));
-        let sandbox = bench.guest("flip", &["address", tries]).options(["--beside", &beside]).limit(FLIPPING);
-        with_policy(bench, NO_7002, sandbox, |sandbox| {
-            let said = format!("{tries} datagrams: 0 to the forbidden port; both outcomes: true\n");
-            sandbox.run()?.exits(0)?.prints_somewhere(&said)?.prints_somewhere(&format!("[2] {said}"))?.done()
+    vec![
+        Case::new("an address that changes while it is judged", |bench| {
+            let tries = if bench.setup.all { "1000000" } else { "3000" };
+            let beside = format!("{} message {tries}", bench.fixture.guest("flip"));
+            let sandbox = bench.guest("flip", &["address", tries]).options(["--beside", &beside]).limit(FLIPPING);
+            with_policy(bench, NO_7002, sandbox, |sandbox| {
+                let said = format!("{tries} datagrams: 0 to the forbidden port; both outcomes: true\n");
+                sandbox.run()?.exits(0)?.prints_somewhere(&said)?.prints_somewhere(&format!("[2] {said}"))?.done()
+            })
+        }),
+        Case::new("a network of listed addresses: python3", |bench| {
+            let sandbox = bench.in_tree("python", ["/usr/bin/python3", "-c", include_str!("network.py")]);
+            with_policy(bench, LISTS, sandbox.options(["--trace"]), |sandbox| {
+                sandbox
+                    .run()?
+                    .exits(0)?
+                    .prints(FOUND)?
+                    .complains("\"127.0.0.1:8001\", 16) = -1 EACCES (Permission denied) [errno EACCES, [network] policy.toml:3]")?
+                    .done()
+            })
         })
-    })]
+        .needs("python"),
+    ]
 }

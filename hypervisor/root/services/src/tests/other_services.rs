@@ -131,3 +131,17 @@ fn a_panic_is_cleaned_and_cut() {
         assert_eq!(text.len(), 1024);
     });
 }
+
+#[test]
+fn a_question_is_answered_by_the_caller() {
+    with_shim(|shim| {
+        let listen = |len| bytes_of(&op::Listen { address: [7; 128], len, reserved: 0 });
+        assert_eq!(shim.call(op::LISTEN, 0, &listen(129)), Err(code(e::EINVAL)));
+        assert_eq!(shim.call(op::LISTEN, 0, &[0; 4]), Err(code(e::EINVAL)));
+        shim.put(op::LISTEN, 0, &listen(16));
+        let Served::Listens(asked) = shim.ring() else { panic!("not asked") };
+        assert_eq!((asked.len, asked.address), (16, [7; 128]));
+        shim.services.finish_listen(SERVICE, &mut shim.memory, Err(files::Errno::EACCES));
+        assert_eq!(shim.reply(), Err(code(e::EACCES)));
+    });
+}
