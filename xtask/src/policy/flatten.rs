@@ -25,9 +25,18 @@ pub(super) fn flatten(parts: &[Part]) -> Result<String, String> {
     if whole.get("rule").and_then(Value::as_array).is_some_and(Vec::is_empty) {
         whole.remove("rule");
     }
+    keep_first_default(&mut whole);
     let text = toml::to_string(&whole).map_err(|error| error.to_string())?;
     let names: Vec<&str> = parts.iter().map(|part| part.name.as_str()).collect();
     Ok(format!("# Made by `cargo xtask policy convert` from {}.\n{text}", names.join(", ")))
+}
+
+/// Of several entries of `files` that say what holds for all other paths the first one counts.
+fn keep_first_default(whole: &mut Table) {
+    let mut stated = false;
+    if let Some(Value::Array(entries)) = whole.get_mut("files") {
+        entries.retain(|entry| entry.get("default").is_none() || !std::mem::replace(&mut stated, true));
+    }
 }
 
 /// Takes from a rule the calls that are decided. Whether any are left.

@@ -16,6 +16,7 @@ use crate::address::{AddressSet, Hosts};
 use crate::budget;
 use crate::errno::EPERM;
 use crate::error::{PolicyError, Source};
+use crate::files::FileRights;
 use crate::glob::GlobSet;
 use crate::limits;
 use crate::mounts::{MAX_BINDS, Mounts};
@@ -45,6 +46,7 @@ pub(crate) fn compile(mut files: Vec<FileText<'_>>) -> Result<Policy, PolicyErro
     let mut compiler = Compiler::new(hosts(&files));
     let (mut process, mut mounts) = (Process::default(), Mounts::default());
     let network = network(&mut files, &mut compiler, &mut rules)?;
+    let mut rights = Vec::new();
     for (file, FileText { source, label, text }) in (0..).zip(files) {
         let mut compiling = FileCompiler { file, source: &source, all: &mut compiler };
         compiling.rules(text.rules, &mut rules)?;
@@ -55,11 +57,27 @@ pub(crate) fn compile(mut files: Vec<FileText<'_>>) -> Result<Policy, PolicyErro
             return Err(source.error(&(0..0), format!("more than {MAX_BINDS} binds in all files together")));
         }
         names.push(label);
+        rights.push((text.files, source));
     }
+    let rights = FileRights::gather(rights)?;
     let Table { slots, clauses, reads } = flatten(&compiler.calls);
     let Compiler { conditions, globs, addresses, budgets, .. } = compiler;
     let files = names;
-    Ok(Policy { files, rules, slots, clauses, conditions, globs, addresses, reads, process, mounts, network, budgets })
+    Ok(Policy {
+        files,
+        rules,
+        slots,
+        clauses,
+        conditions,
+        globs,
+        addresses,
+        reads,
+        process,
+        mounts,
+        network,
+        budgets,
+        rights,
+    })
 }
 
 /// The first `[network]` that is stated.

@@ -50,6 +50,34 @@
 //!
 //! `[network]` is a short form for the usual such rules ([`network`]). `[[budget]]` says how often, and for how many bytes, calls are carried out ([`budget`]).
 //!
+//! # Files
+//! ```toml
+//! [[files]]                                     # the first entry with a matching path says what may be done with it
+//! paths = ["/root/**", "/etc/shadow*"]          # globs, see [`glob`]
+//! rights = ["hide"]                             # these names do not exist
+//! reason = "nobody's business"                  # shown where it is refused
+//! [[files]]
+//! paths = "/tmp/**"
+//! rights = ["read", "write", "create", "delete", "list"]
+//! [[files]]
+//! default = ["read", "execute", "list"]         # what no entry matches; required where there are entries. `[]`: can be seen, and no more
+//! ```
+//! The root's file service asks for these rights with the path that a request resolved to, without `..` and links, whatever the shim says.
+//!
+//! | right | needed for |
+//! |---|---|
+//! | `read` | opening a file for reading; its extended attributes |
+//! | `write` | opening a file for writing, cutting it; changing the mode, owner, times and extended attributes of anything |
+//! | `create` | making the name: a file, directory, link, socket, fifo; renaming or linking to it |
+//! | `delete` | taking the name away: unlink, rmdir, renaming it or over it |
+//! | `execute` | opening a file to execute it (execve, and the interpreters that it names); a library is mapped, and that is `read` |
+//! | `list` | reading a directory's names |
+//! | `hide` | alone: the names are in no listing, looking them up is ENOENT, and making them EACCES |
+//!
+//! What is not granted is EACCES. Seeing that a name exists, its attributes, and where a symbolic link leads takes no right: what it leads to is judged by its own path. A file has the rights of those of its names that the
+//! program has looked up. No name gives a file rights that it does not have already: a rename or link to where it would get more is EXDEV, as between two file systems, upon which
+//! programs copy, and each copy is judged. So is the rename of a directory, unless the entries treat all that can be below its two names alike. A policy without `[[files]]` grants everything.
+//!
 //! # Several files
 //! ```toml
 //! include = ["base.toml", "more/net.toml"]      # at the top, like `version`, which every file has
@@ -123,6 +151,7 @@ pub mod budget;
 mod compile;
 pub mod errno;
 mod error;
+mod files;
 pub mod glob;
 pub mod groups;
 pub mod hosts;
@@ -146,6 +175,7 @@ use compile::FileText;
 use errno::Errno;
 pub use error::PolicyError;
 use error::Source;
+pub use files::{FileVerdict, Rights};
 pub use include::{Include, includes};
 pub use pointed::{Form, MAX_READS, Pointed, Read};
 pub use table::{By, Policy, Rewrite, RuleRef, Rules, Verdict};
@@ -172,6 +202,10 @@ pub mod limits {
     pub const MAX_CLAUSES: usize = 16 * 1024;
     /// Conditions of all these pairs.
     pub const MAX_TOTAL_CONDITIONS: usize = 32 * 1024;
+    /// Entries of `files` in all files.
+    pub const MAX_FILE_RULES: usize = 256;
+    /// Patterns in the `files` of one file.
+    pub const MAX_FILE_PATTERNS: usize = 4096;
     /// Patterns in one condition.
     pub const MAX_PATTERNS: usize = 1024;
     /// Names of hosts that have addresses.

@@ -14,6 +14,7 @@ use crate::action::ActionText;
 use crate::address::Hosts;
 use crate::budget::{self, BudgetText};
 use crate::error::{PolicyError, Source};
+use crate::files::FilesText;
 use crate::groups::{GROUPS, Group};
 use crate::hosts;
 use crate::mounts::Mounts;
@@ -25,6 +26,7 @@ use crate::table::Op;
 use crate::{Action, limits};
 
 /// A value with its place in the text. Two are equal if they say the same, wherever.
+#[derive(Clone, Debug)]
 pub(crate) struct Placed<T> {
     pub(crate) value: T,
     pub(crate) span: Range<usize>,
@@ -109,10 +111,11 @@ pub(crate) struct PolicyText {
     pub(crate) hosts: Option<Hosts>,
     pub(crate) network: Option<NetworkText>,
     pub(crate) budgets: Vec<BudgetText>,
+    pub(crate) files: FilesText,
 }
 
 const TOP_KEYS: &[&str] =
-    &["version", "include", "process", "root", "bind", "default", "hosts", "network", "budget", "rule"];
+    &["version", "include", "process", "root", "bind", "default", "hosts", "network", "budget", "rule", "files"];
 const RULE_KEYS: &[&str] = &["calls", "action", "log", "reason", "when"];
 const CONDITION_KEYS: &[&str] = &["arg", "op", "value", "mask", "bits"];
 const OPERATORS: &[(&str, Op)] = &[
@@ -162,9 +165,10 @@ impl Reader<'_, '_> {
         let process = top.get("process").map_or(Ok(Process::default()), |value| self.process(value, label))?;
         let mounts = self.mounts(top.get("root"), top.get("bind"))?;
         let hosts = top.get(hosts::KEY).map(|value| self.hosts(value)).transpose()?;
+        let files = top.get("files").map_or(Ok(FilesText::default()), |value| self.files(value))?;
         let budgets = top.get(budget::KEY).map_or(Ok(Vec::new()), |value| self.budgets(value))?;
         let network = top.get(network::KEY).map(|value| self.network(value)).transpose()?;
-        Ok(PolicyText { includes, default, rules, process, mounts, hosts, network, budgets })
+        Ok(PolicyText { includes, default, rules, process, mounts, hosts, network, budgets, files })
     }
 
     fn default_action(&self, value: &Value<'_>) -> Result<ActionText, PolicyError> {

@@ -9,6 +9,7 @@ use crate::Action;
 use crate::address::AddressSet;
 use crate::budget::Compiled;
 use crate::errno::Errno;
+use crate::files::FileRights;
 use crate::glob::GlobSet;
 use crate::mounts::Mounts;
 use crate::network::Network;
@@ -137,6 +138,8 @@ pub struct Policy {
     pub(crate) mounts: Mounts,
     pub(crate) network: Option<Network>,
     pub(crate) budgets: Vec<Compiled>,
+    /// `[[files]]`, if there is such a thing.
+    pub(crate) rights: Option<FileRights>,
 }
 
 /// What a policy says about one call: what to do, and on request by which rule, so that a call about which nobody asks costs no more than
@@ -320,7 +323,7 @@ impl Policy {
         }
     }
 
-    fn file(&self, index: u8) -> &str {
+    pub(crate) fn file(&self, index: u8) -> &str {
         self.files.get(usize::from(index)).map_or("", String::as_str)
     }
 

@@ -15,7 +15,7 @@ use proto::layout::{DIRECT_MAP_VA, KERNEL_CS, KERNEL_SS, SHIM_BASE_GPA, TSS, hea
 use proto::{
     BOOT_MAGIC, BootInfo, COPY_PAGES, DOORBELL_PORT, GatePage, NO_ALARM, PROTO_VERSION, SERVICE_PAGES, boot_flags,
 };
-use services::Services;
+use services::{FileRules, Services};
 use tlfs::addr::{Gpa, PAGE_SIZE};
 use tlfs::calls::MapGpaFlags;
 use tlfs::intercept::{HvInterceptAccessTypeMask, HvInterceptType};
@@ -142,8 +142,9 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
 
     fn new(parts: Parts, partition: Partition, memory: ChildMemory<'t, R>, setup: Setup<'t>) -> Self {
         let mode = Mode { record: setup.run.record, dry_run: setup.run.dry_run };
+        let rules = FileRules::new(&setup.policy);
         let gate = Gate::new(setup.policy, mode);
-        let services = Services::new(setup.files, services::Limits { handles: setup.budget.handles });
+        let services = Services::with_authority(setup.files, services::Limits { handles: setup.budget.handles }, rules);
         Self::assemble(parts, partition, memory, gate, services)
     }
 }

@@ -8,7 +8,7 @@ use gate::Gate;
 use hvclient::{DispatchEnd, StatePage, Transport};
 use policy::Policy;
 use proto::op::Woken;
-use services::Services;
+use services::{FileRules, Services};
 use tlfs::addr::{Gpa, PAGE_SIZE};
 use tlfs::calls::DispatchVpFlags;
 use tlfs::message::{HvMessageHeader, HvMessageType};
@@ -77,7 +77,7 @@ pub struct Sandbox<'t, R: RootMemory> {
     pub(crate) partition: Partition,
     pub(crate) memory: ChildMemory<'t, R>,
     pub(crate) gate: Gate,
-    pub(crate) services: Services<'t>,
+    pub(crate) services: Services<'t, FileRules>,
     /// Flags for the next dispatch.
     flags: DispatchVpFlags,
     /// Results of calls that were taken from the gate page.
@@ -94,7 +94,7 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
         partition: Partition,
         memory: ChildMemory<'t, R>,
         gate: Gate,
-        services: Services<'t>,
+        services: Services<'t, FileRules>,
     ) -> Self {
         let flags = DispatchVpFlags::empty();
         Self {

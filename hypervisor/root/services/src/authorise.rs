@@ -1,4 +1,4 @@
-//! The place where rules on objects will be asked: every file request passes [`Authority::allow`] with the objects
+//! The place where rules on objects are asked: every file request passes [`Authority::allow`] with the objects
 //! that it resolved to, before anything is done.
 //!
 //! The program's call was judged before the shim saw it. This second check holds against a shim that has been taken over: it
@@ -18,8 +18,6 @@ pub enum Right {
     Execute,
     /// Change attributes.
     SetAttributes,
-    /// Give a file one more name.
-    Link,
     /// Make a name; for an inode: make a file without a name in this directory.
     Create,
     /// Take a name away.
@@ -40,6 +38,15 @@ pub enum Object<'a> {
     Inode(Ino),
 }
 
+/// A name in a directory, of which something is known by now.
+#[derive(Clone, Copy, Debug)]
+pub struct Name<'a> {
+    /// The directory.
+    pub dir: Ino,
+    /// The name in it.
+    pub name: &'a [u8],
+}
+
 /// Decides on resolved objects.
 pub trait Authority {
     /// Whether the request may do this.
@@ -47,6 +54,36 @@ pub trait Authority {
     /// # Errors
     /// The error that the shim gets instead.
     fn allow(&self, stack: &Stack<'_>, right: Right, object: Object<'_>) -> Result<(), Errno>;
+
+    /// Whether a directory's reader may learn of this name.
+    fn shows(&self, _stack: &Stack<'_>, _name: Name<'_>) -> bool {
+        true
+    }
+
+    /// Whether what is called `from` may be called `to` instead, if it may be made and removed there.
+    ///
+    /// # Errors
+    /// The error that the shim gets instead.
+    fn allow_move(&self, _stack: &Stack<'_>, _ino: Ino, _from: Name<'_>, _to: Name<'_>) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    /// Whether a file may be called `to`, too, if it may be made there.
+    ///
+    /// # Errors
+    /// The error that the shim gets instead.
+    fn allow_link(&self, _stack: &Stack<'_>, _ino: Ino, _to: Name<'_>) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    /// The shim is told that this name leads to this inode, which it may use by number until it forgets it.
+    fn found(&mut self, _stack: &Stack<'_>, _name: Name<'_>, _ino: Ino) {}
+
+    /// This name does not lead to this inode any more.
+    fn lost(&mut self, _name: Name<'_>, _ino: Ino) {}
+
+    /// The shim has forgotten this inode.
+    fn forgotten(&mut self, _ino: Ino) {}
 }
 
 /// Allows everything: what is in the stack is all there is to protect.

@@ -5,7 +5,7 @@ use files::{Context, Errno, Ino, Stack, Timestamp};
 use fuse_abi::linux::fuse_in_header;
 use guestmem::GuestMemory;
 
-use crate::authorise::{Authority, Object, Right};
+use crate::authorise::{Authority, Name, Object, Right};
 use crate::request::{Arguments, Exchange, Parts};
 use crate::window::Window;
 
@@ -120,5 +120,31 @@ impl<'t, A: Authority> FileService<'t, A> {
 
     fn allow(&self, right: Right, object: Object<'_>) -> Result<(), Errno> {
         self.authority.allow(&self.stack, right, object)
+    }
+
+    /// Whether a name may be made. What is there already is told as Linux does, before rights are.
+    fn allow_create(&self, ctx: &Context<'_>, dir: Ino, name: &[u8]) -> Result<(), Errno> {
+        self.allow(Right::Create, Object::Entry { dir, name }).map_err(|refused| {
+            let seen = self.authority.shows(&self.stack, Name { dir, name });
+            if seen && self.stack.lookup(ctx, dir, name).is_ok() { Errno::EEXIST } else { refused }
+        })
+    }
+
+    /// Whether a name may be taken away. What is not there is told as Linux does, before rights are.
+    fn allow_remove(&self, ctx: &Context<'_>, dir: Ino, name: &[u8]) -> Result<(), Errno> {
+        let allowed = self.allow(Right::Remove, Object::Entry { dir, name });
+        allowed.map_err(|refused| self.stack.lookup(ctx, dir, name).err().unwrap_or(refused))
+    }
+
+    /// The shim learns that this name leads to this inode.
+    fn found(&mut self, dir: Ino, name: &[u8], ino: Ino) {
+        self.authority.found(&self.stack, Name { dir, name }, ino);
+    }
+
+    /// The authority has to know what is remembered, and no more.
+    fn drop_if_forgotten(&mut self, ino: Ino) {
+        if !self.stack.is_remembered(ino) {
+            self.authority.forgotten(ino);
+        }
     }
 }

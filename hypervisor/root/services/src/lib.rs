@@ -86,6 +86,7 @@ mod entropy;
 mod fuse;
 mod process;
 mod request;
+mod rules;
 mod segments;
 #[cfg(test)]
 mod tests;
@@ -99,10 +100,11 @@ use guestmem::GuestMemory;
 use proto::op;
 use tlfs::addr::Gpa;
 
-pub use authorise::{AllowAll, Authority, Object, Right};
+pub use authorise::{AllowAll, Authority, Name, Object, Right};
 pub use console::{Console, ConsoleRead, Stream};
 pub use entropy::Entropy;
 pub use request::MAX_BODY;
+pub use rules::FileRules;
 pub use window::Window;
 
 use fuse::FileService;

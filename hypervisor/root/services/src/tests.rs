@@ -15,6 +15,7 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 use crate::{AllowAll, Authority, Console, ConsoleRead, Entropy, Limits, Served, Services, Stream, Window};
 
+mod file_rules;
 mod files_service;
 mod hostile;
 mod other_services;

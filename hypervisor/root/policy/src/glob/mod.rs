@@ -117,6 +117,30 @@ impl GlobSet {
     }
 }
 
+impl GlobSet {
+    /// The set without a pattern, which matches nothing.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { groups: Vec::new() }
+    }
+
+    /// Whether the patterns match all that lies below this directory. May say no where they do.
+    #[must_use]
+    pub fn matches_all_below(&self, dir: &[u8]) -> bool {
+        self.globs().any(|glob| glob.below(dir).is_everything(glob))
+    }
+
+    /// Whether the patterns match the same below one directory as below another. May say no where they do.
+    #[must_use]
+    pub fn same_below(&self, one: &[u8], other: &[u8]) -> bool {
+        self.globs().all(|glob| glob.below(one) == glob.below(other))
+    }
+
+    fn globs(&self) -> impl Iterator<Item = &Glob> {
+        self.groups.iter().flat_map(|group| &group.globs)
+    }
+}
+
 impl Group {
     /// The group of these, which begin alike.
     fn new(globs: &[Glob]) -> Option<Self> {

@@ -89,8 +89,24 @@ impl Glob {
     }
 
     fn run(&self, text: &[u8]) -> bool {
+        self.states_after(text.iter().copied()) & (1 << self.parts.len()) != 0
+    }
+
+    /// Where the pattern stands behind a directory's path and a `/`.
+    pub(super) fn below<'g>(&'g self, dir: &[u8]) -> Stand<'g> {
+        let mut path = dir.iter().copied().chain((dir != b"/").then_some(b'/'));
+        let common = path.clone().zip(&self.prefix).take_while(|(a, b)| a == *b).count();
+        match self.prefix.split_at_checked(common) {
+            Some((_, [])) => Stand::In(self.states_after(path.skip(common))),
+            Some((_, rest)) if path.nth(common).is_none() => Stand::Before(rest),
+            _ => Stand::In(0),
+        }
+    }
+
+    /// The states behind a text; none of them, and it does not match, whatever comes.
+    fn states_after(&self, text: impl Iterator<Item = u8>) -> u128 {
         let mut states = self.close(1);
-        for &byte in text {
+        for byte in text {
             let mut next = 0;
             let mut left = states;
             while left != 0 {
@@ -101,11 +117,11 @@ impl Glob {
                 }
             }
             if next == 0 {
-                return false;
+                return 0;
             }
             states = self.close(next);
         }
-        states & (1 << self.parts.len()) != 0
+        states
     }
 
     /// All states that are reached without a byte. Each round reaches at least one that comes later.
@@ -117,6 +133,23 @@ impl Glob {
             }
             states = more;
         }
+    }
+}
+
+/// Where a pattern stands behind the beginning of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stand<'g> {
+    /// This much of its literal beginning is still to come.
+    Before(&'g [u8]),
+    /// In these states; none: it does not match, whatever comes.
+    In(u128),
+}
+
+impl Stand<'_> {
+    /// Whether it matches, whatever comes.
+    pub(super) fn is_everything(self, glob: &Glob) -> bool {
+        let last = glob.parts.len().checked_sub(1).filter(|last| glob.parts.get(*last) == Some(&Part::Anything));
+        matches!((self, last), (Self::In(states), Some(last)) if states & (1 << last) != 0)
     }
 }
 

@@ -5,7 +5,7 @@ use fuse_abi::linux::{__IncompleteArrayField, fuse_dirent, fuse_entry_out, fuse_
 
 use super::handles::Handle;
 use super::{Call, FileService};
-use crate::authorise::{Authority, Object, Right};
+use crate::authorise::{Authority, Name, Object, Right};
 use crate::request::put;
 
 /// Each entry starts at a multiple of this (FUSE_DIRENT_ALIGN).
@@ -69,6 +69,10 @@ impl<A: Authority> FileService<'_, A> {
     pub(super) fn readdir(&mut self, call: Call<'_>) -> Result<usize, Errno> {
         let mut listing = self.listing(call)?;
         while let Some(entry) = self.stack.next_entry(listing.dir, listing.offset, listing.end)? {
+            if !self.is_shown(listing.dir, &entry.name) {
+                listing.offset = entry.next;
+                continue;
+            }
             let Some(room) = listing.room(0, &entry.name) else {
                 return listing.full();
             };
@@ -83,21 +87,25 @@ impl<A: Authority> FileService<'_, A> {
         let plus = size_of::<fuse_entry_out>();
         while let Some(entry) = self.stack.next_entry(listing.dir, listing.offset, listing.end)? {
             let (ino, next) = (entry.ino, entry.next);
-            let told = !matches!(&*entry.name, b"." | b"..")
-                && self.allow(Right::Look, Object::Entry { dir: listing.dir, name: &entry.name }).is_ok();
+            if !self.is_shown(listing.dir, &entry.name) {
+                listing.offset = next;
+                continue;
+            }
+            let told = !matches!(&*entry.name, b"." | b"..");
             // The number of what a folder of the host holds stands for something once it has been looked up only.
             let found = if told && Stack::is_volatile(ino) {
                 self.stack.lookup(&listing.ctx, listing.dir, &entry.name).ok()
             } else {
                 told.then_some(ino)
             };
+            let (dir, name) = (listing.dir, entry.name.to_vec());
             let before = listing.used;
             let Some(room) = listing.room(plus, &entry.name) else {
                 return listing.full();
             };
             put_entry(room.get_mut(plus..).unwrap_or(&mut []), &entry)?;
             let found = match found {
-                Some(ino) => self.tell(ino, room),
+                Some(ino) => self.tell(dir, &name, ino, room),
                 None => put(room, &fuse_entry_out::default()),
             };
             if let Err(error) = found {
@@ -107,6 +115,11 @@ impl<A: Authority> FileService<'_, A> {
             listing.offset = next;
         }
         Ok(listing.used)
+    }
+
+    /// Whether a directory's reader may learn of this entry.
+    fn is_shown(&self, dir: Ino, name: &[u8]) -> bool {
+        matches!(name, b"." | b"..") || self.authority.shows(&self.stack, Name { dir, name })
     }
 
     /// Starts to read where the request says. Reading from the start sees what is there now.

@@ -11,12 +11,15 @@ use proto::Segment;
 
 use super::handles::Handle;
 use super::{Call, FileService};
-use crate::authorise::{Authority, Object, Right};
+use crate::authorise::{Authority, Name, Object, Right};
 use crate::request::put;
 use crate::segments::Cursor;
 
 /// Linux' `__FMODE_EXEC`: the file is opened to be executed.
 const FMODE_EXEC: u32 = 0x20;
+
+/// What a file without a name has the rights of.
+const NAMELESS: &[u8] = b"#";
 
 /// What the flags of open(2) ask for.
 #[derive(Clone, Copy)]
@@ -83,9 +86,13 @@ impl<A: Authority> FileService<'_, A> {
         let flags = OpenFlags::new(asked.flags)?;
         self.check_room()?;
         self.handles.check_room()?;
+        if !self.authority.shows(&self.stack, Name { dir: call.node, name }) {
+            // The same for a hidden name, whether there is something or not.
+            return Err(Errno::EACCES);
+        }
         let (ino, out) = match self.stack.lookup(&call.ctx, call.node, name) {
             Ok(_) if flags.exclusive => return Err(Errno::EEXIST),
-            Ok(ino) => (ino, self.open_existing(&call.ctx, ino, flags)?),
+            Ok(ino) => (ino, self.open_by_name(&call, name, ino, flags)?),
             Err(Errno::ENOENT) => {
                 self.allow(Right::Create, Object::Entry { dir: call.node, name })?;
                 let ino = self.stack.mknod(&call.ctx, call.node, name, Kind::File, asked.mode)?;
@@ -93,7 +100,21 @@ impl<A: Authority> FileService<'_, A> {
             }
             Err(error) => return Err(error),
         };
-        self.tell_opened(ino, &out, call.body)
+        self.tell_opened(name, ino, &out, call)
+    }
+
+    /// Opens what a name leads to, which the shim need not have looked up.
+    fn open_by_name(
+        &mut self,
+        call: &Call<'_>,
+        name: &[u8],
+        ino: Ino,
+        flags: OpenFlags,
+    ) -> Result<fuse_open_out, Errno> {
+        self.found(call.node, name, ino);
+        let opened = self.open_existing(&call.ctx, ino, flags);
+        self.drop_if_forgotten(ino);
+        opened
     }
 
     /// A file without a name. What stands behind the arguments in the name's place says nothing.
@@ -105,16 +126,16 @@ impl<A: Authority> FileService<'_, A> {
         }
         self.check_room()?;
         self.handles.check_room()?;
-        self.allow(Right::Create, Object::Inode(call.node))?;
+        self.allow(Right::Create, Object::Entry { dir: call.node, name: NAMELESS })?;
         let ino = self.stack.tmpfile(&call.ctx, call.node, asked.mode, !flags.exclusive)?;
         let out = self.new_file_handle(ino, flags)?;
-        self.tell_opened(ino, &out, call.body)
+        self.tell_opened(NAMELESS, ino, &out, call)
     }
 
-    /// Puts an entry and the handle of its file into `body`, and counts the lookup.
-    fn tell_opened(&mut self, ino: Ino, out: &fuse_open_out, body: &mut [u8]) -> Result<usize, Errno> {
-        let entry_len = self.tell(ino, body)?;
-        let behind = body.get_mut(size_of::<fuse_entry_out>()..).ok_or(Errno::EINVAL)?;
+    /// Replies with the entry of a name and the handle of its file, and counts the lookup.
+    fn tell_opened(&mut self, name: &[u8], ino: Ino, out: &fuse_open_out, call: Call<'_>) -> Result<usize, Errno> {
+        let entry_len = self.tell(call.node, name, ino, call.body)?;
+        let behind = call.body.get_mut(size_of::<fuse_entry_out>()..).ok_or(Errno::EINVAL)?;
         Ok(entry_len + put(behind, out)?)
     }
 

@@ -7,7 +7,7 @@ use fuse_abi::linux::{
 };
 
 use super::{Call, FileService, wire};
-use crate::authorise::{Authority, Object, Right};
+use crate::authorise::{Authority, Name, Object, Right};
 use crate::request::{Arguments, put};
 
 impl<A: Authority> FileService<'_, A> {
@@ -15,12 +15,13 @@ impl<A: Authority> FileService<'_, A> {
         let name = call.arguments.only_string()?;
         self.allow(Right::Look, Object::Entry { dir: call.node, name })?;
         let ino = self.stack.lookup(&call.ctx, call.node, name)?;
-        self.tell(ino, call.body)
+        self.tell(call.node, name, ino, call.body)
     }
 
-    /// Puts an entry reply into `body` and counts the lookup.
-    pub(super) fn tell(&mut self, ino: Ino, body: &mut [u8]) -> Result<usize, Errno> {
+    /// Puts the entry reply for a name into `body` and counts the lookup.
+    pub(super) fn tell(&mut self, dir: Ino, name: &[u8], ino: Ino, body: &mut [u8]) -> Result<usize, Errno> {
         let attr = self.remember(ino)?;
+        self.found(dir, name, ino);
         put(body, &wire::entry_out(&attr))
     }
 
@@ -38,6 +39,7 @@ impl<A: Authority> FileService<'_, A> {
     pub(super) fn forget(&mut self, call: &Call<'_>) -> Result<usize, Errno> {
         let fuse_forget_in { nlookup } = call.arguments.only()?;
         self.stack.forget(call.node, nlookup);
+        self.drop_if_forgotten(call.node);
         Ok(0)
     }
 
@@ -46,6 +48,7 @@ impl<A: Authority> FileService<'_, A> {
         for _ in 0..count {
             let fuse_forget_one { nodeid, nlookup } = call.arguments.take()?;
             self.stack.forget(Ino(nodeid), nlookup);
+            self.drop_if_forgotten(Ino(nodeid));
         }
         call.arguments.end()?;
         Ok(0)
@@ -99,7 +102,7 @@ impl<A: Authority> FileService<'_, A> {
         let target = call.arguments.only_string()?;
         self.may_create(&call, name)?;
         let ino = self.stack.symlink(&call.ctx, call.node, name, target)?;
-        self.tell(ino, call.body)
+        self.tell(call.node, name, ino, call.body)
     }
 
     pub(super) fn mknod(&mut self, mut call: Call<'_>) -> Result<usize, Errno> {
@@ -116,7 +119,7 @@ impl<A: Authority> FileService<'_, A> {
         };
         self.may_create(&call, name)?;
         let ino = self.stack.mknod(&call.ctx, call.node, name, kind, asked.mode)?;
-        self.tell(ino, call.body)
+        self.tell(call.node, name, ino, call.body)
     }
 
     pub(super) fn mkdir(&mut self, mut call: Call<'_>) -> Result<usize, Errno> {
@@ -124,12 +127,12 @@ impl<A: Authority> FileService<'_, A> {
         let name = call.arguments.only_string()?;
         self.may_create(&call, name)?;
         let ino = self.stack.mkdir(&call.ctx, call.node, name, asked.mode)?;
-        self.tell(ino, call.body)
+        self.tell(call.node, name, ino, call.body)
     }
 
     fn may_create(&self, call: &Call<'_>, name: &[u8]) -> Result<(), Errno> {
         self.check_room()?;
-        self.allow(Right::Create, Object::Entry { dir: call.node, name })
+        self.allow_create(&call.ctx, call.node, name)
     }
 
     pub(super) fn link(&mut self, mut call: Call<'_>) -> Result<usize, Errno> {
@@ -137,22 +140,26 @@ impl<A: Authority> FileService<'_, A> {
         let name = call.arguments.only_string()?;
         let ino = Ino(oldnodeid);
         self.check_known(ino)?;
-        self.allow(Right::Link, Object::Inode(ino))?;
-        self.allow(Right::Create, Object::Entry { dir: call.node, name })?;
+        self.allow_create(&call.ctx, call.node, name)?;
+        self.authority.allow_link(&self.stack, ino, Name { dir: call.node, name })?;
         self.stack.link(&call.ctx, ino, call.node, name)?;
-        self.tell(ino, call.body)
+        self.tell(call.node, name, ino, call.body)
     }
 
     pub(super) fn unlink(&mut self, call: &Call<'_>) -> Result<usize, Errno> {
         let name = call.arguments.only_string()?;
-        self.allow(Right::Remove, Object::Entry { dir: call.node, name })?;
+        self.allow_remove(&call.ctx, call.node, name)?;
+        let ino = self.stack.lookup(&call.ctx, call.node, name);
         self.stack.unlink(&call.ctx, call.node, name)?;
+        if let Ok(ino) = ino {
+            self.authority.lost(Name { dir: call.node, name }, ino);
+        }
         Ok(0)
     }
 
     pub(super) fn rmdir(&mut self, call: &Call<'_>) -> Result<usize, Errno> {
         let name = call.arguments.only_string()?;
-        self.allow(Right::Remove, Object::Entry { dir: call.node, name })?;
+        self.allow_remove(&call.ctx, call.node, name)?;
         self.stack.rmdir(&call.ctx, call.node, name)?;
         Ok(0)
     }
@@ -177,17 +184,47 @@ impl<A: Authority> FileService<'_, A> {
         let old_name = names.take_string()?;
         let new_name = names.only_string()?;
         self.check_known(new_dir)?;
-        let from = Object::Entry { dir: call.node, name: old_name };
-        let to = Object::Entry { dir: new_dir, name: new_name };
-        self.allow(Right::Remove, from)?;
-        self.allow(Right::Create, to)?;
-        if mode == RenameMode::Exchange {
-            self.allow(Right::Create, from)?;
+        let (from, to) = (Name { dir: call.node, name: old_name }, Name { dir: new_dir, name: new_name });
+        self.allow_remove(&call.ctx, from.dir, from.name)?;
+        self.allow(Right::Create, Object::Entry { dir: to.dir, name: to.name })?;
+        let moved = self.stack.lookup(&call.ctx, from.dir, from.name).ok();
+        let replaced = self.stack.lookup(&call.ctx, to.dir, to.name).ok();
+        if let Some(ino) = moved {
+            self.authority.allow_move(&self.stack, ino, from, to)?;
         }
-        if mode != RenameMode::NoReplace && self.stack.lookup(&call.ctx, new_dir, new_name).is_ok() {
-            self.allow(Right::Remove, to)?;
+        if let Some(ino) = replaced.filter(|_| mode != RenameMode::NoReplace) {
+            self.allow(Right::Remove, Object::Entry { dir: to.dir, name: to.name })?;
+            if mode == RenameMode::Exchange {
+                self.allow(Right::Create, Object::Entry { dir: from.dir, name: from.name })?;
+                self.authority.allow_move(&self.stack, ino, to, from)?;
+            }
         }
-        self.stack.rename(&call.ctx, (call.node, old_name), (new_dir, new_name), mode)?;
+        self.stack.rename(&call.ctx, (from.dir, from.name), (to.dir, to.name), mode)?;
+        // Two names of one file stay as they are (rename(2)).
+        if moved != replaced {
+            self.follow_rename((from, moved), (to, replaced), mode);
+        }
         Ok(0)
+    }
+
+    /// Tells the authority which names lead elsewhere now.
+    fn follow_rename(
+        &mut self,
+        (from, moved): (Name<'_>, Option<Ino>),
+        (to, replaced): (Name<'_>, Option<Ino>),
+        mode: RenameMode,
+    ) {
+        if let Some(ino) = moved {
+            self.authority.lost(from, ino);
+        }
+        if let Some(ino) = replaced {
+            self.authority.lost(to, ino);
+        }
+        let other = replaced.filter(|_| mode == RenameMode::Exchange);
+        for (name, ino) in [(to, moved), (from, other)] {
+            if let Some(ino) = ino.filter(|ino| self.stack.is_remembered(*ino)) {
+                self.found(name.dir, name.name, ino);
+            }
+        }
     }
 }
