@@ -6,8 +6,7 @@ use bundle::PolicyFile;
 use control::kind;
 use control::policy::{MAX_POLICY, POLICY_PIECE};
 use layers::Digest;
-use policy::mounts::Mounts;
-use policy::process::Process;
+use policy::Policy;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, IsTerminal, Write};
@@ -44,9 +43,8 @@ type Stamp = (i64, i64, u64, u64);
 pub(super) struct Watch {
     path: PathBuf,
     container: Container,
-    /// What the program was started as, which cannot be changed.
-    process: Process,
-    mounts: Mounts,
+    /// What the program was started under. Some of it cannot be changed.
+    first: Policy,
     /// The text in force.
     text: String,
     generation: u32,
@@ -57,11 +55,10 @@ pub(super) struct Watch {
 impl Watch {
     /// Watches the file that `policy` was read from.
     pub(super) fn new(path: &Path, container: Container, policy: &PolicyFiles) -> Result<Self, Failure> {
-        let compiled = policy.compiled()?;
-        let (process, mounts) = (compiled.process().clone(), compiled.mounts().clone());
+        let first = policy.compiled()?;
         let digests = Digests::default();
         let (path, seen) = (path.to_owned(), stamp(path));
-        Ok(Self { path, container, process, mounts, text: policy.text(), generation: 1, digests, seen })
+        Ok(Self { path, container, first, text: policy.text(), generation: 1, digests, seen })
     }
 
     /// Where the digests of what is sent are noted.
@@ -99,8 +96,9 @@ impl Watch {
         }
         let compiled = policy.compiled()?;
         let changed = [
-            ("[process]", *compiled.process() != self.process),
-            ("[root]` or `[[bind]]", *compiled.mounts() != self.mounts),
+            ("[process]", compiled.process() != self.first.process()),
+            ("[root]` or `[[bind]]", compiled.mounts() != self.first.mounts()),
+            ("[[files]]", !compiled.same_file_rights(&self.first)),
         ];
         if let Some((section, _)) = changed.into_iter().find(|(_, changed)| *changed) {
             let why = format!("`{section}` has changed, and the program is running already");
@@ -160,6 +158,8 @@ mod tests {
         assert!(change("version = 1\n[process]\numask = 0o77\n").unwrap_err().contains("`[process]` has changed"));
         let bind = "version = 1\n[[bind]]\nhost = \".\"\nat = \"/mnt\"\n";
         assert!(change(bind).unwrap_err().contains("`[[bind]]` has changed"));
+        let files = "version = 1\n[[files]]\ndefault = []\n";
+        assert!(change(files).unwrap_err().contains("`[[files]]` has changed"));
         let good = "version = 1\ndefault = \"kill\"\n";
         let files = PolicyFile::decode(&change(good).unwrap().unwrap()).unwrap();
         assert_eq!(files.first().map(|file| file.text.as_str()), Some(good));

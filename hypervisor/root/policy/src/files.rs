@@ -88,6 +88,15 @@ pub(crate) struct Entry {
     reason: Option<String>,
 }
 
+/// The patterns of an entry, as they are written, and its rights.
+type Statement<'e> = (Vec<&'e str>, Rights);
+
+impl Entry {
+    fn statement(&self) -> Statement<'_> {
+        (self.patterns.iter().map(|pattern| pattern.value.as_str()).collect(), self.rights)
+    }
+}
+
 /// What one file says about files.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FilesText {
@@ -132,6 +141,11 @@ impl FileRights {
                 Err(source.error(&start, message))
             }
         }
+    }
+
+    /// What each entry says; the last is what holds for other paths.
+    fn statements(&self) -> impl Iterator<Item = Statement<'_>> {
+        self.entries.iter().chain([&self.default]).map(Entry::statement)
     }
 
     fn entry(&self, path: &[u8]) -> &Entry {
@@ -197,10 +211,14 @@ impl Policy {
         self.rights.as_ref().is_none_or(|rights| rights.same_below(one, other))
     }
 
-    /// The patterns of all entries, as they are written, in their order: for those who compare policies.
-    pub fn file_patterns(&self) -> impl Iterator<Item = &str> {
-        let entries = self.rights.iter().flat_map(|rights| &rights.entries);
-        entries.flat_map(|entry| entry.patterns.iter().map(|pattern| pattern.value.as_str()))
+    /// Whether another policy says the same about files, whatever its reasons are.
+    #[must_use]
+    pub fn same_file_rights(&self, other: &Self) -> bool {
+        match (&self.rights, &other.rights) {
+            (None, None) => true,
+            (Some(one), Some(other)) => one.statements().eq(other.statements()),
+            _ => false,
+        }
     }
 }
 

@@ -135,3 +135,16 @@ fn what_is_wrong_is_said_with_its_place() {
     let many = "[[files]]\npaths = \"/a\"\nrights = []\n".repeat(257);
     assert!(refused(&many).contains("more than 256 entries"));
 }
+
+#[test]
+fn the_same_rights_are_recognised() {
+    let one = "[[files]]\npaths = [\"/a\", \"/b\"]\nrights = [\"read\"]\n";
+    let policy = parsed(&format!("{one}{REST}"));
+    let reasoned = parsed(&format!("{one}reason = \"why\"\n{REST}"));
+    assert!(policy.same_file_rights(&reasoned));
+    for other in
+        ["", REST, &format!("{}{REST}", one.replace("/b", "/c")), &format!("{}{REST}", one.replace("read", "list"))]
+    {
+        assert!(!policy.same_file_rights(&parsed(other)), "{other}");
+    }
+}

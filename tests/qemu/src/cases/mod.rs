@@ -9,6 +9,7 @@ mod events;
 mod families;
 mod faults;
 mod figures;
+mod file_rules;
 mod files;
 mod folders;
 mod forms;
@@ -42,6 +43,7 @@ pub(crate) fn all(setup: &Setup) -> Vec<Case> {
     all.extend(many::cases());
     all.extend(conformance::cases(setup));
     all.extend(files::cases());
+    all.extend(file_rules::cases());
     all.extend(images::cases());
     all.extend(layers::cases());
     all.extend(binds::cases());
