@@ -9,8 +9,13 @@
 //! * [`layer`]: container images that were imported.
 //! * [`events`]: what happened in a run, written, checked, replayed, drawn.
 //! * [`policy`]: checks, explains and translates policies.
+//! * [`streams`]: what they print.
 //! * [`pack`]: the read-only tree and the boot bundle.
 #![forbid(unsafe_code)]
+
+// First: the others print by its macros.
+#[macro_use]
+mod streams;
 
 mod apt;
 mod bench;

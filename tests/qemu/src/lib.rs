@@ -16,6 +16,8 @@ pub use sandbox::{Outcome, Sandbox};
 use anyhow::Result;
 use fixture::Fixture;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Arguments;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -72,7 +74,7 @@ impl Tally {
         match result {
             Ok(()) => {
                 self.passed += 1;
-                println!("{name} ... ok");
+                say(format_args!("{name} ... ok"));
             }
             Err(why) => {
                 self.failed += 1;
@@ -87,15 +89,20 @@ impl Tally {
         for (name, why) in &self.failures {
             print_failure(name, why);
         }
-        println!("{} passed, {} failed", self.passed, self.failed);
+        say(format_args!("{} passed, {} failed", self.passed, self.failed));
     }
+}
+
+/// Prints a line, if somebody reads it: the tests go on without.
+fn say(line: Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 /// Prints the line of a test that failed, and below it why.
 fn print_failure(name: &str, why: &str) {
-    println!("{name} ... FAILED");
+    say(format_args!("{name} ... FAILED"));
     for line in why.lines() {
-        println!("    {line}");
+        say(format_args!("    {line}"));
     }
 }
 
@@ -144,7 +151,7 @@ pub fn trees(setup: &Setup, filter: Option<&str>) -> Vec<&'static str> {
 impl Bench<'_> {
     /// Prints a line about the test that is running.
     pub(crate) fn note(&self, line: &str) {
-        println!("    {line}");
+        say(format_args!("    {line}"));
     }
 }
 
@@ -227,7 +234,7 @@ impl Shared {
             let took = test.start.elapsed();
             if took > SLOW.saturating_mul(test.named + 1) {
                 test.named += 1;
-                println!("    {name} still runs after {} s", took.as_secs());
+                say(format_args!("    {name} still runs after {} s", took.as_secs()));
             }
         }
         running.is_empty() || running.values().any(|test| test.start.elapsed() < self.limit)

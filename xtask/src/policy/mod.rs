@@ -33,7 +33,7 @@ pub(crate) use options::{ContainerOptions, PolicyCommand};
 use crate::exit::Failure;
 use includes::Includes;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -61,7 +61,7 @@ pub(crate) fn policy(command: &PolicyCommand) -> Result<ExitCode, Failure> {
             (lines, failed == 0)
         }
     };
-    std::io::stdout().write_all(lines.as_bytes()).map_err(|error| Failure::early(error.to_string()))?;
+    print!("{lines}");
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
 }
 

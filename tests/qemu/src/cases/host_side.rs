@@ -19,6 +19,19 @@ pub(crate) fn cases() -> Vec<Case> {
             let status = end(&mut run)?;
             if status == Some(141) { Ok(()) } else { Err(format!("wanted exit code 141; got {status:?}")) }
         }),
+        Case::new("what nobody reads ends no run, and a list that goes nowhere ends", |bench| {
+            let scratch = bench.fixture.scratch()?;
+            // The pipe's reader is gone before anything is written.
+            let script = "mkfifo \"$2\" && exec 3<>\"$2\" 4>\"$2\" 3<&-
+                \"$0\" run --no-build --stats --verbose -- \"$1\" echo here 2>/dev/full || exit
+                \"$0\" run --no-build --stats -- \"$1\" echo here 2>&4 || exit
+                \"$0\" tree >/dev/full; echo $?; \"$0\" tree >&4; echo $?";
+            let pipe = scratch.path().join("pipe").display().to_string();
+            let xtask = bench.setup.xtask.display().to_string();
+            let sandbox = bench.sandbox(["sh", "-c", script, &xtask, &bench.path_of_busybox(), &pipe]);
+            let outcome = sandbox.run_here()?;
+            outcome.exits(0)?.prints("here\nhere\n1\n141\n")?.says("cannot write to standard output")?.done()
+        }),
         Case::new("a trace goes to a file", |bench| {
             let scratch = bench.fixture.scratch()?;
             let file = scratch.path().join("trace");
