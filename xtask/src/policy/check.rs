@@ -1,13 +1,15 @@
 //! `policy check`: what is wrong with a policy, or at least odd.
 use super::model::{Comparison, Model};
-use super::{PolicyFiles, explain};
+use super::{PolicyFiles, explain, sections};
 use crate::exit::Failure;
 use proto::syscalls::{self, SYSCALLS};
 
 /// The lines about a policy; the error if it is none.
 pub(super) fn check(files: &PolicyFiles) -> Result<String, Failure> {
     let policy = files.compiled()?;
-    let by_default = |call: &&syscalls::Syscall| !policy.is_named(call.number.into());
+    let model = files.model()?;
+    let is_denied = |call: &str| model.network.as_ref().is_some_and(|network| network.lists_nothing_for(call));
+    let by_default = |call: &&syscalls::Syscall| model.about(call.number).next().is_none() && !is_denied(call.name);
     let left: Vec<&str> = SYSCALLS.iter().filter(by_default).map(|call| call.name).collect();
     let default = explain::action(&policy.judge_unknown());
     let mut lines = format!("{}: {} rules; the default is {default}\n", files.name(), policy.rule_count());
@@ -20,7 +22,8 @@ pub(super) fn check(files: &PolicyFiles) -> Result<String, Failure> {
     for part in files.parts() {
         lines.extend(part.notes.iter().map(|note| format!("{}: {note}\n", part.name)));
     }
-    lines.extend(unreachable(&files.model()?).iter().map(|line| format!("{line}\n")));
+    lines.extend(sections::check(&policy, &model).iter().map(|line| format!("{line}\n")));
+    lines.extend(unreachable(&model).iter().map(|line| format!("{line}\n")));
     lines += &match left.as_slice() {
         [] => "every known call is named by a rule\n".to_owned(),
         calls => format!("{} calls are left to the default: {}\n", calls.len(), calls.join(" ")),

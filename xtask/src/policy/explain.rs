@@ -1,6 +1,6 @@
 //! `policy explain`: which rule decides a call that is written as in a trace.
 use super::constants::number;
-use super::sockaddr;
+use super::{sections, sockaddr};
 use crate::exit::Failure;
 use policy::signature::{self, Kind};
 use policy::symbols::Symbols;
@@ -32,8 +32,34 @@ pub(super) fn explain(policy: &Policy, call: &str) -> Result<String, Failure> {
     if let Some(address) = &address {
         pointed.set_address(address);
     }
-    let verdict = policy.about(number).judge(&args, &pointed);
-    Ok(format!("{}, by {}\n", action(&verdict), verdict.rule()))
+    let mut verdict = policy.about(number).judge(&args, &pointed);
+    let mut lines = Vec::new();
+    if is_listen(number) && is_carried_out(&verdict) {
+        match &address {
+            Some(address) => verdict = policy.may_listen(address).unwrap_or(verdict),
+            // This address is none: whatever `[network]` says denies it.
+            None => lines.extend(policy.may_listen(&[]).map(|verdict| {
+                format!(
+                    "{} then asks about the socket's address; name that in place of the descriptor: listen(\"127.0.0.1:80\", 5)",
+                    verdict.rule()
+                )
+            })),
+        }
+    }
+    if is_carried_out(&verdict) {
+        lines.extend(sections::explain(policy, number));
+    }
+    lines.insert(0, format!("{}, by {}", action(&verdict), verdict.rule()));
+    Ok(lines.join("\n") + "\n")
+}
+
+/// The call whose address is its socket's, which no argument names: here it may stand in place of the descriptor.
+fn is_listen(number: u64) -> bool {
+    syscalls::by_number(number).is_some_and(|call| call.name == "listen")
+}
+
+fn is_carried_out(verdict: &Verdict<'_>) -> bool {
+    matches!(verdict.action, Action::Allow | Action::Rewrite)
 }
 
 /// The action in words.
@@ -73,7 +99,8 @@ fn read(call: &str) -> Result<Call, String> {
         }
         *slot = SOME_ADDRESS;
         let text = string(word).ok_or_else(unknown)?;
-        if matches!(kind, Some(Kind::Address(_) | Kind::Message | Kind::Messages(_))) {
+        let is_socket = is_listen(number.into()) && index == 0;
+        if is_socket || matches!(kind, Some(Kind::Address(_) | Kind::Message | Kind::Messages(_))) {
             address = Some(sockaddr::of_text(&text).ok_or_else(unknown)?);
         } else {
             strings.push((index, text));

@@ -20,6 +20,7 @@ mod oci;
 mod options;
 mod position;
 mod resolve;
+mod sections;
 pub(crate) mod sockaddr;
 mod systemd;
 mod values;

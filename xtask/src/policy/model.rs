@@ -3,6 +3,7 @@
 use super::constants;
 use super::files::Part;
 use super::position::Position;
+use super::sections::{self, Network};
 use super::values;
 use policy::groups::Group;
 use policy::signature::{self, Kind};
@@ -15,6 +16,9 @@ pub(super) struct Model {
     /// The action as the text has it.
     pub(super) default: Option<Value>,
     pub(super) rules: Vec<Rule>,
+    pub(super) network: Option<Network>,
+    /// What of the sections seccomp cannot express.
+    pub(super) unexpressed: Vec<String>,
 }
 
 /// One `[[rule]]`.
@@ -52,10 +56,15 @@ pub(super) enum Op {
 impl Model {
     /// Reads a policy that is known to be good.
     pub(super) fn read(parts: &[Part]) -> Result<Self, String> {
-        let mut model = Self { default: None, rules: Vec::new() };
-        for Part { name, text, .. } in parts {
+        let mut model = Self { default: None, rules: Vec::new(), network: None, unexpressed: Vec::new() };
+        for part in parts {
+            let Part { name, text, .. } = part;
             model.add(name, text).map_err(|why| format!("{name}: {why}"))?;
+            if model.network.is_none() {
+                model.network = Network::read(part)?;
+            }
         }
+        model.unexpressed = sections::warnings(parts, model.network.as_ref())?;
         Ok(model)
     }
 

@@ -49,7 +49,7 @@ pub(crate) enum PolicyCommand {
     },
     /// Print the calls about which two policies say different things
     ///
-    /// Exits with 0 if there are none, and with 1 if there are some. Conditions on strings are not compared.
+    /// Exits with 0 if there are none, and with 1 if there are some. Conditions on strings and addresses are not compared; what `[network]` and `[[budget]]` say is.
     Diff {
         /// The one policy
         before: PathBuf,

@@ -255,13 +255,6 @@ impl Policy {
         self.verdict(DEFAULT_RULE)
     }
 
-    /// Whether a rule, with conditions or without, names call `number` of the x86-64 table.
-    #[must_use]
-    pub fn is_named(&self, number: u64) -> bool {
-        let slot = usize::try_from(number).ok().and_then(|number| self.slots.get(number));
-        slot.is_some_and(|slot| slot.clauses > 0 || slot.otherwise != DEFAULT_RULE)
-    }
-
     /// Whether a rule looks at what arguments point to.
     #[must_use]
     pub fn reads_memory(&self) -> bool {

@@ -26,7 +26,7 @@ pub(in super::super) fn write(model: &Model) -> Result<Written, String> {
         None => json!({"action": "SCMP_ACT_ERRNO", "errnoRet": 1}),
         Some(action) => action_of(action).map_err(|why| format!("the default: {why}"))?,
     };
-    let mut warnings = Vec::new();
+    let mut warnings = model.unexpressed.clone();
     // Calls about which the same is said share their entries.
     let mut entries: Vec<(Value, Vec<&str>)> = Vec::new();
     for call in SYSCALLS {
@@ -56,6 +56,12 @@ pub(in super::super) fn write(model: &Model) -> Result<Written, String> {
 
 /// The entries about one call, without its name.
 fn about(model: &Model, call: u32, default: &Value, warnings: &mut Vec<String>) -> Result<Vec<Value>, String> {
+    if let Some(network) = &model.network
+        && network.lists_nothing_for(name(call))
+    {
+        let entries = action_of(&network.action).and_then(|action| region(&[], &action, &[], default));
+        return entries.map_err(|why| format!("{}: {why}", network.place));
+    }
     let mut earlier: Vec<(Value, Vec<Comparison>)> = Vec::new();
     let mut entries = Vec::new();
     for rule in model.about(call) {
@@ -274,6 +280,20 @@ mod tests {
             + "[[rule]]\ncalls = [\"getpid\"]\naction = { kill = \"thread\" }\n[[rule]]\ncalls = [\"getuid\"]\naction = \"trap\"\n"
             + "[[rule]]\ncalls = [\"write\"]\naction = { fake = 0 }\n";
         round_trip(&text, &[0, 1, 2, 39, 92, 102, 257]);
+    }
+
+    #[test]
+    fn calls_that_no_address_is_listed_for_are_denied() {
+        let text = "version = 1\n[network]\nconnect = [\"*\"]\n[[budget]]\ncalls = [\"read\"]\ncount = 1\n[[rule]]\ncalls = [\"connect\", \"bind\", \"listen\", \"read\"]\naction = \"allow\"\n";
+        let Written { profile, warnings } = profile(text).unwrap();
+        let native = to_native(&profile, &Container::default()).unwrap().text;
+        let policy = policy::parse("p", &native).unwrap();
+        let action = |call: &str| policy.judge(syscalls::by_name(call).unwrap().number.into(), &[0; 6]).action;
+        let is_denied = |call| matches!(action(call), policy::Action::Errno(errno) if errno.name == "EACCES");
+        assert!(is_denied("bind") && is_denied("listen"), "{native}");
+        assert_eq!([action("connect"), action("read")], [policy::Action::Allow; 2]);
+        assert!(warnings[0].starts_with("f:2: seccomp sees no addresses") && warnings[1].starts_with("f:4: "));
+        assert_eq!(warnings.len(), 2);
     }
 
     #[test]
