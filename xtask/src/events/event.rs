@@ -67,6 +67,8 @@ pub(super) enum What {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         policy_sha256: Option<String>,
     },
+    /// The file service refused something, by `[[files]]` of the policy.
+    FileRefused(Refused),
     /// A sandbox has ended.
     Exit {
         /// How: `exited`, `signaled`, `policy-killed`, `not-started`, `timed-out`, `sandbox-failed`.
@@ -85,6 +87,39 @@ pub(super) enum What {
         /// How many events there are before this one.
         events: u64,
     },
+}
+
+/// What was refused of files.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Refused {
+    /// The thread.
+    pub(super) thread: u32,
+    /// The rights that the path would have to have; `none`: it is hidden.
+    pub(super) rights: String,
+    /// The resolved path.
+    pub(super) path: Bytes,
+    /// Where what is linked or renamed to `path` was.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) from: Option<Bytes>,
+    /// It as a person reads it.
+    pub(super) text: String,
+    /// The error's name.
+    pub(super) errno: String,
+    /// The entry that said so.
+    pub(super) rule: String,
+    /// It was done nevertheless (`--dry-run`).
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub(super) ignored: bool,
+}
+
+impl From<trace::RefusalRecord> for Refused {
+    fn from(record: trace::RefusalRecord) -> Self {
+        let text = trace::refusal_text(&record);
+        let trace::RefusalRecord { thread, rights, path, from, errno, entry, ignored, .. } = record;
+        let errno = policy::errno::Errno::by_number(errno).map_or_else(|| errno.to_string(), |known| known.name.into());
+        let (path, from) = (Bytes::from(&path), from.as_ref().map(Bytes::from));
+        Self { thread, rights, path, from, text, errno, rule: entry, ignored }
+    }
 }
 
 /// A call that was judged.
@@ -218,6 +253,7 @@ impl From<Record> for What {
             Record::Fault(trace::FaultRecord { thread, vector, error_code, rip, .. }) => {
                 Self::Fault { thread, vector, error_code, rip: Word(rip) }
             }
+            Record::Refusal(refusal) => Self::FileRefused(refusal.into()),
             Record::Policy(trace::PolicyRecord { generation, name, .. }) => {
                 Self::Policy { generation, policy: name, policy_sha256: None }
             }

@@ -3,7 +3,7 @@
 //! The JSON form of the Trace Event Format: a sandbox is a process, its threads are threads, a call is a slice from its verdict to its
 //! result, and what was denied is a mark beside it.
 use super::Observer;
-use super::event::{Call, Event, What};
+use super::event::{Call, Event, Refused, What};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -47,6 +47,9 @@ impl Observer for Timeline {
             What::Fault { thread, vector, rip, .. } => {
                 let at = String::from(*rip);
                 self.mark(sandbox, ns, *thread, &format!("exception {vector}"), json!({"rip": at}))
+            }
+            What::FileRefused(Refused { thread, text, errno, rule, .. }) => {
+                self.mark(sandbox, ns, *thread, text, json!({"errno": errno, "rule": rule}))
             }
             What::Exit { outcome, status, reason, .. } => {
                 self.close_all(sandbox, ns)?;

@@ -264,6 +264,12 @@ impl Gate {
         sink(Record::Result(ResultRecord { time: now_100ns, sequence, value, missing }));
     }
 
+    /// What it does beside judging.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        self.mode
+    }
+
     /// The counts so far.
     #[must_use]
     pub fn counters(&self) -> Counters {

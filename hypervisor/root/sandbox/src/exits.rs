@@ -1,7 +1,7 @@
 //! The child's exits other than system calls: requests of its shim, first touches of memory, and everything that no honest shim
 //! causes.
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 
 use files::{Errno, Timestamp};
 use hvclient::Transport;
@@ -15,6 +15,7 @@ use tlfs::message::{
     HvX64MsrInterceptMessage,
 };
 use tlfs::vp_page::RegisterPageDirty;
+use trace::{MAX_PATH, Piece, Record, RefusalRecord};
 
 use crate::create::{change_window, map_blocks};
 use crate::layout;
@@ -47,6 +48,7 @@ impl<R: RootMemory> Sandbox<'_, R> {
         let realtime = Timestamp::from_ns(self.parts.realtime_base.saturating_add(now.saturating_mul(100)));
         let mut view = self.memory.view(world.memory);
         let served = self.services.serve(Gpa(layout::SERVICE), &mut view, world.console, world.entropy, realtime);
+        self.tell_refusal(now, world);
         self.map_pending(world)?;
         change_window(&mut self.partition, &mut self.memory, world)?;
         self.after_service(served, world)
@@ -63,6 +65,24 @@ impl<R: RootMemory> Sandbox<'_, R> {
         let mut view = self.memory.view(world.memory);
         self.services.finish_listen(Gpa(layout::SERVICE), &mut view, allowed);
         Step::Again
+    }
+
+    /// Records what the rules on files have refused in this request.
+    fn tell_refusal<T: Transport>(&mut self, now: u64, world: &mut World<'_, T, R>) {
+        let Some(refusal) = self.services.authority_mut().take_refusal() else { return };
+        let mode = self.gate.mode();
+        if mode.record {
+            world.console.record(&Record::Refusal(RefusalRecord {
+                time: now.saturating_sub(self.parts.created),
+                thread: self.thread,
+                rights: refusal.rights.to_string(),
+                path: Piece::first_of(&refusal.path, MAX_PATH),
+                from: refusal.from.map(|from| Piece::first_of(&from, MAX_PATH)),
+                errno: refusal.errno.number(),
+                entry: refusal.entry,
+                ignored: mode.dry_run,
+            }));
+        }
     }
 
     fn after_service<T: Transport>(&mut self, served: Served, world: &mut World<'_, T, R>) -> Result<Step, Failure> {

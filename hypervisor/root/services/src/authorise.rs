@@ -53,7 +53,7 @@ pub trait Authority {
     ///
     /// # Errors
     /// The error that the shim gets instead.
-    fn allow(&self, stack: &Stack<'_>, right: Right, object: Object<'_>) -> Result<(), Errno>;
+    fn allow(&mut self, stack: &Stack<'_>, right: Right, object: Object<'_>) -> Result<(), Errno>;
 
     /// Whether a directory's reader may learn of this name.
     fn shows(&self, _stack: &Stack<'_>, _name: Name<'_>) -> bool {
@@ -64,7 +64,7 @@ pub trait Authority {
     ///
     /// # Errors
     /// The error that the shim gets instead.
-    fn allow_move(&self, _stack: &Stack<'_>, _ino: Ino, _from: Name<'_>, _to: Name<'_>) -> Result<(), Errno> {
+    fn allow_move(&mut self, _stack: &Stack<'_>, _ino: Ino, _from: Name<'_>, _to: Name<'_>) -> Result<(), Errno> {
         Ok(())
     }
 
@@ -72,7 +72,7 @@ pub trait Authority {
     ///
     /// # Errors
     /// The error that the shim gets instead.
-    fn allow_link(&self, _stack: &Stack<'_>, _ino: Ino, _to: Name<'_>) -> Result<(), Errno> {
+    fn allow_link(&mut self, _stack: &Stack<'_>, _ino: Ino, _to: Name<'_>) -> Result<(), Errno> {
         Ok(())
     }
 
@@ -84,6 +84,9 @@ pub trait Authority {
 
     /// The shim has forgotten this inode.
     fn forgotten(&mut self, _ino: Ino) {}
+
+    /// The request, about which all was asked by now, has come to this.
+    fn concluded(&mut self, _result: Result<(), Errno>) {}
 }
 
 /// Allows everything: what is in the stack is all there is to protect.
@@ -91,7 +94,7 @@ pub trait Authority {
 pub struct AllowAll;
 
 impl Authority for AllowAll {
-    fn allow(&self, _stack: &Stack<'_>, _right: Right, _object: Object<'_>) -> Result<(), Errno> {
+    fn allow(&mut self, _stack: &Stack<'_>, _right: Right, _object: Object<'_>) -> Result<(), Errno> {
         Ok(())
     }
 }

@@ -52,8 +52,23 @@ impl<'t, A: Authority> FileService<'t, A> {
         self.stack
     }
 
+    pub(crate) const fn authority_mut(&mut self) -> &mut A {
+        &mut self.authority
+    }
+
     /// Carries out one request; the length of the reply's body.
     pub(crate) fn serve<M: GuestMemory + Window<'t>>(
+        &mut self,
+        exchange: &mut Exchange,
+        memory: &mut M,
+        now: Timestamp,
+    ) -> Result<usize, Errno> {
+        let result = self.carry_out(exchange, memory, now);
+        self.authority.concluded(result.map(|_| ()));
+        result
+    }
+
+    fn carry_out<M: GuestMemory + Window<'t>>(
         &mut self,
         exchange: &mut Exchange,
         memory: &mut M,
@@ -118,12 +133,12 @@ impl<'t, A: Authority> FileService<'t, A> {
         if self.stack.is_remembered(ino) { Ok(()) } else { Err(Errno::ESTALE) }
     }
 
-    fn allow(&self, right: Right, object: Object<'_>) -> Result<(), Errno> {
+    fn allow(&mut self, right: Right, object: Object<'_>) -> Result<(), Errno> {
         self.authority.allow(&self.stack, right, object)
     }
 
     /// Whether a name may be made. What is there already is told as Linux does, before rights are.
-    fn allow_create(&self, ctx: &Context<'_>, dir: Ino, name: &[u8]) -> Result<(), Errno> {
+    fn allow_create(&mut self, ctx: &Context<'_>, dir: Ino, name: &[u8]) -> Result<(), Errno> {
         self.allow(Right::Create, Object::Entry { dir, name }).map_err(|refused| {
             let seen = self.authority.shows(&self.stack, Name { dir, name });
             if seen && self.stack.lookup(ctx, dir, name).is_ok() { Errno::EEXIST } else { refused }
@@ -131,7 +146,7 @@ impl<'t, A: Authority> FileService<'t, A> {
     }
 
     /// Whether a name may be taken away. What is not there is told as Linux does, before rights are.
-    fn allow_remove(&self, ctx: &Context<'_>, dir: Ino, name: &[u8]) -> Result<(), Errno> {
+    fn allow_remove(&mut self, ctx: &Context<'_>, dir: Ino, name: &[u8]) -> Result<(), Errno> {
         let allowed = self.allow(Right::Remove, Object::Entry { dir, name });
         allowed.map_err(|refused| self.stack.lookup(ctx, dir, name).err().unwrap_or(refused))
     }

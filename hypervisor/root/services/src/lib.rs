@@ -104,7 +104,7 @@ pub use authorise::{AllowAll, Authority, Name, Object, Right};
 pub use console::{Console, ConsoleRead, Stream};
 pub use entropy::Entropy;
 pub use request::MAX_BODY;
-pub use rules::FileRules;
+pub use rules::{FileRules, Refusal};
 pub use window::Window;
 
 use fuse::FileService;
@@ -200,6 +200,11 @@ impl<'t, A: Authority> Services<'t, A> {
     #[must_use]
     pub fn stack(&self) -> &Stack<'t> {
         self.files.stack()
+    }
+
+    /// Who decides about the files.
+    pub const fn authority_mut(&mut self) -> &mut A {
+        self.files.authority_mut()
     }
 
     /// The files, once nobody asks for services any more.

@@ -10,10 +10,11 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use files::{Errno, Ino, Kind, Stack};
-use policy::{Policy, Rights};
+use policy::{FileVerdict, Policy, Rights};
 
 use crate::authorise::{Authority, Name, Object, Right};
 
@@ -24,8 +25,27 @@ const MAX_NAMES: usize = 16;
 #[derive(Debug)]
 pub struct FileRules {
     policy: Option<Rc<Policy>>,
+    /// What is refused is told, and done.
+    dry_run: bool,
     /// Of files that are remembered.
     known: BTreeMap<Ino, Known>,
+    /// What was refused first in the request under way, or in the last one, if that is what became of it.
+    refusal: Option<Refusal>,
+}
+
+/// What the policy refused in a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The rights that the path would have to have; none: it is hidden.
+    pub rights: Rights,
+    /// The resolved path. Empty: a file without a name.
+    pub path: Vec<u8>,
+    /// Where what is linked or renamed to `path` was.
+    pub from: Option<Vec<u8>>,
+    /// The error.
+    pub errno: Errno,
+    /// The entry that says so, with its place and reason.
+    pub entry: String,
 }
 
 /// What is known of a file: its names, the oldest first.
@@ -64,11 +84,54 @@ impl Known {
 }
 
 impl FileRules {
-    /// The rights that `policy` gives.
+    /// The rights that `policy` gives. `dry_run`: what it refuses is told by [`FileRules::take_refusal`], and done nevertheless.
     #[must_use]
-    pub fn new(policy: &Rc<Policy>) -> Self {
+    pub fn new(policy: &Rc<Policy>, dry_run: bool) -> Self {
         let policy = policy.restricts_files().then(|| Rc::clone(policy));
-        Self { policy, known: BTreeMap::new() }
+        Self { policy, dry_run, known: BTreeMap::new(), refusal: None }
+    }
+
+    /// What the last request was refused for, or would have been in a dry run. Of several things the first.
+    pub const fn take_refusal(&mut self) -> Option<Refusal> {
+        self.refusal.take()
+    }
+
+    fn refuse(&mut self, refusal: Option<Refusal>) -> Result<(), Errno> {
+        let Some(refusal) = refusal else { return Ok(()) };
+        let errno = refusal.errno;
+        self.refusal.get_or_insert(refusal);
+        if self.dry_run { Ok(()) } else { Err(errno) }
+    }
+
+    /// What the policy has against this.
+    fn judge(&self, stack: &Stack<'_>, right: Right, object: Object<'_>) -> Result<Option<Refusal>, Errno> {
+        let Some(policy) = &self.policy else { return Ok(None) };
+        let (rights, kind) = match object {
+            Object::Entry { dir, name } => (policy.file_rights(&path(stack, Name { dir, name })).rights, Kind::File),
+            Object::Inode(ino) => match stack.attr(ino)?.kind {
+                Kind::Directory => (policy.file_rights(&stack.directory_path(ino)).rights, Kind::Directory),
+                kind => (self.rights_of_file(policy, stack, ino), kind),
+            },
+        };
+        let needed = needed(right, kind);
+        let errno = match rights {
+            Rights::HIDE if right != Right::Create => Errno::ENOENT,
+            rights if rights != Rights::HIDE && rights.contain(needed) => return Ok(None),
+            _ => Errno::EACCES,
+        };
+        let path = match object {
+            Object::Entry { dir, name } => path(stack, Name { dir, name }),
+            Object::Inode(ino) if kind == Kind::Directory => stack.directory_path(ino),
+            Object::Inode(ino) => self.path_of_file(stack, ino),
+        };
+        let entry = policy.file_rights(&path).to_string();
+        Ok(Some(Refusal { rights: needed, path, from: None, errno, entry }))
+    }
+
+    /// The path by which a file was found last.
+    fn path_of_file(&self, stack: &Stack<'_>, ino: Ino) -> Vec<u8> {
+        let last = self.known.get(&ino).and_then(|known| known.names.last());
+        last.map_or_else(Vec::new, |(dir, name)| path(stack, Name { dir: *dir, name }))
     }
 
     /// The rights on a file by all names that are known of it.
@@ -83,39 +146,36 @@ impl FileRules {
 }
 
 impl Authority for FileRules {
-    fn allow(&self, stack: &Stack<'_>, right: Right, object: Object<'_>) -> Result<(), Errno> {
-        let Some(policy) = &self.policy else { return Ok(()) };
-        let (rights, kind) = match object {
-            Object::Entry { dir, name } => (policy.file_rights(&path(stack, Name { dir, name })).rights, Kind::File),
-            Object::Inode(ino) => match stack.attr(ino)?.kind {
-                Kind::Directory => (policy.file_rights(&stack.directory_path(ino)).rights, Kind::Directory),
-                kind => (self.rights_of_file(policy, stack, ino), kind),
-            },
-        };
-        if rights == Rights::HIDE {
-            return Err(if right == Right::Create { Errno::EACCES } else { Errno::ENOENT });
-        }
-        if rights.contain(needed(right, kind)) { Ok(()) } else { Err(Errno::EACCES) }
+    fn allow(&mut self, stack: &Stack<'_>, right: Right, object: Object<'_>) -> Result<(), Errno> {
+        let refusal = self.judge(stack, right, object)?;
+        self.refuse(refusal)
     }
 
     fn shows(&self, stack: &Stack<'_>, name: Name<'_>) -> bool {
-        self.policy.as_ref().is_none_or(|policy| policy.file_rights(&path(stack, name)).rights != Rights::HIDE)
+        let hides = |policy: &Rc<Policy>| policy.file_rights(&path(stack, name)).rights == Rights::HIDE;
+        self.dry_run || !self.policy.as_ref().is_some_and(hides)
     }
 
-    fn allow_move(&self, stack: &Stack<'_>, ino: Ino, from: Name<'_>, to: Name<'_>) -> Result<(), Errno> {
+    fn allow_move(&mut self, stack: &Stack<'_>, ino: Ino, from: Name<'_>, to: Name<'_>) -> Result<(), Errno> {
         let Some(policy) = &self.policy else { return Ok(()) };
         let (from, to) = (path(stack, from), path(stack, to));
-        let kept = policy.file_rights(&from).rights.contain(policy.file_rights(&to).rights);
+        let verdict = policy.file_rights(&to);
+        let kept = policy.file_rights(&from).rights.contain(verdict.rights);
         let is_directory = stack.attr(ino)?.kind == Kind::Directory;
-        if kept && (!is_directory || policy.same_rights_below(&from, &to)) { Ok(()) } else { Err(Errno::EXDEV) }
+        let refused = !kept || (is_directory && !policy.same_rights_below(&from, &to));
+        let refusal = refused.then(|| no_more(verdict, from, to));
+        self.refuse(refusal)
     }
 
-    fn allow_link(&self, stack: &Stack<'_>, ino: Ino, to: Name<'_>) -> Result<(), Errno> {
+    fn allow_link(&mut self, stack: &Stack<'_>, ino: Ino, to: Name<'_>) -> Result<(), Errno> {
         let Some(policy) = &self.policy else { return Ok(()) };
-        let new = policy.file_rights(&path(stack, to)).rights;
+        let to = path(stack, to);
+        let verdict = policy.file_rights(&to);
         // Directories, which have no second name, are refused by the stack.
-        let kept = stack.attr(ino)?.kind == Kind::Directory || self.rights_of_file(policy, stack, ino).contain(new);
-        if kept { Ok(()) } else { Err(Errno::EXDEV) }
+        let kept =
+            stack.attr(ino)?.kind == Kind::Directory || self.rights_of_file(policy, stack, ino).contain(verdict.rights);
+        let refusal = (!kept).then(|| no_more(verdict, self.path_of_file(stack, ino), to));
+        self.refuse(refusal)
     }
 
     fn found(&mut self, stack: &Stack<'_>, name: Name<'_>, ino: Ino) {
@@ -133,6 +193,21 @@ impl Authority for FileRules {
     fn forgotten(&mut self, ino: Ino) {
         self.known.remove(&ino);
     }
+
+    fn concluded(&mut self, result: Result<(), Errno>) {
+        // What would have failed anyway was not refused.
+        let refused = |refusal: &Refusal| match result {
+            Ok(()) => self.dry_run,
+            Err(errno) => !self.dry_run && errno == refusal.errno,
+        };
+        self.refusal = self.refusal.take().filter(refused);
+    }
+}
+
+/// A name that would give what is at `from` further rights.
+fn no_more(verdict: FileVerdict<'_>, from: Vec<u8>, to: Vec<u8>) -> Refusal {
+    let entry = verdict.to_string();
+    Refusal { rights: verdict.rights, path: to, from: Some(from), errno: Errno::EXDEV, entry }
 }
 
 /// What a request needs of an object of this kind.

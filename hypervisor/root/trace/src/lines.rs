@@ -15,7 +15,9 @@ use policy::errno::{Errno, MAX_ERRNO};
 use policy::signature::{self, Kind, Output};
 use policy::symbols;
 
-use crate::{Abi, Answer, CallRecord, Content, End, Judged, Piece, PolicyRecord, Record, ResultRecord, Verdict};
+use crate::{
+    Abi, Answer, CallRecord, Content, End, Judged, Piece, PolicyRecord, Record, RefusalRecord, ResultRecord, Verdict,
+};
 
 /// Calls under way whose lines wait for their results. Those of a shim that never reports are written as unfinished, the oldest first.
 const MAX_OPEN: usize = 256;
@@ -51,6 +53,11 @@ impl Lines {
             Record::Result(result) => self.result(result, out),
             // The signal that the program gets is in nobody's call.
             Record::Fault(_) => {}
+            Record::Refusal(refusal) => {
+                let RefusalRecord { time, thread, errno, entry, ignored, .. } = refusal;
+                let (text, not) = (refusal_text(refusal), if *ignored { "not done: " } else { "" });
+                let _ = writeln!(out, "{}{text} [{not}{}, {entry}]", Prefix(*time, *thread), Failure(*errno));
+            }
             Record::Policy(PolicyRecord { time, generation, name }) => {
                 let _ = writeln!(out, "{}    policy {generation}: {}", Time(*time), name.escape_debug());
             }
@@ -108,6 +115,19 @@ pub fn call_text(call: &CallRecord) -> String {
     text
 }
 
+/// What was refused, as `files: read "/etc/shadow"`.
+#[must_use]
+pub fn refusal_text(refusal: &RefusalRecord) -> String {
+    let mut text = format!("files: {} ", refusal.rights);
+    // Writing to a string cannot fail.
+    let _ = put_piece(&mut text, &refusal.path);
+    if let Some(from) = &refusal.from {
+        text.push_str(" from ");
+        let _ = put_piece(&mut text, from);
+    }
+    text
+}
+
 /// What a call has returned, as fits it: a value in its form, or an error by name.
 #[must_use]
 pub fn result_text(call: &CallRecord, value: i64) -> String {
@@ -149,6 +169,18 @@ impl fmt::Display for By<'_> {
     }
 }
 
+/// `errno NAME`.
+struct Failure(u16);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Errno::by_number(self.0) {
+            Some(errno) => write!(f, "errno {}", errno.name),
+            None => write!(f, "errno {}", self.0),
+        }
+    }
+}
+
 /// `[action, rule]`.
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -160,10 +192,7 @@ impl fmt::Display for Verdict {
         }
         match &self.judged {
             Judged::Allow => write!(f, "allow, {rule}]"),
-            Judged::Errno(number) => match Errno::by_number(*number) {
-                Some(errno) => write!(f, "errno {}, {rule}]", errno.name),
-                None => write!(f, "errno {number}, {rule}]"),
-            },
+            Judged::Errno(number) => write!(f, "{}, {rule}]", Failure(*number)),
             Judged::Kill => write!(f, "kill, {rule}]"),
             Judged::KillProcess => write!(f, "kill process, {rule}]"),
             Judged::KillThread => write!(f, "kill thread, {rule}]"),
@@ -314,7 +343,7 @@ impl Writer<'_> {
 
     fn piece(&mut self, piece: &Piece) -> fmt::Result {
         match piece {
-            Piece::Read { bytes, whole } => self.quoted(bytes, *whole),
+            Piece::Read { bytes, whole } => quoted(self.out, bytes, *whole),
             Piece::Unreadable(address) => self.pointer(*address),
         }
     }
@@ -323,8 +352,8 @@ impl Writer<'_> {
     fn address(&mut self, piece: &Piece) -> fmt::Result {
         let Piece::Read { bytes, .. } = piece else { return self.piece(piece) };
         match SocketAddress::read(bytes) {
-            Some(address) => self.quoted(&address.text(), true),
-            None => self.quoted(bytes, true),
+            Some(address) => quoted(self.out, &address.text(), true),
+            None => quoted(self.out, bytes, true),
         }
     }
 
@@ -345,28 +374,35 @@ impl Writer<'_> {
     fn arg(&self, index: usize) -> u64 {
         self.call.args.get(index).copied().unwrap_or(0)
     }
+}
 
-    /// The bytes as a C string constant; `...` behind it if there are more.
-    fn quoted(&mut self, bytes: &[u8], whole: bool) -> fmt::Result {
-        self.out.push('"');
-        let mut rest = bytes.iter().peekable();
-        while let Some(byte) = rest.next() {
-            let digit_follows = rest.peek().is_some_and(|next| next.is_ascii_digit());
-            match byte {
-                b'"' | b'\\' => write!(self.out, "\\{}", char::from(*byte))?,
-                b'\n' => self.out.push_str("\\n"),
-                b'\r' => self.out.push_str("\\r"),
-                b'\t' => self.out.push_str("\\t"),
-                0x0b => self.out.push_str("\\v"),
-                0x0c => self.out.push_str("\\f"),
-                b' '..=b'~' => self.out.push(char::from(*byte)),
-                // A digit behind it would be read as a part of a short octal escape.
-                other if digit_follows => write!(self.out, "\\{other:03o}")?,
-                other => write!(self.out, "\\{other:o}")?,
-            }
+/// The bytes as a C string constant; `...` behind it if there are more.
+fn quoted(out: &mut String, bytes: &[u8], whole: bool) -> fmt::Result {
+    out.push('"');
+    let mut rest = bytes.iter().peekable();
+    while let Some(byte) = rest.next() {
+        let digit_follows = rest.peek().is_some_and(|next| next.is_ascii_digit());
+        match byte {
+            b'"' | b'\\' => write!(out, "\\{}", char::from(*byte))?,
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            0x0b => out.push_str("\\v"),
+            0x0c => out.push_str("\\f"),
+            b' '..=b'~' => out.push(char::from(*byte)),
+            // A digit behind it would be read as a part of a short octal escape.
+            other if digit_follows => write!(out, "\\{other:03o}")?,
+            other => write!(out, "\\{other:o}")?,
         }
-        self.out.push_str(if whole { "\"" } else { "\"..." });
-        Ok(())
+    }
+    out.push_str(if whole { "\"" } else { "\"..." });
+    Ok(())
+}
+
+fn put_piece(out: &mut String, piece: &Piece) -> fmt::Result {
+    match piece {
+        Piece::Read { bytes, whole } => quoted(out, bytes, *whole),
+        Piece::Unreadable(address) => write!(out, "{address:#x}"),
     }
 }
 

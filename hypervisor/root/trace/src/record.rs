@@ -16,6 +16,8 @@ pub enum Record {
     Fault(FaultRecord),
     /// Another policy holds from now on.
     Policy(PolicyRecord),
+    /// The file service refused something, by the paths that a request resolved to.
+    Refusal(RefusalRecord),
 }
 
 /// Which table a call's number belongs to.
@@ -166,6 +168,35 @@ pub struct PolicyRecord {
     pub name: String,
 }
 
+/// What `[[files]]` of a policy refused, or would have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusalRecord {
+    /// When.
+    pub time: u64,
+    /// The thread, as the shim numbers them.
+    pub thread: u32,
+    /// The rights that the path would have to have, in a policy's words; `none`: the path is hidden.
+    pub rights: String,
+    /// The resolved path.
+    pub path: Piece,
+    /// Where what is linked or renamed to `path` was.
+    pub from: Option<Piece>,
+    /// The error that the program gets.
+    pub errno: u16,
+    /// The entry that says so, with its place and reason.
+    pub entry: String,
+    /// It was done nevertheless: the run only records verdicts.
+    pub ignored: bool,
+}
+
+impl Piece {
+    /// The first `most` of these bytes.
+    #[must_use]
+    pub fn first_of(bytes: &[u8], most: usize) -> Self {
+        Self::Read { bytes: bytes.get(..most).unwrap_or(bytes).into(), whole: bytes.len() <= most }
+    }
+}
+
 /// An exception that is the program's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FaultRecord {
@@ -189,7 +220,8 @@ impl Record {
             Self::Call(CallRecord { time, .. })
             | Self::Result(ResultRecord { time, .. })
             | Self::Fault(FaultRecord { time, .. })
-            | Self::Policy(PolicyRecord { time, .. }) => *time,
+            | Self::Policy(PolicyRecord { time, .. })
+            | Self::Refusal(RefusalRecord { time, .. }) => *time,
         }
     }
 }

@@ -68,9 +68,27 @@ own script, executed: EACCES
 in /etc: EACCES
 ";
 
+/// What the trace has to say, among other things.
+const TOLD: [&str; 4] = [
+    "files: none \"/vault/secret\" [errno ENOENT, files entry 1 policy.toml:3: nobody's business]",
+    "files: read \"/vault/closed\" [errno EACCES, files entry 2 policy.toml:7]",
+    "files: execute \"/vault/tool\" [errno EACCES, files entry 3 policy.toml:10]",
+    "\"/tmp/hard\" from \"/vault/locked\" [errno EXDEV, files entry 4 policy.toml:13]",
+];
+
 /// Tests of rights on paths.
 pub(crate) fn cases() -> Vec<Case> {
-    vec![Case::new("rights on paths hold for every way to a name", every_way).needs("python")]
+    vec![
+        Case::new("rights on paths hold for every way to a name", every_way).needs("python"),
+        Case::new("rights on paths are told and not enforced in a dry run", |bench| {
+            let policy = "version = 1\ndefault = \"allow\"\n[[files]]\ndefault = []\nreason = \"why\"\n";
+            with_policy(bench, policy, bench.busybox(&["cat", "fruit"]).options(["--dry-run"]), |sandbox| {
+                let outcome = sandbox.run()?;
+                outcome.exits(0)?.prints("pear 3\napple 10\nfig 7\napple 2\n")?;
+                outcome.complains("/fruit\" [not done: errno EACCES, files default policy.toml:3: why]")?.done()
+            })
+        }),
+    ]
 }
 
 fn every_way(bench: &Bench<'_>) -> Verdict {
@@ -81,7 +99,12 @@ fn every_way(bench: &Bench<'_>) -> Verdict {
     let sandbox = bench.in_tree("python", ["/usr/bin/python3", "-c", program, tries]).layer(scratch.path());
     with_policy(bench, POLICY, sandbox.options(["--timeout", "7000"]).limit(LIMIT), |sandbox| {
         let said = format!("{SAID}secrets: 0 - both outcomes: True\n");
-        sandbox.run()?.exits(0)?.prints(&said)?.done()
+        let outcome = sandbox.options(["--trace"]).run()?;
+        outcome.exits(0)?.prints(&said)?;
+        for told in TOLD {
+            outcome.complains(told)?;
+        }
+        outcome.done()
     })
 }
 

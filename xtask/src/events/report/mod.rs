@@ -8,7 +8,7 @@ mod processes;
 mod rate;
 
 use super::Observer;
-use super::event::{Call, Event, What};
+use super::event::{Call, Event, Refused, What};
 use addresses::Addresses;
 use anyhow::{Context, Result};
 use control::RunStats;
@@ -94,6 +94,7 @@ impl Observer for Report {
                 }
             }
             What::Fault { .. } => self.faults += 1,
+            What::FileRefused(refused) => self.refused(sandbox, ns, refused),
             What::Exit { outcome, status, reason, figures } => {
                 let status = status.map_or(String::new(), |status| format!(" {status}"));
                 let reason = reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
@@ -153,15 +154,24 @@ impl Report {
         kind.times += 1;
         if denied {
             kind.denied += 1;
-            self.denied_count += 1;
-            if self.denied.len() < MAX_DENIED {
-                let Call { thread, text, verdict, rule, ignored, .. } = call.clone();
-                self.denied.push(Denied { sandbox, ns, thread, text, verdict, rule, ignored });
-            }
+            let Call { thread, text, verdict, rule, ignored, .. } = call.clone();
+            self.deny(Denied { sandbox, ns, thread, text, verdict, rule, ignored });
         }
         match call.call {
             Some(number) if self.open.len() < MAX_OPEN => drop(self.open.insert((sandbox, number), (ns, call.clone()))),
             _ => self.returned(sandbox, ns, call, call.value, 0),
+        }
+    }
+
+    fn refused(&mut self, sandbox: u32, ns: u64, refused: &Refused) {
+        let Refused { thread, text, errno, rule, ignored, .. } = refused.clone();
+        self.deny(Denied { sandbox, ns, thread, text, verdict: format!("errno {errno}"), rule, ignored });
+    }
+
+    fn deny(&mut self, denied: Denied) {
+        self.denied_count += 1;
+        if self.denied.len() < MAX_DENIED {
+            self.denied.push(denied);
         }
     }
 

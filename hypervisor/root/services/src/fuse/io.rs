@@ -88,7 +88,7 @@ impl<A: Authority> FileService<'_, A> {
         self.handles.check_room()?;
         if !self.authority.shows(&self.stack, Name { dir: call.node, name }) {
             // The same for a hidden name, whether there is something or not.
-            return Err(Errno::EACCES);
+            self.allow(Right::Create, Object::Entry { dir: call.node, name })?;
         }
         let (ino, out) = match self.stack.lookup(&call.ctx, call.node, name) {
             Ok(_) if flags.exclusive => return Err(Errno::EEXIST),

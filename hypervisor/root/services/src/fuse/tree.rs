@@ -130,7 +130,7 @@ impl<A: Authority> FileService<'_, A> {
         self.tell(call.node, name, ino, call.body)
     }
 
-    fn may_create(&self, call: &Call<'_>, name: &[u8]) -> Result<(), Errno> {
+    fn may_create(&mut self, call: &Call<'_>, name: &[u8]) -> Result<(), Errno> {
         self.check_room()?;
         self.allow_create(&call.ctx, call.node, name)
     }

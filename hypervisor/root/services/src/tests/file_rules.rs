@@ -1,6 +1,8 @@
 //! Rights of a policy on resolved paths, against a shim that tries to get around them.
 
+use alloc::format;
 use alloc::rc::Rc;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use fuse_abi::linux::{
@@ -11,7 +13,7 @@ use linux_raw_sys::{errno as e, general as linux};
 
 use super::files_service::{entries, open_directory};
 use super::{Shim, message, with_authority};
-use crate::FileRules;
+use crate::{FileRules, Refusal};
 
 const POLICY: &str = r#"version = 1
 default = "allow"
@@ -43,8 +45,21 @@ fn with_rules(test: impl FnOnce(&mut Shim<'_, FileRules>)) {
 }
 
 fn with_policy(text: &str, test: impl FnOnce(&mut Shim<'_, FileRules>)) {
+    with_authority(rules(text, false), test);
+}
+
+fn rules(text: &str, dry_run: bool) -> FileRules {
     let policy = policy::parse("p.toml", text).unwrap_or_else(|error| panic!("{error}"));
-    with_authority(FileRules::new(&Rc::new(policy)), test);
+    FileRules::new(&Rc::new(policy), dry_run)
+}
+
+/// What was refused in the last request.
+fn refused(shim: &mut Shim<'_, FileRules>) -> Option<String> {
+    let refusal = shim.services.authority_mut().take_refusal()?;
+    let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
+    let Refusal { rights, path, from, errno, entry } = refusal;
+    let from = from.map_or_else(String::new, |from| format!(" from {}", text(&from)));
+    Some(format!("{rights} {}{from}: {}, {entry}", text(&path), errno.number()))
 }
 
 fn create(shim: &mut Shim<'_, FileRules>, dir: u64, name: &[u8], flags: u32) -> Result<u64, i32> {
@@ -211,5 +226,57 @@ fn rights_end_with_the_memory_of_the_file() {
         shim.call(fuse_opcode::FUSE_FORGET, file, &forget).unwrap();
         assert_eq!(shim.open(file, linux::O_RDWR), Err(e::ESTALE.cast_signed()));
         assert!(create(shim, tmp, b"a", linux::O_RDWR).is_ok());
+    });
+}
+
+#[test]
+fn what_is_refused_is_told_with_its_entry() {
+    with_rules(|shim| {
+        let (dir, file, tmp) = (shim.node("dir"), shim.node("dir/file"), shim.node("tmp"));
+        assert_eq!(refused(shim), None);
+        assert_eq!(shim.open(file, linux::O_RDWR), Err(EACCES));
+        assert_eq!(refused(shim).unwrap(), "write /dir/file: 13, files entry 2 p.toml:6");
+        assert_eq!(shim.lookup(1, "private").unwrap_err(), ENOENT);
+        assert_eq!(refused(shim).unwrap(), "none /private: 2, files entry 1 p.toml:3");
+        assert_eq!(create(shim, dir, b"hidden", linux::O_WRONLY), Err(EACCES));
+        assert_eq!(refused(shim).unwrap(), "create /dir/hidden: 13, files entry 1 p.toml:3");
+        assert_eq!(open_directory(shim, dir), Err(EACCES));
+        assert_eq!(refused(shim).unwrap(), "list /dir: 13, files default p.toml:18");
+        assert_eq!(link(shim, file, (tmp, b"x")), Err(EXDEV));
+        let more = "read write create delete execute list /tmp/x from /dir/file: 18, files entry 5 p.toml:15";
+        assert_eq!(refused(shim).unwrap(), more);
+        assert_eq!(rename(shim, (dir, b"file"), (tmp, b"x")), Err(EXDEV));
+        assert_eq!(refused(shim).unwrap(), more);
+        // What would have failed without a policy, too, was not refused.
+        assert_eq!(shim.call(fuse_opcode::FUSE_UNLINK, dir, b"nothing\0"), Err(ENOENT));
+        let mkdir = message!(fuse_mkdir_in::default(), *b"sub\0");
+        assert_eq!(shim.call(fuse_opcode::FUSE_MKDIR, dir, &mkdir), Err(e::EEXIST.cast_signed()));
+        assert_eq!(refused(shim), None);
+        // Each request for itself.
+        assert_eq!(shim.open(file, linux::O_RDWR), Err(EACCES));
+        assert!(shim.open(file, linux::O_RDONLY).is_ok());
+        assert_eq!(refused(shim), None);
+    });
+}
+
+#[test]
+fn a_dry_run_tells_and_does_it() {
+    let text = "version = 1\n[[files]]\npaths = \"/dir/**\"\nrights = [\"hide\"]\n[[files]]\ndefault = []\n";
+    with_authority(rules(text, true), |shim| {
+        let dir = shim.lookup(1, "dir").unwrap().nodeid;
+        assert_eq!(refused(shim).unwrap(), "none /dir: 2, files entry 1 p.toml:2");
+        let made = create(shim, dir, b"new", linux::O_WRONLY).unwrap();
+        assert_eq!(refused(shim).unwrap(), "create /dir/new: 13, files entry 1 p.toml:2");
+        assert!(shim.open(made, linux::O_RDWR).is_ok());
+        assert_eq!(refused(shim).unwrap(), "read /dir/new: 13, files entry 1 p.toml:2");
+        let tmp = shim.node("tmp");
+        assert!(rename(shim, (dir, b"new"), (tmp, b"new")).is_ok());
+        assert_eq!(refused(shim).unwrap(), "delete /dir/new: 2, files entry 1 p.toml:2");
+        assert_eq!(shim.lookup(dir, "nothing").unwrap_err(), ENOENT);
+        assert_eq!(refused(shim), None, "nothing is there anyway");
+        let fh = open_directory(shim, dir).unwrap();
+        let asked = message!(fuse_read_in { fh, offset: 0, size: 4096, ..Default::default() });
+        let body = shim.call(fuse_opcode::FUSE_READDIR, dir, &asked).unwrap();
+        assert!(entries(&body, false).iter().any(|entry| entry.0 == "file"));
     });
 }

@@ -430,7 +430,7 @@ struct Denying {
 }
 
 impl Authority for &Denying {
-    fn allow(&self, stack: &Stack<'_>, right: Right, object: Object<'_>) -> Result<(), Errno> {
+    fn allow(&mut self, stack: &Stack<'_>, right: Right, object: Object<'_>) -> Result<(), Errno> {
         let object = match object {
             Object::Entry { dir, name } => {
                 let mut path = stack.directory_path(dir);
