@@ -2,6 +2,7 @@
 mod archives;
 mod compressed;
 mod exports;
+mod fuzz;
 mod images;
 mod written;
 

@@ -51,7 +51,7 @@ pub(crate) fn update() {
 }
 
 /// What to put before a command to run it as root: nothing, passwordless sudo, or it cannot be done.
-fn privilege() -> Option<Vec<&'static str>> {
+pub(crate) fn privilege() -> Option<Vec<&'static str>> {
     find_program("apt-get")?;
     if rustix::process::geteuid().is_root() {
         return Some(Vec::new());

@@ -275,7 +275,9 @@ pub(crate) struct BenchOptions {
 /// Make small trees of Debian 12's packages, for `--layer`.
 ///
 /// Without names it lists the trees that can be made. They are made in target/trees, from the sources of packages that this machine's
-/// apt is configured for, and need no privilege. A tree that is there is left alone. The tests make those that they need.
+/// apt is configured for, and need no privilege. A tree that is there is left alone. The tests make those that they need. `debian` is an
+/// image for `run --image target/trees/debian/image` and is made by mmdebstrap and umoci, which takes root's rights (sudo is used if it asks
+/// for no password).
 #[derive(Debug, Args)]
 pub(crate) struct TreeOptions {
     /// Names of trees

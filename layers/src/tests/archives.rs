@@ -79,6 +79,18 @@ fn numbers_that_were_left_out_are_zeros() {
     assert_eq!(layer.entries[0].meta, Meta { mode: 0o600, ..Meta::default() });
 }
 
+/// A file of no bytes whose header says this of its size.
+fn sized(size: &[u8; 12]) -> Made {
+    let mut header = tar::Header::new_gnu();
+    header.set_path("huge").unwrap();
+    header.set_mode(0o600);
+    header.as_old_mut().size.copy_from_slice(size);
+    header.set_cksum();
+    let mut made = Made::new();
+    made.0.append(&header, &b""[..]).unwrap();
+    made
+}
+
 #[test]
 fn what_is_refused_is_named() {
     let file = |name: &[u8]| Made::new().file("good", b"").entry(EntryType::Regular, name, b"", b"");
@@ -110,6 +122,12 @@ fn what_is_refused_is_named() {
         (Made::new().pax(&[("path", &long)]).file("f", b""), "", "a part of the name is too long"),
         (Made::new().pax(&[("uid", "4294967296")]).file("f", b""), "f", "its owner is no user or group"),
         (Made::new().pax(&[("GNU.sparse.major", "1")]).file("f", b""), "PaxHeaders/x", "sparse files are not taken"),
+        (
+            sized(&[0x80, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
+            "huge",
+            "its data is not in the archive: it is truncated, or the size is wrong",
+        ),
+        (sized(b"77777777777\0"), "huge", "its data is not in the archive: it is truncated, or the size is wrong"),
         (Made::new().pax(&[("path", "x")]), "", "the archive ends after an extended header"),
     ];
     for (made, entry, reason) in cases {

@@ -12,6 +12,7 @@ mod terminal;
 mod tree;
 
 pub use sandbox::{Outcome, Sandbox};
+pub use tree::SHOW_TREE;
 
 use anyhow::Result;
 use fixture::Fixture;

@@ -33,6 +33,12 @@ busybox ifconfig lo up
 exec unshare "--root=$root" --wd=/tmp -- "$@"
 "#;
 
+/// Shows a whole tree, from its root on: kind, mode, owner, names, size, seconds, target and path of each file, and digests. What `run` adds
+/// of its own accord is left out.
+pub const SHOW_TREE: &str = r"own='-path ./dev -o -path ./proc -o -path ./sys -o -path ./etc/ld.so.cache'
+find . \( $own \) -prune -o -type d -printf '%y %m %U %G %T@ %p\n' -o -printf '%y %m %U %G %n %s %T@ %l %p\n' | sed 's/\.[0-9]* / /' | sort
+find . \( $own \) -prune -o -type f -print0 | sort -z | xargs -0 sha256sum";
+
 /// A command that runs its further arguments with no signal ignored, whatever this process was started with: the first process of a sandbox
 /// ignores none either.
 pub(crate) fn with_default_signals() -> Command {

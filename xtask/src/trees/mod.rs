@@ -2,7 +2,8 @@
 //!
 //! A tree is made of what packages contain, without their maintainer scripts and so without any privilege: [`recipes`] names the
 //! packages, [`packages`] has apt choose and fetch them with their dependencies ([`sources`] likewise a test suite), [`unpack`] lays them out and does by hand the little
-//! that scripts would have done. Trees live in `target/trees`; a stamp beside each says what it was made of.
+//! that scripts would have done. Only the image that [`debian`] makes is set up by others' tools. Trees live in `target/trees`; a stamp beside each says what it was made of.
+mod debian;
 mod files;
 mod packages;
 mod recipes;
@@ -40,10 +41,11 @@ pub(crate) fn tree(options: &TreeOptions) -> Result<ExitCode, Failure> {
         for files in FILES {
             println!("{:8} {}", files.name, files.about);
         }
+        println!("{:8} {}", debian::NAME, debian::ABOUT);
         return Ok(ExitCode::SUCCESS);
     }
     let wanted: Vec<&str> = match options.all {
-        true => RECIPES.iter().map(|recipe| recipe.name).chain(FILES.iter().map(|files| files.name)).collect(),
+        true => all().collect(),
         false => options.names.iter().map(String::as_str).collect(),
     };
     ensure(&wanted, options.refresh)?;
@@ -53,12 +55,22 @@ pub(crate) fn tree(options: &TreeOptions) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The names of all trees.
+fn all() -> impl Iterator<Item = &'static str> {
+    let recipes = RECIPES.iter().map(|recipe| recipe.name);
+    recipes.chain(FILES.iter().map(|files| files.name)).chain([debian::NAME])
+}
+
 /// Makes those of the named trees that are missing, or made by another recipe; all of them if `refresh`.
 pub(crate) fn ensure(names: &[&str], refresh: bool) -> Result<(), Failure> {
-    let (mut wanted, mut wanted_files) = (Vec::new(), Vec::new());
+    let (mut wanted, mut wanted_files, mut wants_debian) = (Vec::new(), Vec::new(), false);
     for name in names {
         if let Some(files) = FILES.iter().find(|files| files.name == *name) {
             wanted_files.push(files);
+            continue;
+        }
+        if *name == debian::NAME {
+            wants_debian = true;
             continue;
         }
         let recipe = RECIPES.iter().find(|recipe| recipe.name == *name);
@@ -71,6 +83,9 @@ pub(crate) fn ensure(names: &[&str], refresh: bool) -> Result<(), Failure> {
     lock.lock().context("target/trees/lock")?;
     for files in wanted_files {
         files::ensure(&directory, files, refresh)?;
+    }
+    if wants_debian {
+        debian::ensure(&directory, refresh)?;
     }
     wanted.retain(|recipe| refresh || !is_fresh(&directory, recipe));
     if wanted.is_empty() {

@@ -1,14 +1,8 @@
 //! What a run changed, taken out as a layer.
-use crate::{Bench, Case, Verdict};
+use crate::{Bench, Case, SHOW_TREE as SHOW, Verdict};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-
-/// Shows a whole tree, from its root on: kind, mode, owner, names, size, seconds, target and path of each file, and digests. What `run` adds
-/// of its own accord is left out.
-const SHOW: &str = r"own='-path ./dev -o -path ./proc -o -path ./sys -o -path ./etc/ld.so.cache'
-find . \( $own \) -prune -o -type d -printf '%y %m %U %G %T@ %p\n' -o -printf '%y %m %U %G %n %s %T@ %l %p\n' | sed 's/\.[0-9]* / /' | sort
-find . \( $own \) -prune -o -type f -print0 | sort -z | xargs -0 sha256sum";
 
 /// Tests of diffs.
 pub(crate) fn cases() -> Vec<Case> {

@@ -155,7 +155,7 @@ fn bad_input(bench: &Bench<'_>) -> Verdict {
 }
 
 /// What a command prints that must succeed.
-fn succeed(command: &mut Command) -> Result<String, String> {
+pub(super) fn succeed(command: &mut Command) -> Result<String, String> {
     let output = command.output().map_err(|error| error.to_string())?;
     if !output.status.success() {
         return Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)));

@@ -3,6 +3,7 @@ mod attacks;
 mod bad_input;
 mod binds;
 mod conformance;
+mod debian;
 mod denials;
 mod diff;
 mod events;
@@ -46,6 +47,7 @@ pub(crate) fn all(setup: &Setup) -> Vec<Case> {
     all.extend(file_rules::cases());
     all.extend(images::cases());
     all.extend(layers::cases());
+    all.extend(debian::cases());
     all.extend(binds::cases());
     all.extend(folders::cases());
     all.extend(diff::cases());
