@@ -29,11 +29,11 @@ use crate::lifecycle::{FIRST, INIT};
 use crate::mm::area::{Access, BadTouch};
 use crate::mm::frames::Frames;
 use crate::mm::space::{AddressSpace, Source};
-use crate::mm::user;
+use crate::mm::user::{self, Ranges};
 use crate::mm::window::Window;
 use crate::net::Network;
 use crate::num::{index, low32};
-use crate::platform::Platform;
+use crate::platform::{Copied, Platform};
 use crate::random::Random;
 use crate::regs::UserRegs;
 use crate::sched::Schedule;
@@ -141,6 +141,8 @@ pub struct Kernel<P: Platform> {
     pub(crate) fifos: BTreeMap<u64, Weak<Pipe>>,
     /// The last inode number that was given to an object of the shim's own.
     numbers: u64,
+    /// Where bytes that were judged are written from, once there were any.
+    staging: Option<u64>,
     pub(crate) flags: u32,
     /// Host name and domain name.
     pub(crate) node_names: [Vec<u8>; 2],
@@ -225,6 +227,7 @@ impl<P: Platform> Kernel<P> {
             hub,
             network: Rc::default(),
             numbers: 0,
+            staging: None,
             flags: start.flags,
             node_names: start.setting.names.clone(),
             realtime_offset_ns: start.realtime_offset_ns,
@@ -461,6 +464,26 @@ impl<P: Platform> Kernel<P> {
     pub(crate) fn judged(&self, form: u64, va: u64) -> Option<&[u8]> {
         let found = self.task.copies.iter().find(|copy| (copy.form, copy.address) == (form, va));
         found.map(|copy| copy.bytes.as_slice())
+    }
+
+    /// What was judged of what a call writes or sends, if it was, by the argument that leads there. `whole`: it cannot be written in part.
+    ///
+    /// The bytes stand in a frame of the shim's until the next call asks; a call that waits asks again when it goes on.
+    pub(crate) fn judged_content(&mut self, va: u64, whole: bool) -> Result<Option<Ranges>, Errno> {
+        let is_it =
+            |copy: &&Copied| copy.address == va && matches!(copy.form, copy_forms::CONTENT | copy_forms::CONTENT_CUT);
+        let Some(copy) = self.task.copies.iter().find(is_it) else { return Ok(None) };
+        if whole && copy.form == copy_forms::CONTENT_CUT {
+            return Err(Errno::EMSGSIZE);
+        }
+        let frame = match self.staging {
+            Some(frame) => frame,
+            None => *self.staging.insert(self.frames.take(&mut self.platform)?),
+        };
+        for (to, from) in self.platform.frame_mut(frame).iter_mut().zip(&copy.bytes) {
+            *to = *from;
+        }
+        Ok(Some(Ranges::staged(frame, copy.bytes.len() as u64)))
     }
 
     /// A string from the program's memory; `too_long` when there is no NUL in `max` bytes.

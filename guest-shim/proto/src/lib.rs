@@ -215,6 +215,10 @@ pub mod copy_forms {
     pub const ADDRESS: u64 = 1;
     /// A `struct msghdr`.
     pub const MESSAGE: u64 = 2;
+    /// All that the call writes or sends, gathered from its ranges; its address is that of the argument that leads there.
+    pub const CONTENT: u64 = 3;
+    /// The beginning of what the call writes or sends: there is more, which was not judged.
+    pub const CONTENT_CUT: u64 = 4;
 }
 
 /// One finished call, as the shim tells it.

@@ -4,6 +4,7 @@ use super::verify::Events;
 use crate::cli::ReplayOptions;
 use crate::exit::Failure;
 use crate::policy::sockaddr;
+use policy::signature::{self, Kind};
 use policy::{Pointed, Policy};
 use std::process::ExitCode;
 
@@ -41,19 +42,26 @@ pub(crate) fn replay(options: &ReplayOptions) -> Result<ExitCode, Failure> {
 struct Memory {
     strings: Vec<(u8, Vec<u8>)>,
     address: Option<Vec<u8>>,
+    /// What the call writes.
+    content: Option<Vec<u8>>,
 }
 
 impl Memory {
     fn of(call: &Call) -> Self {
-        let (mut strings, mut address) = (Vec::new(), None);
+        let (mut strings, mut address, mut content) = (Vec::new(), None, None);
+        let kinds = signature::of(call.number).map_or(&[][..], |signature| signature.arguments);
+        let is_written =
+            |argument: u8| matches!(kinds.get(usize::from(argument)), Some(Kind::Buffer(_) | Kind::Ranges(_)));
         for data in call.data.iter().filter(|data| data.whole) {
             match data.bytes.as_slice() {
+                [Bytes::Text(text)] if is_written(data.argument) => content = Some(text.clone().into_bytes()),
+                [Bytes::Hex(bytes)] if is_written(data.argument) => content = hexadecimal(bytes),
                 [Bytes::Text(text)] => strings.push((data.argument, text.clone().into_bytes())),
                 [Bytes::Address(text)] => address = sockaddr::of_text(text.as_bytes()),
                 _ => {}
             }
         }
-        Self { strings, address }
+        Self { strings, address, content }
     }
 
     fn pointed(&self) -> Pointed<'_> {
@@ -62,8 +70,17 @@ impl Memory {
         if let Some(address) = &self.address {
             pointed.set_address(address);
         }
+        if let Some(content) = &self.content {
+            pointed.set_content(content);
+        }
         pointed
     }
+}
+
+/// Bytes as events have those that are no text.
+fn hexadecimal(digits: &str) -> Option<Vec<u8>> {
+    let pairs = digits.as_bytes().chunks(2).map(|pair| str::from_utf8(pair).ok());
+    pairs.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect()
 }
 
 /// What the policy says to a call, unless it is carried out.

@@ -19,11 +19,13 @@ struct Call {
     strings: Vec<(u8, Vec<u8>)>,
     /// The socket address, as the program would pass it.
     address: Option<Vec<u8>>,
+    /// What it writes or sends.
+    content: Option<Vec<u8>>,
 }
 
 /// The verdict on `call`, such as `openat(AT_FDCWD, "/etc/shadow", O_RDONLY)`, and why.
 pub(super) fn explain(policy: &Policy, call: &str) -> Result<String, Failure> {
-    let Call { number, args, strings, address } =
+    let Call { number, args, strings, address, content } =
         read(call).map_err(|why| Failure::early(format!("--call {call}: {why}")))?;
     let mut pointed = Pointed::NOTHING;
     for (argument, string) in &strings {
@@ -31,6 +33,9 @@ pub(super) fn explain(policy: &Policy, call: &str) -> Result<String, Failure> {
     }
     if let Some(address) = &address {
         pointed.set_address(address);
+    }
+    if let Some(content) = &content {
+        pointed.set_content(content);
     }
     let mut verdict = policy.about(number).judge(&args, &pointed);
     let mut lines = Vec::new();
@@ -85,7 +90,7 @@ fn read(call: &str) -> Result<Call, String> {
     let number = syscalls::by_name(name.trim()).ok_or_else(|| format!("`{name}` is no x86-64 system call"))?.number;
     let kinds = signature::of(number.into()).map_or(signature::UNKNOWN, |signature| signature.arguments);
     let mut args = [0; 6];
-    let (mut strings, mut address) = (Vec::new(), None);
+    let (mut strings, mut address, mut content) = (Vec::new(), None, None);
     let words = split(list);
     if words.len() > args.len() {
         return Err("a call has six arguments at most".into());
@@ -102,11 +107,13 @@ fn read(call: &str) -> Result<Call, String> {
         let is_socket = is_listen(number.into()) && index == 0;
         if is_socket || matches!(kind, Some(Kind::Address(_) | Kind::Message | Kind::Messages(_))) {
             address = Some(sockaddr::of_text(&text).ok_or_else(unknown)?);
+        } else if matches!(kind, Some(Kind::Buffer(_) | Kind::Ranges(_))) {
+            content = Some(text);
         } else {
             strings.push((index, text));
         }
     }
-    Ok(Call { number: number.into(), args, strings, address })
+    Ok(Call { number: number.into(), args, strings, address, content })
 }
 
 /// The bytes of a string constant as C and traces have it.
@@ -191,7 +198,7 @@ mod tests {
     fn calls_are_read_as_traces_write_them() {
         let read = |call: &str| read(call).unwrap();
         let fdcwd = (-100i64).cast_unsigned();
-        let plain = |number, args| Call { number, args, strings: Vec::new(), address: None };
+        let plain = |number, args| Call { number, args, strings: Vec::new(), address: None, content: None };
         assert_eq!(
             read(r#"openat(AT_FDCWD, "/a, \"b\n\12\0019", O_WRONLY|O_CREAT, 0644)"#),
             Call {
@@ -229,6 +236,12 @@ mod tests {
         let explained = |call: &str| explain(&policy, call).unwrap();
         assert_eq!(explained(r#"connect(3, "127.0.0.1:80", 16)"#), "kill, by rule 1 p.toml:2\n");
         assert_eq!(explained(r#"sendmsg(3, "127.0.0.1:81", 0)"#), "errno EPERM, by default\n");
+        let text = "version = 1\n[[rule]]\ncalls = [\"write\", \"writev\"]\nwhen = [{ prefix = \"GET \" }]\naction = \"kill\"\n";
+        let policy = policy::parse("p.toml", text).unwrap();
+        let explained = |call: &str| explain(&policy, call).unwrap();
+        assert_eq!(explained(r#"write(1, "GET /", 5)"#), "kill, by rule 1 p.toml:2\n");
+        assert_eq!(explained(r#"writev(1, "GET /", 1)"#), "kill, by rule 1 p.toml:2\n");
+        assert_eq!(explained(r#"write(1, "PUT /", 5)"#), "errno EPERM, by default\n");
         let text = "version = 1\n[[rule]]\ncalls = [\"openat\"]\nwhen = [{ arg = 1, path = \"/etc/shadow\" }]\naction = \"kill\"\n";
         let policy = policy::parse("p.toml", text).unwrap();
         let explained = |call: &str| explain(&policy, call).unwrap();

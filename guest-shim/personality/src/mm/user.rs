@@ -197,6 +197,8 @@ impl Default for Segments {
 pub struct Ranges {
     first: Iovec,
     rest: Vec<Iovec>,
+    /// The bytes are in this frame of the shim's, and not in the program's memory.
+    staged: Option<u64>,
     /// Bytes in all.
     pub total: u64,
 }
@@ -211,7 +213,14 @@ impl Ranges {
     #[must_use]
     pub fn one(base: u64, len: u64) -> Self {
         let len = len.min(MAX_TRANSFER);
-        Self { first: Iovec { base, len }, rest: Vec::new(), total: len }
+        Self { first: Iovec { base, len }, rest: Vec::new(), staged: None, total: len }
+    }
+
+    /// The first `len` bytes of a frame, to be read: what the program's memory was when it was judged.
+    #[must_use]
+    pub fn staged(frame: u64, len: u64) -> Self {
+        let len = len.min(PAGE);
+        Self { first: Iovec { base: 0, len }, rest: Vec::new(), staged: Some(frame), total: len }
     }
 
     /// The ranges of a list.
@@ -260,6 +269,12 @@ impl Ranges {
         access: Access,
     ) -> Result<Segments, Errno> {
         let mut segments = Segments::new();
+        if let Some(frame) = self.staged {
+            if skip < self.total {
+                segments.push(frame + skip, self.total - skip);
+            }
+            return Ok(segments);
+        }
         let mut skip = skip;
         for range in core::iter::once(&self.first).chain(&self.rest) {
             if skip >= range.len {
@@ -377,6 +392,10 @@ impl<P: Platform> Runs for UserRuns<'_, '_, P> {
         let len = in_page(va, left.min(max as u64));
         if len == 0 || self.bad {
             return None;
+        }
+        if let Some(frame) = self.ranges.staged {
+            self.done += len;
+            return Some((frame, index(va), index(len)));
         }
         let Some(frame) = checked_end(va, len).ok().and_then(|_| self.space.touch(self.source, va, self.access).ok())
         else {

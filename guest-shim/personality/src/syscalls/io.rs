@@ -38,7 +38,8 @@ pub(super) fn read<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome 
 
 pub(super) fn write<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let file = kernel.file(args.int(0))?;
-    write_file(kernel, &file, &Ranges::one(args.get(1), args.get(2)), None)
+    let ranges = outgoing(kernel, args, &file, one_range)?;
+    write_file(kernel, &file, &ranges, None)
 }
 
 pub(super) fn pread64<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
@@ -50,7 +51,8 @@ pub(super) fn pread64<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outco
 pub(super) fn pwrite64<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let file = seekable(kernel, args.int(0))?;
     let position = u64::try_from(args.long(3)).map_err(|_| Errno::EINVAL)?;
-    write_file(kernel, &file, &Ranges::one(args.get(1), args.get(2)), Some(position))
+    let ranges = outgoing(kernel, args, &file, one_range)?;
+    write_file(kernel, &file, &ranges, Some(position))
 }
 
 pub(super) fn readv<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
@@ -61,7 +63,7 @@ pub(super) fn readv<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome
 
 pub(super) fn writev<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let file = kernel.file(args.int(0))?;
-    let ranges = iovecs(kernel, args)?;
+    let ranges = outgoing(kernel, args, &file, iovecs)?;
     write_file(kernel, &file, &ranges, None)
 }
 
@@ -75,7 +77,7 @@ pub(super) fn preadv<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcom
 pub(super) fn pwritev<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let file = seekable(kernel, args.int(0))?;
     let position = u64::try_from(args.long(3)).map_err(|_| Errno::EINVAL)?;
-    let ranges = iovecs(kernel, args)?;
+    let ranges = outgoing(kernel, args, &file, iovecs)?;
     write_file(kernel, &file, &ranges, Some(position))
 }
 
@@ -93,6 +95,26 @@ pub(super) fn preadv2<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outco
 pub(super) fn pwritev2<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     check_flags(args.uint(5))?;
     if args.long(3) == -1 { writev(kernel, args) } else { pwritev(kernel, args) }
+}
+
+/// What a call is to write: what was judged, or else the ranges that the program names.
+fn outgoing<P: Platform>(
+    kernel: &mut Kernel<P>,
+    args: &Args,
+    file: &OpenFile,
+    ranges: fn(&mut Kernel<P>, &Args) -> Result<Ranges, Errno>,
+) -> Result<Ranges, Errno> {
+    let whole = matches!(&file.kind, FileKind::Special(special) if special.writes_messages());
+    match kernel.judged_content(args.get(1), whole)? {
+        Some(judged) => Ok(judged),
+        None => ranges(kernel, args),
+    }
+}
+
+/// The one range of arguments 1 and 2.
+#[allow(clippy::unnecessary_wraps, reason = "beside `iovecs`")]
+fn one_range<P: Platform>(_: &mut Kernel<P>, args: &Args) -> Result<Ranges, Errno> {
+    Ok(Ranges::one(args.get(1), args.get(2)))
 }
 
 /// The list of arguments 1 and 2.

@@ -69,7 +69,8 @@ pub(super) fn sendto<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcom
         at => Some(read_address(kernel, socket.domain, at, args.uint(5))?),
     };
     let extra = Extra { sender: credentials(kernel), files: Vec::new() };
-    let ranges = Ranges::one(args.get(1), args.get(2));
+    let judged = kernel.judged_content(args.get(1), !socket.is_stream())?;
+    let ranges = judged.unwrap_or_else(|| Ranges::one(args.get(1), args.get(2)));
     send(kernel, &file, &socket, Outgoing { ranges, to, extra, flags: args.uint(3) })
 }
 
@@ -94,7 +95,10 @@ fn send_header<P: Platform>(
         (at, len) => Some(read_address(kernel, socket.domain, at, len)?),
     };
     let extra = Extra { sender: credentials(kernel), files: files_of(kernel, socket, &header)? };
-    let ranges = iovecs(kernel, &header)?;
+    let ranges = match kernel.judged_content(at, !socket.is_stream())? {
+        Some(judged) => judged,
+        None => iovecs(kernel, &header)?,
+    };
     send(kernel, file, socket, Outgoing { ranges, to, extra, flags })
 }
 

@@ -78,6 +78,44 @@ fn the_address_that_was_judged_counts() {
 }
 
 #[test]
+fn the_bytes_that_were_judged_are_written() {
+    let mut sandbox = Sandbox::new();
+    let data = sandbox.scratch;
+    sandbox.kernel.copy_out(data, b"secret").expect("scratch memory");
+    let copy = |form, bytes: &[u8]| vec![Copied { address: data, form, bytes: bytes.to_vec() }];
+    let judged = copy(copy_forms::CONTENT, b"good");
+    // A pipe, a file in memory, and a stream and messages of sockets.
+    assert_eq!(sandbox.call(22, [data + 0x100, 0, 0, 0, 0, 0]), 0);
+    let [from, to]: [u32; 2] = sandbox.kernel.get(data + 0x100).expect("scratch memory");
+    for number in [1, 20] {
+        assert_eq!(sandbox.carry_out(number, [to.into(), data, 6, 0, 0, 0], judged.clone()), 4);
+        assert_eq!(sandbox.read(from.into(), 9), Ok(b"good".to_vec()));
+    }
+    let name = sandbox.string(1, b"m");
+    let memory = sandbox.call(319, [name, 0, 0, 0, 0, 0]);
+    let file = memory.cast_unsigned();
+    let cut = copy(copy_forms::CONTENT_CUT, b"gone");
+    assert_eq!(sandbox.carry_out(1, [file, data, 6, 0, 0, 0], cut.clone()), 4, "a short write");
+    assert_eq!(sandbox.carry_out(18, [file, data, 6, 2, 0, 0], judged.clone()), 4);
+    assert_eq!(sandbox.call(8, [file, 0, 0, 0, 0, 0]), 0);
+    assert_eq!(sandbox.read(memory, 9), Ok(b"gogood".to_vec()));
+    for (kind, whole) in [(1, false), (2, true), (5, true)] {
+        assert_eq!(sandbox.call(53, [1, kind, 0, data + 0x100, 0, 0]), 0);
+        let [to, from]: [u32; 2] = sandbox.kernel.get(data + 0x100).expect("scratch memory");
+        for number in [1, 44] {
+            let args = [to.into(), data, 6, 0, 0, 0];
+            assert_eq!(sandbox.carry_out(number, args, judged.clone()), 4);
+            assert_eq!(sandbox.read(from.into(), 9), Ok(b"good".to_vec()));
+            let result = if whole { error(Errno::EMSGSIZE) } else { 4 };
+            assert_eq!(sandbox.carry_out(number, args, cut.clone()), result, "kind {kind}");
+            if !whole {
+                assert_eq!(sandbox.read(from.into(), 9), Ok(b"gone".to_vec()));
+            }
+        }
+    }
+}
+
+#[test]
 fn fetching_brings_a_page_in_and_makes_the_call_again() {
     let mut sandbox = Sandbox::new();
     let flags = u64::from(raw::MAP_PRIVATE | raw::MAP_ANONYMOUS);

@@ -14,6 +14,7 @@ use trace::{
 };
 
 use crate::memory::CallMemory;
+use crate::message::{MESSAGE_LEN, Message};
 use crate::{Call, CallSite};
 
 /// Where a record's strings come from.
@@ -45,7 +46,11 @@ pub(crate) fn record(
         let content = match kind {
             Kind::Path => Content::Bytes(reader.argument(argument, address, MAX_PATH)),
             Kind::Text => Content::Bytes(reader.argument(argument, address, MAX_BYTES)),
-            Kind::Buffer(length) => Content::Bytes(reader.buffer(address, arg(*length))),
+            Kind::Buffer(length) => Content::Bytes(reader.buffer(argument, address, arg(*length))),
+            Kind::Ranges(_) => match reader.written() {
+                Some(piece) => Content::Bytes(piece),
+                None => continue,
+            },
             Kind::Address(length) => Content::Address(reader.address(argument, address, arg(*length))),
             Kind::Message | Kind::Messages(_) => match reader.message(argument, address) {
                 Some(piece) => Content::Address(piece),
@@ -111,12 +116,13 @@ impl Reader<'_> {
 
     /// The address that a message names, if it names one.
     fn message(&self, argument: u8, address: u64) -> Option<Piece> {
-        if self.judged(argument, copy_forms::MESSAGE).is_some() {
-            let copy = self.judged(argument, copy_forms::ADDRESS)?;
-            return Some(Piece::Read { bytes: copy.to_vec(), whole: true });
+        let mut header = [0; MESSAGE_LEN];
+        match self.judged(argument, copy_forms::MESSAGE).and_then(|copy| copy.first_chunk()) {
+            Some(copy) => header = *copy,
+            None => read_gva(self.source.memory, self.cr3, address, &mut header).ok()?,
         }
-        let (name, length) = (self.word(address)?, self.word(address.checked_add(8)?)?);
-        (name != 0 && length & u64::from(u32::MAX) != 0).then(|| self.address(argument, name, length))
+        let (name, length) = Message::read(&header).name?;
+        Some(self.address(argument, name, length))
     }
 
     /// All of so many bytes.
@@ -135,7 +141,19 @@ impl Reader<'_> {
         }
     }
 
-    fn buffer(&self, address: u64, length: u64) -> Piece {
+    /// What was judged of what the call writes.
+    fn written(&self) -> Option<Piece> {
+        let (bytes, whole) = self.source.judged?.written()?;
+        let start = bytes.get(..MAX_PATH).unwrap_or(bytes);
+        Some(Piece::Read { bytes: start.to_vec(), whole: whole && start.len() == bytes.len() })
+    }
+
+    fn buffer(&self, argument: u8, address: u64, length: u64) -> Piece {
+        let is_judged =
+            [copy_forms::CONTENT, copy_forms::CONTENT_CUT].map(|form| self.judged(argument, form).is_some());
+        if let (true, Some(piece)) = (is_judged.contains(&true), self.written()) {
+            return piece;
+        }
         let read = usize::try_from(length).map_or(MAX_BYTES, |length| length.min(MAX_BYTES));
         match self.bytes(address, read) {
             Piece::Read { bytes, .. } => {

@@ -42,6 +42,7 @@ extern crate alloc;
 mod budget;
 mod capture;
 mod memory;
+mod message;
 pub mod recognise;
 
 use alloc::collections::VecDeque;
@@ -308,7 +309,8 @@ impl Gate {
                 }
                 Err(NotRead::Missing { .. }) => self.policy.unreadable(policy::errno::EFAULT),
                 Err(NotRead::TooLong) => self.policy.unreadable(policy::errno::ENAMETOOLONG),
-                Err(NotRead::Invalid) => self.policy.unreadable(policy::errno::EINVAL),
+                Err(NotRead::Invalid | NotRead::TooMany) => self.policy.unreadable(policy::errno::EINVAL),
+                Err(NotRead::MessageTooLong) => self.policy.unreadable(policy::errno::EMSGSIZE),
             }
         };
         let budgets = rules.budgets();
@@ -333,6 +335,8 @@ impl Gate {
                 let args = if ignored { call.args } else { verdict.rewritten(call.args) };
                 let (args, flags) = match reads {
                     [] => (args, 0),
+                    // What is only judged is done as it came, however long it is.
+                    _ if self.mode.dry_run && self.copied.is_cut() => (args, 0),
                     _ if self.mode.dry_run => (args, grant_flags::COPIES),
                     _ => (self.copied.cut(args), grant_flags::COPIES),
                 };

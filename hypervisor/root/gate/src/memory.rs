@@ -13,12 +13,10 @@ use policy::{Form, MAX_READS, Pointed, Policy, Read};
 use proto::{COPY_LEN, CopyHead, MAX_COPIES, copy_forms};
 
 use crate::Call;
+use crate::message::{Gathered, Gatherer, MESSAGE_LEN, Message, NotGathered};
 
-/// A message's header and the address that it names are two copies.
+/// A message's header and the address or the bytes that it names are two copies.
 const _: () = assert!(2 * MAX_READS <= MAX_COPIES);
-
-/// Bytes of `struct msghdr`, and where in it the address and its length are (Linux, include/linux/socket.h: `user_msghdr`).
-const MSGHDR_LEN: usize = 56;
 
 /// Why a call's memory was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +25,12 @@ pub(crate) enum NotRead {
     Missing { gva: u64 },
     /// A string has no end within [`COPY_LEN`] bytes.
     TooLong,
-    /// An address is longer than any.
+    /// Something is longer than any can be.
     Invalid,
+    /// There are more ranges than there may be.
+    TooMany,
+    /// The same of a message.
+    MessageTooLong,
 }
 
 /// One piece of memory.
@@ -93,15 +95,23 @@ impl CallMemory {
         let from = Reader { call, memory };
         for read in reads {
             let address = from.arg(read.argument);
-            if address == 0 {
-                continue;
-            }
             match read.form {
+                Form::Buffer { len } => self.buffer(read.argument, address, from.arg(len), from)?,
+                Form::Ranges { count } => self.ranges(read.argument, address, (address, from.arg(count)), from)?,
+                _ if address == 0 => {}
                 Form::String => self.string(read.argument, address, from)?,
                 Form::Address { len } => self.address(read.argument, (address, from.low(len)), from)?,
-                Form::Message { count: Some(count) } if from.low(count) == 0 => {}
+                Form::Message { count: Some(count) } | Form::MessageBytes { count: Some(count) }
+                    if from.low(count) == 0 => {}
                 Form::Message { count } => {
                     self.message(read.argument, address, from)?;
+                    self.cut = count.map(|count| (count, 1));
+                }
+                Form::MessageBytes { count } => {
+                    let Message { ranges, .. } = self.header(read.argument, address, from)?;
+                    let gathered = self.ranges(read.argument, address, ranges, from);
+                    gathered
+                        .map_err(|error| if error == NotRead::TooMany { NotRead::MessageTooLong } else { error })?;
                     self.cut = count.map(|count| (count, 1));
                 }
             }
@@ -133,18 +143,63 @@ impl CallMemory {
         self.bytes(Piece { argument, address, form: copy_forms::ADDRESS }, len, from)
     }
 
-    /// A message's header, and its address if it has one.
+    /// The address that a message has, if it has one.
     fn message(&mut self, argument: u8, address: u64, from: Reader<'_>) -> Result<(), NotRead> {
-        let header = self.used;
-        self.bytes(Piece { argument, address, form: copy_forms::MESSAGE }, MSGHDR_LEN, from)?;
-        match self.buffers.get(header) {
-            Some([a, b, c, d, e, f, g, h, w, x, y, z, ..]) => {
-                let name = u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h]);
-                let len = u64::from(u32::from_le_bytes([*w, *x, *y, *z]));
-                if name == 0 || len == 0 { Ok(()) } else { self.address(argument, (name, len), from) }
-            }
+        match self.header(argument, address, from)?.name {
+            Some(name) => self.address(argument, name, from),
             None => Ok(()),
         }
+    }
+
+    /// A message's header, which is read once.
+    fn header(&mut self, argument: u8, address: u64, from: Reader<'_>) -> Result<Message, NotRead> {
+        if self.of(argument, copy_forms::MESSAGE).is_none() {
+            self.bytes(Piece { argument, address, form: copy_forms::MESSAGE }, MESSAGE_LEN, from)?;
+        }
+        let header = self.of(argument, copy_forms::MESSAGE).and_then(|bytes| bytes.first_chunk());
+        header.map(Message::read).ok_or(NotRead::Invalid)
+    }
+
+    /// So many bytes that are written.
+    fn buffer(&mut self, argument: u8, address: u64, len: u64, from: Reader<'_>) -> Result<(), NotRead> {
+        self.content(argument, address, len, from, |gatherer| gatherer.range(address, len))
+    }
+
+    /// The bytes of `list` (where it is, how many ranges it has) that are written. The shim knows them by `address`, the argument.
+    fn ranges(&mut self, argument: u8, address: u64, list: (u64, u64), from: Reader<'_>) -> Result<(), NotRead> {
+        self.content(argument, address, list.1, from, |gatherer| gatherer.list(list.0, list.1))
+    }
+
+    /// What is written, as much of it as a copy holds. `amount`: 0 if it is nothing.
+    fn content(
+        &mut self,
+        argument: u8,
+        address: u64,
+        amount: u64,
+        from: Reader<'_>,
+        gather: impl FnOnce(&mut Gatherer<'_>) -> Result<(), NotGathered>,
+    ) -> Result<(), NotRead> {
+        match (address, amount) {
+            (0, 0) => return Ok(()),
+            // Nothing is there for a program, and a copy of it would be none to the shim.
+            (0, _) => return Err(NotRead::Missing { gva: 0 }),
+            _ => {}
+        }
+        let entry = self.used;
+        let mut cut = false;
+        self.add(Piece { argument, address, form: copy_forms::CONTENT }, |buffer| {
+            let (memory, cr3) = (from.memory, from.call.cr3);
+            let mut gatherer = Gatherer { memory, cr3, out: buffer, done: Gathered::default() };
+            gather(&mut gatherer)?;
+            cut = gatherer.done.cut;
+            Ok(gatherer.done.len)
+        })?;
+        if let Some(entry) = self.entries.get_mut(entry)
+            && cut
+        {
+            entry.head.form = copy_forms::CONTENT_CUT;
+        }
+        Ok(())
     }
 
     fn bytes(&mut self, piece: Piece, len: usize, from: Reader<'_>) -> Result<(), NotRead> {
@@ -178,6 +233,7 @@ impl CallMemory {
             match entry.head.form {
                 copy_forms::STRING => pointed.set(entry.argument, bytes),
                 copy_forms::ADDRESS => pointed.set_address(bytes),
+                copy_forms::CONTENT | copy_forms::CONTENT_CUT => pointed.set_content(bytes),
                 _ => {}
             }
         }
@@ -188,6 +244,20 @@ impl CallMemory {
     pub(crate) fn of(&self, argument: u8, form: u64) -> Option<&[u8]> {
         let is_it = |(entry, _): &(&Entry, &[u8])| (entry.argument, entry.head.form) == (argument, form);
         self.filled().find(is_it).map(|(_, bytes)| bytes)
+    }
+
+    /// What the call writes or sends, if it was read, and whether that is all of it.
+    pub(crate) fn written(&self) -> Option<(&[u8], bool)> {
+        self.filled().find_map(|(entry, bytes)| match entry.head.form {
+            copy_forms::CONTENT => Some((bytes, true)),
+            copy_forms::CONTENT_CUT => Some((bytes, false)),
+            _ => None,
+        })
+    }
+
+    /// Whether the call writes or sends more than was judged.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.written().is_some_and(|(_, whole)| !whole)
     }
 
     /// The arguments of a call that was judged by what was read: it does no more than was.
@@ -243,6 +313,16 @@ impl From<Unreadable> for NotRead {
             WalkError::NonCanonical { .. } | WalkError::NotPresent { .. } | WalkError::NotMapped(_) => {
                 Self::Missing { gva: error.gva }
             }
+        }
+    }
+}
+
+impl From<NotGathered> for NotRead {
+    fn from(error: NotGathered) -> Self {
+        match error {
+            NotGathered::TooMany => Self::TooMany,
+            NotGathered::TooLong => Self::Invalid,
+            NotGathered::Unreadable(unreadable) => unreadable.into(),
         }
     }
 }

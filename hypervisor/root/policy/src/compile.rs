@@ -14,6 +14,7 @@ use crate::action::ActionText;
 use crate::action::{Change, RewriteText};
 use crate::address::{AddressSet, Hosts};
 use crate::budget;
+use crate::contents::{ContentSet, ContentText, content_of};
 use crate::errno::EPERM;
 use crate::error::{PolicyError, Source};
 use crate::files::FileRights;
@@ -61,7 +62,7 @@ pub(crate) fn compile(mut files: Vec<FileText<'_>>) -> Result<Policy, PolicyErro
     }
     let rights = FileRights::gather(rights)?;
     let Table { slots, clauses, reads } = flatten(&compiler.calls);
-    let Compiler { conditions, globs, addresses, budgets, .. } = compiler;
+    let Compiler { conditions, globs, addresses, contents, budgets, .. } = compiler;
     let files = names;
     Ok(Policy {
         files,
@@ -71,6 +72,7 @@ pub(crate) fn compile(mut files: Vec<FileText<'_>>) -> Result<Policy, PolicyErro
         conditions,
         globs,
         addresses,
+        contents,
         reads,
         process,
         mounts,
@@ -147,6 +149,9 @@ pub(crate) struct Compiler {
     conditions: Vec<Condition>,
     globs: Vec<GlobSet>,
     addresses: Vec<AddressSet>,
+    contents: Vec<ContentSet>,
+    /// Bytes of their texts.
+    content_size: usize,
     clause_count: usize,
     pub(crate) budgets: Vec<budget::Compiled>,
 }
@@ -154,8 +159,9 @@ pub(crate) struct Compiler {
 impl Compiler {
     fn new(hosts: Hosts) -> Self {
         let calls = vec![Call::default(); SYSCALL_LIMIT];
-        let (conditions, globs, addresses) = (Vec::new(), Vec::new(), Vec::new());
-        Self { hosts, calls, conditions, globs, addresses, clause_count: 0, budgets: Vec::new() }
+        let (conditions, globs, addresses, contents) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let budgets = Vec::new();
+        Self { hosts, calls, conditions, globs, addresses, contents, content_size: 0, clause_count: 0, budgets }
     }
 }
 
@@ -229,6 +235,7 @@ impl FileCompiler<'_, '_, '_> {
             TestText::Number(_) => Ok(None),
             TestText::Pointed(text) => self.globs(text).map(Some),
             TestText::Address(text) => self.addresses(&text.patterns, &[]).map(Some),
+            TestText::Content(text) => self.contents(condition, text).map(Some),
         });
         sets.collect()
     }
@@ -253,6 +260,23 @@ impl FileCompiler<'_, '_, '_> {
         // As above.
         let index = u16::try_from(self.all.addresses.len()).unwrap_or(u16::MAX);
         self.all.addresses.push(set);
+        Ok(index)
+    }
+
+    /// Compiles what is looked for in what is written.
+    fn contents(&mut self, condition: &ConditionText, text: &ContentText) -> Result<u16, PolicyError> {
+        self.all.content_size = self.all.content_size.saturating_add(text.size());
+        if self.all.content_size > limits::MAX_TOTAL_CONTENT {
+            let message = format!(
+                "what `prefix` and `contains` look for has more than {} bytes in all files together",
+                limits::MAX_TOTAL_CONTENT
+            );
+            return Err(self.source.error(&condition.span, message));
+        }
+        let set = text.set().map_err(|why| self.source.error(&condition.span, why))?;
+        // As above.
+        let index = u16::try_from(self.all.contents.len()).unwrap_or(u16::MAX);
+        self.all.contents.push(set);
         Ok(index)
     }
 
@@ -281,6 +305,10 @@ impl FileCompiler<'_, '_, '_> {
                     reads.push(self.read_address(&condition.span, call)?);
                     let destination = call.number != __NR_bind;
                     Condition::Address { set, negated: text.negated, destination }
+                }
+                TestText::Content(text) => {
+                    reads.push(self.read_content(condition, call)?);
+                    Condition::Content { set, negated: text.negated }
                 }
             };
             self.all.conditions.push(condition);
@@ -398,6 +426,14 @@ impl FileCompiler<'_, '_, '_> {
         signature::of(call.number.into()).and_then(address_of).ok_or_else(|| {
             let message = format!("`{}` is passed no socket address", name_of(call.number));
             self.source.error(span, message)
+        })
+    }
+
+    /// The same for one on what is written.
+    fn read_content(&self, condition: &ConditionText, call: &CallText) -> Result<Read, PolicyError> {
+        signature::of(call.number.into()).and_then(content_of).ok_or_else(|| {
+            let message = format!("`{}` writes and sends no bytes that a rule can look at", name_of(call.number));
+            self.source.error(&condition.span, message)
         })
     }
 

@@ -64,6 +64,8 @@ pub const EDQUOT: Errno = ERRNOS[119];
 pub const EACCES: Errno = ERRNOS[12];
 /// EINVAL.
 pub const EINVAL: Errno = ERRNOS[21];
+/// EMSGSIZE: what a message gets that names too many ranges.
+pub const EMSGSIZE: Errno = ERRNOS[87];
 /// "File name too long": what a call gets whose string a rule needs and that has no end.
 pub const ENAMETOOLONG: Errno = ERRNOS[35];
 

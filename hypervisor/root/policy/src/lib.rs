@@ -78,6 +78,17 @@
 //! program has looked up. No name gives a file rights that it does not have already: a rename or link to where it would get more is EXDEV, as between two file systems, upon which
 //! programs copy, and each copy is judged. So is the rename of a directory, unless the entries treat all that can be below its two names alike. A policy without `[[files]]` grants everything.
 //!
+//! # What is written
+//! ```toml
+//! calls = ["write", "pwrite64", "writev", "pwritev", "pwritev2", "sendto", "sendmsg", "sendmmsg"]
+//! when = [{ contains = ["PRIVATE KEY", { hex = "de ad be ef" }] }]   # one of these is somewhere in the bytes
+//! when = [{ prefix = ["GET ", "HEAD "], not = true }]           # they begin with none of these
+//! ```
+//! They ask for the bytes that the call writes or sends, those of all its ranges one behind the other. At most 4096 bytes of a call are judged, and no more than
+//! was judged is written: the call's result says so, as it does whenever a write is short, and the program writes the rest by another call. What can only be sent
+//! as a whole (a datagram) fails with EMSGSIZE if it is longer. A program may write in pieces as small as it likes, so that `contains` finds what an honest
+//! program writes at once, and does not keep a hostile one from writing it. What gets into a file or a socket by other calls (`sendfile`, `splice`, a shared mapping) is judged by rules on those.
+//!
 //! # Several files
 //! ```toml
 //! include = ["base.toml", "more/net.toml"]      # at the top, like `version`, which every file has
@@ -149,6 +160,7 @@ mod action;
 pub mod address;
 pub mod budget;
 mod compile;
+mod contents;
 pub mod errno;
 mod error;
 mod files;
@@ -208,6 +220,10 @@ pub mod limits {
     pub const MAX_FILE_PATTERNS: usize = 4096;
     /// Patterns in one condition.
     pub const MAX_PATTERNS: usize = 1024;
+    /// Bytes of one text that `prefix` or `contains` looks for.
+    pub const MAX_CONTENT: usize = 1024;
+    /// Bytes of all these texts.
+    pub const MAX_TOTAL_CONTENT: usize = 64 * 1024;
     /// Names of hosts that have addresses.
     pub const MAX_HOSTS: usize = 256;
     /// Addresses of one of them.

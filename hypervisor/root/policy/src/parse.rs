@@ -13,6 +13,7 @@ use toml::de::{DeArray, DeInteger, DeTable, DeValue};
 use crate::action::ActionText;
 use crate::address::Hosts;
 use crate::budget::{self, BudgetText};
+use crate::contents::ContentText;
 use crate::error::{PolicyError, Source};
 use crate::files::FilesText;
 use crate::groups::{GROUPS, Group};
@@ -67,6 +68,7 @@ pub(crate) enum TestText {
     Number(NumberText),
     Pointed(PointedText),
     Address(AddressText),
+    Content(ContentText),
 }
 
 /// A comparison of the register.
@@ -338,6 +340,9 @@ impl Reader<'_, '_> {
         }
         if let Some(test) = self.address(table)? {
             return Ok(ConditionText { test: TestText::Address(test), span: value.span() });
+        }
+        if let Some(test) = self.content(table)? {
+            return Ok(ConditionText { test: TestText::Content(test), span: value.span() });
         }
         self.only_known_keys(table, CONDITION_KEYS, "a condition")?;
         let argument = self.argument(self.required(value, table, "arg")?)?;

@@ -35,6 +35,21 @@ pub enum Form {
         /// The argument that holds its length.
         len: u8,
     },
+    /// So many bytes.
+    Buffer {
+        /// The argument that says how many.
+        len: u8,
+    },
+    /// An array of `struct iovec`, and the bytes that they name.
+    Ranges {
+        /// The argument that holds how many of them there are.
+        count: u8,
+    },
+    /// A `struct msghdr`, and the bytes that its ranges name.
+    MessageBytes {
+        /// As of [`Form::Message`].
+        count: Option<u8>,
+    },
     /// A `struct msghdr`, and the `struct sockaddr` that it names.
     Message {
         /// The argument that holds how many of them there are, one behind the other as `struct mmsghdr`. Only the first is judged, so that
@@ -48,11 +63,12 @@ pub enum Form {
 pub struct Pointed<'a> {
     strings: [Option<&'a [u8]>; 6],
     address: Option<SocketAddress<'a>>,
+    content: Option<&'a [u8]>,
 }
 
 impl<'a> Pointed<'a> {
     /// Nothing was read.
-    pub const NOTHING: Self = Self { strings: [None; 6], address: None };
+    pub const NOTHING: Self = Self { strings: [None; 6], address: None, content: None };
 
     /// Notes the string that an argument points to: all before its NUL.
     pub fn set(&mut self, argument: u8, bytes: &'a [u8]) {
@@ -64,6 +80,15 @@ impl<'a> Pointed<'a> {
     /// Notes the `struct sockaddr` that a call has.
     pub fn set_address(&mut self, bytes: &'a [u8]) {
         self.address = SocketAddress::read(bytes);
+    }
+
+    /// Notes the bytes that a call writes or sends.
+    pub fn set_content(&mut self, bytes: &'a [u8]) {
+        self.content = Some(bytes);
+    }
+
+    pub(crate) fn content(&self) -> Option<&'a [u8]> {
+        self.content
     }
 
     pub(crate) fn get(&self, argument: u8) -> Option<&'a [u8]> {
@@ -148,7 +173,7 @@ impl Reader<'_, '_> {
         Ok(Some(AddressText { patterns: self.patterns(value, ADDRESS)?, negated: self.negated(table)? }))
     }
 
-    fn negated(&self, table: &DeTable<'_>) -> Result<bool, PolicyError> {
+    pub(crate) fn negated(&self, table: &DeTable<'_>) -> Result<bool, PolicyError> {
         table.get("not").map_or(Ok(false), |value| self.boolean(value, "not"))
     }
 

@@ -33,6 +33,8 @@ pub enum Kind {
     Text,
     /// The address of bytes that the call reads; the argument with this index is their number.
     Buffer(u8),
+    /// The address of an array of `struct iovec` with bytes that the call reads; the argument with this index is how many of them there are.
+    Ranges(u8),
     /// The address of a `struct sockaddr` that the call reads; the argument with this index is its length.
     Address(u8),
     /// The address of a `struct msghdr` that the call reads.
@@ -129,7 +131,7 @@ macro_rules! signatures {
 
 use Kind::{
     Address, Buffer, CreateMode, DirFd, FcntlArgument, Fd, Hex, Hex32, Id, Int, Long, LongNamed, Message, Messages,
-    Mode, Named, Path, Pointer, Size, Strings, Text, Uint,
+    Mode, Named, Path, Pointer, Ranges, Size, Strings, Text, Uint,
 };
 
 signatures! {
@@ -153,7 +155,7 @@ signatures! {
     17 pread64(Fd, Pointer, Size, Long);
     18 pwrite64(Fd, Buffer(2), Size, Long);
     19 readv(Fd, Pointer, Size);
-    20 writev(Fd, Pointer, Size);
+    20 writev(Fd, Ranges(2), Size);
     21 access(Path, Named(&symbols::ACCESS));
     22 pipe(Pointer);
     23 select(Int, Pointer, Pointer, Pointer, Pointer);
@@ -417,7 +419,7 @@ signatures! {
     293 pipe2(Pointer, Named(&symbols::FD_FLAGS));
     294 inotify_init1(Named(&symbols::FD_FLAGS));
     295 preadv(Fd, Pointer, Size, Long, Hex);
-    296 pwritev(Fd, Pointer, Size, Long, Hex);
+    296 pwritev(Fd, Ranges(2), Size, Long, Hex);
     297 rt_tgsigqueueinfo(Int, Int, Named(&symbols::SIGNAL), Pointer);
     298 perf_event_open(Pointer, Int, Int, Fd, Hex);
     299 recvmmsg(Fd, Pointer, Uint, Hex32, Pointer);
@@ -449,7 +451,7 @@ signatures! {
     325 mlock2(Pointer, Size, Hex32);
     326 copy_file_range(Fd, Pointer, Fd, Pointer, Size, Hex32);
     327 preadv2(Fd, Pointer, Size, Long, Hex, Named(&symbols::RWF));
-    328 pwritev2(Fd, Pointer, Size, Long, Hex, Named(&symbols::RWF));
+    328 pwritev2(Fd, Ranges(2), Size, Long, Hex, Named(&symbols::RWF));
     329 pkey_mprotect(Pointer, Size, LongNamed(&symbols::PROT), Int);
     330 pkey_alloc(Hex, Hex);
     331 pkey_free(Int);

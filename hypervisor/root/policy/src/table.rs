@@ -8,6 +8,7 @@ use core::fmt;
 use crate::Action;
 use crate::address::AddressSet;
 use crate::budget::Compiled;
+use crate::contents::ContentSet;
 use crate::errno::Errno;
 use crate::files::FileRights;
 use crate::glob::GlobSet;
@@ -46,6 +47,11 @@ pub(crate) enum Condition {
         negated: bool,
         /// The call goes there, instead of being there.
         destination: bool,
+    },
+    /// One of the patterns in [`Policy::contents`] with this index, or, if negated, none, is in what the call writes.
+    Content {
+        set: u16,
+        negated: bool,
     },
 }
 
@@ -133,6 +139,7 @@ pub struct Policy {
     pub(crate) conditions: Vec<Condition>,
     pub(crate) globs: Vec<GlobSet>,
     pub(crate) addresses: Vec<AddressSet>,
+    pub(crate) contents: Vec<ContentSet>,
     pub(crate) reads: Vec<Read>,
     pub(crate) process: Process,
     pub(crate) mounts: Mounts,
@@ -305,6 +312,10 @@ impl Policy {
                     _ => false,
                 }
             }
+            Condition::Content { set, negated } => match (self.contents.get(usize::from(set)), pointed.content()) {
+                (Some(set), Some(bytes)) => set.matches(bytes) != negated,
+                _ => false,
+            },
             Condition::Address { set, negated, destination } => {
                 match (self.addresses.get(usize::from(set)), pointed.address()) {
                     (Some(set), Some(address)) => {

@@ -302,6 +302,7 @@ impl Writer<'_> {
             | Kind::Path
             | Kind::Text
             | Kind::Buffer(_)
+            | Kind::Ranges(_)
             | Kind::Address(_)
             | Kind::Message
             | Kind::Messages(_)

@@ -1,4 +1,4 @@
-//! Policies on socket addresses.
+//! Policies on socket addresses, and on what is written.
 use super::denials::with_policy;
 use crate::Case;
 use std::time::Duration;
@@ -46,6 +46,18 @@ sendmmsg 1 Permission denied
 socketpair ok
 ";
 
+/// A policy for `flip content`, and for a program whose lines are judged.
+const NO_TEXT: &str = "version = 1
+default = \"allow\"
+[[rule]]
+calls = [\"write\", \"writev\", \"sendto\", \"sendmsg\"]
+when = [{ contains = [\"secret\", \"PRIVATE KEY\"] }]
+action = { errno = \"EACCES\" }
+";
+
+/// Writes lines, one of which is denied, and more at once than is judged at once.
+const WRITE_LINES: &str = "echo fine; echo a PRIVATE KEY; busybox dd if=/dev/zero of=/tmp/zeros bs=10000 count=1 2> /dev/null; busybox wc -c < /tmp/zeros";
+
 /// The tests.
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -70,5 +82,16 @@ pub(crate) fn cases() -> Vec<Case> {
             })
         })
         .needs("python"),
+        Case::new("a text that changes while it is judged", |bench| {
+            let tries = if bench.setup.all { "1000000" } else { "3000" };
+            let sandbox = bench.guest("flip", &["content", tries]).limit(FLIPPING);
+            with_policy(bench, NO_TEXT, sandbox, |sandbox| {
+                let said = format!("{tries} writes: 0 of what was not judged; both outcomes: true\n");
+                sandbox.run()?.exits(0)?.prints(&said)?.done()
+            })?;
+            with_policy(bench, NO_TEXT, bench.busybox(&["sh", "-c", WRITE_LINES]), |sandbox| {
+                sandbox.run()?.exits(0)?.prints("fine\n10000\n")?.complains("write error: Permission denied")?.done()
+            })
+        }),
     ]
 }

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod budgets;
+mod contents;
 mod judge;
 mod memory;
 mod support;

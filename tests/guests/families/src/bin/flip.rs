@@ -7,12 +7,16 @@
 //!
 //! `flip address N` and `flip message N` do the same with datagrams to two ports, 7001 and the forbidden 7002: the second thread exchanges the
 //! port in the address that they are sent to, or the address that a message names.
+//!
+//! `flip content N` writes the buffer instead, by `write`, `writev`, `sendto` and `sendmsg` in turn; the policy denies the text `secret`.
 #![allow(unsafe_code)]
 
 use families::files::{Scratch, path};
 use families::{c, libc, must, sys, zeroed};
+use std::io::{Read, pipe};
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixDatagram;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -33,9 +37,10 @@ fn main() -> ExitCode {
     std::fs::write("other", "ss").expect("a new file");
     must(sys!(libc::rename(path("other").as_ptr(), path("secret").as_ptr())));
     match std::env::args().nth(1).as_deref() {
-        Some("pipe") => pipe(),
+        Some("pipe") => named_pipe(),
         Some("address") => datagrams(false),
         Some("message") => datagrams(true),
+        Some("content") => contents(),
         tries => race(tries.and_then(|tries| tries.parse().ok()).unwrap_or(1000)),
     }
 }
@@ -76,7 +81,7 @@ fn race(tries: u64) -> ExitCode {
 }
 
 /// The judged name leads to a named pipe, whose open waits for a writer. The name is exchanged before there is one.
-fn pipe() -> ExitCode {
+fn named_pipe() -> ExitCode {
     must(sys!(libc::unlink(path("judged").as_ptr())));
     must(sys!(libc::mkfifo(path("judged").as_ptr(), 0o600)));
     let writer = thread::spawn(|| {
@@ -153,5 +158,50 @@ fn datagrams(in_message: bool) -> ExitCode {
     let _ = flipper.join();
     let both = sent > 0 && denied > 0 && arrived == sent;
     println!("{tries} datagrams: {wrong} to the forbidden port; both outcomes: {both}");
+    ExitCode::from(u8::from(wrong > 0 || !both))
+}
+
+/// Writes the buffer, whose text another thread exchanges for the forbidden one.
+fn contents() -> ExitCode {
+    let tries: u64 = std::env::args().nth(2).and_then(|tries| tries.parse().ok()).unwrap_or(1000);
+    let (mut reader, writer) = pipe().expect("a pipe");
+    let (receiver, sender) = UnixDatagram::pair().expect("two sockets");
+    let place = |slot: &AtomicU64| slot.as_ptr().expose_provenance() as u64;
+    // The first letter alone, and the others: two ranges that are one text.
+    let ranges = [place(&NAME), 1, place(&NAME) + 1, 5];
+    let header = [0, 0, ranges.as_ptr().expose_provenance() as u64, 2, 0, 0, 0_u64];
+    let flipper = thread::spawn(|| {
+        while !OVER.load(Ordering::Relaxed) {
+            NAME.fetch_xor(JUDGED ^ SECRET, Ordering::Relaxed);
+        }
+    });
+    let (mut written, mut denied, mut wrong) = (0_u64, 0_u64, 0_u64);
+    for count in 0..tries {
+        let (file, socket) = (writer.as_raw_fd(), sender.as_raw_fd());
+        let result = match count % 4 {
+            0 => sys!(libc::write(file, NAME.as_ptr().cast(), 6)),
+            1 => sys!(libc::writev(file, ranges.as_ptr().cast(), 2)),
+            2 => sys!(libc::sendto(socket, NAME.as_ptr().cast(), 6, 0, std::ptr::null(), 0)),
+            _ => sys!(libc::sendmsg(socket, header.as_ptr().cast(), 0)),
+        };
+        let mut text = [0; 6];
+        match (result, count % 4) {
+            (Err(_), _) => denied += 1,
+            (Ok(_), 0 | 1) => reader.read_exact(&mut text).expect("what was written"),
+            (Ok(_), _) => assert_eq!(receiver.recv(&mut text).expect("what was sent"), 6),
+        }
+        if result.is_ok() {
+            written += 1;
+            wrong += u64::from(text != *b"judged");
+        }
+        if count % 15 == 0 {
+            // On one processor: the other thread has a turn, whose end leaves either text.
+            thread::yield_now();
+        }
+    }
+    OVER.store(true, Ordering::Relaxed);
+    let _ = flipper.join();
+    let both = written > 0 && denied > 0;
+    println!("{tries} writes: {wrong} of what was not judged; both outcomes: {both}");
     ExitCode::from(u8::from(wrong > 0 || !both))
 }
