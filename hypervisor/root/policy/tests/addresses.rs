@@ -1,27 +1,16 @@
 //! Conditions on socket addresses: which calls they are for, what they mean beside others, and against a model that knows nothing of masks.
 
 mod random;
+mod rules;
 
 use policy::{Action, Form, Pointed, Policy, Read, parse};
 use random::Random;
-
-fn compiled(rules: &str) -> Policy {
-    parse("p.toml", &format!("version = 1\n{rules}")).unwrap_or_else(|error| panic!("{error}\n{rules}"))
-}
+use rules::{compiled, number, rule};
 
 fn refused(rules: &str, line: u32, column: u32, words: &str) {
     let error = parse("p.toml", &format!("version = 1\n{rules}")).expect_err(rules);
     assert_eq!((error.line, error.column), (line, column), "{error}");
     assert!(error.message.contains(words), "{error}");
-}
-
-/// A rule that kills these calls under this condition.
-fn rule(calls: &str, condition: &str) -> String {
-    format!("[[rule]]\ncalls = [{calls}]\naction = \"kill\"\nwhen = [{condition}]\n")
-}
-
-fn number(name: &str) -> u64 {
-    u64::from(proto::syscalls::by_name(name).expect("a call").number)
 }
 
 /// Whether this call to this `struct sockaddr` is killed.

@@ -1,23 +1,13 @@
 //! Conditions on what calls write and send.
 
-use policy::{Action, Form, Pointed, Policy, Read, parse};
+mod rules;
 
-fn compiled(rules: &str) -> Policy {
-    parse("p.toml", &format!("version = 1\n{rules}")).unwrap_or_else(|error| panic!("{error}\n{rules}"))
-}
+use policy::{Action, Form, Pointed, Policy, Read, parse};
+use rules::{compiled, number, rule};
 
 fn refused(rules: &str, words: &str) {
     let error = parse("p.toml", &format!("version = 1\n{rules}")).expect_err(rules);
     assert!(error.line > 1 && error.message.contains(words), "{error}");
-}
-
-/// A rule that kills these calls under this condition.
-fn rule(calls: &str, condition: &str) -> String {
-    format!("[[rule]]\ncalls = [{calls}]\naction = \"kill\"\nwhen = [{condition}]\n")
-}
-
-fn number(name: &str) -> u64 {
-    u64::from(proto::syscalls::by_name(name).expect("a call").number)
 }
 
 fn killed(policy: &Policy, call: &str, content: Option<&[u8]>) -> bool {

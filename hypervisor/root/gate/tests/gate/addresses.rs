@@ -1,8 +1,8 @@
 //! Rules on socket addresses: those of arguments, and those in messages.
 
-use crate::support::{BASE, Child, END};
+use crate::support::{BASE, Child, END, copies, granted};
 use gate::Action;
-use proto::{CopyHead, Grant, copy_forms, grant_flags};
+use proto::{copy_forms, grant_flags};
 
 const EACCES: Action = Action::Answer { value: -13, instruction_len: 2 };
 const EINVAL: Action = Action::Answer { value: -22, instruction_len: 2 };
@@ -18,16 +18,6 @@ action = { errno = "EACCES" }
 /// `struct sockaddr_in` of 127.0.0.1.
 fn address(port: u16) -> Vec<u8> {
     [&[2, 0][..], &port.to_be_bytes(), &[127, 0, 0, 1], &[0; 8]].concat()
-}
-
-fn granted(action: Action) -> Grant {
-    let Action::Forward { grant, instruction_len: 2 } = action else { panic!("{action:?}") };
-    grant
-}
-
-fn copies(child: &Child) -> Vec<(u64, u64, Vec<u8>)> {
-    let there = child.gate.copies().filter(|(head, _)| head.address != 0);
-    there.map(|(CopyHead { address, form, .. }, bytes)| (form, address, bytes.to_vec())).collect()
 }
 
 /// A `struct msghdr` that names `len` bytes at `name`; the rest of it is not looked at.

@@ -1,8 +1,8 @@
 //! Budgets: what calls are charged, and what is said when nothing is left.
 
-use crate::support::Child;
+use crate::support::{Child, granted};
 use gate::Action;
-use proto::{Grant, grant_flags};
+use proto::grant_flags;
 
 const EDQUOT: Action = Action::Answer { value: -122, instruction_len: 2 };
 const EPERM: Action = Action::Answer { value: -1, instruction_len: 2 };
@@ -22,11 +22,6 @@ calls = ["write", "read"]
 bytes = 100
 action = { errno = "EIO" }
 "#;
-
-fn granted(action: Action) -> Grant {
-    let Action::Forward { grant, instruction_len: 2 } = action else { panic!("{action:?}") };
-    grant
-}
 
 #[test]
 fn a_count_is_spent_by_calls_that_are_carried_out() {

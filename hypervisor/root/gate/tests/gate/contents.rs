@@ -1,8 +1,8 @@
 //! Rules on what is written: gathered once, judged, and handed over as it was judged.
 
-use crate::support::{BASE, Child, END};
+use crate::support::{BASE, Child, END, copies, granted};
 use gate::Action;
-use proto::{COPY_LEN, CopyHead, Grant, copy_forms, grant_flags};
+use proto::{COPY_LEN, copy_forms, grant_flags};
 
 const POLICY: &str = r#"version = 1
 default = "allow"
@@ -18,16 +18,6 @@ action = { errno = "EPERM" }
 
 fn answer(value: i64) -> Action {
     Action::Answer { value, instruction_len: 2 }
-}
-
-fn granted(action: Action) -> Grant {
-    let Action::Forward { grant, instruction_len: 2 } = action else { panic!("{action:?}") };
-    grant
-}
-
-fn copies(child: &Child) -> Vec<(u64, u64, Vec<u8>)> {
-    let there = child.gate.copies().filter(|(head, _)| head.address != 0);
-    there.map(|(CopyHead { address, form, .. }, bytes)| (form, address, bytes.to_vec())).collect()
 }
 
 fn words(words: &[u64]) -> Vec<u8> {

@@ -1,10 +1,10 @@
 //! Rules that look at what pointers lead to: what is copied, what is fetched first, what is answered.
 
-use crate::support::{BASE, Child, END, registers, site};
+use crate::support::{BASE, Child, END, granted, registers, site};
 use gate::{Action, CallSite, Counters};
 use guestmem::double::VecMemory;
 use guestmem::{GuestMemory, NotMapped};
-use proto::{CopyHead, Grant, copy_forms, grant_flags};
+use proto::{CopyHead, copy_forms, grant_flags};
 use std::cell::Cell;
 use tlfs::addr::Gpa;
 use trace::Record;
@@ -34,11 +34,6 @@ fn child() -> Child {
 
 fn refused(value: i64) -> Action {
     Action::Answer { value, instruction_len: 2 }
-}
-
-fn granted(action: Action) -> Grant {
-    let Action::Forward { grant, instruction_len: 2 } = action else { panic!("{action:?}") };
-    grant
 }
 
 fn copies(child: &Child) -> Vec<(CopyHead, Vec<u8>)> {

@@ -3,7 +3,7 @@
 use gate::{Action, CallSite, Gate, INVALID_OPCODE, Mode};
 use guestmem::GuestMemory;
 use guestmem::double::VecMemory;
-use proto::CallResult;
+use proto::{CallResult, CopyHead, Grant};
 use tlfs::addr::Gpa;
 use trace::{Lines, Record};
 
@@ -122,4 +122,16 @@ pub(crate) fn site(instruction: &[u8]) -> CallSite<'_> {
 /// General registers in the TLFS' order for a call of the x86-64 table.
 pub(crate) fn registers(number: u64, [rdi, rsi, rdx, r10, r8, r9]: [u64; 6]) -> [u64; 16] {
     [number, 0, rdx, 0, 0, 0, rsi, rdi, r8, r9, r10, 0, 0, 0, 0, 0]
+}
+
+/// What a call that is carried out is granted.
+pub(crate) fn granted(action: Action) -> Grant {
+    let Action::Forward { grant, instruction_len: 2 } = action else { panic!("{action:?}") };
+    grant
+}
+
+/// The copies that are handed over: form, address, bytes.
+pub(crate) fn copies(child: &Child) -> Vec<(u64, u64, Vec<u8>)> {
+    let there = child.gate.copies().filter(|(head, _)| head.address != 0);
+    there.map(|(CopyHead { address, form, .. }, bytes)| (form, address, bytes.to_vec())).collect()
 }
