@@ -157,6 +157,11 @@ impl Platform for Machine {
         unsafe { (&raw const (*self.gate()).grant).read_volatile() }
     }
 
+    fn recalls(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (&raw const (*self.gate()).recalls).read_volatile() }
+    }
+
     fn copies(&self) -> Vec<Copied> {
         // SAFETY: the grant says that the root has put them there, in pages that are mapped for good then; it writes to them only while
         // this processor is stopped.

@@ -314,7 +314,7 @@ impl<P: Platform> Kernel<P> {
             return self.run(regs);
         }
         self.task.copies = if grant.flags & grant_flags::COPIES != 0 { self.platform.copies() } else { Vec::new() };
-        self.task.call = Some(Call { grant });
+        self.task.call = Some(Call { grant, recalls: self.platform.recalls() });
         self.run(regs)
     }
 

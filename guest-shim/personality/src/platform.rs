@@ -66,6 +66,8 @@ pub trait Platform {
     fn doorbell(&mut self);
     /// What the gate allowed last.
     fn grant(&self) -> Grant;
+    /// How often calls that were granted with `proto::grant_flags::RECALL` were to be judged once more.
+    fn recalls(&self) -> u32;
     /// What the gate has judged of the granted call's memory.
     fn copies(&self) -> Vec<Copied>;
     /// Puts a result into the gate page's ring, for the trace.

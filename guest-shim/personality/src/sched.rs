@@ -148,6 +148,14 @@ impl<P: Platform> Kernel<P> {
             self.condemn(&call.grant, regs.rip);
             return Carried::Ended;
         }
+        if call.grant.flags & grant_flags::RECALL != 0 && self.platform.recalls() != call.recalls {
+            // What it was granted before may be denied by now.
+            match self.task.progress {
+                0 => self.make_again(regs, &call),
+                done => self.finish(regs, Ok(done)),
+            }
+            return Carried::Done;
+        }
         let process = self.task.process.borrow();
         self.fuse.act_for(process.file_ids, &process.groups);
         drop(process);

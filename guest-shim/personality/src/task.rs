@@ -191,6 +191,8 @@ pub struct IpcWait {
 pub struct Call {
     /// What the gate allowed.
     pub grant: Grant,
+    /// `Platform::recalls` at that time.
+    pub recalls: u32,
 }
 
 /// The timer slack that tasks start with, in ns.

@@ -34,7 +34,7 @@ pub const NO_ALARM: u64 = u64::MAX;
 /// [`BootInfo::magic`].
 pub const BOOT_MAGIC: u64 = u64::from_le_bytes(*b"CORDONSH");
 /// Version of everything in this crate; shim and root of one build agree.
-pub const PROTO_VERSION: u32 = 4;
+pub const PROTO_VERSION: u32 = 5;
 
 /// What the shim learns at start. Its virtual address is in RDI at the shim's entry.
 #[repr(C)]
@@ -137,8 +137,8 @@ pub struct GatePage {
     pub alarm: u64,
     /// Written by the shim: the thread id of the running task. For the trace only.
     pub thread: u32,
-    /// Zero.
-    pub reserved0: u32,
+    /// Written by the root: grows when calls that were granted with [`grant_flags::RECALL`] are to be judged once more.
+    pub recalls: u32,
     /// Zero.
     pub reserved: [u64; 3],
     /// Results, for the trace only: the shim is not trusted, and so neither are these.
@@ -176,6 +176,9 @@ pub mod grant_flags {
     pub const KILL_PROCESS: u64 = 1 << 4;
     /// The call is refused: its thread gets SIGSYS. Nothing else is granted.
     pub const TRAP: u64 = 1 << 5;
+    /// The call may be denied by what another task does meanwhile: if [`super::GatePage::recalls`] has changed when it would go on, it ends with what it
+    /// has done so far, or, if that is nothing, is made again and judged once more.
+    pub const RECALL: u64 = 1 << 6;
 }
 
 /// Largest number of pieces of memory that are judged with a call.

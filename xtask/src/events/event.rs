@@ -69,6 +69,8 @@ pub(super) enum What {
     },
     /// The file service refused something, by `[[files]]` of the policy.
     FileRefused(Refused),
+    /// A file was used that taints: calls are denied from now on.
+    Taint(Tainted),
     /// A sandbox has ended.
     Exit {
         /// How: `exited`, `signaled`, `policy-killed`, `not-started`, `timed-out`, `sandbox-failed`.
@@ -119,6 +121,32 @@ impl From<trace::RefusalRecord> for Refused {
         let errno = policy::errno::Errno::by_number(errno).map_or_else(|| errno.to_string(), |known| known.name.into());
         let (path, from) = (Bytes::from(&path), from.as_ref().map(Bytes::from));
         Self { thread, rights, path, from, text, errno, rule: entry, ignored }
+    }
+}
+
+/// What has tainted a sandbox.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Tainted {
+    /// The thread.
+    pub(super) thread: u32,
+    /// The rights that the use took.
+    pub(super) rights: String,
+    /// The resolved path.
+    pub(super) path: Bytes,
+    /// That is all of it.
+    pub(super) whole: bool,
+    /// It as a person reads it.
+    pub(super) text: String,
+    /// The taint.
+    pub(super) rule: String,
+}
+
+impl From<trace::TaintRecord> for Tainted {
+    fn from(record: trace::TaintRecord) -> Self {
+        let text = trace::taint_text(&record);
+        let trace::TaintRecord { thread, rights, path, rule, .. } = record;
+        let whole = matches!(path, Piece::Read { whole: true, .. });
+        Self { thread, rights, path: Bytes::from(&path), whole, text, rule }
     }
 }
 
@@ -254,6 +282,7 @@ impl From<Record> for What {
                 Self::Fault { thread, vector, error_code, rip: Word(rip) }
             }
             Record::Refusal(refusal) => Self::FileRefused(refusal.into()),
+            Record::Taint(taint) => Self::Taint(taint.into()),
             Record::Policy(trace::PolicyRecord { generation, name, .. }) => {
                 Self::Policy { generation, policy: name, policy_sha256: None }
             }

@@ -157,6 +157,7 @@ impl Observers {
         {
             let shown = match &record {
                 Record::Policy(_) => self.all_lines,
+                Record::Taint(_) => self.all_lines || self.dry_lines,
                 Record::Refusal(refusal) => self.all_lines || (self.dry_lines && refusal.ignored),
                 Record::Call(call) => self.all_lines || call.verdict.logged || (self.dry_lines && call.verdict.ignored),
                 _ => true,

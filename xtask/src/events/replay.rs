@@ -1,11 +1,12 @@
 //! `cargo xtask replay`: what another policy would have said to a run.
-use super::event::{Bytes, Call, What};
+use super::event::{Bytes, Call, Tainted, What};
 use super::verify::Events;
 use crate::cli::ReplayOptions;
 use crate::exit::Failure;
 use crate::policy::sockaddr;
 use policy::signature::{self, Kind};
-use policy::{Pointed, Policy};
+use policy::{Pointed, Policy, Rights};
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 /// Blocked calls that are shown one by one.
@@ -19,10 +20,19 @@ pub(crate) fn replay(options: &ReplayOptions) -> Result<ExitCode, Failure> {
     let policy = crate::policy::read(&options.policy, &options.container)?.compiled()?;
     let mut events = Events::open(&options.events)?;
     let (mut calls, mut blocked) = (0_u64, 0_usize);
+    let mut tainted = BTreeMap::new();
     while let Some(event) = events.next_event().map_err(Failure::early)? {
-        let What::Call(call) = &event.what else { continue };
+        let in_force: &mut u64 = tainted.entry(event.sandbox).or_default();
+        let call = match &event.what {
+            What::Call(call) => call,
+            What::Taint(taint) => {
+                *in_force |= taints(&policy, taint);
+                continue;
+            }
+            _ => continue,
+        };
         calls += 1;
-        let Some(verdict) = judged(&policy, call) else { continue };
+        let Some(verdict) = judged(&policy, call, *in_force) else { continue };
         blocked += 1;
         if blocked == 1 {
             println!("first at {:.6} s in sandbox {}:", event.ns as f64 / 1e9, event.sandbox);
@@ -35,6 +45,9 @@ pub(crate) fn replay(options: &ReplayOptions) -> Result<ExitCode, Failure> {
         println!("  and {} more", blocked - MAX_SHOWN);
     }
     println!("{calls} calls, {blocked} of them blocked");
+    if policy.has_taints() {
+        println!("taints: only files that tainted in the recorded run are known to have been used");
+    }
     Ok(if blocked == 0 { ExitCode::SUCCESS } else { ExitCode::from(BLOCKED) })
 }
 
@@ -83,12 +96,26 @@ fn hexadecimal(digits: &str) -> Option<Vec<u8>> {
     pairs.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect()
 }
 
-/// What the policy says to a call, unless it is carried out.
-fn judged(policy: &Policy, call: &Call) -> Option<String> {
+/// The taints of the policy that follow from what tainted in the recorded run.
+fn taints(policy: &Policy, taint: &Tainted) -> u64 {
+    let path = match &taint.path {
+        Bytes::Text(text) => Some(text.clone().into_bytes()),
+        Bytes::Hex(digits) => hexadecimal(digits),
+        _ => None,
+    };
+    let used = taint.rights.split(' ').filter_map(Rights::by_name).fold(Rights::NONE, Rights::and);
+    path.filter(|_| taint.whole).map_or(0, |path| policy.tainted_by(&path, used))
+}
+
+/// What the policy says to a call with these taints in force, unless it is carried out.
+fn judged(policy: &Policy, call: &Call, tainted: u64) -> Option<String> {
     let verdict = match call.abi.as_str() {
         "x86-64" => {
             let read = Memory::of(call);
-            policy.about(call.number).judge(&call.args.map(|word| word.0), &read.pointed())
+            let rules = policy.about(call.number);
+            let verdict = rules.judge(&call.args.map(|word| word.0), &read.pointed());
+            let denying = policy::taint::deciding(rules.holds() & tainted).filter(|_| verdict.action.carries_out());
+            denying.map_or(verdict, |bit| policy.held(bit))
         }
         _ => policy.judge_unknown(),
     };

@@ -3,7 +3,7 @@
 //! The JSON form of the Trace Event Format: a sandbox is a process, its threads are threads, a call is a slice from its verdict to its
 //! result, and what was denied is a mark beside it.
 use super::Observer;
-use super::event::{Call, Event, Refused, What};
+use super::event::{Call, Event, Refused, Tainted, What};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -50,6 +50,9 @@ impl Observer for Timeline {
             }
             What::FileRefused(Refused { thread, text, errno, rule, .. }) => {
                 self.mark(sandbox, ns, *thread, text, json!({"errno": errno, "rule": rule}))
+            }
+            What::Taint(Tainted { thread, text, rule, .. }) => {
+                self.mark(sandbox, ns, *thread, text, json!({"rule": rule}))
             }
             What::Exit { outcome, status, reason, .. } => {
                 self.close_all(sandbox, ns)?;

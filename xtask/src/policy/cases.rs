@@ -6,6 +6,7 @@
 //! verdict = "errno EACCES"                              # as `policy explain` has it
 //! rule = 3                                              # optional: the rule that decides, from 1; 0 is the default; "3 base.toml" is
 //!                                                       # one of an included file, which is named as verdicts name it
+//! tainted = true                                        # optional: once all that taints (`[[taint]]`) has been done
 //! ```
 use super::explain;
 use policy::Policy;
@@ -26,6 +27,8 @@ struct Cases {
 struct Case {
     call: String,
     verdict: String,
+    #[serde(default)]
+    tainted: bool,
     rule: Option<RuleName>,
 }
 
@@ -74,7 +77,7 @@ pub(super) fn test(policy: &Policy, name: &str, text: &str) -> Result<(String, u
 
 /// What is not as expected.
 fn wrong(policy: &Policy, case: &Case) -> Option<String> {
-    let explained = match explain::explain(policy, &case.call) {
+    let explained = match explain::explain(policy, &case.call, case.tainted) {
         Ok(explained) => explained,
         Err(failure) => return Some(failure.to_string()),
     };

@@ -4,14 +4,14 @@
 //! compares with, in all combinations, or in as many as there is time for.
 use super::explain;
 use super::model::{Comparison, Model};
-use super::sections;
+use super::{sections, taints};
 use policy::{Policy, Verdict};
 use proto::syscalls::SYSCALLS;
 
 /// Most combinations of arguments that are tried for one call.
 const MAX_TUPLES: usize = 1 << 16;
 
-/// A line for each call whose verdict changes, and for each change of what `[network]` lists and of budgets.
+/// A line for each call whose verdict changes, and for each change of what `[network]` lists, of budgets and of taints.
 pub(super) fn diff(before: (&Policy, &Model), after: (&Policy, &Model)) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(change) = change(&before.0.judge_unknown(), &after.0.judge_unknown()) {
@@ -27,6 +27,7 @@ pub(super) fn diff(before: (&Policy, &Model), after: (&Policy, &Model)) -> Vec<S
         lines.extend(describe(call.name, &comparisons, verdicts));
     }
     lines.extend(sections::diff(before, after));
+    lines.extend(taints::diff(before.0, after.0));
     lines
 }
 

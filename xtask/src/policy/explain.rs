@@ -1,6 +1,6 @@
 //! `policy explain`: which rule decides a call that is written as in a trace.
 use super::constants::number;
-use super::{sections, sockaddr};
+use super::{sections, sockaddr, taints};
 use crate::exit::Failure;
 use policy::signature::{self, Kind};
 use policy::symbols::Symbols;
@@ -23,8 +23,8 @@ struct Call {
     content: Option<Vec<u8>>,
 }
 
-/// The verdict on `call`, such as `openat(AT_FDCWD, "/etc/shadow", O_RDONLY)`, and why.
-pub(super) fn explain(policy: &Policy, call: &str) -> Result<String, Failure> {
+/// The verdict on `call`, such as `openat(AT_FDCWD, "/etc/shadow", O_RDONLY)`, and why. `tainted`: with all taints in force.
+pub(super) fn explain(policy: &Policy, call: &str, tainted: bool) -> Result<String, Failure> {
     let Call { number, args, strings, address, content } =
         read(call).map_err(|why| Failure::early(format!("--call {call}: {why}")))?;
     let mut pointed = Pointed::NOTHING;
@@ -38,6 +38,9 @@ pub(super) fn explain(policy: &Policy, call: &str) -> Result<String, Failure> {
         pointed.set_content(content);
     }
     let mut verdict = policy.about(number).judge(&args, &pointed);
+    if let Some(denied) = taints::verdict(policy, number).filter(|_| tainted && is_carried_out(&verdict)) {
+        verdict = denied;
+    }
     let mut lines = Vec::new();
     if is_listen(number) && is_carried_out(&verdict) {
         match &address {
@@ -53,6 +56,7 @@ pub(super) fn explain(policy: &Policy, call: &str) -> Result<String, Failure> {
     }
     if is_carried_out(&verdict) {
         lines.extend(sections::explain(policy, number));
+        lines.extend(taints::explain(policy, number));
     }
     lines.insert(0, format!("{}, by {}", action(&verdict), verdict.rule()));
     Ok(lines.join("\n") + "\n")
@@ -227,24 +231,24 @@ mod tests {
     fn the_rule_is_named() {
         let text = "version = 1\n[[rule]]\ncalls = [\"openat\"]\nwhen = [{ arg = 2, op = \"==\", value = \"O_RDONLY\" }]\naction = \"log\"\nreason = \"only reading\"\n";
         let policy = policy::parse("p.toml", text).unwrap();
-        let explained = |call: &str| explain(&policy, call).unwrap();
+        let explained = |call: &str| explain(&policy, call, false).unwrap();
         assert_eq!(explained("openat(3, \"x\", O_RDONLY)"), "log, by rule 1 p.toml:2: only reading\n");
         assert_eq!(explained("openat(3, \"x\", O_WRONLY)"), "errno EPERM, by default\n");
-        assert!(explain(&policy, "nothing").is_err());
+        assert!(explain(&policy, "nothing", false).is_err());
         let text = "version = 1\n[[rule]]\ncalls = [\"connect\", \"sendmsg\"]\nwhen = [{ address = \"127.0.0.0/8:80\" }]\naction = \"kill\"\n";
         let policy = policy::parse("p.toml", text).unwrap();
-        let explained = |call: &str| explain(&policy, call).unwrap();
+        let explained = |call: &str| explain(&policy, call, false).unwrap();
         assert_eq!(explained(r#"connect(3, "127.0.0.1:80", 16)"#), "kill, by rule 1 p.toml:2\n");
         assert_eq!(explained(r#"sendmsg(3, "127.0.0.1:81", 0)"#), "errno EPERM, by default\n");
         let text = "version = 1\n[[rule]]\ncalls = [\"write\", \"writev\"]\nwhen = [{ prefix = \"GET \" }]\naction = \"kill\"\n";
         let policy = policy::parse("p.toml", text).unwrap();
-        let explained = |call: &str| explain(&policy, call).unwrap();
+        let explained = |call: &str| explain(&policy, call, false).unwrap();
         assert_eq!(explained(r#"write(1, "GET /", 5)"#), "kill, by rule 1 p.toml:2\n");
         assert_eq!(explained(r#"writev(1, "GET /", 1)"#), "kill, by rule 1 p.toml:2\n");
         assert_eq!(explained(r#"write(1, "PUT /", 5)"#), "errno EPERM, by default\n");
         let text = "version = 1\n[[rule]]\ncalls = [\"openat\"]\nwhen = [{ arg = 1, path = \"/etc/shadow\" }]\naction = \"kill\"\n";
         let policy = policy::parse("p.toml", text).unwrap();
-        let explained = |call: &str| explain(&policy, call).unwrap();
+        let explained = |call: &str| explain(&policy, call, false).unwrap();
         assert_eq!(explained("openat(AT_FDCWD, \"/etc/shadow\", O_RDONLY)"), "kill, by rule 1 p.toml:2\n");
         assert_eq!(explained("openat(AT_FDCWD, \"/etc/passwd\", O_RDONLY)"), "errno EPERM, by default\n");
         assert_eq!(explained("openat(AT_FDCWD, NULL, O_RDONLY)"), "errno EPERM, by default\n");

@@ -23,6 +23,7 @@ mod resolve;
 mod sections;
 pub(crate) mod sockaddr;
 mod systemd;
+mod taints;
 mod values;
 
 pub(crate) use explain::action;
@@ -45,8 +46,8 @@ const DIFFERENT: u8 = 1;
 pub(crate) fn policy(command: &PolicyCommand) -> Result<ExitCode, Failure> {
     let (lines, is_good) = match command {
         PolicyCommand::Check { file, container } => (check::check(&read(file, container)?)?, true),
-        PolicyCommand::Explain { file, call, container } => {
-            (explain::explain(&read(file, container)?.compiled()?, call)?, true)
+        PolicyCommand::Explain { file, call, tainted, container } => {
+            (explain::explain(&read(file, container)?.compiled()?, call, *tainted)?, true)
         }
         PolicyCommand::Convert { file, to, container } => (convert(&read(file, container)?.checked()?, *to)?, true),
         PolicyCommand::Diff { before, after, container } => {

@@ -34,6 +34,9 @@ pub(crate) enum PolicyCommand {
         /// The call as a trace has it, for example 'openat(AT_FDCWD, "/etc/shadow", O_RDONLY)'
         #[arg(long)]
         call: String,
+        /// What is said once all that taints has been done
+        #[arg(long)]
+        tainted: bool,
         #[command(flatten)]
         container: ContainerOptions,
     },
@@ -49,7 +52,7 @@ pub(crate) enum PolicyCommand {
     },
     /// Print the calls about which two policies say different things
     ///
-    /// Exits with 0 if there are none, and with 1 if there are some. Conditions on strings and addresses are not compared; what `[network]` and `[[budget]]` say is.
+    /// Exits with 0 if there are none, and with 1 if there are some. Conditions on strings and addresses are not compared; what `[network]`, `[[budget]]` and `[[taint]]` say is.
     Diff {
         /// The one policy
         before: PathBuf,
@@ -61,7 +64,8 @@ pub(crate) enum PolicyCommand {
     /// Try calls whose verdicts are known
     ///
     /// The cases are TOML: `[[case]]` with `call` as a trace has it, `verdict` as `explain` has it ("allow", "errno EPERM", ...), and, if wanted,
-    /// `rule`, the number of the rule that decides (0 is the default; "2 base.toml" is one of an included file). Exits with 0 if all are as expected, and with 1 if not.
+    /// `rule`, the number of the rule that decides (0 is the default; "2 base.toml" is one of an included file), and `tainted = true` for what is said once
+    /// all that taints has been done. Exits with 0 if all are as expected, and with 1 if not.
     Test {
         /// The policy file
         file: PathBuf,

@@ -91,7 +91,7 @@ pub(super) fn check(policy: &Policy, model: &Model) -> Vec<String> {
 
 /// The lines of `policy explain` about a call that is carried out.
 pub(super) fn explain(policy: &Policy, call: u64) -> Vec<String> {
-    let bits = policy.about(call).budgets();
+    let bits = policy.about(call).holds();
     let charged = budgets(policy).into_iter().enumerate().filter(|(index, _)| bits >> index & 1 != 0);
     charged.map(|(_, Described { place, terms, .. })| format!("charged to {place}: {terms}")).collect()
 }
@@ -169,9 +169,9 @@ struct Described {
 
 fn budgets(policy: &Policy) -> Vec<Described> {
     let described = policy.budgets().enumerate().map(|(index, budget)| {
-        let is_charged = |call: u32| policy.about(call.into()).budgets() >> index & 1 != 0;
+        let is_charged = |call: u32| policy.about(call.into()).holds() >> index & 1 != 0;
         let calls = SYSCALLS.iter().filter(|call| is_charged(call.number)).map(|call| call.name).collect();
-        let spent = policy.spent(index);
+        let spent = policy.held(index);
         let amounts = [(budget.count, "calls"), (budget.bytes, "bytes")];
         let amounts = amounts.iter().filter(|(amount, _)| *amount != u64::MAX);
         let amounts: Vec<String> = amounts.map(|(amount, unit)| format!("{amount} {unit}")).collect();
@@ -196,6 +196,11 @@ pub(super) fn warnings(parts: &[Part], network: Option<&Network>) -> Result<Vec<
         for budget in budgets.into_iter().flat_map(|budgets| budgets.iter()) {
             let line = Position::of_offset(&part.text, budget.span().start).line;
             lines.push(format!("{}:{line}: seccomp counts nothing; this budget is left out", part.name));
+        }
+        let taints = document.get_ref().get("taint").and_then(|taints| taints.get_ref().as_array());
+        for taint in taints.into_iter().flat_map(|taints| taints.iter()) {
+            let line = Position::of_offset(&part.text, taint.span().start).line;
+            lines.push(format!("{}:{line}: seccomp sees no files; this taint is left out", part.name));
         }
     }
     Ok(lines)
@@ -254,7 +259,7 @@ action = \"allow\"
     #[test]
     fn explain_names_budgets_and_asks_where_a_socket_listens() {
         let policy = policy::parse("f", TEXT).unwrap();
-        let explained = |call: &str| explain(&policy, call).unwrap();
+        let explained = |call: &str| explain(&policy, call, false).unwrap();
         let read = explained("read(0)");
         assert!(read.starts_with("allow, by rule 1 f:15\ncharged to [[budget]] f:6: enough: 100 calls"), "{read}");
         assert_eq!(read.lines().count(), 3);

@@ -99,6 +99,7 @@ impl Watch {
             ("[process]", compiled.process() != self.first.process()),
             ("[root]` or `[[bind]]", compiled.mounts() != self.first.mounts()),
             ("[[files]]", !compiled.same_file_rights(&self.first)),
+            ("paths` or `rights` of a `[[taint]]", !compiled.same_triggers(&self.first)),
         ];
         if let Some((section, _)) = changed.into_iter().find(|(_, changed)| *changed) {
             let why = format!("`{section}` has changed, and the program is running already");
@@ -160,6 +161,8 @@ mod tests {
         assert!(change(bind).unwrap_err().contains("`[[bind]]` has changed"));
         let files = "version = 1\n[[files]]\ndefault = []\n";
         assert!(change(files).unwrap_err().contains("`[[files]]` has changed"));
+        let taint = "version = 1\n[[taint]]\npaths = \"/a\"\ndeny = [\"read\"]\n";
+        assert!(change(taint).unwrap_err().contains("`paths` or `rights` of a `[[taint]]` has changed"));
         let good = "version = 1\ndefault = \"kill\"\n";
         let files = PolicyFile::decode(&change(good).unwrap().unwrap()).unwrap();
         assert_eq!(files.first().map(|file| file.text.as_str()), Some(good));

@@ -11,7 +11,7 @@ use crate::errno::Errno;
 use crate::kernel::Kernel;
 use crate::platform::Platform;
 use crate::regs::UserRegs;
-use crate::task::{Change, Life};
+use crate::task::{Call, Change, Life};
 use crate::wait::{Interrupted, Wait};
 
 /// `si_code` of SIGCHLD.
@@ -92,10 +92,7 @@ impl<P: Platform> Kernel<P> {
             && action.flags & u64::from(raw::SA_RESTART) != 0
             && self.task.progress == 0;
         if again {
-            // Through the gate: it is judged once more.
-            regs.rip = regs.rip.wrapping_sub(SYSCALL_LEN);
-            self.finish(regs, Err(Errno::EINTR.into()));
-            regs.rax = call.grant.number;
+            self.make_again(regs, &call);
         } else if self.task.progress > 0 {
             let done = self.task.progress;
             self.finish(regs, Ok(done));
@@ -104,6 +101,13 @@ impl<P: Platform> Kernel<P> {
             self.finish(regs, Err(Errno::EINTR.into()));
         }
         self.task.saved_mask = mask;
+    }
+
+    /// The program makes its call once more, through the gate: it is judged once more.
+    pub(crate) fn make_again(&mut self, regs: &mut UserRegs, call: &Call) {
+        regs.rip = regs.rip.wrapping_sub(SYSCALL_LEN);
+        self.finish(regs, Err(Errno::EINTR.into()));
+        regs.rax = call.grant.number;
     }
 
     /// The default action of a stop signal; `false` when it does nothing (an orphaned group).

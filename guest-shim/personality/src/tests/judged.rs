@@ -40,6 +40,51 @@ fn the_copy_counts() {
     assert_eq!(sandbox.judged(257, args, path, &[b'x'; COPY_LEN]), error(Errno::ENAMETOOLONG));
 }
 
+/// A call that waits is granted by what was known when it was made.
+#[test]
+fn calls_are_judged_once_more_when_more_is_known() {
+    let mut sandbox = Sandbox::new();
+    let ends = sandbox.scratch + 0x100;
+    assert_eq!(sandbox.call(22, [ends, 0, 0, 0, 0, 0]), 0);
+    let [from, to] = [0, 4].map(|at| sandbox.kernel.get::<u32>(ends + at).map(u64::from).expect("a number"));
+    sandbox.string(4, &vec![b'x'; 0x1_0001]);
+    let data = sandbox.scratch + 0x4000;
+    // Whatever the flag, nothing happens as long as nothing is recalled.
+    let granted = |sandbox: &mut Sandbox, number, args, flags| {
+        sandbox.sequence += 1;
+        sandbox.kernel.platform.grant = Grant { sequence: sandbox.sequence, number, args, flags, fetch: 0 };
+        sandbox.regs.vector = SYSCALL_VECTOR;
+        assert_eq!(sandbox.kernel.system_call(&mut sandbox.regs), Flow::Resume);
+        sandbox.regs.rax.cast_signed()
+    };
+    assert_eq!(granted(&mut sandbox, 1, [to, data, 1, 0, 0, 0], grant_flags::RECALL), 1);
+    assert_eq!(sandbox.call(0, [from, data, 1, 0, 0, 0]), 1);
+    for (flags, calls_again) in [(0, false), (grant_flags::RECALL, true)] {
+        assert!(sandbox.call(57, [0; 6]) > 2);
+        sandbox.regs.rip = 0x40_0110;
+        // The parent waits for a byte; the child gives it one.
+        granted(&mut sandbox, 0, [from, data, 1, 0, 0, 0], flags);
+        sandbox.regs.rip = 0x40_0200;
+        sandbox.kernel.platform.recalls += 1;
+        assert_eq!(granted(&mut sandbox, 1, [to, data, 1, 0, 0, 0], grant_flags::RECALL), 1, "begun since");
+        sandbox.call(231, [0; 6]);
+        if calls_again {
+            assert_eq!((sandbox.regs.rip, sandbox.regs.rax), (0x40_010e, 0), "to make the call again");
+        } else {
+            assert_eq!((sandbox.regs.rip, sandbox.regs.rax), (0x40_0110, 1));
+        }
+    }
+    assert_eq!(sandbox.call(0, [from, data, 9, 0, 0, 0]), 1, "nobody has taken it");
+    // What has been written before it had to wait is told.
+    assert!(sandbox.call(57, [0; 6]) > 2);
+    sandbox.regs.rip = 0x40_0110;
+    granted(&mut sandbox, 1, [to, data, 0x1_0001, 0, 0, 0], grant_flags::RECALL);
+    sandbox.kernel.platform.recalls += 1;
+    assert_eq!(sandbox.call(0, [from, data, 0x1_0000, 0, 0, 0]), 0x1_0000);
+    sandbox.call(231, [0; 6]);
+    assert_eq!((sandbox.regs.rip, sandbox.regs.rax), (0x40_0110, 0x1_0000));
+}
+
 /// `struct sockaddr_in` of 127.0.0.1.
 fn internet(port: u16) -> Vec<u8> {
     [&[2, 0][..], &port.to_be_bytes(), &[127, 0, 0, 1], &[0; 8]].concat()

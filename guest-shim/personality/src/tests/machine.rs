@@ -71,6 +71,8 @@ pub(super) struct Machine {
     pub(super) thread: u32,
     /// What the personality is told of its heap.
     pub(super) heap_left: usize,
+    /// How often calls were to be judged once more.
+    pub(super) recalls: u32,
 }
 
 impl Machine {
@@ -102,6 +104,7 @@ impl Machine {
             alarm: proto::NO_ALARM,
             thread: 0,
             heap_left: 1 << 20,
+            recalls: 0,
         }
     }
 
@@ -272,6 +275,10 @@ impl Platform for Machine {
 
     fn grant(&self) -> Grant {
         self.grant
+    }
+
+    fn recalls(&self) -> u32 {
+        self.recalls
     }
 
     fn copies(&self) -> Vec<Copied> {

@@ -48,7 +48,7 @@ pub mod recognise;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::rc::Rc;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 
 use budget::Budgets;
 use capture::Source;
@@ -58,7 +58,7 @@ use policy::signature::{self, Output};
 use policy::{Pointed, Policy, Verdict};
 use proto::{CallResult, CopyHead, Grant, grant_flags, result_flags};
 use recognise::Instruction;
-use trace::{Abi, Answer, FaultRecord, PolicyRecord, Record, ResultRecord};
+use trace::{Abi, Answer, FaultRecord, PolicyRecord, Record, ResultRecord, TaintRecord};
 
 /// Vector of the invalid-opcode exception, #UD.
 pub const INVALID_OPCODE: u8 = 6;
@@ -212,15 +212,16 @@ impl Gate {
     /// A gate that judges by `policy`.
     #[must_use]
     pub fn new(policy: Rc<Policy>, mode: Mode) -> Self {
-        let (copied, budgets) = (CallMemory::new(&policy), Budgets::new(&policy));
+        let (copied, budgets) = (CallMemory::new(&policy), Budgets::new(&policy, 0));
         let (counters, granted) = (Counters::default(), Granted::default());
         Self { policy, generation: FIRST, mode, counters, granted, copied, budgets, killed_for: None }
     }
 
-    /// Judges by another policy from the next call on. What was judged before is carried out as it was judged; budgets begin anew.
+    /// Judges by another policy from the next call on. What was judged before is carried out as it was judged; budgets begin anew, and
+    /// taints stay in force.
     pub fn set_policy(&mut self, policy: Rc<Policy>, generation: u32, now_100ns: u64, sink: Sink<'_>) {
         // A page that was asked for may be asked for once more: that does no harm.
-        (self.copied, self.budgets) = (CallMemory::new(&policy), Budgets::new(&policy));
+        (self.copied, self.budgets) = (CallMemory::new(&policy), Budgets::new(&policy, self.budgets.tainted()));
         sink(Record::Policy(PolicyRecord { time: now_100ns, generation, name: policy.name().into() }));
         (self.policy, self.generation) = (policy, generation);
     }
@@ -263,6 +264,17 @@ impl Gate {
         open.remove(index);
         let CallResult { sequence, value, .. } = result;
         sink(Record::Result(ResultRecord { time: now_100ns, sequence, value, missing }));
+    }
+
+    /// The program has done what these taints of its policy follow from ([`Policy::tainted_by`]): they are in force from the next call on. Calls under way
+    /// that they deny have [`grant_flags::RECALL`]. `record` says how it came to that, but for the rule.
+    pub fn taint(&mut self, bits: u64, record: &TaintRecord, sink: Sink<'_>) {
+        self.budgets.taint(bits);
+        let taints = self.policy.taints().filter(|taint| self.mode.record && bits >> taint.bit & 1 != 0);
+        taints.for_each(|taint| {
+            let rule = taint.verdict.rule().to_string();
+            sink(Record::Taint(TaintRecord { rule, ..record.clone() }));
+        });
     }
 
     /// What it does beside judging.
@@ -313,10 +325,10 @@ impl Gate {
                 Err(NotRead::MessageTooLong) => self.policy.unreadable(policy::errno::EMSGSIZE),
             }
         };
-        let budgets = rules.budgets();
+        let holds = rules.holds();
         let verdict = match verdict.action {
-            policy::Action::Allow | policy::Action::Rewrite if budgets != 0 => {
-                self.budgets.charge(budgets).map_or_else(|spent| self.policy.spent(spent), |()| verdict)
+            policy::Action::Allow | policy::Action::Rewrite if holds != 0 => {
+                self.budgets.charge(holds).map_or_else(|bit| self.policy.held(bit), |()| verdict)
             }
             _ => verdict,
         };
@@ -340,10 +352,10 @@ impl Gate {
                     _ if self.mode.dry_run => (args, grant_flags::COPIES),
                     _ => (self.copied.cut(args), grant_flags::COPIES),
                 };
-                let flags = flags | if self.budgets.wants_result(budgets) { grant_flags::REPORT } else { 0 };
+                let flags = flags | if holds == 0 { 0 } else { self.budgets.grant_flags(holds) };
                 let (action, answer) =
                     self.granted.forward(&call, Grant { args, flags, ..Grant::default() }, len, recorded);
-                self.budgets.begun(self.granted.last, budgets);
+                self.budgets.begun(self.granted.last, holds);
                 record(answer);
                 return action;
             }

@@ -25,8 +25,8 @@ use crate::error::PolicyError;
 use crate::parse::{CallText, Reader, Value, unsigned};
 use crate::table::{By, Policy, Rule, Verdict};
 
-/// Budgets of a policy: as many as bits in a word.
-pub const MAX_BUDGETS: usize = 64;
+/// Budgets and taints of a policy: as many as bits in a word.
+pub(crate) const MAX_HOLDS: usize = 64;
 
 /// The section's name.
 pub(crate) const KEY: &str = "budget";
@@ -100,21 +100,31 @@ impl FileCompiler<'_, '_, '_> {
     /// Adds a file's budgets to those of the files before it.
     pub(crate) fn budgets(&mut self, texts: Vec<BudgetText>, rules: &mut Vec<Rule>) -> Result<(), PolicyError> {
         for text in texts {
-            let index = self.all.budgets.len();
-            if index >= MAX_BUDGETS {
-                return Err(self.source.error(&text.span, alloc::format!("more than {MAX_BUDGETS} budgets")));
-            }
-            for call in &text.calls {
-                let entry = usize::try_from(call.number).ok().and_then(|number| self.all.calls.get_mut(number));
-                if let Some(entry) = entry {
-                    entry.budgets |= 1 << index;
-                }
-            }
+            self.check_room_to_hold(&text.span)?;
+            self.hold(self.all.budgets.len(), &text.calls);
             let rule = u16::try_from(rules.len()).unwrap_or(u16::MAX);
             self.all.budgets.push(Compiled { budget: text.budget, rule });
             rules.push(Rule { reason: text.reason, ..self.section(By::Budget, text.action, &text.span) });
         }
         Ok(())
+    }
+
+    /// One more budget or taint.
+    pub(crate) fn check_room_to_hold(&self, span: &Range<usize>) -> Result<(), PolicyError> {
+        if self.all.budgets.len() + self.all.taints.len() < MAX_HOLDS {
+            return Ok(());
+        }
+        Err(self.source.error(span, alloc::format!("more than {MAX_HOLDS} budgets and taints")))
+    }
+
+    /// Lets these calls be held back by the budget or taint with this bit.
+    pub(crate) fn hold(&mut self, bit: usize, calls: &[CallText]) {
+        for call in calls {
+            let entry = usize::try_from(call.number).ok().and_then(|number| self.all.calls.get_mut(number));
+            if let Some(entry) = entry {
+                entry.holds |= 1 << bit;
+            }
+        }
     }
 }
 
@@ -124,10 +134,12 @@ impl Policy {
         self.budgets.iter().map(|compiled| compiled.budget)
     }
 
-    /// What is said to a call when this budget is spent.
+    /// What is said to a call when it is held back by the budget or taint with this bit ([`crate::Rules::holds`]).
     #[must_use]
-    pub fn spent(&self, index: usize) -> Verdict<'_> {
-        // An index that there is not is a damaged table, which ends the program.
-        self.verdict(self.budgets.get(index).map_or(u16::MAX, |compiled| compiled.rule))
+    pub fn held(&self, bit: usize) -> Verdict<'_> {
+        match self.budgets.get(bit) {
+            Some(compiled) => self.verdict(compiled.rule),
+            None => self.taint_verdict(bit),
+        }
     }
 }

@@ -31,6 +31,7 @@ use crate::process::Process;
 use crate::signature::{self, Kind};
 use crate::suggest::did_you_mean;
 use crate::table::{By, Clause, Comparison, Condition, DEFAULT_RULE, Op, Policy, Rewrite, Rule, Slot};
+use crate::taint;
 
 /// A file that was read: its text, and what it says.
 pub(crate) struct FileText<'t> {
@@ -52,6 +53,7 @@ pub(crate) fn compile(mut files: Vec<FileText<'_>>) -> Result<Policy, PolicyErro
         let mut compiling = FileCompiler { file, source: &source, all: &mut compiler };
         compiling.rules(text.rules, &mut rules)?;
         compiling.budgets(text.budgets, &mut rules)?;
+        compiling.taints(text.taints, &mut rules)?;
         process.lay_under(text.process);
         mounts.lay_under(text.mounts, file.into());
         if mounts.binds.len() > MAX_BINDS {
@@ -62,7 +64,7 @@ pub(crate) fn compile(mut files: Vec<FileText<'_>>) -> Result<Policy, PolicyErro
     }
     let rights = FileRights::gather(rights)?;
     let Table { slots, clauses, reads } = flatten(&compiler.calls);
-    let Compiler { conditions, globs, addresses, contents, budgets, .. } = compiler;
+    let Compiler { conditions, globs, addresses, contents, budgets, taints, .. } = compiler;
     let files = names;
     Ok(Policy {
         files,
@@ -78,6 +80,7 @@ pub(crate) fn compile(mut files: Vec<FileText<'_>>) -> Result<Policy, PolicyErro
         mounts,
         network,
         budgets,
+        taints,
         rights,
     })
 }
@@ -111,8 +114,8 @@ fn default_rule(files: &[FileText<'_>]) -> Rule {
 /// What is gathered about one call while the rules are read in order.
 #[derive(Clone, Default)]
 pub(crate) struct Call {
-    /// The budgets that name it, a bit for each.
-    pub(crate) budgets: u64,
+    /// The budgets and taints that name it, a bit for each.
+    pub(crate) holds: u64,
     clauses: Vec<Clause>,
     /// What their conditions look at in memory.
     reads: Vec<Read>,
@@ -154,14 +157,15 @@ pub(crate) struct Compiler {
     content_size: usize,
     clause_count: usize,
     pub(crate) budgets: Vec<budget::Compiled>,
+    pub(crate) taints: Vec<taint::Compiled>,
 }
 
 impl Compiler {
     fn new(hosts: Hosts) -> Self {
         let calls = vec![Call::default(); SYSCALL_LIMIT];
         let (conditions, globs, addresses, contents) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let budgets = Vec::new();
-        Self { hosts, calls, conditions, globs, addresses, contents, content_size: 0, clause_count: 0, budgets }
+        let (budgets, taints) = (Vec::new(), Vec::new());
+        Self { hosts, calls, conditions, globs, addresses, contents, content_size: 0, clause_count: 0, budgets, taints }
     }
 }
 
@@ -580,7 +584,7 @@ fn flatten(calls: &[Call]) -> Table {
             otherwise: call.settled.map_or(DEFAULT_RULE, |settled| settled.rule),
             first_read: u32::try_from(reads.len()).unwrap_or(u32::MAX),
             reads: u8::try_from(call.reads.len()).unwrap_or(u8::MAX),
-            budgets: call.budgets,
+            holds: call.holds,
         };
         clauses.extend_from_slice(&call.clauses);
         reads.extend_from_slice(&call.reads);

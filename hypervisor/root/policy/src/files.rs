@@ -41,10 +41,22 @@ impl Rights {
     /// All that can be granted.
     pub const ALL: Self = Self(0b11_1111);
 
+    /// The right with this name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        NAMES.iter().find(|(known, _)| *known == name).map(|(_, right)| *right)
+    }
+
     /// Whether all of `other` are among these.
     #[must_use]
     pub const fn contain(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Whether any of `other` is among these.
+    #[must_use]
+    pub const fn share(self, other: Self) -> bool {
+        self.0 & other.0 != 0
     }
 
     /// Both sets together.
@@ -300,21 +312,21 @@ impl Reader<'_, '_> {
         Ok((set, patterns))
     }
 
-    fn rights(&self, value: &Value<'_>, key: &str) -> Result<Rights, PolicyError> {
+    pub(crate) fn rights(&self, value: &Value<'_>, key: &str) -> Result<Rights, PolicyError> {
         let array = self.array(value, key, "an array of rights")?;
         let mut all = Rights::NONE;
         for entry in array.iter() {
             let name = self.string(entry, key, "an array of rights")?;
-            let Some((_, right)) = NAMES.iter().find(|(known, _)| *known == name) else {
+            let Some(right) = Rights::by_name(name) else {
                 let suggestion = did_you_mean(name, NAMES.iter().map(|(known, _)| *known));
                 let known = NAMES.map(|(known, _)| known).join(" ");
                 let message = format!("`{}` is no right{suggestion}; the rights are {known}", name.escape_debug());
                 return Err(self.source.error(&entry.span(), message));
             };
-            if all.contain(*right) {
+            if all.contain(right) {
                 return Err(self.source.error(&entry.span(), "this right stands here twice; remove one"));
             }
-            all = all.and(*right);
+            all = all.and(right);
         }
         if all.contain(Rights::HIDE) && all != Rights::HIDE {
             return Err(self.source.error(&value.span(), "what is hidden has no rights; leave the others out"));

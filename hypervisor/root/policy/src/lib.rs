@@ -48,7 +48,8 @@
 //! is judged as that. An address in a message (`sendmsg`) is read with its message. Of several messages (`sendmmsg`) the first is judged and carried out, which the call's result says; the program
 //! sends the others by another call. Names of hosts are those of [`hosts`].
 //!
-//! `[network]` is a short form for the usual such rules ([`network`]). `[[budget]]` says how often, and for how many bytes, calls are carried out ([`budget`]).
+//! `[network]` is a short form for the usual such rules ([`network`]). `[[budget]]` says how often, and for how many bytes, calls are carried out ([`budget`]),
+//! and `[[taint]]` which are carried out no more once the program has read certain files ([`taint`]).
 //!
 //! # Files
 //! ```toml
@@ -177,6 +178,7 @@ pub mod signature;
 mod suggest;
 pub mod symbols;
 mod table;
+pub mod taint;
 
 use alloc::format;
 use alloc::string::ToString;

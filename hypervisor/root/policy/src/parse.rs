@@ -24,6 +24,7 @@ use crate::pointed::{AddressText, PointedText};
 use crate::process::Process;
 use crate::suggest::did_you_mean;
 use crate::table::Op;
+use crate::taint::{self, TaintText};
 use crate::{Action, limits};
 
 /// A value with its place in the text. Two are equal if they say the same, wherever.
@@ -113,11 +114,13 @@ pub(crate) struct PolicyText {
     pub(crate) hosts: Option<Hosts>,
     pub(crate) network: Option<NetworkText>,
     pub(crate) budgets: Vec<BudgetText>,
+    pub(crate) taints: Vec<TaintText>,
     pub(crate) files: FilesText,
 }
 
-const TOP_KEYS: &[&str] =
-    &["version", "include", "process", "root", "bind", "default", "hosts", "network", "budget", "rule", "files"];
+const TOP_KEYS: &[&str] = &[
+    "version", "include", "process", "root", "bind", "default", "hosts", "network", "budget", "rule", "files", "taint",
+];
 const RULE_KEYS: &[&str] = &["calls", "action", "log", "reason", "when"];
 const CONDITION_KEYS: &[&str] = &["arg", "op", "value", "mask", "bits"];
 const OPERATORS: &[(&str, Op)] = &[
@@ -169,8 +172,9 @@ impl Reader<'_, '_> {
         let hosts = top.get(hosts::KEY).map(|value| self.hosts(value)).transpose()?;
         let files = top.get("files").map_or(Ok(FilesText::default()), |value| self.files(value))?;
         let budgets = top.get(budget::KEY).map_or(Ok(Vec::new()), |value| self.budgets(value))?;
+        let taints = top.get(taint::KEY).map_or(Ok(Vec::new()), |value| self.taints(value))?;
         let network = top.get(network::KEY).map(|value| self.network(value)).transpose()?;
-        Ok(PolicyText { includes, default, rules, process, mounts, hosts, network, budgets, files })
+        Ok(PolicyText { includes, default, rules, process, mounts, hosts, network, budgets, taints, files })
     }
 
     fn default_action(&self, value: &Value<'_>) -> Result<ActionText, PolicyError> {
@@ -230,11 +234,15 @@ impl Reader<'_, '_> {
     }
 
     pub(crate) fn calls(&self, value: &Value<'_>) -> Result<Vec<CallText>, PolicyError> {
-        let array = self.array(value, "calls", "an array of system call names, numbers and @groups")?;
+        self.calls_in(value, "calls")
+    }
+
+    /// The calls that are named by the value of `key`.
+    pub(crate) fn calls_in(&self, value: &Value<'_>, key: &str) -> Result<Vec<CallText>, PolicyError> {
+        let array = self.array(value, key, "an array of system call names, numbers and @groups")?;
         if array.is_empty() {
-            return Err(self
-                .source
-                .error(&value.span(), "`calls` is empty, so the rule says nothing; name a call or remove the rule"));
+            let message = format!("`{key}` is empty, so the rule says nothing; name a call or remove the rule");
+            return Err(self.source.error(&value.span(), message));
         }
         let mut calls: Vec<CallText> = Vec::new();
         for entry in array.iter() {

@@ -7,7 +7,7 @@ use core::fmt;
 
 use crate::Action;
 use crate::address::AddressSet;
-use crate::budget::Compiled;
+use crate::budget;
 use crate::contents::ContentSet;
 use crate::errno::Errno;
 use crate::files::FileRights;
@@ -16,6 +16,7 @@ use crate::mounts::Mounts;
 use crate::network::Network;
 use crate::pointed::{Pointed, Read};
 use crate::process::Process;
+use crate::taint;
 
 /// How an argument is compared. All comparisons are of unsigned numbers, as seccomp's are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,8 +97,8 @@ pub(crate) struct Slot {
     /// What they look at in memory.
     pub(crate) first_read: u32,
     pub(crate) reads: u8,
-    /// The budgets that it is charged to, a bit for each.
-    pub(crate) budgets: u64,
+    /// What may hold it back though the rules carry it out, a bit for each: budgets from the lowest up, taints from the highest down.
+    pub(crate) holds: u64,
 }
 
 /// A rule's effect and where it stands. Number 0 is the default.
@@ -144,7 +145,8 @@ pub struct Policy {
     pub(crate) process: Process,
     pub(crate) mounts: Mounts,
     pub(crate) network: Option<Network>,
-    pub(crate) budgets: Vec<Compiled>,
+    pub(crate) budgets: Vec<budget::Compiled>,
+    pub(crate) taints: Vec<taint::Compiled>,
     /// `[[files]]`, if there is such a thing.
     pub(crate) rights: Option<FileRights>,
 }
@@ -201,6 +203,8 @@ pub enum By {
     Network,
     /// A `[[budget]]` that is spent.
     Budget,
+    /// A `[[taint]]` in force.
+    Taint,
 }
 
 /// The rule behind a verdict. Prints as `rule 3 default.toml:41`, `[network] default.toml:7`, or `default`, and the reason if it has one.
@@ -224,6 +228,7 @@ impl fmt::Display for RuleRef<'_> {
             By::Rule(index) => write!(f, "rule {index} {file}:{line}")?,
             By::Network => write!(f, "[network] {file}:{line}")?,
             By::Budget => write!(f, "[[budget]] {file}:{line}")?,
+            By::Taint => write!(f, "[[taint]] {file}:{line}")?,
         }
         match self.reason {
             Some(reason) => write!(f, ": {reason}"),
@@ -238,7 +243,7 @@ impl Policy {
     #[must_use]
     pub fn about(&self, number: u64) -> Rules<'_> {
         const NO_RULES: Slot =
-            Slot { first_clause: 0, clauses: 0, otherwise: DEFAULT_RULE, first_read: 0, reads: 0, budgets: 0 };
+            Slot { first_clause: 0, clauses: 0, otherwise: DEFAULT_RULE, first_read: 0, reads: 0, holds: 0 };
         let slot = usize::try_from(number).ok().and_then(|number| self.slots.get(number));
         Rules { policy: self, slot: slot.copied().unwrap_or(NO_RULES) }
     }
@@ -360,11 +365,12 @@ impl<'p> Rules<'p> {
         }
     }
 
-    /// The budgets that the call is charged to if it is carried out, a bit for each ([`Policy::budgets`]).
+    /// The budgets that the call is charged to if it is carried out ([`Policy::budgets`], from the lowest bit up), and the taints that deny it
+    /// ([`Policy::taints`], from the highest down).
     #[inline]
     #[must_use]
-    pub fn budgets(&self) -> u64 {
-        self.slot.budgets
+    pub fn holds(&self) -> u64 {
+        self.slot.holds
     }
 
     /// The verdict on the call with these arguments. `pointed` is what [`Rules::reads`] asks for.

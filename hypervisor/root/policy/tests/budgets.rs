@@ -23,9 +23,9 @@ fn budgets_of_all_files_hold() {
     let policy = parse_files(&files.map(|(name, text)| File { name, text })).unwrap_or_else(|error| panic!("{error}"));
     let budgets: Vec<(u64, u64)> = policy.budgets().map(|Budget { count, bytes }| (count, bytes)).collect();
     assert_eq!(budgets, [(7, u64::MAX), (u64::MAX, 0), (1, 2)]);
-    let bits = |name| policy.about(proto::syscalls::by_name(name).expect("a call").number.into()).budgets();
+    let bits = |name| policy.about(proto::syscalls::by_name(name).expect("a call").number.into()).holds();
     assert_eq!([bits("read"), bits("write"), bits("fsync"), bits("close")], [0b101, 0b001, 0b010, 0]);
-    let said = |index| (policy.spent(index).action, policy.spent(index).rule().to_string());
+    let said = |index| (policy.held(index).action, policy.held(index).rule().to_string());
     assert!(
         matches!(said(0), (Action::Errno(errno), rule) if errno.name == "EDQUOT" && rule.starts_with("[[budget]] "))
     );
@@ -47,5 +47,5 @@ fn places_of_mistakes() {
     assert_eq!((error.line, error.column), (2, 10), "{error}");
     let many = "[[budget]]\ncalls = [\"read\"]\ncount = 1\n".repeat(65);
     let error = parse("p", &format!("version = 1\n{many}")).unwrap_err();
-    assert_eq!((error.line, error.message.as_str()), (194, "more than 64 budgets"));
+    assert_eq!((error.line, error.message.as_str()), (194, "more than 64 budgets and taints"));
 }

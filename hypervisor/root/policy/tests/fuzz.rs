@@ -81,6 +81,8 @@ fn random_pieces_of_the_language() {
         "\n[network]\n",
         "\n[hosts]\n",
         "\n[[budget]]\n",
+        "\n[[taint]]\n",
+        "deny",
         "count",
         "version = 1\n",
         "[[rule]]\ncalls = [\"read\"]\naction = \"kill\"\n",
@@ -103,6 +105,10 @@ listen = ["*"]
 calls = ["@network-io", "read"]
 count = 100
 bytes = 1_000_000
+[[taint]]
+paths = ["/etc/secret*", "/a/**"]
+rights = ["read"]
+deny = ["connect"]
 [[rule]]
 calls = ["bind", "sendmsg"]
 when = [{ address = ["[::ffff:10.0.0.0/104]", "family:99"], not = true }]

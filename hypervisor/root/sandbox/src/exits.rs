@@ -2,11 +2,12 @@
 //! causes.
 use alloc::format;
 use alloc::string::{String, ToString};
+use core::mem::offset_of;
 
 use files::{Errno, Timestamp};
 use hvclient::Transport;
-use proto::DOORBELL_PORT;
 use proto::op::{Exit, Listen, Wait};
+use proto::{DOORBELL_PORT, GatePage};
 use services::Served;
 use tlfs::addr::Gpa;
 use tlfs::intercept::HvInterceptAccessType;
@@ -15,7 +16,8 @@ use tlfs::message::{
     HvX64MsrInterceptMessage,
 };
 use tlfs::vp_page::RegisterPageDirty;
-use trace::{MAX_PATH, Piece, Record, RefusalRecord};
+use trace::{MAX_PATH, Piece, Record, RefusalRecord, TaintRecord};
+use zerocopy::IntoBytes;
 
 use crate::create::{change_window, map_blocks};
 use crate::layout;
@@ -49,6 +51,7 @@ impl<R: RootMemory> Sandbox<'_, R> {
         let mut view = self.memory.view(world.memory);
         let served = self.services.serve(Gpa(layout::SERVICE), &mut view, world.console, world.entropy, realtime);
         self.tell_refusal(now, world);
+        self.put_taints_in_force(now, world)?;
         self.map_pending(world)?;
         change_window(&mut self.partition, &mut self.memory, world)?;
         self.after_service(served, world)
@@ -83,6 +86,24 @@ impl<R: RootMemory> Sandbox<'_, R> {
                 ignored: mode.dry_run,
             }));
         }
+    }
+
+    /// Lets calls be denied that are so once the files of this request were used. The program has not got on since, so that none of its calls comes before.
+    fn put_taints_in_force<T: Transport>(&mut self, now: u64, world: &mut World<'_, T, R>) -> Result<(), Failure> {
+        let Some(used) = self.services.authority_mut().take_used() else { return Ok(()) };
+        let gate = self.memory.private_page(layout::GATE).ok_or_else(|| Failure::new("there is no gate page"))?;
+        self.recalls = self.recalls.wrapping_add(1);
+        world.memory.write(gate, offset_of!(GatePage, recalls), self.recalls.as_bytes());
+        let record = TaintRecord {
+            time: now.saturating_sub(self.parts.created),
+            thread: self.thread,
+            rights: used.rights.to_string(),
+            path: Piece::first_of(&used.path, MAX_PATH),
+            rule: String::new(),
+        };
+        let console = &mut *world.console;
+        self.gate.taint(used.taints, &record, &mut |record| console.record(&record));
+        Ok(())
     }
 
     fn after_service<T: Transport>(&mut self, served: Served, world: &mut World<'_, T, R>) -> Result<Step, Failure> {

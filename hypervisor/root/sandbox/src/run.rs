@@ -82,6 +82,8 @@ pub struct Sandbox<'t, R: RootMemory> {
     flags: DispatchVpFlags,
     /// Results of calls that were taken from the gate page.
     pub(crate) results_taken: u64,
+    /// What the shim was told last of how often calls are to be judged once more.
+    pub(crate) recalls: u32,
     pub(crate) alarm: Alarm,
     /// The thread that is running, as the shim says.
     pub(crate) thread: u32,
@@ -105,6 +107,7 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
             services,
             flags,
             results_taken: 0,
+            recalls: 0,
             alarm: Alarm::NONE,
             thread: FIRST_THREAD,
             stats: RunStats::default(),

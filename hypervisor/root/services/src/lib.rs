@@ -104,7 +104,7 @@ pub use authorise::{AllowAll, Authority, Name, Object, Right};
 pub use console::{Console, ConsoleRead, Stream};
 pub use entropy::Entropy;
 pub use request::MAX_BODY;
-pub use rules::{FileRules, Refusal};
+pub use rules::{FileRules, Refusal, Used};
 pub use window::Window;
 
 use fuse::FileService;

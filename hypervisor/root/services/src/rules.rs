@@ -1,11 +1,12 @@
-//! A policy's rights on files, asked with the paths that requests resolve to.
+//! A policy's rights on files, asked with the paths that requests resolve to, and what follows from using them (`[[taint]]`).
 //!
 //! A directory has one path, which is looked up when it is asked for. A file may have several names: its rights are those of the
 //! names by which the shim found it, for as long as it remembers it; each is followed through renames. A shim cannot get at a file in another way
 //! than by its names.
 //!
 //! Renaming or linking could give a file, or all that is in a directory, other rights than it has. So what would get a right that it had not
-//! before is refused with EXDEV, as between two file systems, upon which programs copy, and each copy is judged.
+//! before is refused with EXDEV, as between two file systems, upon which programs copy, and each copy is judged. So is what would let a file taint less
+//! than it does.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -21,7 +22,7 @@ use crate::authorise::{Authority, Name, Object, Right};
 /// Names of one file that are kept. Beyond them the oldest are forgotten, and with them what they allow.
 const MAX_NAMES: usize = 16;
 
-/// The rights of a policy. Without `[[files]]` everything is allowed, and nothing is kept.
+/// The rights and taints of a policy. Without `[[files]]` and `[[taint]]` everything is allowed, and nothing is kept.
 #[derive(Debug)]
 pub struct FileRules {
     policy: Option<Rc<Policy>>,
@@ -31,6 +32,21 @@ pub struct FileRules {
     known: BTreeMap<Ino, Known>,
     /// What was refused first in the request under way, or in the last one, if that is what became of it.
     refusal: Option<Refusal>,
+    /// What of the request under way, or of the last one, taints that did not before.
+    used: Option<Used>,
+    /// The taints in force.
+    tainted: u64,
+}
+
+/// A use of a file that taints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Used {
+    /// The taints that follow from it ([`Policy::tainted_by`]).
+    pub taints: u64,
+    /// The rights that it took.
+    pub rights: Rights,
+    /// The resolved path.
+    pub path: Vec<u8>,
 }
 
 /// What the policy refused in a request.
@@ -87,13 +103,18 @@ impl FileRules {
     /// The rights that `policy` gives. `dry_run`: what it refuses is told by [`FileRules::take_refusal`], and done nevertheless.
     #[must_use]
     pub fn new(policy: &Rc<Policy>, dry_run: bool) -> Self {
-        let policy = policy.restricts_files().then(|| Rc::clone(policy));
-        Self { policy, dry_run, known: BTreeMap::new(), refusal: None }
+        let policy = (policy.restricts_files() || policy.has_taints()).then(|| Rc::clone(policy));
+        Self { policy, dry_run, known: BTreeMap::new(), refusal: None, used: None, tainted: 0 }
     }
 
     /// What the last request was refused for, or would have been in a dry run. Of several things the first.
     pub const fn take_refusal(&mut self) -> Option<Refusal> {
         self.refusal.take()
+    }
+
+    /// What has put taints in force in the last request.
+    pub const fn take_used(&mut self) -> Option<Used> {
+        self.used.take()
     }
 
     fn refuse(&mut self, refusal: Option<Refusal>) -> Result<(), Errno> {
@@ -105,7 +126,7 @@ impl FileRules {
 
     /// What the policy has against this.
     fn judge(&self, stack: &Stack<'_>, right: Right, object: Object<'_>) -> Result<Option<Refusal>, Errno> {
-        let Some(policy) = &self.policy else { return Ok(None) };
+        let Some(policy) = self.policy.as_ref().filter(|policy| policy.restricts_files()) else { return Ok(None) };
         let (rights, kind) = match object {
             Object::Entry { dir, name } => (policy.file_rights(&path(stack, Name { dir, name })).rights, Kind::File),
             Object::Inode(ino) => match stack.attr(ino)?.kind {
@@ -128,6 +149,34 @@ impl FileRules {
         Ok(Some(Refusal { rights: needed, path, from: None, errno, entry }))
     }
 
+    /// Notes what follows from doing this, if it is done.
+    fn note_use(&mut self, stack: &Stack<'_>, right: Right, object: Object<'_>) -> Result<(), Errno> {
+        let Some(policy) = self.policy.as_ref().filter(|policy| policy.has_taints()) else { return Ok(()) };
+        let (kind, paths) = match object {
+            Object::Entry { dir, name } => (Kind::File, Vec::from([path(stack, Name { dir, name })])),
+            Object::Inode(ino) => match stack.attr(ino)?.kind {
+                Kind::Directory => (Kind::Directory, Vec::from([stack.directory_path(ino)])),
+                kind => (kind, self.paths_of_file(stack, ino).collect()),
+            },
+        };
+        let rights = needed(right, kind);
+        let earlier = self.tainted | self.used.as_ref().map_or(0, |used| used.taints);
+        for path in paths {
+            let taints = policy.tainted_by(&path, rights) & !earlier;
+            if taints != 0 {
+                let used = self.used.get_or_insert(Used { taints: 0, rights: Rights::NONE, path });
+                (used.taints, used.rights) = (used.taints | taints, used.rights.and(rights));
+            }
+        }
+        Ok(())
+    }
+
+    /// All paths that are known of a file.
+    fn paths_of_file<'s>(&'s self, stack: &'s Stack<'_>, ino: Ino) -> impl Iterator<Item = Vec<u8>> + 's {
+        let names = self.known.get(&ino).map_or(&[][..], |known| &known.names);
+        names.iter().map(|(dir, name)| path(stack, Name { dir: *dir, name }))
+    }
+
     /// The path by which a file was found last.
     fn path_of_file(&self, stack: &Stack<'_>, ino: Ino) -> Vec<u8> {
         let last = self.known.get(&ino).and_then(|known| known.names.last());
@@ -136,11 +185,9 @@ impl FileRules {
 
     /// The rights on a file by all names that are known of it.
     fn rights_of_file(&self, policy: &Policy, stack: &Stack<'_>, ino: Ino) -> Rights {
-        let names = self.known.get(&ino).map_or(&[][..], |known| &known.names);
-        let of_name =
-            |(dir, name): &(Ino, Box<[u8]>)| policy.file_rights(&path(stack, Name { dir: *dir, name })).rights;
+        let rights = self.paths_of_file(stack, ino).map(|path| policy.file_rights(&path).rights);
         // A name that is hidden by now, as its folder was renamed, gives nothing.
-        let rights = names.iter().map(of_name).filter(|rights| *rights != Rights::HIDE);
+        let rights = rights.filter(|rights| *rights != Rights::HIDE);
         rights.fold(Rights::NONE, Rights::and)
     }
 }
@@ -148,7 +195,8 @@ impl FileRules {
 impl Authority for FileRules {
     fn allow(&mut self, stack: &Stack<'_>, right: Right, object: Object<'_>) -> Result<(), Errno> {
         let refusal = self.judge(stack, right, object)?;
-        self.refuse(refusal)
+        self.refuse(refusal)?;
+        self.note_use(stack, right, object)
     }
 
     fn shows(&self, stack: &Stack<'_>, name: Name<'_>) -> bool {
@@ -163,7 +211,9 @@ impl Authority for FileRules {
         let kept = policy.file_rights(&from).rights.contain(verdict.rights);
         let is_directory = stack.attr(ino)?.kind == Kind::Directory;
         let refused = !kept || (is_directory && !policy.same_rights_below(&from, &to));
-        let refusal = refused.then(|| no_more(verdict, from, to));
+        let lost =
+            policy.taints_lost(&from, &to) | if is_directory { policy.taints_changed_below(&from, &to) } else { 0 };
+        let refusal = if refused { Some(no_more(verdict, from, to)) } else { no_less(policy, lost, from, to) };
         self.refuse(refusal)
     }
 
@@ -174,7 +224,9 @@ impl Authority for FileRules {
         // Directories, which have no second name, are refused by the stack.
         let kept =
             stack.attr(ino)?.kind == Kind::Directory || self.rights_of_file(policy, stack, ino).contain(verdict.rights);
-        let refusal = (!kept).then(|| no_more(verdict, self.path_of_file(stack, ino), to));
+        let lost = self.paths_of_file(stack, ino).fold(0, |lost, from| lost | policy.taints_lost(&from, &to));
+        let from = self.path_of_file(stack, ino);
+        let refusal = if kept { no_less(policy, lost, from, to) } else { Some(no_more(verdict, from, to)) };
         self.refuse(refusal)
     }
 
@@ -201,6 +253,9 @@ impl Authority for FileRules {
             Err(errno) => !self.dry_run && errno == refusal.errno,
         };
         self.refusal = self.refusal.take().filter(refused);
+        // What has failed has shown nothing.
+        self.used = self.used.take().filter(|_| result.is_ok());
+        self.tainted |= self.used.as_ref().map_or(0, |used| used.taints);
     }
 }
 
@@ -208,6 +263,13 @@ impl Authority for FileRules {
 fn no_more(verdict: FileVerdict<'_>, from: Vec<u8>, to: Vec<u8>) -> Refusal {
     let entry = verdict.to_string();
     Refusal { rights: verdict.rights, path: to, from: Some(from), errno: Errno::EXDEV, entry }
+}
+
+/// A name by which what is at `from` would not lead to these taints any more.
+fn no_less(policy: &Policy, lost: u64, from: Vec<u8>, to: Vec<u8>) -> Option<Refusal> {
+    let taint = policy.taints().find(|taint| lost >> taint.bit & 1 != 0)?;
+    let entry = taint.verdict.rule().to_string();
+    Some(Refusal { rights: taint.rights, path: to, from: Some(from), errno: Errno::EXDEV, entry })
 }
 
 /// What a request needs of an object of this kind.

@@ -19,6 +19,7 @@ mod file_rules;
 mod files_service;
 mod hostile;
 mod other_services;
+mod taints;
 mod wire;
 
 /// Where the service pages are in the test's memory; data pages begin at 0.

@@ -16,7 +16,8 @@ use policy::signature::{self, Kind, Output};
 use policy::symbols;
 
 use crate::{
-    Abi, Answer, CallRecord, Content, End, Judged, Piece, PolicyRecord, Record, RefusalRecord, ResultRecord, Verdict,
+    Abi, Answer, CallRecord, Content, End, Judged, Piece, PolicyRecord, Record, RefusalRecord, ResultRecord,
+    TaintRecord, Verdict,
 };
 
 /// Calls under way whose lines wait for their results. Those of a shim that never reports are written as unfinished, the oldest first.
@@ -57,6 +58,10 @@ impl Lines {
                 let RefusalRecord { time, thread, errno, entry, ignored, .. } = refusal;
                 let (text, not) = (refusal_text(refusal), if *ignored { "not done: " } else { "" });
                 let _ = writeln!(out, "{}{text} [{not}{}, {entry}]", Prefix(*time, *thread), Failure(*errno));
+            }
+            Record::Taint(taint) => {
+                let TaintRecord { time, thread, rule, .. } = taint;
+                let _ = writeln!(out, "{}{} [{rule}]", Prefix(*time, *thread), taint_text(taint));
             }
             Record::Policy(PolicyRecord { time, generation, name }) => {
                 let _ = writeln!(out, "{}    policy {generation}: {}", Time(*time), name.escape_debug());
@@ -125,6 +130,15 @@ pub fn refusal_text(refusal: &RefusalRecord) -> String {
         text.push_str(" from ");
         let _ = put_piece(&mut text, from);
     }
+    text
+}
+
+/// What has tainted, as `tainted: read "/etc/secret"`.
+#[must_use]
+pub fn taint_text(taint: &TaintRecord) -> String {
+    let mut text = format!("tainted: {} ", taint.rights);
+    // Writing to a string cannot fail.
+    let _ = put_piece(&mut text, &taint.path);
     text
 }
 

@@ -18,6 +18,8 @@ pub enum Record {
     Policy(PolicyRecord),
     /// The file service refused something, by the paths that a request resolved to.
     Refusal(RefusalRecord),
+    /// A file was used that taints: calls are denied from now on.
+    Taint(TaintRecord),
 }
 
 /// Which table a call's number belongs to.
@@ -189,6 +191,21 @@ pub struct RefusalRecord {
     pub ignored: bool,
 }
 
+/// A use of a file after which `[[taint]]` of a policy denies calls.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaintRecord {
+    /// When.
+    pub time: u64,
+    /// The thread, as the shim numbers them.
+    pub thread: u32,
+    /// The rights that the use took, in a policy's words.
+    pub rights: String,
+    /// The resolved path.
+    pub path: Piece,
+    /// The taint, with its place and reason.
+    pub rule: String,
+}
+
 impl Piece {
     /// The first `most` of these bytes.
     #[must_use]
@@ -221,7 +238,8 @@ impl Record {
             | Self::Result(ResultRecord { time, .. })
             | Self::Fault(FaultRecord { time, .. })
             | Self::Policy(PolicyRecord { time, .. })
-            | Self::Refusal(RefusalRecord { time, .. }) => *time,
+            | Self::Refusal(RefusalRecord { time, .. })
+            | Self::Taint(TaintRecord { time, .. }) => *time,
         }
     }
 }

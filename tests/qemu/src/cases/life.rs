@@ -1,12 +1,13 @@
 //! What policies do to a running sandbox beyond an error: ending a process, asking, another policy meanwhile.
 use super::denials::with_policy;
 use crate::sandbox::wait;
-use crate::{Bench, Case};
+use crate::{Bench, Case, Sandbox};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::Duration;
+use tempfile::TempDir;
 
 /// Longest time for the end of a program that has said its last.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -102,40 +103,77 @@ action = { errno = \"EXDEV\" }
 
 /// Another policy while the program runs: from some call on it holds, and the old one never again.
 fn change_while_running(bench: &Bench<'_>) -> crate::Verdict {
-    let text = |error: std::io::Error| error.to_string();
-    let scratch = bench.fixture.scratch()?;
-    let [policy, events] = ["policy.toml", "events"].map(|name| scratch.path().join(name));
-    fs::write(&policy, OLD).map_err(text)?;
-    let sandbox = bench.in_tree("python", ["/usr/bin/python3", "-c", LOOK_TWICE]).options([
-        OsStr::new("--timeout"),
-        "100".as_ref(),
-        "--watch-policy".as_ref(),
-        "--policy".as_ref(),
-        policy.as_os_str(),
-        "--events".as_ref(),
-        events.as_os_str(),
-    ]);
-    let mut run = sandbox.command_inside();
-    run.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut run = run.spawn().map_err(text)?;
-    let mut output = BufReader::new(run.stdout.take().ok_or("no output")?);
-    let mut said = BufReader::new(run.stderr.take().ok_or("no messages")?);
-    let read = |from: &mut dyn BufRead| {
-        let mut line = String::new();
-        from.read_line(&mut line).map(|_| line).map_err(text)
-    };
-    let mut lines = vec![read(&mut output)?];
-    fs::write(&policy, "version = 1\ndefault = \"deny\"\n").map_err(text)?;
-    lines.push(read(&mut said)?);
-    fs::write(&policy, NEW).map_err(text)?;
-    lines.push(read(&mut said)?);
-    lines.push(read(&mut output)?);
-    let code = wait(&mut run, PATIENCE)?;
-    let expected = ["before 13 2\n", ": `deny` is no action", "it is policy 2 now\n", "after {4242} 18\n"];
-    if code != 0 || lines.iter().zip(expected).any(|(line, expected)| !line.contains(expected)) {
-        return Err(format!("exit code {code}, {lines:?}"));
+    let sandbox = bench.in_tree("python", ["/usr/bin/python3", "-c", LOOK_TWICE]);
+    let changed = Watched::start(bench, sandbox, OLD)?.change(&["version = 1\ndefault = \"deny\"\n", NEW])?;
+    changed.says(&["before 13 2\n", ": `deny` is no action", "it is policy 2 now\n", "after {4242} 18\n"])?;
+    check_generations(&changed.events)
+}
+
+/// A program that says a line, and another one after its policy has changed.
+pub(super) struct Watched {
+    run: Child,
+    scratch: TempDir,
+}
+
+/// What came of it.
+pub(super) struct Changed {
+    /// The program's line, one of Cordon's for each change, the program's other line.
+    lines: Vec<String>,
+    code: i32,
+    events: String,
+}
+
+impl Watched {
+    /// Runs it under a first policy.
+    pub(super) fn start(bench: &Bench<'_>, sandbox: Sandbox, first: &str) -> Result<Self, String> {
+        let text = |error: std::io::Error| error.to_string();
+        let scratch = bench.fixture.scratch()?;
+        let [policy, events] = ["policy.toml", "events"].map(|name| scratch.path().join(name));
+        fs::write(&policy, first).map_err(text)?;
+        let sandbox = sandbox.options([
+            OsStr::new("--timeout"),
+            "100".as_ref(),
+            "--watch-policy".as_ref(),
+            "--policy".as_ref(),
+            policy.as_os_str(),
+            "--events".as_ref(),
+            events.as_os_str(),
+        ]);
+        let mut run = sandbox.command_inside();
+        run.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Ok(Self { run: run.spawn().map_err(text)?, scratch })
     }
-    check_generations(&fs::read_to_string(&events).map_err(text)?)
+
+    /// Changes the policy, each time once something was said about the time before.
+    pub(super) fn change(mut self, changes: &[&str]) -> Result<Changed, String> {
+        let text = |error: std::io::Error| error.to_string();
+        let mut output = BufReader::new(self.run.stdout.take().ok_or("no output")?);
+        let mut said = BufReader::new(self.run.stderr.take().ok_or("no messages")?);
+        let read = |from: &mut dyn BufRead| {
+            let mut line = String::new();
+            from.read_line(&mut line).map(|_| line).map_err(text)
+        };
+        let mut lines = vec![read(&mut output)?];
+        for change in changes {
+            fs::write(self.scratch.path().join("policy.toml"), change).map_err(text)?;
+            lines.push(read(&mut said)?);
+        }
+        lines.push(read(&mut output)?);
+        let code = wait(&mut self.run, PATIENCE)?;
+        let events = fs::read_to_string(self.scratch.path().join("events")).map_err(text)?;
+        Ok(Changed { lines, code, events })
+    }
+}
+
+impl Changed {
+    /// Wants success, and these words in the lines.
+    pub(super) fn says(&self, expected: &[&str]) -> crate::Verdict {
+        let Self { lines, code, .. } = self;
+        if *code != 0 || lines.iter().zip(expected).any(|(line, expected)| !line.contains(expected)) {
+            return Err(format!("exit code {code}, {lines:?}"));
+        }
+        Ok(())
+    }
 }
 
 /// Each call has the verdict of its policy, and none of the old one follows the change.

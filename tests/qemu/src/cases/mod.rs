@@ -28,6 +28,7 @@ mod programs;
 mod real;
 mod refusals;
 mod streams;
+mod taint;
 mod terminal;
 
 use crate::{Case, Setup};
@@ -45,6 +46,7 @@ pub(crate) fn all(setup: &Setup) -> Vec<Case> {
     all.extend(conformance::cases(setup));
     all.extend(files::cases());
     all.extend(file_rules::cases());
+    all.extend(taint::cases());
     all.extend(images::cases());
     all.extend(layers::cases());
     all.extend(debian::cases());

@@ -8,7 +8,7 @@ mod processes;
 mod rate;
 
 use super::Observer;
-use super::event::{Call, Event, Refused, What};
+use super::event::{Call, Event, Refused, Tainted, What};
 use addresses::Addresses;
 use anyhow::{Context, Result};
 use control::RunStats;
@@ -95,6 +95,7 @@ impl Observer for Report {
             }
             What::Fault { .. } => self.faults += 1,
             What::FileRefused(refused) => self.refused(sandbox, ns, refused),
+            What::Taint(taint) => self.tainted(sandbox, ns, taint),
             What::Exit { outcome, status, reason, figures } => {
                 let status = status.map_or(String::new(), |status| format!(" {status}"));
                 let reason = reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
@@ -168,8 +169,18 @@ impl Report {
         self.deny(Denied { sandbox, ns, thread, text, verdict: format!("errno {errno}"), rule, ignored });
     }
 
+    /// Shown among what was denied, for it is why.
+    fn tainted(&mut self, sandbox: u32, ns: u64, taint: &Tainted) {
+        let Tainted { thread, text, rule, .. } = taint.clone();
+        self.show(Denied { sandbox, ns, thread, text, verdict: "taint".to_owned(), rule, ignored: false });
+    }
+
     fn deny(&mut self, denied: Denied) {
         self.denied_count += 1;
+        self.show(denied);
+    }
+
+    fn show(&mut self, denied: Denied) {
         if self.denied.len() < MAX_DENIED {
             self.denied.push(denied);
         }

@@ -6,4 +6,5 @@ mod contents;
 mod judge;
 mod memory;
 mod support;
+mod taints;
 mod trace;

@@ -5,7 +5,7 @@ use guestmem::GuestMemory;
 use guestmem::double::VecMemory;
 use proto::{CallResult, CopyHead, Grant};
 use tlfs::addr::Gpa;
-use trace::{Lines, Record};
+use trace::{Lines, Record, TaintRecord};
 
 /// Where the child's pages start, and how many there are. The page behind them is not mapped.
 pub(crate) const BASE: u64 = 0x40_0000;
@@ -77,6 +77,13 @@ impl Child {
         let policy = policy::parse("dir/new.toml", policy).unwrap_or_else(|error| panic!("{error}"));
         let records = &mut self.records;
         self.gate.set_policy(policy.into(), generation, self.now_100ns, &mut |record| records.push(record));
+        self.write();
+    }
+
+    /// The root has put taints in force.
+    pub(crate) fn taint(&mut self, bits: u64, record: &TaintRecord) {
+        let records = &mut self.records;
+        self.gate.taint(bits, record, &mut |record| records.push(record));
         self.write();
     }
 

@@ -48,13 +48,13 @@ fn with_policy(text: &str, test: impl FnOnce(&mut Shim<'_, FileRules>)) {
     with_authority(rules(text, false), test);
 }
 
-fn rules(text: &str, dry_run: bool) -> FileRules {
+pub(super) fn rules(text: &str, dry_run: bool) -> FileRules {
     let policy = policy::parse("p.toml", text).unwrap_or_else(|error| panic!("{error}"));
     FileRules::new(&Rc::new(policy), dry_run)
 }
 
 /// What was refused in the last request.
-fn refused(shim: &mut Shim<'_, FileRules>) -> Option<String> {
+pub(super) fn refused(shim: &mut Shim<'_, FileRules>) -> Option<String> {
     let refusal = shim.services.authority_mut().take_refusal()?;
     let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
     let Refusal { rights, path, from, errno, entry } = refusal;
@@ -62,7 +62,7 @@ fn refused(shim: &mut Shim<'_, FileRules>) -> Option<String> {
     Some(format!("{rights} {}{from}: {}, {entry}", text(&path), errno.number()))
 }
 
-fn create(shim: &mut Shim<'_, FileRules>, dir: u64, name: &[u8], flags: u32) -> Result<u64, i32> {
+pub(super) fn create(shim: &mut Shim<'_, FileRules>, dir: u64, name: &[u8], flags: u32) -> Result<u64, i32> {
     let asked = fuse_create_in { flags, mode: linux::S_IFREG | 0o644, ..Default::default() };
     let body = shim.call(fuse_opcode::FUSE_CREATE, dir, &message!(asked, *name, [0_u8]))?;
     let (entry, _) = zerocopy::FromBytes::read_from_prefix(&body).map_err(|_| 0)?;
@@ -70,12 +70,12 @@ fn create(shim: &mut Shim<'_, FileRules>, dir: u64, name: &[u8], flags: u32) -> 
     Ok(nodeid)
 }
 
-fn link(shim: &mut Shim<'_, FileRules>, file: u64, to: (u64, &[u8])) -> Result<Vec<u8>, i32> {
+pub(super) fn link(shim: &mut Shim<'_, FileRules>, file: u64, to: (u64, &[u8])) -> Result<Vec<u8>, i32> {
     let arguments = message!(fuse_link_in { oldnodeid: file }, *to.1, [0_u8]);
     shim.call(fuse_opcode::FUSE_LINK, to.0, &arguments)
 }
 
-fn rename(shim: &mut Shim<'_, FileRules>, from: (u64, &[u8]), to: (u64, &[u8])) -> Result<Vec<u8>, i32> {
+pub(super) fn rename(shim: &mut Shim<'_, FileRules>, from: (u64, &[u8]), to: (u64, &[u8])) -> Result<Vec<u8>, i32> {
     let arguments = message!(fuse_rename_in { newdir: to.0 }, *from.1, [0_u8], *to.1, [0_u8]);
     shim.call(fuse_opcode::FUSE_RENAME, from.0, &arguments)
 }
