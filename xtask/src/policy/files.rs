@@ -79,20 +79,38 @@ impl PolicyFiles {
     /// Reads a policy file of any format that is known, with all that it includes; the content says which format it is. `name` is for messages.
     /// A folder is an OCI bundle, which has its `config.json`.
     pub(crate) fn read(path: &Path, name: &str, container: &Container) -> Result<Self, Failure> {
+        Self::read_watched(path, name, container, &mut Vec::new())
+    }
+
+    /// The same. `files` are the paths on which it depends, whatever comes of it.
+    pub(crate) fn read_watched(
+        path: &Path,
+        name: &str,
+        container: &Container,
+        files: &mut Vec<PathBuf>,
+    ) -> Result<Self, Failure> {
         if path.is_dir() {
             let name = Path::new(name).join(CONFIG).display().to_string();
-            return Self::read(&path.join(CONFIG), &name, container);
+            return Self::read_watched(&path.join(CONFIG), &name, container, files);
         }
-        let mut policy = Self::of_bytes(path, name, &bytes_of(path, name)?, container).map_err(Failure::early)?;
+        *files = vec![path.to_owned()];
+        let mut includes = Includes::of_file(path, name);
+        let policy = Self::with_includes(name, &bytes_of(path, name)?, container, &mut includes);
+        *files = includes.into_looked_for();
+        let mut policy = policy.map_err(Failure::early)?;
         policy.parts.iter_mut().for_each(|part| resolve::hosts(&mut part.text));
         Ok(policy)
     }
 
     /// The same for a file that is read already.
+    #[cfg(test)]
     pub(super) fn of_bytes(path: &Path, name: &str, bytes: &[u8], container: &Container) -> Result<Self, String> {
-        let mut includes = Includes::of_file(path, name);
+        Self::with_includes(name, bytes, container, &mut Includes::of_file(path, name))
+    }
+
+    fn with_includes(name: &str, bytes: &[u8], container: &Container, includes: &mut Includes) -> Result<Self, String> {
         let mut all = Self { parts: Vec::new() };
-        all.add(name, bytes, container, &mut includes)?;
+        all.add(name, bytes, container, includes)?;
         Ok(all)
     }
 

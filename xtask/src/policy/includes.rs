@@ -4,6 +4,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+/// Paths that are kept of those that were looked for: a policy has fewer files, but may name some by several.
+const MAX_LOOKED_FOR: usize = 4 * MAX_FILES;
+
 /// A file that is being read.
 #[derive(Debug)]
 struct Open {
@@ -18,6 +21,8 @@ pub(super) struct Includes {
     open: Vec<Open>,
     /// All that were read, in no circle and whether they are done with or not.
     seen: Vec<PathBuf>,
+    /// The paths by which any were looked for, found or not.
+    looked_for: Vec<PathBuf>,
     /// How many were read in all.
     count: usize,
 }
@@ -33,8 +38,9 @@ pub(super) struct Included {
 impl Includes {
     /// Says that the outermost file, which is read already, is this one.
     pub(super) fn of_file(path: &Path, name: &str) -> Self {
+        let looked_for = vec![path.to_owned()];
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        Self { seen: vec![path.clone()], open: vec![Open { path, name: name.to_owned() }], count: 1 }
+        Self { seen: vec![path.clone()], open: vec![Open { path, name: name.to_owned() }], looked_for, count: 1 }
     }
 
     /// Reads a file that is named in the one that was entered last, relative to whose directory its name is. Whoever calls this calls
@@ -55,6 +61,11 @@ impl Includes {
         self.enter_path(named, path).map_err(cannot).map(Some)
     }
 
+    /// The paths of all files on which it depends what is read, whether they were there or not.
+    pub(super) fn into_looked_for(self) -> Vec<PathBuf> {
+        self.looked_for
+    }
+
     /// Ends what [`Self::enter`] began.
     pub(super) fn leave(&mut self) {
         self.open.pop();
@@ -65,8 +76,13 @@ impl Includes {
         self.open.last().and_then(|file| file.path.parent()).unwrap_or(Path::new(""))
     }
 
-    fn path(&self, named: &str) -> Result<PathBuf, String> {
-        self.folder().join(named).canonicalize().map_err(|error| error.to_string())
+    fn path(&mut self, named: &str) -> Result<PathBuf, String> {
+        let path = self.folder().join(named);
+        let found = path.canonicalize().map_err(|error| error.to_string());
+        if self.looked_for.len() < MAX_LOOKED_FOR && !self.looked_for.contains(&path) {
+            self.looked_for.push(path);
+        }
+        found
     }
 
     fn is_open(&self, path: &Path) -> bool {
@@ -130,6 +146,9 @@ mod tests {
         includes.leave();
         assert!(includes.enter("a").unwrap_err().contains("No such file"));
         assert!(includes.enter("sub").unwrap_err().ends_with("no plain file"));
+        let root = directory.path().canonicalize().unwrap();
+        let looked_for = ["sub/a", "sub/b", "a", "sub"].map(|name| root.join(name));
+        assert_eq!(includes.into_looked_for()[1..], looked_for[..]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `--watch-policy`: the policy file is read again when it changes, checked here, and sent to the root.
+//! `--watch-policy`: the policy file is read again when it, or a file that it includes, changes; it is checked here, and sent to the root.
 use super::session::ToRoot;
 use crate::exit::Failure;
 use crate::policy::{Container, PolicyFiles};
@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// How often the file is looked at. One that is being written changes between two looks, and is left alone until it does not.
+/// How often the files are looked at. One that is being written changes between two looks, and all are left alone until it does not.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Digests of the texts of policies that were sent, by generation.
@@ -35,8 +35,11 @@ impl Digests {
     }
 }
 
-/// What tells one state of a file from another: when it was written, how long it is, which file it is.
-type Stamp = (i64, i64, u64, u64);
+/// How often the files are read at a time if each time others are included.
+const TRIES: usize = 4;
+
+/// What tells one state of a file from another: when it was written, how long it is, which file it is. None: there is no such file.
+type Stamp = Option<(i64, i64, u64, u64)>;
 
 /// A policy file that is watched.
 #[derive(Debug)]
@@ -49,16 +52,21 @@ pub(super) struct Watch {
     text: String,
     generation: u32,
     digests: Digests,
-    seen: Option<Stamp>,
+    /// All files on which it depends what the policy says.
+    files: Vec<PathBuf>,
+    /// What they were like before they were read last.
+    seen: Vec<Stamp>,
 }
 
 impl Watch {
-    /// Watches the file that `policy` was read from.
+    /// Watches the file that `policy` was read from, and those that it includes.
     pub(super) fn new(path: &Path, container: Container, policy: &PolicyFiles) -> Result<Self, Failure> {
         let first = policy.compiled()?;
-        let digests = Digests::default();
-        let (path, seen) = (path.to_owned(), stamp(path));
-        Ok(Self { path, container, first, text: policy.text(), generation: 1, digests, seen })
+        let (digests, path) = (Digests::default(), path.to_owned());
+        let (files, seen) = (vec![path.clone()], Vec::new());
+        let mut watch = Self { path, container, first, text: policy.text(), generation: 1, digests, files, seen };
+        watch.read()?;
+        Ok(watch)
     }
 
     /// Where the digests of what is sent are noted.
@@ -66,30 +74,54 @@ impl Watch {
         self.digests.clone()
     }
 
-    /// Looks after the file in a thread, as long as there is a root.
+    /// Looks after the files in a thread, as long as there is a root.
     pub(super) fn start(mut self, root: ToRoot) {
         thread::spawn(move || {
-            let mut last = self.seen;
+            let mut last = self.seen.clone();
             loop {
                 thread::sleep(LOOK);
-                let now = stamp(&self.path);
-                if now.is_some() && now == last && now != self.seen {
-                    self.seen = now;
+                if self.is_due(&mut last) {
                     match self.changed() {
                         Ok(Some(files)) if self.send(&root, &files).is_err() => return,
                         Ok(_) => {}
                         Err(why) => say(&format!("{why}; the old policy stays")),
                     }
                 }
-                last = now;
             }
         });
     }
 
-    /// The new policy, if the file has a good one that is another.
+    /// Whether a file has changed since they were read, and none since `last`, which becomes what they are like now. A file that
+    /// is gone for the moment is no change.
+    fn is_due(&self, last: &mut Vec<Stamp>) -> bool {
+        let now: Vec<Stamp> = self.files.iter().map(|path| stamp(path)).collect();
+        let is_gone = |(now, seen): (&Stamp, &Stamp)| now.is_none() && seen.is_some();
+        let (are_still, are_others) = (now == *last, now != self.seen);
+        let are_there = !now.iter().zip(&self.seen).any(is_gone);
+        *last = now;
+        are_still && are_others && are_there
+    }
+
+    /// Reads the files. What they are like is noted before, so that no change is missed.
+    fn read(&mut self) -> Result<PolicyFiles, Failure> {
+        let name = self.path.display().to_string();
+        let mut tries = 0;
+        loop {
+            self.seen = self.files.iter().map(|path| stamp(path)).collect();
+            let mut files = Vec::new();
+            let policy = PolicyFiles::read_watched(&self.path, &name, &self.container, &mut files);
+            tries += 1;
+            if tries == TRIES || files == self.files {
+                return policy;
+            }
+            self.files = files;
+        }
+    }
+
+    /// The new policy, if there is a good one that is another.
     fn changed(&mut self) -> Result<Option<Vec<u8>>, Failure> {
         let name = self.path.display().to_string();
-        let policy = PolicyFiles::read(&self.path, &name, &self.container)?;
+        let policy = self.read()?;
         let text = policy.text();
         if text == self.text {
             return Ok(None);
@@ -123,7 +155,7 @@ impl Watch {
     }
 }
 
-fn stamp(path: &Path) -> Option<Stamp> {
+fn stamp(path: &Path) -> Stamp {
     let metadata = fs::metadata(path).ok()?;
     Some((metadata.mtime(), metadata.mtime_nsec(), metadata.len(), metadata.ino()))
 }
@@ -142,6 +174,41 @@ mod tests {
     use super::*;
 
     const FIRST: &str = "version = 1\n";
+
+    #[test]
+    fn files_that_are_included_are_watched() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+        let path = directory.path().join("p.toml");
+        write("p.toml", "version = 1\ninclude = [\"a\"]\n");
+        write("a", FIRST);
+        let policy = PolicyFiles::read(&path, "p.toml", &Container::default()).unwrap();
+        let mut watch = Watch::new(&path, Container::default(), &policy).unwrap();
+        let mut last = watch.seen.clone();
+        let mut look = |watch: &Watch| (0..3).any(|_| watch.is_due(&mut last));
+        assert!(!look(&watch));
+        write("a", "version = 1\ndefault = \"kill\"\n");
+        assert!(look(&watch));
+        assert!(watch.changed().unwrap().is_some());
+        assert!(!look(&watch), "it was read");
+        // What is missing is waited for.
+        write("a", "version = 1\ninclude = [\"b\"]\n");
+        assert!(look(&watch));
+        assert!(watch.changed().unwrap_err().to_string().contains("cannot include b"));
+        assert!(!look(&watch));
+        write("b", "version = 1\ndefault = \"trap\"\n");
+        assert!(look(&watch) && watch.changed().unwrap().is_some());
+        // A file that is gone may be on its way.
+        fs::remove_file(directory.path().join("b")).unwrap();
+        assert!(!look(&watch));
+        write("b", "version = 1\ndefault = \"kill\"\n");
+        assert!(look(&watch) && watch.changed().unwrap().is_some());
+        // What is included no more is nobody's business.
+        write("a", FIRST);
+        assert!(look(&watch) && watch.changed().unwrap().is_some());
+        write("b", "");
+        assert!(!look(&watch));
+    }
 
     #[test]
     fn what_a_changed_file_says_is_checked_first() {
