@@ -365,6 +365,12 @@ impl<'p> Rules<'p> {
         }
     }
 
+    /// Whether the verdict depends on arguments.
+    #[must_use]
+    pub fn has_conditions(&self) -> bool {
+        self.slot.clauses != 0
+    }
+
     /// The budgets that the call is charged to if it is carried out ([`Policy::budgets`], from the lowest bit up), and the taints that deny it
     /// ([`Policy::taints`], from the highest down).
     #[inline]

@@ -24,6 +24,8 @@ pub(super) struct Returned {
     pub(super) value: u32,
     /// Whether it came through a confused instruction.
     pub(super) is_confused: bool,
+    /// Whether it has looked at an argument. If not, it returns this whatever they are.
+    pub(super) reads_arguments: bool,
 }
 
 const LOAD_WORD: u16 = 0x20;
@@ -34,6 +36,9 @@ const JUMP_GREATER: u16 = 0x25;
 const JUMP_GREATER_OR_EQUAL: u16 = 0x35;
 const JUMP_SET: u16 = 0x45;
 const RETURN: u16 = 0x06;
+
+/// Where in `struct seccomp_data` the arguments begin.
+const ARGUMENTS: u32 = 16;
 
 /// `AUDIT_ARCH_X86_64`.
 const ARCHITECTURE: u32 = 0xc000_003e;
@@ -56,15 +61,16 @@ impl Program {
 
     /// What the filter returns for a call of an x86-64 program. `None`: it runs past its end or does what is unknown here.
     pub(super) fn run(&self, number: u32, args: &[u64; 6]) -> Option<Returned> {
-        let (mut at, mut accumulator, mut is_confused) = (0, 0, false);
+        let (mut at, mut accumulator, mut is_confused, mut reads_arguments) = (0, 0, false, false);
         // Jumps go forward only, so that this ends.
         loop {
             let Instruction { code, if_true, if_false, constant } = *self.instructions.get(at)?;
             is_confused |= self.confused[at];
             at += 1;
             let holds = match code {
-                RETURN => return Some(Returned { value: constant, is_confused }),
+                RETURN => return Some(Returned { value: constant, is_confused, reads_arguments }),
                 LOAD_WORD => {
+                    reads_arguments |= constant >= ARGUMENTS;
                     accumulator = word(number, args, constant)?;
                     continue;
                 }
@@ -120,7 +126,7 @@ fn word(number: u32, args: &[u64; 6], offset: u32) -> Option<u32> {
         4 => Some(ARCHITECTURE),
         8 | 12 => Some(0),
         _ => {
-            let at = usize::try_from(offset.checked_sub(16)?).ok()?;
+            let at = usize::try_from(offset.checked_sub(ARGUMENTS)?).ok()?;
             let bytes = args.get(at / 8)?.to_le_bytes();
             let half = bytes.as_chunks::<4>().0.get(at % 8 / 4).filter(|_| at % 4 == 0)?;
             Some(u32::from_le_bytes(*half))
@@ -149,6 +155,7 @@ mod tests {
             |number, argument: u64| program.run(number, &[0, argument, 0, 0, 0, 0]).map(|returned| returned.value);
         assert_eq!(run(5, 3 << 32), Some(7));
         assert_eq!((run(5, 2 << 32), run(6, u64::from(u32::MAX))), (Some(9), Some(8)));
+        assert!(program.run(5, &[0; 6]).unwrap().reads_arguments);
     }
 
     #[test]
@@ -156,9 +163,9 @@ mod tests {
         // If the number is 1, the architecture is loaded; what is there is compared then.
         let text = "20000000000000001500000101000000200000000400000015000000050000000600000007000000";
         let run = |text: &str| Program::of_hex(text).unwrap().run(2, &[0; 6]);
-        assert_eq!(run(text), Some(Returned { value: 7, is_confused: true }));
+        assert_eq!(run(text), Some(Returned { value: 7, is_confused: true, reads_arguments: false }));
         let same = text.replace("2000000004000000", "2000000000000000");
-        assert_eq!(run(&same), Some(Returned { value: 7, is_confused: false }));
+        assert_eq!(run(&same), Some(Returned { value: 7, is_confused: false, reads_arguments: false }));
     }
 
     #[test]
