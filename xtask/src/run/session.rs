@@ -3,9 +3,12 @@
 //! Three threads beside the main one: one reads the root's frames and passes them on, one feeds standard input
 //! against the root's wishes, one waits for signals. The main thread waits for the end, whichever way it comes,
 //! and never longer than the time limit and some grace.
+mod input;
+mod reader;
+
 use super::diff::{Diffs, Missing};
-use super::outputs::{Outputs, Stream};
-use super::terminal::{Keys, Raw, Wish};
+use super::outputs::Outputs;
+use super::terminal::Raw;
 use super::watch::Watch;
 use super::window;
 use crate::cli::RunOptions;
@@ -13,9 +16,11 @@ use crate::events::Observers;
 use crate::qemu;
 use anyhow::{Context, Result, bail};
 use control::{ExitReport, FrameHeader, INITIAL_CREDIT, kind};
+use input::spawn_input;
+use reader::{Reader, spawn_reader};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 use std::fs::File;
-use std::io::{self, ErrorKind, IsTerminal, PipeReader, Read, Write};
+use std::io::{self, ErrorKind, IsTerminal, PipeReader, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -24,7 +29,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
-use zerocopy::{FromZeros, IntoBytes};
+use zerocopy::IntoBytes;
 
 /// Time that the machine has to boot and the root to say that it is up.
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
@@ -36,10 +41,6 @@ const END_LIMIT: Duration = Duration::from_secs(10);
 const READER_LIMIT: Duration = Duration::from_secs(2);
 /// Size that the output pipe is given, if the system allows it.
 const PIPE_SIZE: usize = 1 << 20;
-/// Credit is given back when this many bytes have been read.
-const CREDIT_STEP: u32 = 8 * 1024;
-/// Standard input is read in pieces of at most this size.
-const INPUT_PIECE: usize = 16 * 1024;
 
 /// How a session ended.
 #[derive(Debug)]
@@ -321,169 +322,6 @@ impl ToRoot {
         let mut pipe = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         pipe.write_all(&frame)
     }
-}
-
-/// Reads the root's frames in a thread until the end.
-fn spawn_reader(output: PipeReader, mut reader: Reader) {
-    thread::spawn(move || {
-        let read = reader.read_all(output);
-        // Whatever was wrong before is what is told.
-        let stopped = if matches!(read, Ok(Some(End::Reported(_)))) { Ok(()) } else { reader.observers.stop() };
-        let event = match read.and_then(|end| stopped.map(|()| end)) {
-            Ok(None) => Event::Gone,
-            Ok(Some(end)) => Event::Ended(end),
-            Err(error) => Event::Ended(End::Protocol(format!("{error:#}"))),
-        };
-        // The main thread may have ended the session already.
-        let _ = reader.events.send(event);
-    });
-}
-
-/// Takes the root's frames and passes on what is in them.
-struct Reader {
-    outputs: Outputs,
-    observers: Observers,
-    /// Until the root is up.
-    watch: Option<Watch>,
-    diffs: Diffs,
-    reports: Vec<Option<ExitReport>>,
-    wishes: Sender<u32>,
-    root: ToRoot,
-    events: Sender<Event>,
-    /// Credit that the root has not been given yet.
-    unreturned: u32,
-}
-
-impl Reader {
-    /// Reads to the end that the root tells (or another), or to the end of the stream (`None`).
-    fn read_all(&mut self, mut from: PipeReader) -> Result<Option<End>> {
-        let mut payload = vec![0; control::MAX_PAYLOAD];
-        let mut header = FrameHeader::new_zeroed();
-        loop {
-            // What the root may send is what we have taken from the pipe.
-            self.return_credit();
-            if !read_whole(&mut from, header.as_mut_bytes())? {
-                return Ok(None);
-            }
-            let len = header.payload_len().ok().and_then(|len| payload.get_mut(..len));
-            let Some(payload) = len else {
-                bail!("a frame of {} bytes", header.len);
-            };
-            if !read_whole(&mut from, payload)? {
-                return Ok(None);
-            }
-            self.unreturned = self.unreturned.saturating_add(header.len);
-            self.unreturned = self.unreturned.saturating_add(u32::try_from(size_of::<FrameHeader>())?);
-            if let Some(end) = self.frame(header.kind, header.sandbox, payload)? {
-                return Ok(Some(end));
-            }
-        }
-    }
-
-    /// Handles one frame.
-    fn frame(&mut self, kind: u16, sandbox: u16, payload: &[u8]) -> Result<Option<End>> {
-        if usize::from(sandbox) >= self.outputs.sandboxes() {
-            bail!("a frame of sandbox {sandbox}, of which there is none");
-        }
-        match kind {
-            kind::HELLO => {
-                if let Some(watch) = self.watch.take() {
-                    watch.start(self.root.clone());
-                }
-                let _ = self.events.send(Event::RootUp);
-            }
-            kind::STDOUT => {
-                if self.outputs.write(sandbox, Stream::Stdout, payload).is_err() {
-                    return Ok(Some(End::OutputClosed));
-                }
-            }
-            // A closed standard error stops neither a program nor us.
-            kind::STDERR => drop(self.outputs.write(sandbox, Stream::Stderr, payload)),
-            kind::LOG => self.outputs.log(sandbox, &String::from_utf8_lossy(payload)),
-            kind::TRACE => {
-                let lines = self.observers.add(sandbox, payload)?;
-                self.outputs.write(sandbox, Stream::Trace, lines.as_bytes()).context("the trace")?;
-            }
-            kind::DIFF => {
-                self.diffs.take(sandbox, payload)?;
-                let _ = self.events.send(Event::Telling);
-            }
-            kind::STDIN_WANT => {
-                let bytes = <[u8; 4]>::try_from(payload).context("a malformed wish for input")?;
-                let _ = self.wishes.send(u32::from_le_bytes(bytes));
-            }
-            kind::EXIT => {
-                let report = ExitReport::decode(payload).context("a malformed report")?;
-                let lines = self.observers.end(sandbox, &report)?;
-                self.outputs.write(sandbox, Stream::Trace, lines.as_bytes()).context("the trace")?;
-                // Where the line cannot go, nothing else can.
-                let _ = self.outputs.finish(sandbox);
-                if let Some(place) = self.reports.get_mut(usize::from(sandbox)) {
-                    *place = Some(report);
-                }
-            }
-            kind::END => {
-                self.observers.finish()?;
-                return Ok(Some(End::Reported(std::mem::take(&mut self.reports))));
-            }
-            other => bail!("a frame of unknown kind {other}"),
-        }
-        Ok(None)
-    }
-
-    /// Gives back credit once it is worth a frame. A root that is gone needs none.
-    fn return_credit(&mut self) {
-        if self.unreturned >= CREDIT_STEP {
-            let _ = self.root.send(kind::OUTPUT_CREDIT, &self.unreturned.to_le_bytes());
-            self.unreturned = 0;
-        }
-    }
-}
-
-/// Fills `buffer`. False: the stream ended before.
-fn read_whole(from: &mut PipeReader, buffer: &mut [u8]) -> Result<bool> {
-    match from.read_exact(buffer) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
-        Err(error) => Err(error).context("cannot read from QEMU"),
-    }
-}
-
-/// Feeds standard input to the root in a thread, never reading more than the root asked for.
-fn spawn_input(stdin: File, root: ToRoot, events: Sender<Event>) -> Sender<u32> {
-    let (wishes, inbox) = mpsc::channel::<u32>();
-    let mut stdin: Box<dyn Read + Send> = if stdin.is_terminal() {
-        Box::new(Keys::watch(stdin, move |wish| match wish {
-            Wish::Stop => drop(events.send(Event::Signal(SIGINT))),
-            Wish::Help => drop(write!(io::stderr(), "\r\ncordon: Ctrl-] three times stops the run\r\n")),
-        }))
-    } else {
-        Box::new(stdin)
-    };
-    thread::spawn(move || {
-        let mut buffer = vec![0; INPUT_PIECE];
-        for wish in inbox {
-            let mut left = usize::try_from(wish).unwrap_or(usize::MAX);
-            while left > 0 {
-                let want = left.min(buffer.len());
-                let got = match stdin.read(&mut buffer[..want]) {
-                    Ok(got) => got,
-                    Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                    // What cannot be read has ended.
-                    Err(_) => 0,
-                };
-                let sent = match got {
-                    0 => root.send(kind::STDIN_EOF, &[]),
-                    _ => root.send(kind::STDIN, &buffer[..got]),
-                };
-                if got == 0 || sent.is_err() {
-                    return;
-                }
-                left -= got;
-            }
-        }
-    });
-    wishes
 }
 
 #[cfg(test)]
