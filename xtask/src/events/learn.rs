@@ -4,11 +4,11 @@
 //! else is the default's: EPERM. Calls of the i386 table are left to the default: nobody carries them out.
 use super::Observer;
 use super::event::{Call, Event, What};
+use crate::output;
 use anyhow::{Context, Result};
 use policy::signature::{self, Kind};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Arguments of calls that do many things, or dangerous ones with some values.
@@ -70,7 +70,7 @@ impl Observer for Learner {
 
     fn finish(self: Box<Self>) -> Result<()> {
         let text = self.policy();
-        fs::write(&self.path, text).with_context(|| format!("cannot write the policy {}", self.path.display()))?;
+        output::write(&self.path, &text).with_context(|| format!("cannot write the policy {}", self.path.display()))?;
         eprintln!(
             "cordon: {}: a policy that allows the {} different calls of this run",
             self.path.display(),
@@ -81,9 +81,9 @@ impl Observer for Learner {
 }
 
 impl Learner {
-    /// To be written to this file at the end of the run. It is made now, so that trouble with it comes before.
+    /// To be written to this file at the end of the run.
     pub(super) fn create(path: &Path) -> Result<Self> {
-        fs::write(path, "").with_context(|| format!("cannot write the policy {}", path.display()))?;
+        output::prepare(path).with_context(|| format!("cannot write the policy {}", path.display()))?;
         Ok(Self { path: path.to_owned(), programs: Vec::new(), calls: BTreeMap::new() })
     }
 

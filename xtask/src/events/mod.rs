@@ -185,20 +185,22 @@ impl Observers {
         Ok(text)
     }
 
-    /// All have ended.
-    pub(crate) fn finish(&mut self) -> Result<()> {
-        self.conclude()?;
-        self.log.take().map_or(Ok(()), Log::finish)
+    /// All have ended. What could not be written, for the user.
+    pub(crate) fn finish(&mut self) -> Vec<String> {
+        let logged = self.log.take().map_or(Ok(()), Log::finish);
+        self.conclude(logged)
     }
 
     /// The run was stopped, or broke off: what there is of it is written. The log stays without its end, as it should.
-    pub(crate) fn stop(&mut self) -> Result<()> {
-        self.conclude()?;
-        self.flush()
+    pub(crate) fn stop(&mut self) -> Vec<String> {
+        let logged = self.flush();
+        self.conclude(logged)
     }
 
-    fn conclude(&mut self) -> Result<()> {
-        self.others.drain(..).try_for_each(|observer| observer.finish())
+    /// Lets each of the others write what it has, whatever became of the ones before.
+    fn conclude(&mut self, logged: Result<()>) -> Vec<String> {
+        let ends: Vec<Result<()>> = self.others.drain(..).map(|observer| observer.finish()).collect();
+        [logged].into_iter().chain(ends).filter_map(|end| Some(format!("{:#}", end.err()?))).collect()
     }
 
     fn observed(&mut self, sandbox: u16) -> Result<&mut Observed> {

@@ -7,8 +7,8 @@ use super::event::{Call, Event, Refused, Tainted, What};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 /// Calls under way that are remembered: those of a shim that never reports end with their sandbox.
@@ -20,6 +20,8 @@ pub(super) struct Timeline {
     path: PathBuf,
     file: BufWriter<File>,
     first: bool,
+    /// It could not be written, which was told: there is none.
+    failed: bool,
     /// By sandbox and number.
     open: BTreeMap<(u32, u64), Slice>,
 }
@@ -71,8 +73,12 @@ impl Observer for Timeline {
     }
 
     fn finish(mut self: Box<Self>) -> Result<()> {
+        if self.failed {
+            return Ok(());
+        }
         self.put(b"\n]}\n")?;
-        self.file.flush().with_context(|| self.complaint())
+        let flushed = self.file.flush();
+        self.check(flushed)
     }
 }
 
@@ -80,8 +86,13 @@ impl Timeline {
     /// A new file.
     pub(super) fn create(path: &Path) -> Result<Self> {
         let file = File::create(path).with_context(|| format!("cannot write the timeline {}", path.display()))?;
-        let mut timeline =
-            Self { path: path.to_owned(), file: BufWriter::new(file), first: true, open: BTreeMap::new() };
+        let mut timeline = Self {
+            path: path.to_owned(),
+            file: BufWriter::new(file),
+            first: true,
+            failed: false,
+            open: BTreeMap::new(),
+        };
         timeline.put(b"{\"displayTimeUnit\":\"ns\",\"traceEvents\":[")?;
         Ok(timeline)
     }
@@ -134,11 +145,20 @@ impl Timeline {
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).with_context(|| self.complaint())
+        let written = self.file.write_all(bytes);
+        self.check(written)
     }
 
-    fn complaint(&self) -> String {
-        format!("cannot write the timeline {}", self.path.display())
+    /// Half a picture is none: what cannot be written on is removed.
+    fn check(&mut self, written: io::Result<()>) -> Result<()> {
+        if written.is_err() {
+            self.failed = true;
+            if self.file.get_ref().metadata().is_ok_and(|metadata| metadata.is_file()) {
+                // A file that stays has no end, and no reader takes it for whole.
+                let _ = fs::remove_file(&self.path);
+            }
+        }
+        written.with_context(|| format!("cannot write the timeline {}", self.path.display()))
     }
 }
 

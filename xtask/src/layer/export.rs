@@ -45,6 +45,6 @@ pub(super) fn export(store: &Store, options: &ExportOptions) -> Result<Digest, F
         .write(&mut to)
         .map_err(|error| Failure::early(format!("{}: {error}", out.display())))?;
     let file = to.into_inner().map_err(|error| error.into_error()).context("cannot write the image")?;
-    file.persist(out).with_context(|| format!("cannot write {}", out.display()))?;
+    file.finish(out)?;
     Ok(id)
 }

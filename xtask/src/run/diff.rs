@@ -2,18 +2,16 @@
 //!
 //! A file gets its name when it is whole and in order; until then it has another one in the same directory, and is removed if it comes
 //! to nothing.
-use crate::output::temporary;
+use crate::output::{Unfinished, prepare, temporary};
 use anyhow::{Context, Result, anyhow, bail};
 use control::diff::{Attributes, Defect, Record};
 use layers::Meta;
 use layers::write::{Body, New, Writer};
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs;
-use std::io::{BufWriter, ErrorKind};
+use std::io::{BufWriter, IntoInnerError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use tempfile::NamedTempFile;
 
 /// Bytes of paths that are kept for further names of their files, at most.
 const MAX_PATHS: usize = 256 << 20;
@@ -57,14 +55,9 @@ impl Diffs {
         for number in 1..=sandboxes {
             let target = if sandboxes == 1 { target.to_owned() } else { numbered(target, number) };
             let what = || format!("cannot write the diff {}", target.display());
-            match target.metadata() {
-                Ok(metadata) if !metadata.is_file() => bail!("{}: it is no file", what()),
-                Ok(_) => fs::remove_file(&target).with_context(what)?,
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(error).with_context(what),
+            if !prepare(&target).with_context(what)? {
+                bail!("{}: it is no file", what());
             }
-            // Now, and not when the program has run, it is told that this cannot be.
-            temporary(&target).with_context(what)?;
             diffs.push(Diff { target, state: State::Silent });
         }
         Ok(Self(Arc::new(Mutex::new(diffs))))
@@ -133,7 +126,7 @@ fn numbered(target: &Path, number: usize) -> PathBuf {
 /// Turns records into a layer.
 #[derive(Debug)]
 struct Recorder {
-    writer: Writer<BufWriter<NamedTempFile>>,
+    writer: Writer<BufWriter<Unfinished>>,
     /// Bytes of a record that is not whole yet.
     stream: Vec<u8>,
     /// Path of the directory that the walk is in, and where its parents' end in it.
@@ -179,10 +172,9 @@ impl Recorder {
     /// Gives the file its name.
     fn finish(self, target: &Path) -> Result<()> {
         let (to, len) = self.writer.finish()?;
-        let file = to.into_inner().context("cannot write the layer")?;
-        file.as_file().set_len(len).context("cannot write the layer")?;
-        file.persist(target).with_context(|| format!("cannot write {}", target.display()))?;
-        Ok(())
+        let file = to.into_inner().map_err(IntoInnerError::into_error).context("cannot write the layer")?;
+        file.set_len(len).context("cannot write the layer")?;
+        file.finish(target)
     }
 
     fn record(&mut self, record: &Record<'_>) -> Result<bool> {
@@ -273,7 +265,7 @@ mod fuzz;
 mod tests {
     use super::*;
     use layers::{Kind, archive};
-    use std::fs::File;
+    use std::fs::{self, File};
 
     const ATTRIBUTES: Attributes = Attributes { mode: 0o640, uid: 1, gid: 2, seconds: 3, nanoseconds: 4 };
 

@@ -25,7 +25,11 @@ pub(crate) fn report(ended: &Ended, options: &RunOptions, accel: Accel, director
     for missing in &ended.missing {
         eprintln!("cordon: {}{}", label(missing.sandbox), printable(&missing.reason));
     }
-    if ends.iter().any(|end| end.code == SANDBOX_FAILED) {
+    for complaint in &ended.unwritten {
+        eprintln!("cordon: {}", printable(complaint));
+    }
+    // Of the host's trouble they know nothing.
+    if ends.iter().any(|end| end.code == SANDBOX_FAILED) && !matches!(ended.end, End::Unwritable(_)) {
         show_logs(directory);
     }
     if let End::Reported(reports) = &ended.end
@@ -35,8 +39,9 @@ pub(crate) fn report(ended: &Ended, options: &RunOptions, accel: Accel, director
     }
     // The first copy that did not end well speaks for all. What runs beside them is not asked.
     let copies = ends.iter().take(options.copies.into()).map(|end| end.code);
-    let without_diff = if ended.missing.is_empty() { 0 } else { SANDBOX_FAILED };
-    ExitCode::from(copies.into_iter().find(|code| *code != 0).unwrap_or(without_diff))
+    let all_written = ended.missing.is_empty() && ended.unwritten.is_empty();
+    let otherwise = if all_written { 0 } else { SANDBOX_FAILED };
+    ExitCode::from(copies.into_iter().find(|code| *code != 0).unwrap_or(otherwise))
 }
 
 /// Figures of the run, as far as they were asked for.
@@ -101,6 +106,7 @@ fn verdicts(end: &End) -> Vec<Verdict> {
         }
         End::OutputClosed => (SIGNAL_BASE + SIGPIPE, None),
         End::Protocol(what) => (SANDBOX_FAILED, Some(format!("sandbox failed: the root sent nonsense: {what}"))),
+        End::Unwritable(why) => (SANDBOX_FAILED, Some(format!("the run was stopped: {why}"))),
     };
     vec![Verdict { code, message }]
 }

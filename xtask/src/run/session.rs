@@ -65,6 +65,8 @@ pub(crate) enum End {
     OutputClosed,
     /// The frames make no sense.
     Protocol(String),
+    /// What was to be written down of the run could not be.
+    Unwritable(String),
 }
 
 /// How a session ended, and how long it took.
@@ -78,6 +80,8 @@ pub(crate) struct Ended {
     pub(crate) boot: Option<Duration>,
     /// Diffs that were asked for and are not there.
     pub(crate) missing: Vec<Missing>,
+    /// What else could not be written, for the user.
+    pub(crate) unwritten: Vec<String>,
 }
 
 /// A session to be.
@@ -109,6 +113,8 @@ enum Event {
     RootUp,
     /// A program has ended, and what it changed is being told.
     Telling,
+    /// Something could not be written at the end, and this is why.
+    Unwritten(String),
     Ended(End),
     Gone,
     Signal(i32),
@@ -182,15 +188,24 @@ impl Session {
             unreturned: credit,
         };
         spawn_reader(output, reader);
-        let mut boot = None;
-        let end = wait_for_end(&self.inbox, start, self.timeout, terminal.then_some(&root), &mut boot, &mut machine);
+        let mut seen = Seen::default();
+        let end = wait_for_end(&self.inbox, start, self.timeout, terminal.then_some(&root), &mut seen, &mut machine);
         drop(machine);
         if matches!(end, Ok(End::Interrupted(_) | End::Hung { .. })) {
-            wait_for_reader(&self.inbox);
+            wait_for_reader(&self.inbox, &mut seen);
         }
         let missing = self.diffs.finish();
-        Ok(Ended { end: end?, wall: start.elapsed(), boot, missing })
+        Ok(Ended { end: end?, wall: start.elapsed(), boot: seen.boot, missing, unwritten: seen.unwritten })
     }
+}
+
+/// What is seen of a session before its end.
+#[derive(Debug, Default)]
+struct Seen {
+    /// From QEMU's start until the root was up.
+    boot: Option<Duration>,
+    /// What could not be written, for the user.
+    unwritten: Vec<String>,
 }
 
 /// QEMU while it runs: killed when this goes, however it goes.
@@ -227,7 +242,7 @@ fn wait_for_end(
     start: Instant,
     timeout: Option<Duration>,
     terminal: Option<&ToRoot>,
-    boot: &mut Option<Duration>,
+    seen: &mut Seen,
     machine: &mut Running,
 ) -> Result<End> {
     let mut deadline = Some(start + BOOT_LIMIT);
@@ -240,12 +255,13 @@ fn wait_for_end(
         };
         match event {
             Ok(Event::RootUp) => {
-                *boot = Some(start.elapsed());
+                seen.boot = Some(start.elapsed());
                 _raw = terminal.and_then(|_| Raw::enter());
                 deadline = timeout.map(|limit| Instant::now() + limit + GRACE);
             }
             // The limit was the program's.
             Ok(Event::Telling) => deadline = deadline.map(|at| at.max(Instant::now() + GRACE)),
+            Ok(Event::Unwritten(complaint)) => seen.unwritten.push(complaint),
             Ok(Event::Ended(end)) => {
                 if matches!(end, End::Reported(_)) {
                     machine.finish()?;
@@ -253,10 +269,10 @@ fn wait_for_end(
                 return Ok(end);
             }
             Ok(Event::Gone) => {
-                return Ok(End::Lost { status: machine.finish()?, root_was_up: boot.is_some() });
+                return Ok(End::Lost { status: machine.finish()?, root_was_up: seen.boot.is_some() });
             }
             Ok(Event::Signal(SIGWINCH)) => {
-                if let (Some(root), true) = (terminal, boot.is_some()) {
+                if let (Some(root), true) = (terminal, seen.boot.is_some()) {
                     let size: Vec<u8> = window().into_iter().flat_map(u16::to_le_bytes).collect();
                     // A root that is gone shows no window.
                     let _ = root.send(kind::WINDOW, &size);
@@ -264,7 +280,7 @@ fn wait_for_end(
             }
             Ok(Event::Signal(signal)) => return Ok(End::Interrupted(signal)),
             Err(RecvTimeoutError::Timeout) => {
-                return Ok(End::Hung { root_was_up: boot.is_some() });
+                return Ok(End::Hung { root_was_up: seen.boot.is_some() });
             }
             Err(RecvTimeoutError::Disconnected) => bail!("all threads of the session ended"),
         }
@@ -273,11 +289,13 @@ fn wait_for_end(
 
 /// Gives the reader, whose stream has ended with the machine, time to write down what it has seen. It may hang at an output that nobody
 /// takes: then it is left.
-fn wait_for_reader(inbox: &Receiver<Event>) {
+fn wait_for_reader(inbox: &Receiver<Event>, seen: &mut Seen) {
     let deadline = Instant::now() + READER_LIMIT;
     while let Ok(event) = inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-        if matches!(event, Event::Gone | Event::Ended(_)) {
-            return;
+        match event {
+            Event::Gone | Event::Ended(_) => return,
+            Event::Unwritten(complaint) => seen.unwritten.push(complaint),
+            Event::RootUp | Event::Telling | Event::Signal(_) => {}
         }
     }
 }

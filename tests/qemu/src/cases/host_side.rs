@@ -1,5 +1,5 @@
 //! The host's side of a run: it ends when it is told to, leaves nothing behind, and says what was asked for.
-use crate::{Bench, Case, Verdict};
+use crate::{Bench, Case, Verdict, tree};
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -40,6 +40,7 @@ pub(crate) fn cases() -> Vec<Case> {
             outcome.exits(0)?.wants(trace.contains("exit_group(0)"), "exit_group in the file")?;
             outcome.wants(outcome.stderr.is_empty(), "nothing on standard error")?.done()
         }),
+        Case::new("what does not fit on the disk is told, and is not there by half", disk_full),
         Case::new("a finished run leaves nothing behind", |bench| {
             let scratch = bench.fixture.scratch()?;
             let mut run = start(bench, &["true"], scratch.path(), Stdio::null())?;
@@ -54,6 +55,59 @@ pub(crate) fn cases() -> Vec<Case> {
             bench.busybox(&["true"]).options(["--verbose"]).run()?.exits(0)?.says("-kernel")?.done()
         }),
     ]
+}
+
+/// On a file system of 64 KiB at `$2`, which is this test's alone: everything that `run` and `layer` write, too large for it, or with no room
+/// left for a page; after each, the exit code and the names that are there. `$0` is xtask, `$1` busybox.
+const DISK_FULL: &str = r#"
+mount -t tmpfs -o size=64k small "$2" && cd "$2" || exit 99
+left() { echo $? $(ls -A); rm -f out; }
+try() {
+    if [ "$fill" ]; then head -c 64k /dev/zero >fill; else echo old >out; fi 2>/dev/null
+    "$xtask" run --no-build "$@" -- "$busybox" sh -c 'i=0; while [ $i -lt 300 ]; do i=$((i+1)); [ -e /none/$i ]; done; head -c 100000 /dev/urandom >/tmp/file; echo end'
+}
+xtask=$0 busybox=$1 fill=
+try --diff out; left
+try --events out >/dev/null; code=$?; "$xtask" trace verify out; tail -c 3 out; (exit $code); left
+try --timeline out >/dev/null; left
+fill=yes
+try --learn out; left
+try --report out; left
+try --learn out --report /dev/full; left
+rm fill
+head -c 100000 /dev/urandom >/tmp/layer/file && image=$("$xtask" layer base /tmp/layer) || exit 99
+echo old >out; "$xtask" layer export "$image" out; echo $? $(cat out) $(ls -A)
+"$xtask" layer destroy "$image" 2>/dev/null
+"#;
+
+fn disk_full(bench: &Bench<'_>) -> Verdict {
+    let scratch = bench.fixture.scratch()?;
+    let (disk, layer) = (scratch.path().join("disk"), scratch.path().join("layer"));
+    fs::create_dir(&disk).and_then(|()| fs::create_dir(&layer)).map_err(|error| error.to_string())?;
+    let script = DISK_FULL.replace("/tmp/layer", &layer.display().to_string());
+    let mut command: Vec<String> = vec!["unshare".into()];
+    command.extend((!tree::is_root()).then(|| "--map-root-user".into()));
+    command.extend(["--mount", "--", "/bin/sh", "-c", &script].map(String::from));
+    command.extend([bench.setup.xtask.display().to_string(), bench.path_of_busybox(), disk.display().to_string()]);
+    let outcome = bench.sandbox(command).run_here()?;
+    let full = ": No space left on device (os error 28)";
+    outcome
+        .exits(0)?
+        .prints("end\n125\n\"}\n125 out\n125\nend\n125 fill\nend\n125 fill\nend\n125 fill\n2 old out\n")?;
+    for line in [
+        "no diff out: cannot write the layer",
+        "the run was stopped: cannot write the events out",
+        "the run was stopped: cannot write the timeline out",
+        "cannot write the policy out",
+        "cannot write the report out",
+        "cannot write the report /dev/full",
+        "out: cannot write the image",
+    ] {
+        outcome.says(&format!("{line}{full}"))?;
+    }
+    outcome.says("out:")?.says("it ends before the run did: the last events are missing")?;
+    // Nothing else is told: not what the sandbox' logs say, for it is no trouble of theirs.
+    outcome.wants(outcome.said.len() == 9, "a line for each")?.done()
 }
 
 /// Starts busybox in a sandbox, with `temporary` as the place for temporary files.

@@ -9,6 +9,7 @@ mod rate;
 
 use super::Observer;
 use super::event::{Call, Event, Refused, Tainted, What};
+use crate::output;
 use addresses::Addresses;
 use anyhow::{Context, Result};
 use control::RunStats;
@@ -16,7 +17,6 @@ use files::Files;
 use processes::Processes;
 use rate::Rate;
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Denied calls that are shown one by one.
@@ -116,16 +116,16 @@ impl Observer for Report {
             self.returned(sandbox, ns, &call, None, 0);
         }
         let page = html::page(&self);
-        fs::write(&self.path, page).with_context(|| format!("cannot write the report {}", self.path.display()))?;
+        output::write(&self.path, &page).with_context(|| format!("cannot write the report {}", self.path.display()))?;
         eprintln!("cordon: {}: the report of this run", self.path.display());
         Ok(())
     }
 }
 
 impl Report {
-    /// To be written to this file at the end of the run. It is made now, so that trouble with it comes before.
+    /// To be written to this file at the end of the run.
     pub(super) fn create(path: &Path) -> Result<Self> {
-        fs::write(path, "").with_context(|| format!("cannot write the report {}", path.display()))?;
+        output::prepare(path).with_context(|| format!("cannot write the report {}", path.display()))?;
         Ok(Self {
             path: path.to_owned(),
             policy: String::new(),

@@ -6,7 +6,7 @@ use crate::run::outputs::{Outputs, Stream};
 use crate::run::watch::Watch;
 use anyhow::{Context, Result, bail};
 use control::{ExitReport, FrameHeader, kind};
-use std::io::{ErrorKind, PipeReader, Read};
+use std::io::{self, ErrorKind, PipeReader, Read};
 use std::sync::mpsc::Sender;
 use std::thread;
 use zerocopy::{FromZeros, IntoBytes};
@@ -18,11 +18,18 @@ const CREDIT_STEP: u32 = 8 * 1024;
 pub(super) fn spawn_reader(output: PipeReader, mut reader: Reader) {
     thread::spawn(move || {
         let read = reader.read_all(output);
-        // Whatever was wrong before is what is told.
-        let stopped = if matches!(read, Ok(Some(End::Reported(_)))) { Ok(()) } else { reader.observers.stop() };
-        let event = match read.and_then(|end| stopped.map(|()| end)) {
+        let ended = matches!(read, Ok(Some(End::Reported(_))));
+        let unwritten = if ended { reader.observers.finish() } else { reader.observers.stop() };
+        for complaint in unwritten {
+            let _ = reader.events.send(Event::Unwritten(complaint));
+        }
+        let event = match read {
             Ok(None) => Event::Gone,
             Ok(Some(end)) => Event::Ended(end),
+            // The host's trouble is not the root's doing.
+            Err(error) if error.chain().any(|cause| cause.is::<io::Error>()) => {
+                Event::Ended(End::Unwritable(format!("{error:#}")))
+            }
             Err(error) => Event::Ended(End::Protocol(format!("{error:#}"))),
         };
         // The main thread may have ended the session already.
@@ -93,7 +100,7 @@ impl Reader {
             kind::LOG => self.outputs.log(sandbox, &String::from_utf8_lossy(payload)),
             kind::TRACE => {
                 let lines = self.observers.add(sandbox, payload)?;
-                self.outputs.write(sandbox, Stream::Trace, lines.as_bytes()).context("the trace")?;
+                self.outputs.write(sandbox, Stream::Trace, lines.as_bytes()).context("cannot write the trace")?;
             }
             kind::DIFF => {
                 self.diffs.take(sandbox, payload)?;
@@ -106,17 +113,14 @@ impl Reader {
             kind::EXIT => {
                 let report = ExitReport::decode(payload).context("a malformed report")?;
                 let lines = self.observers.end(sandbox, &report)?;
-                self.outputs.write(sandbox, Stream::Trace, lines.as_bytes()).context("the trace")?;
+                self.outputs.write(sandbox, Stream::Trace, lines.as_bytes()).context("cannot write the trace")?;
                 // Where the line cannot go, nothing else can.
                 let _ = self.outputs.finish(sandbox);
                 if let Some(place) = self.reports.get_mut(usize::from(sandbox)) {
                     *place = Some(report);
                 }
             }
-            kind::END => {
-                self.observers.finish()?;
-                return Ok(Some(End::Reported(std::mem::take(&mut self.reports))));
-            }
+            kind::END => return Ok(Some(End::Reported(std::mem::take(&mut self.reports)))),
             other => bail!("a frame of unknown kind {other}"),
         }
         Ok(None)
