@@ -156,7 +156,7 @@ pub(crate) struct TreeOptions {
 /// Import container images, export them, list them, remove them.
 ///
 /// An image is an archive that `docker save` or `skopeo copy … oci-archive:` has written, or the directory of an OCI image layout. What is
-/// imported is kept in target/layers, each layer once and by its content. `cargo xtask run` imports by itself what `--image` and `--layer`
+/// imported is kept in target/layers (or where the environment's CORDON_LAYERS says), each layer once and by its content. `cargo xtask run` imports by itself what `--image` and `--layer`
 /// name, and attaches it: layers are put together when a sandbox starts and taken apart when it ends, and nothing is left mounted.
 #[derive(Debug, Args)]
 pub(crate) struct LayerOptions {

@@ -20,10 +20,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Arguments;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
+
+/// The variable of `xtask`'s environment that says where images are kept.
+pub(crate) const LAYERS: &str = "CORDON_LAYERS";
 
 /// How often the tests that run are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -52,6 +56,8 @@ pub struct Setup {
     pub kernels: Vec<String>,
     /// Directory of the trees of Debian's packages, of which those that [`trees`] names are made.
     pub trees: PathBuf,
+    /// Where the tests' images are kept: not among those of the user.
+    pub layers: PathBuf,
     /// Also run what takes long, and what is known not to pass yet.
     pub all: bool,
     /// Machines at a time.
@@ -150,6 +156,13 @@ pub fn trees(setup: &Setup, filter: Option<&str>) -> Vec<&'static str> {
 }
 
 impl Bench<'_> {
+    /// `xtask`, with the tests' own store of images.
+    pub(crate) fn xtask(&self) -> Command {
+        let mut command = Command::new(&self.setup.xtask);
+        command.env(LAYERS, &self.setup.layers);
+        command
+    }
+
     /// Prints a line about the test that is running.
     pub(crate) fn note(&self, line: &str) {
         say(format_args!("    {line}"));
@@ -281,6 +294,7 @@ mod tests {
             hostile_shim: PathBuf::new(),
             kernels: Vec::new(),
             trees: PathBuf::new(),
+            layers: PathBuf::new(),
             all: false,
             jobs: 1,
         }

@@ -1,5 +1,5 @@
 //! Running one program: in a sandbox through `cargo xtask run`, or on plain Linux for comparison.
-use crate::{Bench, Verdict, tree};
+use crate::{Bench, LAYERS, Verdict, tree};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
@@ -24,6 +24,8 @@ const SHOWN: usize = 600;
 #[derive(Debug)]
 pub struct Sandbox {
     xtask: PathBuf,
+    /// Where images are kept.
+    layers: PathBuf,
     command: Vec<OsString>,
     options: Vec<OsString>,
     directory: PathBuf,
@@ -51,6 +53,7 @@ impl Bench<'_> {
     pub(crate) fn sandbox<S: AsRef<OsStr>>(&self, command: impl IntoIterator<Item = S>) -> Sandbox {
         Sandbox {
             xtask: self.setup.xtask.clone(),
+            layers: self.setup.layers.clone(),
             command: command.into_iter().map(|word| word.as_ref().to_owned()).collect(),
             options: Vec::new(),
             directory: self.fixture.files(),
@@ -132,7 +135,7 @@ impl Sandbox {
     /// What runs it in a sandbox.
     pub(crate) fn command_inside(&self) -> Command {
         let mut command = Command::new(&self.xtask);
-        command.args(["run", "--no-build"]).args(&self.options);
+        command.env(LAYERS, &self.layers).args(["run", "--no-build"]).args(&self.options);
         command.arg("--").args(&self.command).current_dir(&self.directory);
         command
     }

@@ -1,4 +1,5 @@
-//! `cargo xtask layer`: container images and layers, as they were imported. They are kept in `target/layers`; see [`layers::store`].
+//! `cargo xtask layer`: container images and layers, as they were imported. They are kept in `target/layers`, or where `CORDON_LAYERS`
+//! says; see [`layers::store`].
 mod export;
 mod squash;
 
@@ -15,9 +16,15 @@ use std::process::ExitCode;
 /// Digits of a digest that are shown: as many as Docker shows.
 const SHORT: usize = 12;
 
-/// The images of this workspace.
+/// Names another place for the store.
+const PLACE: &str = "CORDON_LAYERS";
+
+/// What was imported: in this workspace, or where the user says.
 pub(crate) fn store() -> Store {
-    Store::at(&workspace::target_dir("layers"))
+    match std::env::var_os(PLACE).filter(|place| !place.is_empty()) {
+        Some(place) => Store::at(Path::new(&place)),
+        None => Store::at(&workspace::target_dir("layers")),
+    }
 }
 
 impl From<layers::Error> for Failure {

@@ -46,6 +46,7 @@ fn boot_tests(options: &TestOptions, tally: &mut Tally) -> Result<(), Failure> {
         hostile_shim: images::built("cordon-hostile-shim"),
         kernels: kernels()?,
         trees: trees::directory(),
+        layers: workspace::target_dir("test-layers"),
         all: options.all,
         jobs: options.jobs.map_or_else(usual_jobs, usize::from),
     };

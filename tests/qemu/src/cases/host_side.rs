@@ -1,5 +1,5 @@
 //! The host's side of a run: it ends when it is told to, leaves nothing behind, and says what was asked for.
-use crate::{Bench, Case, Verdict, tree};
+use crate::{Bench, Case, LAYERS, Verdict, tree};
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -89,7 +89,8 @@ fn disk_full(bench: &Bench<'_>) -> Verdict {
     command.extend((!tree::is_root()).then(|| "--map-root-user".into()));
     command.extend(["--mount", "--", "/bin/sh", "-c", &script].map(String::from));
     command.extend([bench.setup.xtask.display().to_string(), bench.path_of_busybox(), disk.display().to_string()]);
-    let outcome = bench.sandbox(command).run_here()?;
+    let outcome =
+        bench.sandbox(command).options(["--env", &format!("{LAYERS}={}", bench.setup.layers.display())]).run_here()?;
     let full = ": No space left on device (os error 28)";
     outcome
         .exits(0)?

@@ -35,7 +35,7 @@ fn two_layers(bench: &Bench<'_>) -> Verdict {
 
 /// What `cargo xtask layer` prints.
 pub(super) fn layer(bench: &Bench<'_>, arguments: &[&OsStr]) -> Result<String, String> {
-    let output = Command::new(&bench.setup.xtask).arg("layer").args(arguments).output().map_err(|e| e.to_string())?;
+    let output = bench.xtask().arg("layer").args(arguments).output().map_err(|e| e.to_string())?;
     if !output.status.success() {
         return Err(format!("layer {arguments:?}: {}", String::from_utf8_lossy(&output.stderr)));
     }

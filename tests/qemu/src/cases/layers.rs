@@ -1,10 +1,10 @@
 //! Layers that are archives, and images made of them: what one run changed is what the next starts from.
 use super::images::layer;
-use crate::{Bench, Case, Verdict};
+use crate::{Bench, Case, LAYERS, Verdict};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 /// Tests of layers.
@@ -64,7 +64,7 @@ fn state_goes_on(bench: &Bench<'_>) -> Verdict {
 
 /// What shows that the layers of an image were written again.
 fn state(bench: &Bench<'_>, image: &str) -> Result<Vec<(u64, i64, i64)>, String> {
-    let directory = store(bench);
+    let directory = &bench.setup.layers;
     let record = directory.join("images").join(format!("{}.json", image.trim_start_matches("sha256:")));
     let record = fs::read_to_string(record).map_err(|error| error.to_string())?;
     let mut all = Vec::new();
@@ -76,11 +76,6 @@ fn state(bench: &Bench<'_>, image: &str) -> Result<Vec<(u64, i64, i64)>, String>
         }
     }
     if all.is_empty() { Err("the image has no layers".into()) } else { Ok(all) }
-}
-
-/// Where images are kept.
-fn store(bench: &Bench<'_>) -> PathBuf {
-    bench.setup.trees.with_file_name("layers")
 }
 
 /// An image that is larger than all that the program reads besides: of the second import, how many bytes were read tells.
@@ -110,6 +105,7 @@ fn imported_once(bench: &Bench<'_>) -> Verdict {
 fn bytes_read(bench: &Bench<'_>, image: &Path) -> Result<u64, String> {
     let mut command = Command::new("sh");
     command
+        .env(LAYERS, &bench.setup.layers)
         .args(["-c", "\"$0\" layer import \"$1\" >/dev/null && exec cat /proc/$$/io"])
         .arg(&bench.setup.xtask)
         .arg(image);
@@ -145,7 +141,7 @@ fn bad_input(bench: &Bench<'_>) -> Verdict {
         (&["layer", "destroy", "no-such-image:1"], "no image \"no-such-image:1\" was imported"),
     ];
     for (arguments, reason) in cases {
-        let output = Command::new(&bench.setup.xtask).args(arguments).output().map_err(|error| error.to_string())?;
+        let output = bench.xtask().args(arguments).output().map_err(|error| error.to_string())?;
         let said = String::from_utf8_lossy(&output.stderr);
         if output.status.code() != Some(2) || !said.contains(reason) || said.lines().count() != 1 {
             return Err(format!("{arguments:?}: {}, {said}", output.status));
