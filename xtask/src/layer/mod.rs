@@ -9,7 +9,7 @@ use crate::pack::{self, LayerSource, Tree};
 use crate::workspace;
 use layers::Digest;
 use layers::export::{base_config, reference};
-use layers::store::{Store, Stored};
+use layers::store::{Kept, Store, Stored};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -39,8 +39,6 @@ pub(crate) fn layer(options: &LayerOptions) -> Result<ExitCode, Failure> {
     match &options.command {
         LayerCommand::Import { image } => {
             let (stored, is_new) = import(&store, image)?;
-            // Layers that do not fit together are found now and not by the first run.
-            tree(&store, &stored)?;
             println!("{}", stored.id);
             if !is_new {
                 eprintln!("cordon: {} was imported before", image.display());
@@ -63,9 +61,16 @@ pub(crate) fn layer(options: &LayerOptions) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The image in a file or directory, imported if it was not.
+/// The image in a file or directory, imported if it was not. One whose layers do not fit together is none, and is not kept.
 pub(crate) fn import(store: &Store, image: &Path) -> Result<(Stored, bool), Failure> {
-    store.image(image).map_err(|error| Failure::early(format!("the image {}: {error}", image.display())))
+    let imported = store.image(image);
+    let (stored, is_new) =
+        imported.map_err(|error| Failure::early(format!("the image {}: {error}", image.display())))?;
+    if is_new && let Err(failure) = tree(store, &stored) {
+        store.destroy(&Kept::Image(stored))?;
+        return Err(failure);
+    }
+    Ok((stored, is_new))
 }
 
 /// The image that a user means: a file or directory, or else one that was imported, by its name or digest. The flag says whether it is new.
@@ -118,9 +123,15 @@ fn stored_layer(store: &Store, layer: &Path) -> Result<Digest, Failure> {
 /// Sets a base layer up: an image of one layer, which is a root file system.
 fn base(store: &Store, root: &Path, name: Option<&str>) -> Result<Stored, Failure> {
     let names = named(name)?;
+    let known = store.loose()?;
     let layer = stored_layer(store, root)?;
-    // Links that lead nowhere in it are found now.
-    lay_over(&mut Tree::without_host(), store, layer)?;
+    // What does not fit together in it is found now.
+    if let Err(failure) = lay_over(&mut Tree::without_host(), store, layer) {
+        if store.loose()?.contains(&layer) && !known.contains(&layer) {
+            store.destroy(&Kept::Layer(layer))?;
+        }
+        return Err(failure);
+    }
     Ok(store.keep(base_config(layer), names, vec![layer])?)
 }
 

@@ -1,6 +1,7 @@
 //! The list of tests, by what they are about.
 mod attacks;
 mod bad_input;
+mod bad_layers;
 mod binds;
 mod conformance;
 mod debian;
@@ -49,6 +50,7 @@ pub(crate) fn all(setup: &Setup) -> Vec<Case> {
     all.extend(taint::cases());
     all.extend(images::cases());
     all.extend(layers::cases());
+    all.extend(bad_layers::cases());
     all.extend(debian::cases());
     all.extend(binds::cases());
     all.extend(folders::cases());
