@@ -85,6 +85,7 @@ struct LiveNode {
     bind: usize,
     fid: Fid,
     qid: Qid,
+    generation: u64,
     parent: Ino,
     name: Arc<[u8]>,
     /// The directory of the tree that shows through this one.
@@ -96,6 +97,9 @@ struct LiveNode {
     last: Option<Stat>,
 }
 
+/// A bind, the server's name for a file, and what tells it from an earlier file of that name.
+type Identity = (usize, Qid, u64);
+
 #[derive(Debug)]
 struct Opened {
     fid: Fid,
@@ -105,7 +109,8 @@ struct Opened {
 #[derive(Debug, Default)]
 struct State {
     nodes: BTreeMap<Ino, LiveNode>,
-    by_qid: BTreeMap<(usize, Qid), Ino>,
+    /// By what the server tells them by.
+    by_identity: BTreeMap<Identity, Ino>,
     /// How many numbers have been given.
     given: u64,
     /// Nodes that were made since the last sweep.
@@ -146,10 +151,14 @@ impl Live {
     /// Takes a folder in, at `name` in `parent`; the inode of its root.
     pub(crate) fn mount(&mut self, bind: Bind, place: (Ino, &[u8]), under: Option<Index>) -> Result<Ino, Errno> {
         let (fid, qid) = bind.server.borrow_mut().attach().map_err(errno)?;
-        if !qid.is_directory() {
-            bind.server.borrow_mut().clunk(fid);
-            return Err(Errno::ENOTDIR);
-        }
+        let stat = bind.server.borrow_mut().identify(&fid).map_err(errno);
+        let generation = match stat {
+            Ok(stat) if qid.is_directory() => stat.generation,
+            other => {
+                bind.server.borrow_mut().clunk(fid);
+                return Err(other.err().unwrap_or(Errno::ENOTDIR));
+            }
+        };
         let state = self.state.get_mut();
         let root = state.number();
         let number = self.binds.len();
@@ -158,6 +167,7 @@ impl Live {
             bind: number,
             fid,
             qid,
+            generation,
             parent: place.0,
             name: place.1.into(),
             under: under.filter(|_| bind.merge),
@@ -167,7 +177,7 @@ impl Live {
             last: None,
         };
         state.nodes.insert(root, node);
-        state.by_qid.insert((number, qid), root);
+        state.by_identity.insert((number, qid, generation), root);
         self.binds.push(Mounted { server: bind.server, mode: bind.mode, root });
         Ok(root)
     }

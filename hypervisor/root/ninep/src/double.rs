@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
+use crate::stat::GENERATION;
 use crate::wire::{HEADER_LEN, Reader, Writer};
 use crate::{Error, Lost, Transport};
 
@@ -25,6 +26,7 @@ pub type Spoil = alloc::boxed::Box<dyn FnMut(Vec<u8>) -> Option<Vec<u8>>>;
 struct File {
     mode: u32,
     number: u64,
+    generation: u64,
     bytes: Vec<u8>,
 }
 
@@ -49,7 +51,7 @@ impl core::fmt::Debug for Folder {
 impl Inner {
     fn put(&mut self, path: &str, mode: u32, bytes: &[u8]) {
         self.given += 1;
-        self.files.insert(path.into(), File { mode, number: self.given, bytes: bytes.into() });
+        self.files.insert(path.into(), File { mode, number: self.given, generation: 1, bytes: bytes.into() });
     }
 }
 
@@ -82,6 +84,14 @@ impl Folder {
         let mut inner = self.0.borrow_mut();
         if let Some(file) = inner.files.get(path).cloned() {
             inner.files.insert(other.into(), file);
+        }
+    }
+
+    /// Takes a file or directory away and makes another, which gets its number, as file systems do.
+    pub fn reuse(&self, path: &str, other: &str, bytes: &[u8]) {
+        let mut inner = self.0.borrow_mut();
+        if let Some(file) = inner.files.remove(path) {
+            inner.files.insert(other.into(), File { generation: file.generation + 1, bytes: bytes.into(), ..file });
         }
     }
 
@@ -301,11 +311,12 @@ impl Inner {
 
     fn stat(&self, path: &str, to: &mut Writer) -> Result<(), u32> {
         let file = self.look(path)?;
-        to.u64(0x7ff);
+        to.u64(0x7ff | GENERATION);
         self.qid(path, to)?;
         let names = self.files.values().filter(|other| other.number == file.number).count();
         to.u32(file.mode).u32(0).u32(0).u64(names as u64).u64(0).u64(file.bytes.len() as u64).u64(4096).u64(8);
-        to.bytes(&[0; 10 * size_of::<u64>()]);
+        // Eight numbers of its times.
+        to.bytes(&[0; 64]).u64(file.generation).u64(0);
         Ok(())
     }
 

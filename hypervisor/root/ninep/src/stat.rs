@@ -39,6 +39,9 @@ impl Qid {
     }
 }
 
+/// `P9_GETATTR_GEN`: the file's generation.
+pub(crate) const GENERATION: u64 = 0x1000;
+
 /// A point in time since the epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Time {
@@ -80,11 +83,13 @@ pub struct Stat {
     pub mtime: Time,
     /// Last change of content or attributes.
     pub ctime: Time,
+    /// What tells the file from an earlier one that had the same number; 0 if the server does not say.
+    pub generation: u64,
 }
 
 impl Stat {
     pub(crate) fn read(from: &mut Reader<'_>) -> Result<Self, Error> {
-        let _valid = from.u64()?;
+        let valid = from.u64()?;
         let qid = Qid::read(from)?;
         let (mode, uid, gid, nlink) = (from.u32()?, from.u32()?, from.u32()?, from.u64()?);
         let _device = from.u64()?;
@@ -92,10 +97,9 @@ impl Stat {
         let _block_size = from.u64()?;
         let blocks = from.u64()?;
         let (atime, mtime, ctime) = (Time::read(from)?, Time::read(from)?, Time::read(from)?);
-        // Birth, generation and data version: nobody asks for them.
-        for _ in 0..4 {
-            from.u64()?;
-        }
+        let _birth = (from.u64()?, from.u64()?);
+        let generation = from.u64()?;
+        let _data_version = from.u64()?;
         if i64::try_from(size).is_err() {
             return Err(Error::Nonsense("a file is longer than any can be"));
         }
@@ -103,7 +107,8 @@ impl Stat {
         if is(linux::S_IFDIR) != qid.is_directory() || is(linux::S_IFLNK) != qid.is_symlink() {
             return Err(Error::Nonsense("mode and qid say different things of what a file is"));
         }
-        Ok(Self { qid, mode, uid, gid, nlink, size, blocks, atime, mtime, ctime })
+        let generation = if valid & GENERATION == 0 { 0 } else { generation };
+        Ok(Self { qid, mode, uid, gid, nlink, size, blocks, atime, mtime, ctime, generation })
     }
 }
 

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -15,6 +15,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("a folder over another, with hidden paths", merged),
         Case::new("a folder with names of all bytes is filled", named),
         Case::new("a folder that the host changes and takes away", changing),
+        Case::new("a new file of the host's that gets a copied one's number", renumbered),
         Case::new("a folder on a full disk", full),
         Case::new("a folder whose server is late", late),
     ]
@@ -173,6 +174,30 @@ fn change(host: &Path) -> std::io::Result<()> {
     fs::create_dir(host.join("turned"))?;
     fs::write(host.join("turned/inside"), "")?;
     fs::write(host.join("was-directory"), "file\n")
+}
+
+/// A file is copied, taken away on the host, and another made, to which most file systems give its number: it is the host's, and not the copy.
+fn renumbered(bench: &Bench<'_>) -> Verdict {
+    let host = bench.fixture.scratch()?;
+    let (old, new) = (host.path().join("old"), host.path().join("new"));
+    fs::write(&old, "old\n").map_err(said)?;
+    let script = "cd /mnt; echo copied >>old; echo ready; read line; busybox cat new old; busybox stat -c %h new";
+    let sandbox =
+        bench.busybox(&["sh", "-c", script]).options(bind(host.path(), ":/mnt:cow")).options(["--timeout", "100"]);
+    let mut command = sandbox.command_inside();
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(said)?;
+    let mut output = BufReader::new(child.stdout.take().ok_or("no output")?);
+    until_ready(&mut output)?;
+    let number = fs::metadata(&old).map_err(said)?.ino();
+    fs::remove_file(&old).and_then(|()| fs::write(&new, "new\n")).map_err(said)?;
+    if fs::metadata(&new).map_err(said)?.ino() != number {
+        bench.note("the file system here gives other numbers: this shows nothing");
+    }
+    let sent = child.stdin.take().ok_or("no input").map(|mut input| input.write_all(b"\n"));
+    sent?.map_err(said)?;
+    let printed = until_ready(&mut output)?;
+    child.wait().map_err(said)?;
+    if printed == "new\nold\ncopied\n1\n" { Ok(()) } else { Err(format!("it printed {printed:?}")) }
 }
 
 /// A small file system of memory over the folder `$0`, for what runs here alone; afterwards what it holds.

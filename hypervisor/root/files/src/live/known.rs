@@ -3,7 +3,7 @@ use alloc::collections::BTreeSet;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
-use ninep::{Fid, Qid};
+use ninep::{Fid, Qid, Stat};
 
 use super::hidden::Hidden;
 use super::{FIRST, Found, Live, LiveNode, State, errno, kind};
@@ -27,30 +27,42 @@ impl Live {
                 Err(ninep::Error::Host(number)) if Errno::from_host(number) == Errno::ENOENT => return Ok(None),
                 Err(error) => return Err(errno(error)),
             };
-            let hidden = node.hidden.as_ref().and_then(|hidden| hidden.below(name));
-            Ok(Some((node.bind, fid, qid, hidden)))
+            // What has the name by now may be something else. Devices have no kind here.
+            let found = server.identify(&fid).map_err(errno).and_then(|stat| {
+                let is_it = stat.qid == qid;
+                if is_it { Ok((stat, kind(stat.mode)?)) } else { Err(Errno::ESTALE) }
+            });
+            match found {
+                Ok((stat, kind)) => {
+                    let hidden = node.hidden.as_ref().and_then(|hidden| hidden.below(name));
+                    Ok(Some((node.bind, fid, stat, kind, hidden)))
+                }
+                Err(error) => {
+                    server.clunk(fid);
+                    match error {
+                        Errno::ENOENT | Errno::ESTALE | Errno::ENXIO => Ok(None),
+                        error => Err(error),
+                    }
+                }
+            }
         })?;
-        let Some((bind, fid, qid, hidden)) = walked else { return Ok(None) };
-        let ino = self.place(bind, (fid, qid), (dir, name), hidden)?;
-        // Devices have no kind here.
-        match self.stat(ino).and_then(|stat| kind(stat.mode)) {
-            Ok(kind) => Ok(Some(Found { ino, is_directory: kind == Kind::Directory })),
-            Err(Errno::ENOENT | Errno::ESTALE | Errno::ENXIO) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let Some((bind, fid, stat, kind, hidden)) = walked else { return Ok(None) };
+        let ino = self.place(bind, (fid, stat), (dir, name), hidden)?;
+        Ok(Some(Found { ino, is_directory: kind == Kind::Directory }))
     }
 
     /// The node of what was found in a directory under a name; `fid` is its own from now on.
     fn place(
         &self,
         bind: usize,
-        (fid, qid): (Fid, Qid),
+        (fid, stat): (Fid, Stat),
         (dir, name): (Ino, &[u8]),
         hidden: Option<Rc<Hidden>>,
     ) -> Result<Ino, Errno> {
+        let Stat { qid, generation, .. } = stat;
         let mut state = self.state.borrow_mut();
         let server = &self.binds.get(bind).ok_or(Errno::ESTALE)?.server;
-        if let Some(&known) = state.by_qid.get(&(bind, qid)) {
+        if let Some(&known) = state.by_identity.get(&(bind, qid, generation)) {
             let in_itself = qid.is_directory() && state.lies_in(dir, known);
             let mut server = server.borrow_mut();
             if in_itself || self.binds.iter().any(|bind| bind.root == known) {
@@ -61,7 +73,7 @@ impl Live {
             if let Some(node) = state.nodes.get_mut(&known) {
                 let old = core::mem::replace(&mut node.fid, fid);
                 server.clunk(old);
-                (node.parent, node.name) = (dir, name.into());
+                (node.parent, node.name, node.last) = (dir, name.into(), Some(stat));
                 node.hidden = hidden.or(node.hidden.take());
                 return Ok(known);
             }
@@ -71,16 +83,17 @@ impl Live {
             bind,
             fid,
             qid,
+            generation,
             parent: dir,
             name: name.into(),
             under: None,
             hidden,
             open: None,
             listing: None,
-            last: None,
+            last: Some(stat),
         };
         state.nodes.insert(ino, node);
-        state.by_qid.insert((bind, qid), ino);
+        state.by_identity.insert((bind, qid, generation), ino);
         state.fresh += 1;
         Ok(ino)
     }
@@ -108,8 +121,9 @@ impl Live {
 
     pub(super) fn drop_node(&self, state: &mut State, ino: Ino) {
         let Some(node) = state.nodes.remove(&ino) else { return };
-        if state.by_qid.get(&(node.bind, node.qid)) == Some(&ino) {
-            state.by_qid.remove(&(node.bind, node.qid));
+        let identity = (node.bind, node.qid, node.generation);
+        if state.by_identity.get(&identity) == Some(&ino) {
+            state.by_identity.remove(&identity);
         }
         state.listed = state.listed.saturating_sub(node.listing.map_or(0, |listing| listing.len()));
         if let Some(bind) = self.binds.get(node.bind) {
@@ -125,6 +139,11 @@ impl State {
     pub(super) fn number(&mut self) -> Ino {
         self.given += 1;
         Ino(FIRST + self.given)
+    }
+
+    /// The file that an entry of a directory names, if it is known. Entries do not tell a file from an earlier one: it is the last that came.
+    pub(super) fn known(&self, bind: usize, qid: Qid) -> Option<Ino> {
+        self.by_identity.range((bind, qid, 0)..=(bind, qid, u64::MAX)).map(|(_, ino)| *ino).max()
     }
 
     /// A node and the directories that it is in, as far as they are the server's. No directory lies in itself, so this ends.

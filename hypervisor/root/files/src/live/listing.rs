@@ -113,11 +113,7 @@ impl Live {
             position,
             name: Arc::clone(&entry.name),
             kind: entry.kind,
-            ino: state
-                .by_qid
-                .get(&(node.bind, entry.qid))
-                .copied()
-                .unwrap_or(Ino(UNKNOWN - entry.qid.path % super::FIRST)),
+            ino: state.known(node.bind, entry.qid).unwrap_or(Ino(UNKNOWN - entry.qid.path % super::FIRST)),
         });
         Ok(found)
     }

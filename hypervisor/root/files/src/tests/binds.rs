@@ -77,6 +77,26 @@ fn a_read_only_folder_cannot_be_changed() {
 }
 
 #[test]
+fn a_new_file_with_the_number_of_one_that_is_gone_is_another() {
+    for mode in [BindMode::CopyOnWrite, BindMode::ReadOnly] {
+        let (builder, folder) = (sample(), folder());
+        let mut stack = bound(&builder, &folder, mode);
+        let (a, dir) = (at(&stack, "etc/a"), at(&stack, "etc/dir"));
+        if mode == BindMode::CopyOnWrite {
+            write(&mut stack, &root(1), a, 0, b"ONE").unwrap();
+        }
+        folder.hard_link("a", "same");
+        assert_eq!(at(&stack, "etc/same"), a, "another name of it");
+        folder.remove("same");
+        folder.reuse("a", "b", b"new");
+        folder.reuse("dir", "other", b"");
+        assert!(at(&stack, "etc/b") != a && at(&stack, "etc/other") != dir);
+        assert_eq!(contents(&stack, at(&stack, "etc/b")), b"new");
+        assert_eq!(walk(&stack, &root(0), "etc/a").is_ok(), mode == BindMode::CopyOnWrite, "its own copy stays");
+    }
+}
+
+#[test]
 fn copies_are_the_sandboxs_own() {
     let (builder, folder) = (sample(), folder());
     let before = folder.paths();

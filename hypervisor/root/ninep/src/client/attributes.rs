@@ -3,7 +3,7 @@ use alloc::vec::Vec;
 
 use super::{Client, Fid, NONE, Transport, kind};
 use crate::Error;
-use crate::stat::{SetStat, SetTime, Stat, StatFs, Time};
+use crate::stat::{GENERATION, SetStat, SetTime, Stat, StatFs, Time};
 use crate::wire::Reader;
 
 /// `P9_GETATTR_BASIC`: what stat tells.
@@ -17,7 +17,19 @@ impl<T: Transport> Client<T> {
     /// # Errors
     /// [`Error`].
     pub fn stat(&mut self, fid: &Fid) -> Result<Stat, Error> {
-        self.start(kind::GETATTR).u32(fid.0).u64(BASIC);
+        self.attributes(fid, BASIC)
+    }
+
+    /// The same with the file's generation, for which the server has to open it.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn identify(&mut self, fid: &Fid) -> Result<Stat, Error> {
+        self.attributes(fid, BASIC | GENERATION)
+    }
+
+    fn attributes(&mut self, fid: &Fid, which: u64) -> Result<Stat, Error> {
+        self.start(kind::GETATTR).u32(fid.0).u64(which);
         self.ask(kind::GETATTR, |mut answer| {
             let stat = Stat::read(&mut answer)?;
             answer.end().map(|()| stat)

@@ -121,7 +121,7 @@ fn ask(client: &mut Client<Lying>, random: &mut Random, fids: &mut Vec<Fid>) -> 
             let at = SetTime::At(Time { seconds: -1, nanoseconds: 5 });
             client.set_stat(fid, &SetStat { size: Some(random.next() % 5000), mtime: Some(at), ..SetStat::default() })
         }
-        6 => client.stat_fs(fid).map(drop),
+        6 => client.stat_fs(fid).and_then(|_| client.identify(fid)).map(drop),
         7 => client.sync(fid),
         8 | 9 => {
             let mut listing = client.read_dir(fid, random.next() % 8)?;
