@@ -4,6 +4,9 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+/// Where Debian's programs are; none of these directories, if they were named without one.
+const PROGRAMS: [&str; 5] = ["", "/bin", "/sbin", "/usr/bin", "/usr/sbin"];
+
 /// Finds an executable by name in `PATH`.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
@@ -50,6 +53,27 @@ pub(crate) fn update() {
     }
 }
 
+/// What to say of a program that is not here: which of Debian's packages may have it, if this machine's apt knows one of its name.
+pub(crate) fn advice(program: &Path) -> String {
+    let name = program.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let directory = program.parent().unwrap_or(Path::new("/"));
+    if !is_package_name(name) || !PROGRAMS.iter().any(|place| directory == Path::new(place)) {
+        return String::new();
+    }
+    let mut known = Command::new("apt-cache");
+    known.args(["show", "--no-all-versions", name]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    match known.status() {
+        Ok(status) if status.success() => format!(" (Debian has a package {name}: sudo apt-get install {name})"),
+        _ => String::new(),
+    }
+}
+
+/// As Debian's policy has them, which makes none of them an option.
+fn is_package_name(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    name.len() > 1 && is_plain(name.as_bytes()[0]) && name.bytes().all(|byte| is_plain(byte) || b"+-.".contains(&byte))
+}
+
 /// What to put before a command to run it as root: nothing, passwordless sudo, or it cannot be done.
 pub(crate) fn privilege() -> Option<Vec<&'static str>> {
     find_program("apt-get")?;
@@ -74,4 +98,17 @@ fn apt(prefix: &[&str], args: &[&str]) -> bool {
         return false;
     };
     Command::new(program).args(rest).stdin(Stdio::null()).stdout(Stdio::null()).status().is_ok_and(|s| s.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_packages() {
+        assert!(["busybox", "g++", "0ad", "libc6.1-dev"].into_iter().all(is_package_name));
+        assert!(!["", "a", "-x", "--help", "A", "a b", "ab/c", "ä!"].into_iter().any(is_package_name));
+        assert_eq!(advice(Path::new("/no/such/program-at-all")), "");
+        assert_eq!(advice(Path::new("/")), "");
+    }
 }

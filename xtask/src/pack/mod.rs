@@ -13,6 +13,7 @@ pub(crate) use tree::{Content, HostFile, Kind, Node, Tree};
 
 use tree::Found;
 
+use crate::apt;
 use crate::exit::{CANNOT_EXECUTE, Failure, NOT_FOUND};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -114,7 +115,13 @@ fn locate(tree: &Tree, name: &OsStr, request: &Request<'_>) -> Result<PathBuf, F
             refused.get_or_insert(path);
         }
     }
-    refused.ok_or_else(|| Failure::new(NOT_FOUND, format!("{}: command not found", name.to_string_lossy())))
+    refused.ok_or_else(|| not_found(tree, Path::new(name), "command not found"))
+}
+
+/// There is no such program; where it would be one of this machine's, how to come by it.
+fn not_found(tree: &Tree, program: &Path, why: &str) -> Failure {
+    let advice = if tree.has_host() { apt::advice(program) } else { String::new() };
+    Failure::new(NOT_FOUND, format!("{}: {why}{advice}", program.display()))
 }
 
 /// Takes the program in, with all that it needs to start.
@@ -124,9 +131,7 @@ fn import_program(tree: &mut Tree, path: &Path, library_path: &[Vec<u8>]) -> Res
         Found::File { file, meta, path } => (file, meta, path),
         Found::Directory => return Err(cannot("is a directory")),
         Found::Special => return Err(cannot("is not a regular file")),
-        Found::Missing => {
-            return Err(Failure::new(NOT_FOUND, format!("{}: no such file", path.display())));
-        }
+        Found::Missing => return Err(not_found(tree, path, "no such file")),
     };
     if meta.mode & 0o111 == 0 {
         return Err(cannot("permission denied (it is not executable)"));
