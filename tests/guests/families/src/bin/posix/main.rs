@@ -5,6 +5,7 @@
 //! have put into sticky directories.
 #![allow(unsafe_code)]
 
+mod calls;
 mod rules;
 
 use families::files::{
@@ -21,7 +22,7 @@ const GROUP: u32 = 2000;
 /// A call that takes a path, and its section.
 type Call = fn(&str) -> Sys;
 
-const SECTIONS: [Section; 27] = [
+const SECTIONS: [Section; 42] = [
     ("access", |t| try_all(t, |name| sys!(libc::access(path(name).as_ptr(), libc::R_OK | libc::W_OK)))),
     ("chdir", |t| try_all(t, chdir_and_back)),
     ("chmod", |t| try_all(t, |name| chmod(name, 0o751))),
@@ -44,6 +45,21 @@ const SECTIONS: [Section; 27] = [
     ("unlink", |t| try_all(t, unlink)),
     ("utimensat", |t| try_all(t, |name| set_times(name, libc::UTIME_NOW))),
     ("utimensat-exact", |t| try_all(t, |name| set_times(name, 5))),
+    ("lstat", |t| try_all(t, calls::lstat)),
+    ("statx", |t| try_all(t, calls::statx)),
+    ("statfs", |t| try_all(t, calls::statfs)),
+    ("execve", |t| try_all(t, calls::execve)),
+    ("chroot", |t| try_all(t, calls::chroot)),
+    ("link-from", |t| drop(try_as_self(t, |name| link(name, "open/linked").and_then(|_| unlink("open/linked"))))),
+    ("link-followed", |t| drop(try_as_self(t, calls::link_followed))),
+    ("rename-noreplace", |t| try_all(t, |name| calls::rename_flags(name, libc::RENAME_NOREPLACE))),
+    ("rename-exchange", |t| try_all(t, |name| calls::rename_flags(name, libc::RENAME_EXCHANGE))),
+    ("openat2", |t| try_all(t, calls::openat2)),
+    ("utimes", |t| try_all(t, |name| sys!(libc::utimes(path(name).as_ptr(), std::ptr::null())))),
+    ("getxattr", |t| try_all(t, calls::getxattr)),
+    ("setxattr", |t| try_all(t, calls::setxattr)),
+    ("inotify", |t| try_all(t, calls::watch)),
+    ("bind", |t| try_all(t, calls::bind)),
     ("sticky", rules::sticky),
     ("set-id", rules::set_id),
     ("groups", rules::groups),
@@ -210,12 +226,18 @@ fn guarded_paths() -> Vec<String> {
     paths
 }
 
-/// Tries a call on all paths: as whoever runs this, and as others.
-fn try_all(t: &mut Report, call: Call) {
+/// Tries a call on all paths, as whoever runs this.
+fn try_as_self(t: &Report, call: Call) -> Scratch {
     let scratch = Scratch::new();
     for (number, paths) in [awkward_paths(), guarded_paths()].into_iter().enumerate() {
         in_world(&scratch, &format!("world-{number}"), || try_paths(t, &paths, call));
     }
+    scratch
+}
+
+/// Tries a call on all paths: as whoever runs this, and as others.
+fn try_all(t: &mut Report, call: Call) {
+    let scratch = try_as_self(t, call);
     if !superuser() {
         return;
     }
