@@ -3,6 +3,7 @@ use super::Clock;
 use super::cpio::Archive;
 use crate::cli::Accel;
 use crate::qemu::{self, Machine};
+use crate::run::device;
 use crate::{apt, workspace};
 use anyhow::{Context, Result, bail, ensure};
 use std::ffi::OsString;
@@ -22,16 +23,21 @@ const MEMORY_MIB: u64 = 512;
 
 /// Boots Linux with this program as its first process and returns what that printed.
 pub(super) fn run(clock: Clock, files: &Files<'_>) -> Result<String> {
-    let kernel = kernel()?;
+    let debian = debian()?;
     let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
     let archive = directory.path().join("initramfs");
-    fs::write(&archive, file_system(files)?).context("cannot write the file system")?;
-    let extra: Vec<OsString> = clock.qemu_args().iter().map(OsString::from).collect();
+    fs::write(&archive, file_system(files, &debian)?).context("cannot write the file system")?;
+    let devices = files.folders.iter().flat_map(|folder| device(folder.host, &tag(folder.at), folder.read_only));
+    let extra: Vec<OsString> = clock.qemu_args().iter().map(OsString::from).chain(devices).collect();
+    let mut arguments = files.argument.clone();
+    for Folder { at, read_only, .. } in files.folders {
+        arguments.push_str(&format!(" {}:{at}{}", tag(at), if *read_only { ":ro" } else { "" }));
+    }
     let machine = Machine {
         accel: Accel::Tcg,
-        kernel: &kernel,
+        kernel: &debian.join(KERNEL),
         module: Some(&archive),
-        command_line: &format!("console=ttyS0 quiet panic=-1 rdinit=/init -- {}", files.argument),
+        command_line: &format!("console=ttyS0 quiet panic=-1 rdinit=/init -- {arguments}"),
         memory_mib: MEMORY_MIB,
         directory: directory.path(),
         extra: &extra,
@@ -51,7 +57,39 @@ pub(super) struct Files<'a> {
     pub(super) argument: String,
     /// A tree of files.
     pub(super) tree: Option<&'a Path>,
+    /// Folders of the host, which the first process is told to mount.
+    pub(super) folders: &'a [Folder<'a>],
 }
+
+/// A folder of the host, served by QEMU as those of a run are.
+#[derive(Debug)]
+pub(super) struct Folder<'a> {
+    pub(super) host: &'a Path,
+    pub(super) at: &'a str,
+    pub(super) read_only: bool,
+}
+
+/// What a folder's server is called.
+fn tag(at: &str) -> String {
+    at.trim_start_matches('/').replace('/', "-")
+}
+
+/// Debian's kernel in the directory of what was fetched, and the modules that its 9P client needs.
+const KERNEL: &str = "vmlinuz";
+const MODULES: &str = "modules";
+/// Those, each after the ones that it needs.
+const CLIENT: [&str; 10] = [
+    "drivers/virtio/virtio_ring.ko",
+    "drivers/virtio/virtio.ko",
+    "drivers/virtio/virtio_pci_legacy_dev.ko",
+    "drivers/virtio/virtio_pci_modern_dev.ko",
+    "drivers/virtio/virtio_pci.ko",
+    "fs/netfs/netfs.ko",
+    "fs/fscache/fscache.ko",
+    "net/9p/9pnet.ko",
+    "net/9p/9pnet_virtio.ko",
+    "fs/9p/9p.ko",
+];
 
 /// Boots and waits for the machine's end.
 fn boot(machine: &Machine<'_>, qemu: &Path) -> Result<()> {
@@ -69,14 +107,20 @@ fn boot(machine: &Machine<'_>, qemu: &Path) -> Result<()> {
     bail!("Linux did not end within {} s", LIMIT.as_secs())
 }
 
-/// The first file system: the first process, a console, and the tree.
-fn file_system(files: &Files<'_>) -> Result<Vec<u8>> {
+/// The first file system: the first process, a console, the modules in their order if there are folders, and the tree.
+fn file_system(files: &Files<'_>, debian: &Path) -> Result<Vec<u8>> {
     let init = fs::read(files.init).with_context(|| format!("cannot read {}", files.init.display()))?;
     let mut archive = Archive::default();
     archive.directory("dev");
     archive.device("dev/console", 5, 1);
     archive.device("dev/null", 1, 3);
     archive.executable("init", &init);
+    if !files.folders.is_empty() {
+        archive.directory(MODULES);
+        for name in (0..CLIENT.len()).map(module) {
+            archive.file(&format!("{MODULES}/{name}"), 0o644, &fs::read(debian.join(MODULES).join(&name))?);
+        }
+    }
     if let Some(tree) = files.tree {
         add(&mut archive, tree, "")?;
     }
@@ -109,12 +153,17 @@ fn add(archive: &mut Archive, tree: &Path, inside: &str) -> Result<()> {
     Ok(())
 }
 
-/// Debian's kernel: taken from the build directory if it was fetched before.
-fn kernel() -> Result<PathBuf> {
+/// The name of a module's file, by its place among them.
+fn module(number: usize) -> String {
+    format!("{number:02}.ko")
+}
+
+/// The directory of Debian's kernel, which is fetched unless it was before.
+fn debian() -> Result<PathBuf> {
     let directory = workspace::target_dir("linux");
-    let kernel = directory.join("vmlinuz");
-    if kernel.is_file() {
-        return Ok(kernel);
+    let (kernel, modules) = (directory.join(KERNEL), directory.join(MODULES));
+    if kernel.is_file() && modules.is_dir() {
+        return Ok(directory);
     }
     fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
     let package = kernel_package().or_else(|_| {
@@ -140,9 +189,14 @@ fn kernel() -> Result<PathBuf> {
     ensure!(status.success(), "{} cannot be unpacked", archive.display());
     let found = find(&unpacked.join("boot"), |name| name.starts_with("vmlinuz"))?;
     fs::rename(found, &kernel)?;
+    let all = find(&unpacked.join("lib/modules"), |_| true)?.join("kernel");
+    fs::create_dir_all(&modules)?;
+    for (number, path) in CLIENT.iter().enumerate() {
+        fs::rename(all.join(path), modules.join(module(number))).with_context(|| format!("{package} lacks {path}"))?;
+    }
     fs::remove_dir_all(unpacked)?;
     fs::remove_file(archive)?;
-    Ok(kernel)
+    Ok(directory)
 }
 
 /// The package that Debian's newest kernel is in.

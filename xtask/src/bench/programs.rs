@@ -1,10 +1,10 @@
 //! The rows of the `costs` guest: what programs do, per operation, beside the same on plain Linux.
-use super::linux::{self, Files};
+use super::linux::{self, Files, Folder};
 use super::table::Row;
 use super::{Clock, Cost, number_between, run_with};
 use crate::{images, trees};
-use anyhow::{Context, Result};
-use std::path::PathBuf;
+use anyhow::{Context, Result, ensure};
+use std::path::{Path, PathBuf};
 
 /// The tree that the measured programs are in.
 pub(super) const TREE: &str = "python";
@@ -67,24 +67,32 @@ pub(super) fn events(clock: Clock) -> Result<Row> {
 /// Rows of the guest whose files can be a folder's.
 const FOLDER_KEYS: [&str; 4] = ["read", "open", "stat", "write"];
 
-/// The rows that work on files, with these in a folder of the host, beside the sandbox' own.
-pub(super) fn folders() -> Result<Vec<Row>> {
+/// The rows that work on files, with these in a folder of the host, beside the sandbox' own, and beside those of a folder that Linux' own
+/// client shows in the same machine, from the same server, and keeps nothing of.
+pub(super) fn folders(linux: bool) -> Result<Vec<Row>> {
     let guest = Guest::new();
     let scratch = tempfile::tempdir().context("cannot make a temporary directory")?;
     // What is read lies in /usr/bin, and what is written in /tmp.
     let read = format!("{}:/usr/bin", guest.tree.join("usr/bin").display());
     let written = format!("{}:/tmp:rw", scratch.path().display());
-    let (mut bound, mut own) = (Vec::new(), Vec::new());
+    let (mut bound, mut own, mut client) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..Clock::Host.boots() {
         bound.push(guest.with_options(Clock::Host, &["--bind", &read, "--bind", &written], &FOLDER_KEYS)?.0);
         own.push(guest.in_sandbox(Clock::Host, &FOLDER_KEYS)?.0);
+        if linux {
+            client.push(guest.in_folders(scratch.path())?);
+        }
     }
     let name = |key| PROGRAMS.iter().find(|program| program.key == key).map_or(key, |program| program.name);
-    let row = |key| {
-        let name = format!("in a bind: {}", name(key));
-        Row::new(&name, "ns", best(&bound, Clock::Host, key), best(&own, Clock::Host, key))
-    };
-    Ok(FOLDER_KEYS.map(row).into())
+    let mut rows = Vec::new();
+    for key in FOLDER_KEYS {
+        let here = best(&bound, Clock::Host, key);
+        rows.push(Row::new(&format!("in a bind: {}", name(key)), "ns", here, best(&own, Clock::Host, key)));
+        if linux {
+            rows.push(Row::new("  beside Linux' own 9P client", "ns", here, best(&client, Clock::Host, key)));
+        }
+    }
+    Ok(rows)
 }
 
 /// The rows, per operation.
@@ -171,7 +179,22 @@ impl Guest {
     }
 
     fn on_linux(&self, clock: Clock) -> Result<String> {
-        linux::run(clock, &Files { init: &self.program, argument: String::new(), tree: Some(&self.tree) })
+        let tree = Some(self.tree.as_path());
+        linux::run(clock, &Files { init: &self.program, argument: String::new(), tree, folders: &[] })
+    }
+
+    /// On Linux, with what is read and what is written in folders of the host.
+    fn in_folders(&self, written: &Path) -> Result<String> {
+        let read = self.tree.join("usr/bin");
+        let folders = [
+            Folder { host: &read, at: "/usr/bin", read_only: true },
+            Folder { host: written, at: "/tmp", read_only: false },
+        ];
+        let (argument, tree) = (FOLDER_KEYS.join(" "), Some(self.tree.as_path()));
+        let text = linux::run(Clock::Host, &Files { init: &self.program, argument, tree, folders: &folders })?;
+        let has_all = FOLDER_KEYS.iter().all(|key| line(&text, key).is_some());
+        ensure!(has_all, "Linux has not measured all:\n{text}");
+        Ok(text)
     }
 
     /// How many calls one operation of a row makes: those of a run with it beyond those of a run that only prepares for it.

@@ -134,19 +134,21 @@ impl Binds {
 
     /// QEMU's devices. Without binds there are none.
     pub(crate) fn devices(&self) -> impl Iterator<Item = OsString> {
-        self.0.iter().flat_map(|(host, bind)| {
-            let mut server = OsString::from("local,security_model=none,multidevs=remap");
-            if bind.mode != BindMode::ReadWrite {
-                server.push(",readonly=on");
-            }
-            server.push(format!(",id={},path=", bind.tag));
-            // QEMU's options end at a comma that is not doubled.
-            server
-                .push(OsString::from_vec(host.as_os_str().as_bytes().iter().flat_map(|byte| doubled(*byte)).collect()));
-            let device = format!("virtio-9p-pci,fsdev={0},mount_tag={0}", bind.tag);
-            ["-fsdev".into(), server, "-device".into(), device.into()]
-        })
+        self.0.iter().flat_map(|(host, bind)| device(host, &bind.tag, bind.mode != BindMode::ReadWrite))
     }
+}
+
+/// QEMU's server for a folder, and the device by which a machine comes to it.
+pub(crate) fn device(host: &Path, tag: &str, read_only: bool) -> [OsString; 4] {
+    let mut server = OsString::from("local,security_model=none,multidevs=remap");
+    if read_only {
+        server.push(",readonly=on");
+    }
+    server.push(format!(",id={tag},path="));
+    // QEMU's options end at a comma that is not doubled.
+    server.push(OsString::from_vec(host.as_os_str().as_bytes().iter().flat_map(|byte| doubled(*byte)).collect()));
+    let device = format!("virtio-9p-pci,fsdev={tag},mount_tag={tag}");
+    ["-fsdev".into(), server, "-device".into(), device.into()]
 }
 
 fn doubled(byte: u8) -> impl Iterator<Item = u8> {

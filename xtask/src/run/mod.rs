@@ -20,6 +20,7 @@ use crate::workspace;
 use anyhow::Context;
 pub(crate) use binds::BindOption;
 use binds::Binds;
+pub(crate) use binds::device;
 use bundle::{MAX_SANDBOXES, PolicyFile, Program, RunConfig};
 use launch::Launch;
 use policy::process::Process;

@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::fmt;
 use core::hint::spin_loop;
+use core::mem::ManuallyDrop;
 
 use bitflags::bitflags;
 use files::Server;
@@ -58,12 +59,6 @@ struct Device {
     interrupts: bool,
 }
 
-impl fmt::Debug for Device {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Device").field("pending", &self.pending).finish_non_exhaustive()
-    }
-}
-
 impl Device {
     /// Gives the buffers to the device.
     fn send(&mut self, request: &[u8]) -> Result<(), Lost> {
@@ -107,17 +102,28 @@ impl Device {
     }
 }
 
-impl ninep::Transport for Device {
+/// A device that is never given up. One that has not answered has its buffers still; and it would have to be reset, in which QEMU waits for
+/// what the device is at, and does nothing else: the end of the run would never be told.
+struct Lasting(ManuallyDrop<Device>);
+
+impl ninep::Transport for Lasting {
     fn exchange(&mut self, request: &[u8], answer: &mut [u8]) -> Result<usize, Lost> {
-        if self.pending.is_some() {
+        let device = &mut *self.0;
+        if device.pending.is_some() {
             // Late, and of no use to anybody any more.
-            self.take().ok_or(Lost)?;
+            device.take().ok_or(Lost)?;
         }
-        self.send(request)?;
-        let len = self.wait().ok_or(Lost)?;
-        let (from, to) = (self.answer.get(..len).ok_or(Lost)?, answer.get_mut(..len).ok_or(Lost)?);
+        device.send(request)?;
+        let len = device.wait().ok_or(Lost)?;
+        let (from, to) = (device.answer.get(..len).ok_or(Lost)?, answer.get_mut(..len).ok_or(Lost)?);
         to.copy_from_slice(from);
         Ok(len)
+    }
+}
+
+impl fmt::Debug for Lasting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Device").field("pending", &self.0.pending).finish_non_exhaustive()
     }
 }
 
@@ -141,7 +147,8 @@ impl Folders {
             let failed = |why: &dyn fmt::Display| format!("the folder at {place} cannot be bound: {why}");
             let found = devices.iter().position(|(tag, _)| *tag == bind.tag.as_bytes());
             let device = devices.swap_remove(found.ok_or_else(|| failed(&"the machine has no 9P device for it"))?).1;
-            let client = Client::connect(Box::new(device) as Box<dyn ninep::Transport>).map_err(|e| failed(&e))?;
+            let device: Box<dyn ninep::Transport> = Box::new(Lasting(ManuallyDrop::new(device)));
+            let client = Client::connect(device).map_err(|e| failed(&e))?;
             Ok(Folder { place, server: Rc::new(RefCell::new(client)) })
         };
         binds.iter().map(open).collect::<Result<_, _>>().map(Self)

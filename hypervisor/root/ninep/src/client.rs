@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::complaints::Complaints;
+use crate::error::NO_ANSWER;
 use crate::wire::{HEADER_LEN, Reader, Writer};
 use crate::{Error, Lost};
 
@@ -178,7 +179,9 @@ impl<T: Transport> Client<T> {
         let answer = self.answer.as_slice();
         let found = found.and_then(|len| check(answer, len, kind, tag)).and_then(read);
         match &found {
-            Err(error @ (Error::Nonsense(_) | Error::NoAnswer)) => self.complaints.add(error),
+            Err(error @ Error::Nonsense(_)) => self.complaints.add(error),
+            // Whatever is asked meanwhile gets none either.
+            Err(Error::NoAnswer) => self.complaints.add_once(NO_ANSWER),
             Err(Error::Host(number)) => self.complaints.add_trouble(*number),
             Ok(_) | Err(Error::TooManyFids) => {}
         }

@@ -5,6 +5,9 @@ use core::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost;
 
+/// What is said of [`Error::NoAnswer`].
+pub(crate) const NO_ANSWER: &str = "the server did not answer in time";
+
 /// Why a request came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
@@ -29,7 +32,7 @@ impl fmt::Display for Error {
         match self {
             Self::Host(number) => write!(f, "errno {number}"),
             Self::Nonsense(what) => write!(f, "the server's answer makes no sense: {what}"),
-            Self::NoAnswer => f.write_str("the server did not answer in time"),
+            Self::NoAnswer => f.write_str(NO_ANSWER),
             Self::TooManyFids => f.write_str("too many files of the folder are in use"),
         }
     }

@@ -1,6 +1,6 @@
 //! Folders of the host that are not simple: laid over others, with hidden paths, changed by the host meanwhile, on a full disk, served late.
 use super::binds::{bind, said};
-use crate::{Bench, Case, Verdict, tree};
+use crate::{Bench, Case, Outcome, Verdict, tree};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -18,6 +18,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("a new file of the host's that gets a copied one's number", renumbered),
         Case::new("a folder on a full disk", full),
         Case::new("a folder whose server is late", late),
+        Case::new("a folder whose server never answers again", silent),
     ]
 }
 
@@ -240,34 +241,57 @@ fn within(mut outer: Command, inner: Command) -> Command {
     outer
 }
 
-/// QEMU, whose 9P server writes no more than 800 bytes a second once it has written some.
+/// QEMU, whose 9P server writes no more than so many bytes a second once it has written some.
 const SLOW: &str = r#"#!/bin/sh
 PATH=${PATH#*:}
 for argument; do
   shift
-  case $argument in local,*) argument=$argument,throttling.bps-write=800 ;; esac
+  case $argument in local,*) argument=$argument,throttling.bps-write=@RATE@ ;; esac
   set -- "$@" "$argument"
 done
 exec qemu-system-x86_64 "$@"
 "#;
 
-/// The first write is acknowledged, and the next one would take the server 40 seconds.
-fn late(bench: &Bench<'_>) -> Verdict {
-    let (host, programs) = (bench.fixture.scratch()?, bench.fixture.scratch()?);
+/// Runs the script with a folder whose server is slow, beside another program, which is to notice nothing of it.
+fn slowly(bench: &Bench<'_>, host: &Path, rate: u32, script: &str) -> Result<Outcome, String> {
+    let programs = bench.fixture.scratch()?;
     let qemu = programs.path().join("qemu-system-x86_64");
-    fs::write(&qemu, SLOW)
+    fs::write(&qemu, SLOW.replace("@RATE@", &rate.to_string()))
         .and_then(|()| fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)))
         .map_err(said)?;
-    let script = "cd /mnt; exec 2>&1; busybox seq 10000 | busybox dd bs=32768 count=1 iflag=fullblock of=first 2>/tmp/dd && echo acknowledged; echo late >second; \
-        busybox cat first | busybox wc -c; until busybox cat first >/tmp/first 2>/tmp/errors; do busybox sleep 1; done; \
-        busybox wc -c </tmp/first; echo again >third && busybox cat third";
     let beside = format!("{} sh -c 'for n in 1 2 3; do busybox sleep 1; done; echo beside'", bench.path_of_busybox());
-    let sandbox =
-        bench.busybox(&["sh", "-c", script]).options(bind(host.path(), ":/mnt:rw")).options(["--beside", &beside]);
+    let sandbox = bench.busybox(&["sh", "-c", script]).options(bind(host, ":/mnt:rw")).options(["--beside", &beside]);
     let mut command = sandbox.command_inside();
     let path = std::env::var_os("PATH").unwrap_or_default();
     command.env("PATH", [programs.path().as_os_str(), &path].join(OsStr::new(":")));
-    let run = sandbox.finish(command)?;
+    sandbox.finish(command)
+}
+
+/// The first write is acknowledged; the next one would take the server as many seconds as it has bytes. Everything that is asked of it from then
+/// on fails at once, and the run ends when the program does.
+fn silent(bench: &Bench<'_>) -> Verdict {
+    let host = bench.fixture.scratch()?;
+    let script = "cd /mnt; exec 2>&1; busybox seq 1000 >first && echo acknowledged; echo lost >second; busybox cat first; busybox ls; \
+        echo more >>first; busybox mkdir d; busybox mv first third; echo still here >/tmp/own; busybox cat /tmp/own";
+    let run = slowly(bench, host.path(), 1, script)?;
+    let own = "acknowledged\nsh: write error: Input/output error\ncat: can't open 'first': Input/output error\n\
+        ls: .: Input/output error\nsh: can't create first: Input/output error\nmkdir: can't create directory 'd': Input/output error\n\
+        mv: can't stat 'third': Input/output error\nstill here\n";
+    run.exits(0)?
+        .prints_by_sandbox(&[own, "beside\n"])?
+        .wants(run.said == ["the folder at /mnt: the server did not answer in time"], "one line")?;
+    let all: String = (1..=1000).map(|number| format!("{number}\n")).collect();
+    let first = fs::read_to_string(host.path().join("first"));
+    run.wants(first.is_ok_and(|text| text == all), "the acknowledged bytes")?.done()
+}
+
+/// The first write is acknowledged, and the next one would take the server 40 seconds.
+fn late(bench: &Bench<'_>) -> Verdict {
+    let host = bench.fixture.scratch()?;
+    let script = "cd /mnt; exec 2>&1; busybox seq 10000 | busybox dd bs=32768 count=1 iflag=fullblock of=first 2>/tmp/dd && echo acknowledged; echo late >second; \
+        busybox cat first | busybox wc -c; until busybox cat first >/tmp/first 2>/tmp/errors; do busybox sleep 1; done; \
+        busybox wc -c </tmp/first; echo again >third && busybox cat third";
+    let run = slowly(bench, host.path(), 800, script)?;
     let own = "acknowledged\nsh: write error: Input/output error\ncat: can't open 'first': Input/output error\n0\n32768\nagain\n";
     run.exits(0)?
         .prints_by_sandbox(&[own, "beside\n"])?

@@ -1,7 +1,8 @@
 //! What things cost: a line `row NAME ops=N rounds=N ns=N ticks=N` for each, the best of a few rounds.
 //!
 //! `cargo xtask bench` runs it in a sandbox and, as the first process of a plain Linux, in the same machine, where it switches the
-//! machine off at its end. Arguments pick rows, or with `prepare:` before a row's name only what comes before it.
+//! machine off at its end. Arguments pick rows, or with `prepare:` before a row's name only what comes before it; the first process
+//! mounts folders that are served to the machine: `TAG:PLACE`, with `:ro` behind it if it is to read only.
 #![allow(unsafe_code)]
 
 use families::cost::measure;
@@ -10,6 +11,7 @@ use families::memory::{PAGE, anonymous, at, poke};
 use families::tasks::{child, wait};
 use families::{c, libc, must, sys, zeroed};
 use std::hint::black_box;
+use std::os::fd::AsRawFd;
 use std::process::{Command, ExitCode, Stdio};
 
 /// Rounds of which the best counts.
@@ -49,9 +51,13 @@ const ROWS: [Row; 14] = [
 
 fn main() -> ExitCode {
     let first = std::process::id() == 1;
-    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let (folders, wanted): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|word| first && word.contains(':'));
+    if !folders.is_empty() {
+        mount(&folders);
+    }
     for (name, ops, round) in ROWS {
-        if wanted.is_empty() || first || wanted.iter().any(|word| word == name) {
+        if wanted.is_empty() || wanted.iter().any(|word| word == name) {
             prepare(name);
             measure(name, ops, ROUNDS, || round(ops));
         } else if wanted.iter().any(|word| word.strip_prefix("prepare:") == Some(name)) {
@@ -64,6 +70,24 @@ fn main() -> ExitCode {
         c!(libc::reboot(libc::RB_POWER_OFF));
     }
     ExitCode::SUCCESS
+}
+
+/// Loads the modules of Linux' 9P client, which the machine's first file system has in their order, and mounts folders.
+fn mount(folders: &[String]) {
+    let entries = std::fs::read_dir("/modules").expect("modules");
+    let mut modules: Vec<_> = entries.map(|entry| entry.expect("a module").path()).collect();
+    modules.sort();
+    for module in modules {
+        let file = std::fs::File::open(module).expect("a module");
+        must(sys!(libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), c"".as_ptr(), 0)));
+    }
+    for folder in folders {
+        let (tag, place) = folder.split_once(':').expect("a place");
+        let (place, flags) = place.strip_suffix(":ro").map_or((place, 0), |place| (place, libc::MS_RDONLY));
+        let options = c"trans=virtio,version=9p2000.L,cache=none";
+        let (tag, place) = (path(tag), path(place));
+        must(sys!(libc::mount(tag.as_ptr(), place.as_ptr(), c"9p".as_ptr(), flags, options.as_ptr().cast())));
+    }
 }
 
 /// Makes what a row needs and does not measure.

@@ -74,7 +74,7 @@ pub(crate) fn setxattr(name: &str) -> Sys {
 }
 
 pub(crate) fn watch(name: &str) -> Sys {
-    let fd = i32::try_from(must(sys!(libc::inotify_init1(0)))).unwrap_or(-1);
+    let fd = must(sys!(libc::inotify_init1(0)));
     let watched = sys!(libc::inotify_add_watch(fd, path(name).as_ptr(), libc::IN_CREATE));
     must(close(fd));
     watched.map(|_| 0)
@@ -82,7 +82,7 @@ pub(crate) fn watch(name: &str) -> Sys {
 
 /// A socket of that name, as far as an address has room for it.
 pub(crate) fn bind(name: &str) -> Sys {
-    let fd = i32::try_from(must(sys!(libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0)))).unwrap_or(-1);
+    let fd = must(sys!(libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0)));
     let mut address = libc::AF_UNIX.to_ne_bytes()[..2].to_vec();
     address.extend_from_slice(name.as_bytes());
     address.push(0);
