@@ -24,7 +24,7 @@ Exit codes:
   128+N    signal N ended the program (139: SIGSEGV, 132: SIGILL, ...)
   2        nothing was started: bad usage, bad policy, bad input, or QEMU is missing
   120      a policy rule ended the program
-  124      the time limit (--timeout) ended it
+  124      a time limit ended it: --timeout, or `wall` or `cpu` in the policy's [limits]
   125      the sandbox itself failed
   126      the program cannot be executed
   127      there is no such program";

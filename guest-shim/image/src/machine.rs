@@ -11,7 +11,7 @@ use personality::num::{index, low32};
 use personality::platform::{Copied, PAGE, PAGE_SIZE, SpareHeap};
 use personality::task::FpuState;
 use proto::layout::DIRECT_MAP_VA;
-use proto::{CallResult, DOORBELL_PORT, GatePage, Grant, RESULT_SLOTS, SERVICE_PAGES};
+use proto::{CallResult, DOORBELL_PORT, GatePage, Grant, Limits, RESULT_SLOTS, SERVICE_PAGES};
 use tlfs::msr::{HV_X64_MSR_REFERENCE_TSC, HV_X64_MSR_TIME_REF_COUNT};
 use tlfs::time::ReferenceTscPage;
 
@@ -166,6 +166,19 @@ impl Platform for Machine {
         // SAFETY: the grant says that the root has put them there, in pages that are mapped for good then; it writes to them only while
         // this processor is stopped.
         Copied::list(unsafe { &*direct(self.copies) })
+    }
+
+    fn limits(&self) -> Limits {
+        // SAFETY: as in `grant`.
+        unsafe { (&raw const (*self.gate()).limits).read_volatile() }
+    }
+
+    fn reached(&mut self, limits: u32) {
+        // SAFETY: as in `grant`; nobody but this processor writes the word.
+        unsafe {
+            let word = &raw mut (*self.gate()).reached;
+            word.write_volatile(word.read_volatile() | limits);
+        }
     }
 
     fn report(&mut self, result: CallResult) {

@@ -9,7 +9,7 @@ use proto::boot_flags;
 
 use crate::abi::{AltStack, SigAction};
 use crate::fs::dentry::Place;
-use crate::fs::table::FdTable;
+use crate::fs::table::{Count, FdTable};
 use crate::kernel::Start;
 use crate::lifecycle::{FIRST, INIT};
 use crate::mm::space::AddressSpace;
@@ -20,14 +20,21 @@ use crate::timers::Timers;
 use crate::wait::Hub;
 
 /// The first thread of the first process.
-pub(crate) fn first_task(start: &Start, hub: &Hub, space: AddressSpace, root: Place, started: u64) -> Task {
+pub(crate) fn first_task(
+    start: &Start,
+    hub: &Hub,
+    space: AddressSpace,
+    root: Place,
+    count: Rc<Count>,
+    started: u64,
+) -> Task {
     let process = empty_process(FIRST, start, hub, started);
     let directories = Directories { current: Rc::clone(&root), root, umask: start.setting.umask };
     Task {
         tid: FIRST,
         process: Rc::new(RefCell::new(Process { threads: vec![FIRST], ..process })),
         space: Rc::new(RefCell::new(space)),
-        files: Rc::new(RefCell::new(FdTable::default())),
+        files: Rc::new(RefCell::new(FdTable::new(count))),
         directories: Rc::new(RefCell::new(directories)),
         actions: Rc::new(RefCell::new([SigAction::default(); SIGNALS])),
         blocked: 0,

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 
 use proto::op::{self, wait_events};
-use proto::{CallResult, Grant, boot_flags, copy_forms, grant_flags, result_flags};
+use proto::{CallResult, Grant, boot_flags, copy_forms, grant_flags, reached, result_flags};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::errno::{Errno, Outcome, Stop};
@@ -21,7 +21,7 @@ use crate::fs::fuse::Fuse;
 use crate::fs::locks::Locks;
 use crate::fs::pipe::Pipe;
 use crate::fs::special::Caller;
-use crate::fs::table::Descriptor;
+use crate::fs::table::{Count, Descriptor};
 use crate::fs::terminal::{Terminals, User};
 use crate::fs::{proc, records};
 use crate::futex::Futexes;
@@ -135,6 +135,8 @@ pub struct Kernel<P: Platform> {
     pub(crate) hub: Hub,
     /// Who is bound to which name of a socket.
     pub(crate) network: Rc<Network>,
+    /// How many descriptors there are, and may be.
+    pub(crate) descriptors: Rc<Count>,
     /// Locks on whole files.
     pub(crate) locks: Rc<Locks>,
     /// Named pipes that are open, by inode number.
@@ -196,7 +198,8 @@ impl<P: Platform> Kernel<P> {
             Err(error) => return Err((platform, error)),
         };
         let hub = Hub::default();
-        let task = first_task(start, &hub, space, root, started);
+        let descriptors = Rc::<Count>::default();
+        let task = first_task(start, &hub, space, root, Rc::clone(&descriptors), started);
         let mut init = empty_process(INIT, start, &hub, started);
         init.children.push(FIRST);
         let processes = BTreeMap::from([(INIT, Rc::new(RefCell::new(init))), (FIRST, Rc::clone(&task.process))]);
@@ -225,7 +228,8 @@ impl<P: Platform> Kernel<P> {
             locks: Locks::new(&hub),
             fifos: BTreeMap::new(),
             hub,
-            network: Rc::default(),
+            network: Network::new(Rc::clone(&descriptors)).into(),
+            descriptors,
             numbers: 0,
             staging: None,
             flags: start.flags,
@@ -313,6 +317,7 @@ impl<P: Platform> Kernel<P> {
             self.force_signal(Info::refused_call(regs.rip, grant.number));
             return self.run(regs);
         }
+        self.descriptors.allow(self.platform.limits().open_files);
         self.task.copies = if grant.flags & grant_flags::COPIES != 0 { self.platform.copies() } else { Vec::new() };
         self.task.call = Some(Call { grant, recalls: self.platform.recalls() });
         self.run(regs)
@@ -323,6 +328,9 @@ impl<P: Platform> Kernel<P> {
         self.network.bury();
         self.send_asynchronous();
         self.fuse.settle(&mut self.platform);
+        if self.descriptors.take_refused() {
+            self.platform.reached(reached::OPEN_FILES);
+        }
         let heap = self.platform.spare_heap();
         if heap.left < heap.total / HEAP_RESERVE {
             // What the program has made the shim remember is more than its share: as good as out of memory.

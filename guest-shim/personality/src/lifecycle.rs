@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 
 use linux_raw_sys::general as raw;
-use proto::op;
+use proto::{op, reached};
 
 use crate::errno::{Errno, Stop};
 use crate::fs::records::Owner;
@@ -75,7 +75,7 @@ impl<P: Platform> Kernel<P> {
     /// # Errors
     /// EAGAIN when there are too many; ENOMEM; EFAULT for the places where its id goes.
     pub(crate) fn clone_task(&mut self, args: &CloneArgs, regs: &crate::UserRegs) -> Result<u32, Stop> {
-        self.check_room_for_task()?;
+        self.check_room_for_task(args)?;
         let tid = self.new_id()?;
         let space = if args.has(raw::CLONE_VM) {
             Rc::clone(&self.task.space)
@@ -133,17 +133,33 @@ impl<P: Platform> Kernel<P> {
         Ok(())
     }
 
-    fn check_room_for_task(&self) -> Result<(), Errno> {
+    fn check_room_for_task(&mut self, args: &CloneArgs) -> Result<(), Errno> {
+        let limits = self.platform.limits();
+        let of_limits = [
+            (reached::PROCESSES, !args.has(raw::CLONE_THREAD) && self.process_count() >= limits.processes),
+            (reached::THREADS, self.task_count() as u64 >= limits.threads),
+        ];
+        if let Some((limit, _)) = of_limits.into_iter().find(|(_, reached)| *reached) {
+            self.platform.reached(limit);
+            return Err(Errno::EAGAIN);
+        }
+        if !args.has(raw::CLONE_FILES) {
+            self.task.files.borrow().may_be_copied().map_err(|_| Errno::EAGAIN)?;
+        }
         let heap = self.platform.spare_heap();
-        // Zombies count as well, INIT does not.
-        let count = self.task_count().max(self.processes.len().saturating_sub(1));
+        let count = (self.task_count() as u64).max(self.process_count());
         let limit = self.limit(raw::RLIMIT_NPROC);
         let uid = self.task.process.borrow().uid[0];
-        let too_many = count as u64 >= MAX_TASKS || (uid != 0 && limit < MAX_TASKS && self.tasks_of_user(uid) >= limit);
+        let too_many = count >= MAX_TASKS || (uid != 0 && limit < MAX_TASKS && self.tasks_of_user(uid) >= limit);
         if too_many || heap.left < heap.total / HEAP_FOR_TASKS {
             return Err(Errno::EAGAIN);
         }
         Ok(())
+    }
+
+    /// Zombies count as well, INIT does not.
+    fn process_count(&self) -> u64 {
+        self.processes.len().saturating_sub(1) as u64
     }
 
     /// Threads and zombies of a user, as RLIMIT_NPROC counts them.
@@ -216,7 +232,8 @@ impl<P: Platform> Kernel<P> {
             files: if share(raw::CLONE_FILES) {
                 Rc::clone(&old.files)
             } else {
-                Rc::new(RefCell::new(old.files.borrow().clone()))
+                // That there may be a copy was found out before.
+                Rc::new(RefCell::new(old.files.borrow().copy().unwrap_or_default()))
             },
             directories: if share(raw::CLONE_FS) {
                 Rc::clone(&old.directories)

@@ -4,7 +4,7 @@
 
 use alloc::vec::Vec;
 
-use proto::{CallResult, Grant};
+use proto::{CallResult, Grant, Limits};
 
 use crate::num::index;
 use crate::task::FpuState;
@@ -70,6 +70,10 @@ pub trait Platform {
     fn recalls(&self) -> u32;
     /// What the gate has judged of the granted call's memory.
     fn copies(&self) -> Vec<Copied>;
+    /// What the sandbox may have, as of now.
+    fn limits(&self) -> Limits;
+    /// Tells the root that something was refused for these limits (`proto::reached`), for the trace.
+    fn reached(&mut self, limits: u32);
     /// Puts a result into the gate page's ring, for the trace.
     fn report(&mut self, result: CallResult);
     /// Entry `index` (256 to 511) of the root page table: the half that every address space shares.

@@ -34,7 +34,7 @@ pub const NO_ALARM: u64 = u64::MAX;
 /// [`BootInfo::magic`].
 pub const BOOT_MAGIC: u64 = u64::from_le_bytes(*b"CORDONSH");
 /// Version of everything in this crate; shim and root of one build agree.
-pub const PROTO_VERSION: u32 = 5;
+pub const PROTO_VERSION: u32 = 6;
 
 /// What the shim learns at start. Its virtual address is in RDI at the shim's entry.
 #[repr(C)]
@@ -137,12 +137,47 @@ pub struct GatePage {
     pub alarm: u64,
     /// Written by the shim: the thread id of the running task. For the trace only.
     pub thread: u32,
+    /// Written by the shim: the limits for which it has refused something, [`reached`]. For the trace only.
+    pub reached: u32,
     /// Written by the root: grows when calls that were granted with [`grant_flags::RECALL`] are to be judged once more.
     pub recalls: u32,
     /// Zero.
-    pub reserved: [u64; 3],
+    pub reserved: u32,
+    /// What the sandbox may have, as of now.
+    pub limits: Limits,
     /// Results, for the trace only: the shim is not trusted, and so neither are these.
     pub results: [CallResult; RESULT_SLOTS],
+}
+
+/// What a sandbox may have of what the shim keeps: the root says it, and the shim refuses more. `u64::MAX`: any number.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Limits {
+    /// Bytes of the free memory that the root will back. It keeps to that itself: a shim that touches more ends its sandbox.
+    pub memory: u64,
+    /// Processes, those that have ended and that nobody has waited for included.
+    pub processes: u64,
+    /// Threads of all processes.
+    pub threads: u64,
+    /// Descriptors of all processes.
+    pub open_files: u64,
+}
+
+impl Limits {
+    /// There are none.
+    pub const NONE: Self = Self { memory: u64::MAX, processes: u64::MAX, threads: u64::MAX, open_files: u64::MAX };
+}
+
+/// Bits of [`GatePage::reached`].
+pub mod reached {
+    /// [`super::Limits::memory`].
+    pub const MEMORY: u32 = 1 << 0;
+    /// [`super::Limits::processes`].
+    pub const PROCESSES: u32 = 1 << 1;
+    /// [`super::Limits::threads`].
+    pub const THREADS: u32 = 1 << 2;
+    /// [`super::Limits::open_files`].
+    pub const OPEN_FILES: u32 = 1 << 3;
 }
 
 /// One allowed system call. The shim carries out exactly this, whatever the registers say.

@@ -100,7 +100,7 @@ pub(crate) struct RunOptions {
     pub(crate) stats: bool,
 
     /// Memory that each sandbox may use, its stack, heap and page tables included: a number of MiB, or with a suffix K, M or G. Files
-    /// that it writes may take half as much again, up to 1G. The machine takes from this one what is touched, and no more
+    /// that it writes may take half as much again, up to 1G; `memory` in the policy's [limits] is for both together. The machine takes from this one what is touched, and no more
     /// [default: 1G, or half of this machine's memory divided among the sandboxes if that is less]
     #[arg(long, value_name = "M", value_parser = parse_memory)]
     pub(crate) memory: Option<u64>,
@@ -114,7 +114,7 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "COMMAND", value_parser = parse_command)]
     pub(crate) beside: Vec<Words>,
 
-    /// End each program after S seconds (fractions allowed)
+    /// End each program after S seconds (fractions allowed). If the policy has a limit as well, the stricter one holds
     #[arg(long, value_name = "S", value_parser = parse_seconds)]
     pub(crate) timeout: Option<u64>,
 

@@ -1,12 +1,9 @@
 //! What options say: sizes of memory, times, commands.
+use policy::quotas::{MAX_MEMORY, MIN_MEMORY};
 use std::ffi::OsString;
 
 /// Memory of a sandbox for which none is asked, in bytes, where this machine has twice as much.
 const DEFAULT_MEMORY: u64 = 1 << 30;
-/// Smallest sandbox, in bytes.
-const MIN_MEMORY: u64 = 4 << 20;
-/// Largest sandbox, in bytes.
-const MAX_MEMORY: u64 = 256 << 30;
 
 /// The words of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]

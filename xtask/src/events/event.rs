@@ -71,6 +71,8 @@ pub(super) enum What {
     FileRefused(Refused),
     /// A file was used that taints: calls are denied from now on.
     Taint(Tainted),
+    /// A limit of the sandbox has been reached, for the first time under this policy.
+    Limit(Limit),
     /// A sandbox has ended.
     Exit {
         /// How: `exited`, `signaled`, `policy-killed`, `not-started`, `timed-out`, `sandbox-failed`.
@@ -89,6 +91,29 @@ pub(super) enum What {
         /// How many events there are before this one.
         events: u64,
     },
+}
+
+/// A limit of `[limits]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Limit {
+    /// The thread that ran.
+    pub(super) thread: u32,
+    /// Its key in the policy.
+    pub(super) limit: String,
+    /// How much there may be: bytes, milliseconds, or a number of things.
+    pub(super) amount: u64,
+    /// It as a person reads it, with what becomes of it.
+    pub(super) text: String,
+    /// Where it stands.
+    pub(super) rule: String,
+}
+
+impl From<trace::LimitRecord> for Limit {
+    fn from(record: trace::LimitRecord) -> Self {
+        let text = trace::limit_text(&record);
+        let trace::LimitRecord { thread, limit, amount, rule, .. } = record;
+        Self { thread, limit, amount, text, rule }
+    }
 }
 
 /// What was refused of files.
@@ -283,6 +308,7 @@ impl From<Record> for What {
             }
             Record::Refusal(refusal) => Self::FileRefused(refusal.into()),
             Record::Taint(taint) => Self::Taint(taint.into()),
+            Record::Limit(limit) => Self::Limit(limit.into()),
             Record::Policy(trace::PolicyRecord { generation, name, .. }) => {
                 Self::Policy { generation, policy: name, policy_sha256: None }
             }
@@ -350,7 +376,7 @@ impl What {
             Outcome::Signaled { signal, detail } => ("signaled", Some(*signal), text(detail)),
             Outcome::PolicyKilled { reason } => ("policy-killed", None, text(reason)),
             Outcome::NotStarted { code, reason } => ("not-started", Some(*code), text(reason)),
-            Outcome::TimedOut => ("timed-out", None, None),
+            Outcome::TimedOut { reason } => ("timed-out", None, text(reason)),
             Outcome::SandboxFailed { reason } => ("sandbox-failed", None, text(reason)),
         };
         Self::Exit { outcome: outcome.to_owned(), status, reason, figures: report.stats.clone() }

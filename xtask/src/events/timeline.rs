@@ -3,7 +3,7 @@
 //! The JSON form of the Trace Event Format: a sandbox is a process, its threads are threads, a call is a slice from its verdict to its
 //! result, and what was denied is a mark beside it.
 use super::Observer;
-use super::event::{Call, Event, Refused, Tainted, What};
+use super::event::{Call, Event, Limit, Refused, Tainted, What};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -55,6 +55,9 @@ impl Observer for Timeline {
             }
             What::Taint(Tainted { thread, text, rule, .. }) => {
                 self.mark(sandbox, ns, *thread, text, json!({"rule": rule}))
+            }
+            What::Limit(Limit { thread, text, amount, rule, .. }) => {
+                self.mark(sandbox, ns, *thread, text, json!({"amount": amount, "rule": rule}))
             }
             What::Exit { outcome, status, reason, .. } => {
                 self.close_all(sandbox, ns)?;

@@ -1,9 +1,10 @@
-//! What `[network]` and `[[budget]]` come to in words, for those who look at policies without running anything.
+//! What `[network]`, `[limits]` and `[[budget]]` come to in words, for those who look at policies without running anything.
 use super::explain;
 use super::files::Part;
 use super::model::Model;
 use super::position::Position;
 use super::values;
+use policy::quotas::Quota;
 use policy::{Budget, Policy};
 use proto::syscalls::{self, SYSCALLS};
 use toml::{Table, Value};
@@ -73,6 +74,12 @@ pub(super) fn check(policy: &Policy, model: &Model) -> Vec<String> {
             format!("{place}: no rule is about `{key}`: what the list lets through is decided by the default")
         }));
     }
+    lines.extend(
+        policy
+            .quotas()
+            .all()
+            .filter_map(|(quota, _)| Some(format!("{}; {}", policy.quotas().describe(quota)?, quota.consequence()))),
+    );
     let budgets = budgets(policy);
     for (index, budget) in budgets.iter().enumerate() {
         let Described { place, calls, terms, budget: own } = budget;
@@ -108,6 +115,10 @@ pub(super) fn diff(before: (&Policy, &Model), after: (&Policy, &Model)) -> Vec<S
     }
     if before.1.network.is_some() && after.1.network.is_some() {
         lines.extend(change("[network] others", &others(before.0), &others(after.0)));
+    }
+    for quota in Quota::ALL {
+        let stated = |policy: &Policy| policy.quotas().get(quota).map_or("none".to_owned(), |own| quota.amount(own));
+        lines.extend(change(&format!("[limits] {}", quota.key()), &stated(before.0), &stated(after.0)));
     }
     let (before, after) = (budgets(before.0), budgets(after.0));
     let mut known: Vec<&[&str]> = Vec::new();
@@ -192,6 +203,16 @@ pub(super) fn warnings(parts: &[Part], network: Option<&Network>) -> Result<Vec<
     }
     for part in parts {
         let document = values::parse(&part.text)?;
+        if let Some(limits) = document.get_ref().get("limits") {
+            let line = Position::of_offset(&part.text, limits.span().start).line;
+            let keys = limits.get_ref().as_table().into_iter().flat_map(|table| table.keys());
+            let keys: Vec<&str> = keys.map(|key| key.get_ref().as_ref()).collect();
+            lines.push(format!(
+                "{}:{line}: seccomp has no limits; left out of [limits]: {}",
+                part.name,
+                keys.join(" ")
+            ));
+        }
         let budgets = document.get_ref().get("budget").and_then(|budgets| budgets.get_ref().as_array());
         for budget in budgets.into_iter().flat_map(|budgets| budgets.iter()) {
             let line = Position::of_offset(&part.text, budget.span().start).line;
@@ -254,6 +275,21 @@ action = \"allow\"
         let files = PolicyFiles::native("f", "version = 1\n[network]\nbind = [\"*\"]\n");
         let lines = check(&files.compiled().unwrap(), &files.model().unwrap());
         assert!(lines[1].starts_with("f:2: no rule is about `bind`") && lines.len() == 2, "{lines:?}");
+    }
+
+    #[test]
+    fn limits_are_listed_compared_and_left_out_of_profiles() {
+        let text = "version = 1\n[limits]\nmemory = \"64M\"\ncpu = \"90s\"\n";
+        let files = PolicyFiles::native("f", text);
+        let model = files.model().unwrap();
+        let expected = [
+            "[limits] f:3: memory 64M; what takes more fails with ENOMEM or ENOSPC",
+            "[limits] f:4: cpu 90s; the sandbox ends",
+        ];
+        assert_eq!(check(&files.compiled().unwrap(), &model), expected);
+        assert_eq!(model.unexpressed, ["f:2: seccomp has no limits; left out of [limits]: cpu memory"]);
+        let other = "version = 1\n[limits]\nmemory = 67_108_864\ncpu = \"2m\"\nthreads = 3\n";
+        assert_eq!(differences(text, other), ["[limits] threads: none -> 3", "[limits] cpu: 90s -> 2m"]);
     }
 
     #[test]

@@ -23,7 +23,8 @@ use binds::Binds;
 pub(crate) use binds::device;
 use bundle::{MAX_SANDBOXES, PolicyFile, Program, RunConfig};
 use launch::Launch;
-use policy::process::Process;
+use policy::Policy;
+use policy::quotas::Quota;
 use rustix::termios;
 use session::Session;
 use std::ffi::{OsStr, OsString};
@@ -61,7 +62,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
     if accel != Accel::Tcg && options.accel == Accel::Auto {
         eprintln!("cordon: using {}", report::accel_name(accel));
     }
-    let config = RunConfig { binds: binds.config(), ..configuration(options, &launch, &packed, compiled.process())? };
+    let config = RunConfig { binds: binds.config(), ..configuration(options, &launch, &packed, &compiled)? };
     let directory = Directory::new(options.keep)?;
     // From here on signals are ours to handle: the directory is removed whatever comes.
     let run = events::Run { commands: &launch.commands, policy_name: policy.name(), policy: &policy.text() };
@@ -80,7 +81,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
         kernel: &images.hypervisor,
         module: Some(&bundle.path),
         command_line: &options.append,
-        memory_mib: machine_memory(options.memory(), options.sandboxes(), bundle.len).div_ceil(1 << 20),
+        memory_mib: machine_memory(config.memory, options.sandboxes(), bundle.len).div_ceil(1 << 20),
         directory: directory.path(),
         extra: &binds.devices().chain(options.qemu_args.iter().cloned()).collect::<Vec<_>>(),
     };
@@ -134,7 +135,7 @@ fn configuration(
     options: &RunOptions,
     launch: &Launch,
     packed: &Packed,
-    process: &Process,
+    policy: &Policy,
 ) -> Result<RunConfig, Failure> {
     let tty = [std::io::stdin().is_terminal(), std::io::stdout().is_terminal(), std::io::stderr().is_terminal()];
     let program = |path: &Path, command: &[OsString], tty: [bool; 3]| Program {
@@ -149,17 +150,17 @@ fn configuration(
     let programs = packed.programs.iter().zip(&launch.commands).zip(ttys);
     Ok(RunConfig {
         programs: programs.map(|((path, command), tty)| program(path, command, tty)).collect(),
-        memory: options.memory(),
+        memory: policy.quotas().get(Quota::Memory).map_or(options.memory(), |limit| limit.min(options.memory())),
         timeout_ms: options.timeout.unwrap_or(0),
         record: Observers::wanted(options),
         dry_run: Observers::dry_run(options),
         diff: options.diff.is_some(),
         window: window(),
-        realtime_ns: obey::clock(process, SystemTime::now())?,
+        realtime_ns: obey::clock(policy.process(), SystemTime::now())?,
         seed: seed()?,
         uid: launch.user.0,
         gid: launch.user.1,
-        setting: obey::setting(process),
+        setting: obey::setting(policy.process()),
         binds: Vec::new(),
     })
 }

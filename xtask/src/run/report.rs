@@ -130,7 +130,10 @@ fn outcome(outcome: &Outcome) -> (u8, Option<String>) {
         }
         Outcome::PolicyKilled { reason } => (POLICY_KILLED, Some(format!("killed by policy: {reason}"))),
         Outcome::NotStarted { code, reason } => (*code, Some(reason.clone())),
-        Outcome::TimedOut => (TIMED_OUT, Some("timed out: the program was ended at its time limit".into())),
+        Outcome::TimedOut { reason } => {
+            let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+            (TIMED_OUT, Some(format!("timed out: the program was ended at its time limit{reason}")))
+        }
         Outcome::SandboxFailed { reason } => (SANDBOX_FAILED, Some(format!("sandbox failed: {reason}"))),
     }
 }
@@ -307,6 +310,6 @@ mod tests {
         assert_eq!(line.as_deref(), Some("program ended by SIGSEGV (at 0x0)"));
         let killed = Outcome::PolicyKilled { reason: "x".into() };
         assert_eq!(outcome(&killed).0, POLICY_KILLED);
-        assert_eq!(outcome(&Outcome::TimedOut).0, TIMED_OUT);
+        assert_eq!(outcome(&Outcome::TimedOut { reason: String::new() }).0, TIMED_OUT);
     }
 }

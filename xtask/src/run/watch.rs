@@ -7,6 +7,7 @@ use control::kind;
 use control::policy::{MAX_POLICY, POLICY_PIECE};
 use layers::Digest;
 use policy::Policy;
+use policy::quotas::Quota;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, IsTerminal, Write};
@@ -130,6 +131,7 @@ impl Watch {
         let changed = [
             ("[process]", compiled.process() != self.first.process()),
             ("[root]` or `[[bind]]", compiled.mounts() != self.first.mounts()),
+            ("memory` in `[limits]", memory(&compiled) != memory(&self.first)),
             ("[[files]]", !compiled.same_file_rights(&self.first)),
             ("paths` or `rights` of a `[[taint]]", !compiled.same_triggers(&self.first)),
         ];
@@ -153,6 +155,10 @@ impl Watch {
         say(&format!("{} has changed: it is policy {} now", self.path.display(), self.generation));
         Ok(())
     }
+}
+
+fn memory(policy: &Policy) -> Option<u64> {
+    policy.quotas().get(Quota::Memory)
 }
 
 fn stamp(path: &Path) -> Stamp {
@@ -230,7 +236,9 @@ mod tests {
         assert!(change(files).unwrap_err().contains("`[[files]]` has changed"));
         let taint = "version = 1\n[[taint]]\npaths = \"/a\"\ndeny = [\"read\"]\n";
         assert!(change(taint).unwrap_err().contains("`paths` or `rights` of a `[[taint]]` has changed"));
-        let good = "version = 1\ndefault = \"kill\"\n";
+        let memory = "version = 1\n[limits]\nmemory = \"64M\"\n";
+        assert!(change(memory).unwrap_err().contains("`memory` in `[limits]` has changed"));
+        let good = "version = 1\ndefault = \"kill\"\n[limits]\nwall = 9\n";
         let files = PolicyFile::decode(&change(good).unwrap().unwrap()).unwrap();
         assert_eq!(files.first().map(|file| file.text.as_str()), Some(good));
         assert_eq!(change(good), Ok(None));

@@ -28,6 +28,7 @@ use crate::num::{index, page_down, page_up};
 use crate::platform::{PAGE, PAGE_SIZE, Platform};
 use crate::regs::UserRegs;
 use crate::signal::{SIG_DFL, SIG_IGN};
+use crate::task::Task;
 use crate::vdso::Vdso;
 use proto::boot_flags;
 use proto::layout::{USER_CS, USER_END_VA, USER_SS};
@@ -103,6 +104,8 @@ impl<P: Platform> Kernel<P> {
         let program = self.find_program(&mut command)?;
         let interpreter = self.find_interpreter(&program, &command.path)?;
         let failed = |errno| ExecError::new(errno, path, "cannot execute: out of memory");
+        self.may_have_own_files()
+            .map_err(|errno| ExecError::new(errno, path, "cannot execute: too many open files"))?;
         let mut space = AddressSpace::new(&mut self.platform, &mut self.frames).map_err(failed)?;
         match self.build(&mut space, &program, interpreter.as_ref(), &command, path, environment) {
             Ok(regs) => {
@@ -119,6 +122,13 @@ impl<P: Platform> Kernel<P> {
                 Err(ExecError::new(errno, path, reason))
             }
         }
+    }
+
+    /// Whether the descriptors that another process shares can become the task's own.
+    fn may_have_own_files(&self) -> Result<(), Errno> {
+        let is_other =
+            |task: &Task| !Rc::ptr_eq(&task.process, &self.task.process) && Rc::ptr_eq(&task.files, &self.task.files);
+        if self.tasks.values().any(|task| is_other(task)) { self.task.files.borrow().may_be_copied() } else { Ok(()) }
     }
 
     /// Opens the program, following `#!` lines.
@@ -375,8 +385,11 @@ impl<P: Platform> Kernel<P> {
             *action = SigAction { handler, ..Default::default() };
         }
         self.task.actions = Rc::new(RefCell::new(actions));
-        let files = self.task.files.borrow().clone();
-        self.task.files = Rc::new(RefCell::new(files));
+        if Rc::strong_count(&self.task.files) > 1 {
+            // That there may be a copy was found out before; if not, it goes without descriptors.
+            let files = self.task.files.borrow().copy().unwrap_or_default();
+            self.task.files = Rc::new(RefCell::new(files));
+        }
         self.close_on_exec();
         let mut process = self.task.process.borrow_mut();
         process.peak = process.peak.max(peak);

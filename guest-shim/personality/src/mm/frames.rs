@@ -10,6 +10,8 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
+use proto::reached;
+
 use super::object::Pages;
 use super::window::Window;
 use crate::errno::Errno;
@@ -38,6 +40,9 @@ pub type Bin = Rc<RefCell<Vec<Pages>>>;
 
 /// Frames whose owners are counted by one chunk.
 const CHUNK: u64 = 1024;
+
+/// Bytes that the root backs together.
+const BACKED_AT_ONCE: u64 = 64 << 10;
 
 /// End of the list of free frames.
 const NONE: u64 = 0;
@@ -74,7 +79,7 @@ impl Frames {
     /// A frame with anything in it, for who overwrites all of it; ENOMEM as [`Frames::take`].
     pub fn take_dirty<P: Platform>(&mut self, platform: &mut P) -> Result<u64, Errno> {
         let gpa = match self.free == NONE && !self.empty_bin(platform) {
-            true => self.take_untouched()?,
+            true => self.take_untouched(platform)?,
             false => self.take_used(platform),
         };
         self.peak = self.peak.max(self.programs());
@@ -119,8 +124,14 @@ impl Frames {
         gpa
     }
 
-    fn take_untouched(&mut self) -> Result<u64, Errno> {
-        if self.next >= self.end {
+    fn take_untouched<P: Platform>(&mut self, platform: &mut P) -> Result<u64, Errno> {
+        let memory = platform.limits().memory;
+        // What the shim's own data may still take is left to it.
+        let limit = memory.saturating_sub(platform.spare_heap().total as u64);
+        if self.next >= self.end || self.next - self.start >= limit - limit % BACKED_AT_ONCE {
+            if memory != u64::MAX {
+                platform.reached(reached::MEMORY);
+            }
             return Err(Errno::ENOMEM);
         }
         let gpa = self.next;

@@ -20,6 +20,7 @@ use socket::Socket;
 
 use crate::errno::Errno;
 use crate::fs::file::OpenFile;
+use crate::fs::table::Count;
 
 /// The ports that are given to sockets that ask for none (Linux' net.ipv4.ip_local_port_range).
 const FIRST_PORT: u16 = 32768;
@@ -45,9 +46,17 @@ pub struct Network {
     graveyard: Graveyard,
     /// Open files that are on the way in sockets.
     in_flight: Cell<usize>,
+    /// They count with the descriptors.
+    descriptors: Rc<Count>,
 }
 
 impl Network {
+    /// Nobody is bound to anything. What is on the way counts among `descriptors`.
+    #[must_use]
+    pub fn new(descriptors: Rc<Count>) -> Self {
+        Self { descriptors, ..Self::default() }
+    }
+
     /// Where sockets leave the files that were on the way in them.
     #[must_use]
     pub fn graveyard(&self) -> Graveyard {
@@ -63,11 +72,13 @@ impl Network {
     /// So many open files are on the way from now on.
     pub fn files_leave(&self, count: usize) {
         self.in_flight.set(self.in_flight.get().saturating_add(count));
+        self.descriptors.add(count as u64);
     }
 
     /// So many are no more.
     pub fn files_arrive(&self, count: usize) {
         self.in_flight.set(self.in_flight.get().saturating_sub(count));
+        self.descriptors.take(count as u64);
     }
 
     /// Closes what has been left, one after the other: a chain of sockets in sockets takes no stack.

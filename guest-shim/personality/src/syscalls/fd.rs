@@ -212,7 +212,7 @@ pub(super) fn close_range<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> O
         return Err(Errno::EINVAL.into());
     }
     if flags & CLOSE_RANGE_UNSHARE != 0 {
-        unshare_files(kernel);
+        unshare_files(kernel)?;
     }
     let numbers: Vec<i32> = {
         let files = kernel.task.files.borrow();
@@ -230,9 +230,15 @@ pub(super) fn close_range<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> O
 }
 
 /// Gives the present task descriptors of its own.
-pub(super) fn unshare_files<P: Platform>(kernel: &mut Kernel<P>) {
-    let own = kernel.task.files.borrow().clone();
-    kernel.task.files = Rc::new(RefCell::new(own));
+///
+/// # Errors
+/// ENFILE: there would be too many.
+pub(super) fn unshare_files<P: Platform>(kernel: &mut Kernel<P>) -> Result<(), Errno> {
+    if Rc::strong_count(&kernel.task.files) > 1 {
+        let own = kernel.task.files.borrow().copy()?;
+        kernel.task.files = Rc::new(RefCell::new(own));
+    }
+    Ok(())
 }
 
 pub(super) fn sync<P: Platform>(_: &mut Kernel<P>, _: &Args) -> Outcome {

@@ -140,8 +140,11 @@ fn files_of<P: Platform>(kernel: &mut Kernel<P>, socket: &Socket, header: &Msghd
         rest = rest.get(len.next_multiple_of(8)..).unwrap_or(&[]);
     }
     // Those on the way are nobody's descriptors, and count all the same.
-    if !files.is_empty() && kernel.network.in_flight() as u64 > kernel.limit(raw::RLIMIT_NOFILE) {
-        return Err(Errno::ETOOMANYREFS);
+    if !files.is_empty() {
+        let too_many = kernel.network.in_flight() as u64 > kernel.limit(raw::RLIMIT_NOFILE);
+        if too_many || kernel.descriptors.check(files.len() as u64).is_err() {
+            return Err(Errno::ETOOMANYREFS);
+        }
     }
     Ok(files)
 }

@@ -178,7 +178,7 @@ pub(super) fn unshare<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outco
         return Err(Errno::EPERM.into());
     }
     if flags & general::CLONE_FILES != 0 {
-        super::fd::unshare_files(kernel);
+        super::fd::unshare_files(kernel)?;
     }
     if flags & general::CLONE_FS != 0 {
         let own = kernel.task.directories.borrow().clone();

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use fuse_abi::linux::{fuse_opcode, fuse_removemapping_one, fuse_setupmapping_in};
 use proto::layout::WINDOW_SLOT;
 use proto::op::{self, NotStarted};
-use proto::{CallResult, Grant, MESSAGE_OFFSET, SERVICE_PAGES, Segment, ServiceRequest};
+use proto::{CallResult, Grant, Limits, MESSAGE_OFFSET, SERVICE_PAGES, Segment, ServiceRequest};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::server::{Reply, Server};
@@ -37,6 +37,10 @@ pub(super) struct Machine {
     pub(super) grant: Grant,
     /// What was judged of its memory.
     pub(super) copies: Vec<Copied>,
+    /// What the sandbox may have.
+    pub(super) limits: Limits,
+    /// For which limits something was refused.
+    pub(super) reached: u32,
     /// What was reported.
     pub(super) reports: Vec<CallResult>,
     /// Reference time; each reading takes a tick.
@@ -87,6 +91,8 @@ impl Machine {
             server,
             grant: Grant::default(),
             copies: Vec::new(),
+            limits: Limits::NONE,
+            reached: 0,
             reports: Vec::new(),
             time: 1000,
             output: [Vec::new(), Vec::new(), Vec::new()],
@@ -283,6 +289,14 @@ impl Platform for Machine {
 
     fn copies(&self) -> Vec<Copied> {
         self.copies.clone()
+    }
+
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn reached(&mut self, limits: u32) {
+        self.reached |= limits;
     }
 
     fn report(&mut self, result: CallResult) {

@@ -7,6 +7,7 @@ mod files;
 mod fork;
 mod ipc;
 mod judged;
+mod limits;
 mod locks;
 mod machine;
 mod memory;

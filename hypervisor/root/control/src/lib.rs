@@ -187,8 +187,11 @@ pub enum Outcome {
         /// Why, for the user.
         reason: String,
     },
-    /// The time limit.
-    TimedOut,
+    /// A time limit.
+    TimedOut {
+        /// Which one, if it is the policy's.
+        reason: String,
+    },
     /// The sandbox itself failed.
     SandboxFailed {
         /// Why.

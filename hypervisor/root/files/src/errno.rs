@@ -59,6 +59,8 @@ errnos! {
     EFBIG;
     /// The writable layer is full.
     ENOSPC;
+    /// As much was written as may be.
+    EDQUOT;
     /// The name is too long.
     ENAMETOOLONG;
     /// No such operation.

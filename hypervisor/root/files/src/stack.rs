@@ -89,6 +89,23 @@ impl<'t> Stack<'t> {
         }
     }
 
+    /// Lets what is written come to so much memory from now on, as far as the limits allow. What there is of more stays.
+    pub fn set_memory(&mut self, bytes: u64) {
+        self.usage.set_quota(bytes);
+    }
+
+    /// Memory that what was written takes at most, in bytes.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        self.usage.memory()
+    }
+
+    /// Whether there is no room for another page in what [`Stack::set_memory`] gave.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.usage.is_full()
+    }
+
     /// Counts a reference to an inode that is told to somebody who will use it later; undone by [`Stack::forget`].
     /// A referenced inode outlives its last name.
     ///

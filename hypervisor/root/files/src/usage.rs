@@ -39,15 +39,42 @@ pub(crate) struct Usage {
     limits: Limits,
     bytes: u64,
     inodes: u64,
+    /// Memory that this may come to ([`Usage::memory`]); `u64::MAX`: what the limits allow.
+    quota: u64,
 }
+
+/// What the maps take of the heap for what they hold: one byte for so many.
+const MAPS_SHARE: u64 = 16;
 
 impl Usage {
     pub(crate) const fn new(limits: Limits) -> Self {
-        Self { limits, bytes: 0, inodes: 0 }
+        Self { limits, bytes: 0, inodes: 0, quota: u64::MAX }
     }
 
     pub(crate) const fn bytes_free(&self) -> u64 {
-        self.limits.bytes.saturating_sub(self.bytes)
+        let of_quota = self.quota_left() / (MAPS_SHARE + 1) * MAPS_SHARE;
+        let of_limit = self.limits.bytes.saturating_sub(self.bytes);
+        if of_quota < of_limit { of_quota } else { of_limit }
+    }
+
+    /// Lets it come to so much memory from now on. What there is of more stays.
+    pub(crate) fn set_quota(&mut self, memory: u64) {
+        self.quota = memory;
+    }
+
+    /// Memory that it takes at most, as [`Limits::within`] reckons.
+    pub(crate) const fn memory(&self) -> u64 {
+        let content = self.bytes.saturating_add(self.bytes / MAPS_SHARE);
+        content.saturating_add(self.inodes.saturating_mul(Limits::INODE_COST))
+    }
+
+    /// Whether the quota has no room for another page.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.quota_left() < PAGE_SIZE as u64 + PAGE_SIZE as u64 / MAPS_SHARE
+    }
+
+    const fn quota_left(&self) -> u64 {
+        self.quota.saturating_sub(self.memory())
     }
 
     pub(crate) fn charge_bytes(&mut self, bytes: u64) -> Result<(), Errno> {
@@ -67,11 +94,16 @@ impl Usage {
     }
 
     pub(crate) fn charge_inodes(&mut self, count: u64) -> Result<(), Errno> {
-        if count > self.limits.inodes.saturating_sub(self.inodes) {
+        if count > self.inodes_free() {
             return Err(Errno::ENOSPC);
         }
         self.inodes += count;
         Ok(())
+    }
+
+    fn inodes_free(&self) -> u64 {
+        let of_quota = self.quota_left() / Limits::INODE_COST;
+        self.limits.inodes.saturating_sub(self.inodes).min(of_quota)
     }
 
     /// Counts inodes even beyond the limit: for what deleting needs, so that a full layer can be emptied.
@@ -88,10 +120,10 @@ impl Usage {
         let page = PAGE_SIZE as u64;
         Statfs {
             block_size: 4096,
-            blocks: self.limits.bytes / page,
+            blocks: self.bytes.saturating_add(self.bytes_free()).min(self.limits.bytes) / page,
             blocks_free: self.bytes_free() / page,
-            inodes: self.limits.inodes,
-            inodes_free: self.limits.inodes.saturating_sub(self.inodes),
+            inodes: self.inodes.saturating_add(self.inodes_free()).min(self.limits.inodes),
+            inodes_free: self.inodes_free(),
         }
     }
 }

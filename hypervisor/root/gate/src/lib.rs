@@ -41,8 +41,10 @@ extern crate alloc;
 
 mod budget;
 mod capture;
+mod limits;
 mod memory;
 mod message;
+mod rate;
 pub mod recognise;
 
 use alloc::collections::VecDeque;
@@ -54,9 +56,11 @@ use budget::Budgets;
 use capture::Source;
 use guestmem::GuestMemory;
 use memory::{CallMemory, NotRead};
+use policy::quotas::Quota;
 use policy::signature::{self, Output};
 use policy::{Pointed, Policy, Verdict};
 use proto::{CallResult, CopyHead, Grant, grant_flags, result_flags};
+use rate::Rate;
 use recognise::Instruction;
 use trace::{Abi, Answer, FaultRecord, PolicyRecord, Record, ResultRecord, TaintRecord};
 
@@ -119,6 +123,11 @@ pub enum Action {
         value: i64,
         /// Length of the instruction.
         instruction_len: u8,
+    },
+    /// Nothing yet: there were as many calls as there may be. Judge the same fault once more at this time.
+    Later {
+        /// In the time of `now_100ns`.
+        at: u64,
     },
     /// End the sandbox.
     Kill {
@@ -195,6 +204,9 @@ pub struct Gate {
     granted: Granted,
     copied: CallMemory,
     budgets: Budgets,
+    rate: Rate,
+    /// The limits whose reaching was told, a bit for each.
+    told: u32,
     /// The call and the rule for which a process or a thread was ended last.
     killed_for: Option<String>,
 }
@@ -214,14 +226,17 @@ impl Gate {
     pub fn new(policy: Rc<Policy>, mode: Mode) -> Self {
         let (copied, budgets) = (CallMemory::new(&policy), Budgets::new(&policy, 0));
         let (counters, granted) = (Counters::default(), Granted::default());
-        Self { policy, generation: FIRST, mode, counters, granted, copied, budgets, killed_for: None }
+        let rate = Rate::new(policy.quotas().get(Quota::CallsPerSecond), 0);
+        Self { policy, generation: FIRST, mode, counters, granted, copied, budgets, rate, told: 0, killed_for: None }
     }
 
     /// Judges by another policy from the next call on. What was judged before is carried out as it was judged; budgets begin anew, and
-    /// taints stay in force.
+    /// that a limit is reached is told again; taints stay in force.
     pub fn set_policy(&mut self, policy: Rc<Policy>, generation: u32, now_100ns: u64, sink: Sink<'_>) {
         // A page that was asked for may be asked for once more: that does no harm.
         (self.copied, self.budgets) = (CallMemory::new(&policy), Budgets::new(&policy, self.budgets.tainted()));
+        self.rate = Rate::new(policy.quotas().get(Quota::CallsPerSecond), now_100ns);
+        self.told = 0;
         sink(Record::Policy(PolicyRecord { time: now_100ns, generation, name: policy.name().into() }));
         (self.policy, self.generation) = (policy, generation);
     }
@@ -307,6 +322,9 @@ impl Gate {
         if !is_canonical(site.rip.wrapping_add(u64::from(len))) {
             // There is no instruction to go on with behind this one: no call, but the fault that going on would be.
             return Action::Reflect { vector: GENERAL_PROTECTION, error_code: Some(0) };
+        }
+        if let Err(later) = self.in_time(site, now_100ns, sink) {
+            return later;
         }
         let call = Call::x86_64(site);
         let rules = self.policy.about(call.number);
@@ -430,6 +448,9 @@ impl Gate {
         now_100ns: u64,
         sink: Sink<'_>,
     ) -> Action {
+        if let Err(later) = self.in_time(site, now_100ns, sink) {
+            return later;
+        }
         let call = Call::i386(site);
         self.counters.calls = self.counters.calls.saturating_add(1);
         let verdict = self.policy.judge_unknown();

@@ -22,6 +22,7 @@ mod memory;
 mod msix;
 mod pause;
 mod pci;
+mod policies;
 mod random;
 mod run;
 mod uart_log;

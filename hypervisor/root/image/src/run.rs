@@ -8,15 +8,17 @@ use alloc::vec::Vec;
 
 use bundle::payload::Payload;
 use bundle::{PolicyFile, Program, RunConfig};
-use control::policy::{MAX_POLICY, Sent};
+use control::policy::Sent;
 use control::{ExitReport, Outcome, RunStats};
 use files::{Changes, Lower, Stack};
 use hvclient::Client;
 use hvclient::machine::{Clock, HypercallPage};
 use policy::Policy;
+use policy::quotas::Quota;
 use sandbox::budget::Budget;
 use sandbox::create::{CreateError, SupervisorProtection};
 use sandbox::shim::Shim;
+use sandbox::time::{Over, Times};
 use sandbox::turns::{SLICE, Turns, Waiting};
 use sandbox::{Failure, Remains, RootMemory, Sandbox, Setup, Step, World};
 use tlfs::addr::PAGE_SIZE;
@@ -27,6 +29,7 @@ use crate::console::HostLink;
 use crate::folders::Folders;
 use crate::memory::Pages;
 use crate::pause::TICK;
+use crate::policies::{compile, recompile};
 use crate::random::Generator;
 
 /// Everything that a run needs of the machine.
@@ -68,7 +71,7 @@ pub(crate) fn run(machine: &mut Machine, payload: Payload<'static>) -> Result<()
             return Err(SomeFailed);
         }
     };
-    let mut fleet = Fleet::new(machine, &run, &common.folders);
+    let mut fleet = Fleet::new(machine, &run, &common);
     for program in &run.programs {
         fleet.add(common.setup(program));
     }
@@ -112,12 +115,15 @@ impl<'r> Common<'r> {
         folders: Folders,
     ) -> Result<Self, Failure> {
         let shim = Shim::parse(shim)?;
-        let policy = compile(policy)?.into();
+        let policy: Rc<Policy> = compile(policy)?.into();
         // What the tree takes of the heap is no part of what a sandbox gets.
         let tree_pages = Lower::cost(tree.entries.len()).div_ceil(PAGE_SIZE);
         let free_pages = Pages.free_pages().saturating_sub(tree_pages);
         let lower = Lower::new(tree, tree_data).map_err(|e| Failure::new(e.to_string()))?.into();
-        let budget = Budget::divide(free_pages, run.programs.len(), run.memory);
+        let budget = match policy.quotas().get(Quota::Memory) {
+            Some(whole) => Budget::within(free_pages, run.programs.len(), whole.min(run.memory)),
+            None => Budget::divide(free_pages, run.programs.len(), run.memory),
+        };
         Ok(Self { run, shim, policy, lower, budget, supervisor_protection: supervisor_protection(), folders })
     }
 
@@ -153,29 +159,6 @@ impl<'r> Common<'r> {
     }
 }
 
-/// Reads the policy, as the host did before.
-fn compile(files: &[PolicyFile]) -> Result<Policy, Failure> {
-    let files: Vec<policy::File<'_>> =
-        files.iter().map(|PolicyFile { name, text }| policy::File { name, text }).collect();
-    policy::parse_files(&files).map_err(|error| Failure::new(error.to_string()))
-}
-
-/// Memory that reading and compiling a policy may take for each byte of its text, and beside that: more than was ever seen.
-const COMPILE_COST: u64 = 192;
-const COMPILE_BASE: u64 = 4 << 20;
-
-/// Reads a policy that the host has sent.
-fn recompile(sent: Sent) -> Result<Policy, Failure> {
-    let bytes = sent.bytes.ok_or_else(|| Failure::new(format!("it has more than {MAX_POLICY} bytes")))?;
-    let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    let cost = len.saturating_mul(COMPILE_COST).saturating_add(COMPILE_BASE);
-    if Pages.free_pages().saturating_mul(PAGE_SIZE) < cost {
-        return Err(Failure::new("there is no memory to read it"));
-    }
-    let files = PolicyFile::decode(&bytes).map_err(|_| Failure::new("it came damaged"))?;
-    compile(&files)
-}
-
 fn supervisor_protection() -> SupervisorProtection {
     match raw_cpuid::CpuId::new().get_extended_feature_info() {
         Some(features) => SupervisorProtection { smep: features.has_smep(), smap: features.has_smap() },
@@ -186,8 +169,7 @@ fn supervisor_protection() -> SupervisorProtection {
 /// A sandbox that has not ended.
 struct Member<'r> {
     sandbox: Sandbox<'r, Pages>,
-    /// Reference time at which its time is over.
-    deadline: u64,
+    times: Times,
 }
 
 /// A sandbox that has ended, of which it is told what it changed before its end is.
@@ -214,6 +196,8 @@ struct Fleet<'m, 'r> {
     turns: Turns,
     /// How long each may run, in 100 ns.
     time_limit: u64,
+    /// What holds now.
+    policy: Rc<Policy>,
     /// Interrupts that there had been when everything was looked after last.
     events: u64,
     /// What the timer was last set for, beside its ticks.
@@ -222,14 +206,15 @@ struct Fleet<'m, 'r> {
 }
 
 impl<'m, 'r> Fleet<'m, 'r> {
-    fn new(machine: &'m mut Machine, run: &RunConfig, folders: &'m Folders) -> Self {
+    fn new(machine: &'m mut Machine, run: &RunConfig, common: &'m Common<'_>) -> Self {
         let time_limit = match run.timeout_ms {
             0 => u64::MAX,
             ms => ms.saturating_mul(REFERENCE_TICKS_PER_SECOND / 1000),
         };
         Self {
             machine,
-            folders,
+            folders: &common.folders,
+            policy: Rc::clone(&common.policy),
             entropy: Generator::new(run.seed),
             members: Vec::new(),
             farewells: VecDeque::new(),
@@ -251,8 +236,8 @@ impl<'m, 'r> Fleet<'m, 'r> {
         self.turns.add(created.is_ok());
         match created {
             Ok(sandbox) => {
-                let deadline = sandbox.created().saturating_add(self.time_limit);
-                self.members.push(Some(Member { sandbox, deadline }));
+                let times = Times::new(sandbox.created(), self.time_limit, &self.policy);
+                self.members.push(Some(Member { sandbox, times }));
             }
             Err(failed) => {
                 self.members.push(None);
@@ -278,22 +263,31 @@ impl<'m, 'r> Fleet<'m, 'r> {
     /// One sandbox' turn.
     fn turn(&mut self, number: u16) {
         let Some(member) = self.members.get_mut(usize::from(number)).and_then(Option::take) else { return };
-        let mut sandbox = member.sandbox;
-        let end = self.run_turn(number, &mut sandbox);
+        let Member { mut sandbox, mut times } = member;
+        let end = self.run_turn(number, &mut sandbox, &mut times);
         self.folders.complaints().for_each(|text| self.machine.link.log(number, &text));
         match end {
             TurnEnd::Ended(outcome) => return self.end(number, sandbox, outcome),
+            _ if times.over(0).is_some() => return self.end_in_time(number, sandbox, &times),
             TurnEnd::Waiting(waiting) => self.turns.wait(number, waiting),
             TurnEnd::Over if self.machine.link.congested(number) => self.turns.hold(number),
             TurnEnd::Over => self.turns.ready(number),
         }
         if let Some(seat) = self.members.get_mut(usize::from(number)) {
-            *seat = Some(Member { sandbox, ..member });
+            *seat = Some(Member { sandbox, times });
         }
     }
 
-    fn run_turn(&mut self, number: u16, sandbox: &mut Sandbox<'_, Pages>) -> TurnEnd {
-        let over = self.machine.clock.now().saturating_add(SLICE);
+    /// A turn, whose time is counted.
+    fn run_turn(&mut self, number: u16, sandbox: &mut Sandbox<'_, Pages>, times: &mut Times) -> TurnEnd {
+        let now = self.machine.clock.now();
+        let used_up = times.begin_turn(now);
+        let end = self.step_until(number, sandbox, used_up.min(now.saturating_add(SLICE)));
+        times.end_turn(self.machine.clock.now());
+        end
+    }
+
+    fn step_until(&mut self, number: u16, sandbox: &mut Sandbox<'_, Pages>, over: u64) -> TurnEnd {
         let others_wake = self.turns.wake_at();
         loop {
             let at = sandbox.interrupt_at().min(others_wake);
@@ -357,7 +351,7 @@ impl<'m, 'r> Fleet<'m, 'r> {
         let late: Vec<u16> = self.turns.left().filter(|&number| now >= self.deadline(number)).collect();
         for number in late {
             if let Some(member) = self.members.get_mut(usize::from(number)).and_then(Option::take) {
-                self.end(number, member.sandbox, Outcome::TimedOut);
+                self.end_in_time(number, member.sandbox, &member.times);
             }
         }
         self.say_farewells();
@@ -386,6 +380,7 @@ impl<'m, 'r> Fleet<'m, 'r> {
                     .log(0, &format!("policy {generation} is refused, the old one stays: {reason}"));
             }
         };
+        self.policy = Rc::clone(&policy);
         for number in self.turns.left().collect::<Vec<_>>() {
             let Some(mut member) = self.members.get_mut(usize::from(number)).and_then(Option::take) else { continue };
             let policy = Rc::clone(&policy);
@@ -396,6 +391,7 @@ impl<'m, 'r> Fleet<'m, 'r> {
                 // It would go on under a policy that holds no more.
                 Err(Failure { reason }) => self.end(number, member.sandbox, Outcome::SandboxFailed { reason }),
                 Ok(()) => {
+                    member.times.set_policy(&self.policy);
                     if let Some(seat) = self.members.get_mut(usize::from(number)) {
                         *seat = Some(member);
                     }
@@ -405,7 +401,10 @@ impl<'m, 'r> Fleet<'m, 'r> {
     }
 
     fn deadline(&self, number: u16) -> u64 {
-        self.members.get(usize::from(number)).and_then(Option::as_ref).map_or(u64::MAX, |member| member.deadline)
+        self.members
+            .get(usize::from(number))
+            .and_then(Option::as_ref)
+            .map_or(u64::MAX, |member| member.times.deadline())
     }
 
     fn wake(&mut self, number: u16, events: u64) {
@@ -438,6 +437,16 @@ impl<'m, 'r> Fleet<'m, 'r> {
                 member.sandbox.count_wake_up();
             }
         }
+    }
+
+    /// Ends a sandbox whose time is over.
+    fn end_in_time(&mut self, number: u16, mut sandbox: Sandbox<'r, Pages>, times: &Times) {
+        let over = times.over(self.machine.clock.now()).unwrap_or(Over::Timeout);
+        if let Over::Limit(quota) = over {
+            self.machine.lend(number, &mut self.entropy, |world| sandbox.reached(quota, world));
+        }
+        let reason = over.reason(&self.policy);
+        self.end(number, sandbox, Outcome::TimedOut { reason });
     }
 
     /// Takes a sandbox down and reports its end.

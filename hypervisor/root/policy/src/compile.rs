@@ -28,6 +28,7 @@ use crate::parse::{
 };
 use crate::pointed::{MAX_READS, PointedText, Read, address_of};
 use crate::process::Process;
+use crate::quotas::Quotas;
 use crate::signature::{self, Kind};
 use crate::suggest::did_you_mean;
 use crate::table::{By, Clause, Comparison, Condition, DEFAULT_RULE, Op, Policy, Rewrite, Rule, Slot};
@@ -46,7 +47,7 @@ pub(crate) fn compile(mut files: Vec<FileText<'_>>) -> Result<Policy, PolicyErro
     let mut names = Vec::new();
     let mut rules = vec![default_rule(&files)];
     let mut compiler = Compiler::new(hosts(&files));
-    let (mut process, mut mounts) = (Process::default(), Mounts::default());
+    let (mut process, mut quotas, mut mounts) = (Process::default(), Quotas::default(), Mounts::default());
     let network = network(&mut files, &mut compiler, &mut rules)?;
     let mut rights = Vec::new();
     for (file, FileText { source, label, text }) in (0..).zip(files) {
@@ -55,6 +56,7 @@ pub(crate) fn compile(mut files: Vec<FileText<'_>>) -> Result<Policy, PolicyErro
         compiling.budgets(text.budgets, &mut rules)?;
         compiling.taints(text.taints, &mut rules)?;
         process.lay_under(text.process);
+        quotas.lay_under(text.quotas);
         mounts.lay_under(text.mounts, file.into());
         if mounts.binds.len() > MAX_BINDS {
             return Err(source.error(&(0..0), format!("more than {MAX_BINDS} binds in all files together")));
@@ -77,6 +79,7 @@ pub(crate) fn compile(mut files: Vec<FileText<'_>>) -> Result<Policy, PolicyErro
         contents,
         reads,
         process,
+        quotas,
         mounts,
         network,
         budgets,

@@ -121,6 +121,21 @@
 //! default. Of the environment there is what `set` says, and of everything else what `allow`, if it is there, lets in and `unset` does not keep out.
 //! Files that are included add what is not stated yet; variables and limits count one by one.
 //!
+//! # How much a sandbox may use
+//! ```toml
+//! [limits]                                      # every key may be left out: then there is no such limit
+//! memory = "64M"                                # of the whole sandbox: its programs, its tables, the files that it writes
+//! processes = 16                                # alive at once
+//! threads = 32                                  # alive at once, in all processes together
+//! open_files = 64                               # descriptors, in all processes together
+//! bytes_written = "10M"                         # into files and the standard streams, in all
+//! cpu = "5s"                                    # processor time, of all together
+//! wall = "30s"                                  # time from the start
+//! calls_per_second = 10_000                     # what comes faster waits
+//! ```
+//! These are figures of a sandbox, not of a process ([`quotas`] says what each is). Of a limit and an option of the command line for the same the stricter
+//! one holds. Files that are included add limits that are not stated yet.
+//!
 //! # Which files of the host it sees
 //! ```toml
 //! [root]
@@ -174,6 +189,7 @@ pub mod network;
 mod parse;
 mod pointed;
 pub mod process;
+pub mod quotas;
 pub mod signature;
 mod suggest;
 pub mod symbols;

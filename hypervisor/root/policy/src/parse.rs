@@ -22,6 +22,7 @@ use crate::mounts::Mounts;
 use crate::network::{self, NetworkText};
 use crate::pointed::{AddressText, PointedText};
 use crate::process::Process;
+use crate::quotas::{self, Quotas};
 use crate::suggest::did_you_mean;
 use crate::table::Op;
 use crate::taint::{self, TaintText};
@@ -109,6 +110,7 @@ pub(crate) struct PolicyText {
     pub(crate) default: Option<(ActionText, u32)>,
     pub(crate) rules: Vec<RuleText>,
     pub(crate) process: Process,
+    pub(crate) quotas: Quotas,
     pub(crate) mounts: Mounts,
     /// What names of hosts stand for; nothing if that is not said.
     pub(crate) hosts: Option<Hosts>,
@@ -119,7 +121,8 @@ pub(crate) struct PolicyText {
 }
 
 const TOP_KEYS: &[&str] = &[
-    "version", "include", "process", "root", "bind", "default", "hosts", "network", "budget", "rule", "files", "taint",
+    "version", "include", "process", "limits", "root", "bind", "default", "hosts", "network", "budget", "rule",
+    "files", "taint",
 ];
 const RULE_KEYS: &[&str] = &["calls", "action", "log", "reason", "when"];
 const CONDITION_KEYS: &[&str] = &["arg", "op", "value", "mask", "bits"];
@@ -169,12 +172,13 @@ impl Reader<'_, '_> {
         let includes = includes.into_iter().next().map(|first| first.span);
         let process = top.get("process").map_or(Ok(Process::default()), |value| self.process(value, label))?;
         let mounts = self.mounts(top.get("root"), top.get("bind"))?;
+        let quotas = top.get(quotas::KEY).map_or(Ok(Quotas::default()), |value| self.quotas(value, label))?;
         let hosts = top.get(hosts::KEY).map(|value| self.hosts(value)).transpose()?;
         let files = top.get("files").map_or(Ok(FilesText::default()), |value| self.files(value))?;
         let budgets = top.get(budget::KEY).map_or(Ok(Vec::new()), |value| self.budgets(value))?;
         let taints = top.get(taint::KEY).map_or(Ok(Vec::new()), |value| self.taints(value))?;
         let network = top.get(network::KEY).map(|value| self.network(value)).transpose()?;
-        Ok(PolicyText { includes, default, rules, process, mounts, hosts, network, budgets, taints, files })
+        Ok(PolicyText { includes, default, rules, process, quotas, mounts, hosts, network, budgets, taints, files })
     }
 
     fn default_action(&self, value: &Value<'_>) -> Result<ActionText, PolicyError> {

@@ -16,6 +16,7 @@ use crate::mounts::Mounts;
 use crate::network::Network;
 use crate::pointed::{Pointed, Read};
 use crate::process::Process;
+use crate::quotas::Quotas;
 use crate::taint;
 
 /// How an argument is compared. All comparisons are of unsigned numbers, as seccomp's are.
@@ -143,6 +144,7 @@ pub struct Policy {
     pub(crate) contents: Vec<ContentSet>,
     pub(crate) reads: Vec<Read>,
     pub(crate) process: Process,
+    pub(crate) quotas: Quotas,
     pub(crate) mounts: Mounts,
     pub(crate) network: Option<Network>,
     pub(crate) budgets: Vec<budget::Compiled>,
@@ -277,6 +279,12 @@ impl Policy {
     #[must_use]
     pub fn process(&self) -> &Process {
         &self.process
+    }
+
+    /// How much a sandbox may use.
+    #[must_use]
+    pub fn quotas(&self) -> &Quotas {
+        &self.quotas
     }
 
     /// Which files of the host it sees.

@@ -46,7 +46,7 @@ fn unknown_keys() {
         "version = 1\n\n  frobnicate = 1\n",
         3,
         3,
-        "a policy has `version`, `include`, `process`, `root`, `bind`, `default`, `hosts`, `network`, `budget`, `rule`",
+        "a policy has `version`, `include`, `process`, `limits`, `root`, `bind`, `default`, `hosts`, `network`, `budget`, `rule`",
     );
     refused(&rule("calls = [\"read\"]\nactoin = \"allow\""), 4, 1, "unknown key `actoin`; did you mean `action`?");
     refused(

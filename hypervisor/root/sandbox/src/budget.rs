@@ -9,6 +9,8 @@ const SMALL_MACHINE_SHARE: u64 = 4;
 const RESERVE_SHARE: u64 = 32;
 /// The least share of the rest that files get.
 const FILES_SHARE: u64 = 8;
+/// Guest physical addresses, most of them without memory, below those that are given out freely.
+const FOR_FIXED_PARTS: u64 = 4 << 20;
 /// What an open file takes of the heap, and the share of the reserve that open files may take.
 const HANDLE_COST: u64 = 128;
 const HANDLE_SHARE: u64 = 8;
@@ -21,6 +23,8 @@ pub struct Budget {
     pub child: u64,
     /// The files that it makes.
     pub files: u64,
+    /// What it may take of all that together, if that is less ([`Budget::within`]).
+    pub whole: Option<u64>,
     /// How many files it can have open.
     pub handles: usize,
 }
@@ -36,7 +40,20 @@ impl Budget {
         let spare = free.saturating_sub(reserve);
         let child = wanted.min(spare - spare / FILES_SHARE);
         let handles = (reserve / HANDLE_SHARE / HANDLE_COST).min(MAX_HANDLES);
-        Self { child, files: wanted.min(spare - child), handles: usize::try_from(handles).unwrap_or(usize::MAX) }
+        let handles = usize::try_from(handles).unwrap_or(usize::MAX);
+        Self { child, files: wanted.min(spare - child), whole: None, handles }
+    }
+
+    /// The same for sandboxes that are to have `whole` bytes each for everything together: each part can be nearly as much, as long as the others
+    /// are small.
+    #[must_use]
+    pub fn within(free_pages: u64, sandboxes: usize, whole: u64) -> Self {
+        let all = Self::divide(free_pages, sandboxes, u64::MAX);
+        let whole = whole.min(all.child);
+        let child = whole.saturating_add(FOR_FIXED_PARTS);
+        // Files reckon with more for bookkeeping than the sum does.
+        let files = whole.saturating_mul(2).min(all.child);
+        Self { child, files, whole: Some(whole), handles: all.handles }
     }
 }
 
@@ -54,6 +71,14 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_is_for_all_parts_and_within_the_machine() {
+        let budget = Budget::within(3 * 1024 * MIB / PAGE_SIZE, 3, 256 * MIB);
+        assert_eq!((budget.whole, budget.child, budget.files), (Some(256 * MIB), 260 * MIB, 512 * MIB));
+        let small = Budget::within(100 * MIB / PAGE_SIZE, 1, 256 * MIB);
+        assert!(small.whole.is_some_and(|whole| whole < 80 * MIB) && small.files < 80 * MIB);
+    }
+
+    #[test]
     fn the_shares_never_add_up_to_all() {
         for mib in [1, 8, 24, 64, 500, 4096, 1 << 20] {
             for wanted in [0, 1, 64 * MIB, u64::MAX] {
@@ -63,6 +88,6 @@ mod tests {
                 assert!(budget.child <= wanted && budget.files <= wanted);
             }
         }
-        assert_eq!(Budget::divide(0, 0, 5), Budget { child: 0, files: 0, handles: 0 });
+        assert_eq!(Budget::divide(0, 0, 5), Budget { child: 0, files: 0, whole: None, handles: 0 });
     }
 }

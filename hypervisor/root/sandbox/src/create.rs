@@ -13,7 +13,8 @@ use hvclient::{Client, Transport};
 use policy::Policy;
 use proto::layout::{DIRECT_MAP_VA, KERNEL_CS, KERNEL_SS, SHIM_BASE_GPA, TSS, heap_len};
 use proto::{
-    BOOT_MAGIC, BootInfo, COPY_PAGES, DOORBELL_PORT, GatePage, NO_ALARM, PROTO_VERSION, SERVICE_PAGES, boot_flags,
+    BOOT_MAGIC, BootInfo, COPY_PAGES, DOORBELL_PORT, GatePage, Limits, NO_ALARM, PROTO_VERSION, SERVICE_PAGES,
+    boot_flags,
 };
 use services::{FileRules, Services};
 use tlfs::addr::{Gpa, PAGE_SIZE};
@@ -96,6 +97,7 @@ impl From<PlaceError> for Failure {
     fn from(e: PlaceError) -> Self {
         Self::new(match e {
             PlaceError::OutOfMemory => "the root has no memory left for the sandbox",
+            PlaceError::Limit => "the sandbox has as much memory as it may have",
             PlaceError::BadAddress => "the sandbox's memory does not fit its plan",
         })
     }
@@ -130,11 +132,22 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
         let built = Builder { setup: &setup, layout: &layout, partition: &mut partition, memory: &mut memory }
             .build(&params, created, world);
         match built {
-            Ok(parts) => Ok(Self::new(parts, partition, memory, setup)),
+            Ok(parts) => Self::new(parts, partition, memory, setup).with_limits(world),
             Err(failure) => {
                 if partition.delete(world.client, world.memory).is_ok() {
                     memory.release(world.memory);
                 }
+                Err(CreateError(failure))
+            }
+        }
+    }
+
+    /// With its limits in force; or taken down again.
+    fn with_limits<T: Transport>(mut self, world: &mut World<'_, T, R>) -> Result<Self, CreateError> {
+        match self.tell_limits(world) {
+            Ok(()) => Ok(self),
+            Err(failure) => {
+                self.destroy(world);
                 Err(CreateError(failure))
             }
         }
@@ -145,7 +158,7 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
         let rules = FileRules::new(&setup.policy, mode.dry_run);
         let gate = Gate::new(setup.policy, mode);
         let services = Services::with_authority(setup.files, services::Limits { handles: setup.budget.handles }, rules);
-        Self::assemble(parts, partition, memory, gate, services)
+        Self::assemble(parts, partition, memory, gate, services, setup.budget.whole)
     }
 }
 
@@ -191,7 +204,8 @@ impl<R: RootMemory> Builder<'_, '_, R> {
         self.place(layout::BOOT_INFO, 1, world)?;
         self.place(layout::GATE, 1, world)?;
         self.place(layout::SERVICE, len(SERVICE_PAGES), world)?;
-        if self.setup.policy.reads_memory() {
+        // Where memory is limited, another policy must not come to take more of it.
+        if self.setup.policy.reads_memory() || self.setup.budget.whole.is_some() {
             place_copies(self.partition, self.memory, world)?;
         }
         self.place(self.layout.params, len(params.len()).div_ceil(PAGE_SIZE), world)?;
@@ -250,7 +264,7 @@ impl<R: RootMemory> Builder<'_, '_, R> {
         let info = self.boot_info(params, child_epoch, world);
         let mut view = self.memory.view(world.memory);
         view.write(Gpa(layout::BOOT_INFO), info.as_bytes())?;
-        let gate = GatePage { alarm: NO_ALARM, ..GatePage::new_zeroed() };
+        let gate = GatePage { alarm: NO_ALARM, limits: Limits::NONE, ..GatePage::new_zeroed() };
         view.write(Gpa(layout::GATE), gate.as_bytes())?;
         view.write(Gpa(self.layout.params), params)?;
         write_boot_tables(&mut view, self.layout, &self.setup.shim)?;

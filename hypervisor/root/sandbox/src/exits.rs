@@ -6,6 +6,7 @@ use core::mem::offset_of;
 
 use files::{Errno, Timestamp};
 use hvclient::Transport;
+use policy::quotas::Quota;
 use proto::op::{Exit, Listen, Wait};
 use proto::{DOORBELL_PORT, GatePage};
 use services::Served;
@@ -21,7 +22,7 @@ use zerocopy::IntoBytes;
 
 use crate::create::{change_window, map_blocks};
 use crate::layout;
-use crate::memory::RootMemory;
+use crate::memory::{PlaceError, RootMemory};
 use crate::run::{PAYLOAD, Sandbox, Step};
 use crate::{Failure, Outcome, World};
 
@@ -54,6 +55,7 @@ impl<R: RootMemory> Sandbox<'_, R> {
         self.put_taints_in_force(now, world)?;
         self.map_pending(world)?;
         change_window(&mut self.partition, &mut self.memory, world)?;
+        self.after_request(world)?;
         self.after_service(served, world)
     }
 
@@ -133,8 +135,13 @@ impl<R: RootMemory> Sandbox<'_, R> {
         let gpa = message.guest_physical_address;
         match self.memory.block_of(gpa) {
             Some(block) if !self.memory.is_backed(block) => {
-                self.memory.touched(block, world.memory)?;
+                match self.memory.touched(block, world.memory) {
+                    // An honest shim does not come here unless files have taken what it had given out already.
+                    Err(PlaceError::Limit) => return Ok(self.end_at_limit(world)),
+                    touched => touched?,
+                }
                 self.map_pending(world)?;
+                self.divide(world)?;
                 Ok(Step::Again)
             }
             _ => Err(Failure::new(format!(
@@ -142,6 +149,14 @@ impl<R: RootMemory> Sandbox<'_, R> {
                 message.header.rip
             ))),
         }
+    }
+
+    /// There is no memory for a page that the child has touched: it ends as who runs out of memory does on Linux.
+    #[cold]
+    fn end_at_limit<T: Transport>(&mut self, world: &mut World<'_, T, R>) -> Step {
+        self.reached(Quota::Memory, world);
+        let detail = self.gate.describe(Quota::Memory).unwrap_or_default();
+        Step::Ended(Outcome::Signaled { signal: SIGKILL, detail })
     }
 
     /// Maps the blocks of free memory that were backed since the last time.
@@ -175,6 +190,8 @@ impl<R: RootMemory> Sandbox<'_, R> {
     }
 }
 
+/// The signal that ends a process for whose memory there is no room (Linux `uapi/asm-generic/signal.h`).
+const SIGKILL: u8 = 9;
 /// The signal of a call that is refused (Linux `uapi/asm-generic/signal.h`).
 const SIGSYS: u32 = 31;
 

@@ -12,7 +12,8 @@
 //! * [`layout`], [`shim`], [`tables`], [`params`]: what a child finds in its memory when it starts.
 //! * [`partition`]: the partition and the memory that it costs.
 //! * `alarm`: when the child wants to be interrupted.
-//! * [`turns`]: which of several runs.
+//! * [`turns`]: which of several runs. [`time`]: how long.
+//! * `limits`: what the policy lets it have.
 //! * [`create`], [`run`]: the beginning and the rest of a sandbox's life; in `syscall` and `exits` what is done about an exit.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -27,6 +28,7 @@ pub mod create;
 mod exits;
 pub mod frames;
 pub mod layout;
+mod limits;
 pub mod memory;
 pub mod params;
 pub mod partition;
@@ -37,6 +39,7 @@ mod syscall;
 pub mod tables;
 #[cfg(test)]
 mod tests;
+pub mod time;
 pub mod turns;
 
 use alloc::string::String;

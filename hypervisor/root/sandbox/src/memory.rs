@@ -124,6 +124,9 @@ pub struct ChildMemory<'t, R: RootMemory> {
     next_touch: usize,
     touches_in_order: usize,
     pages: u64,
+    low_pages: u64,
+    /// Most pages that there may be.
+    limit: u64,
     window: FileWindow<'t>,
     _root: PhantomData<R>,
 }
@@ -137,6 +140,8 @@ const MOST_AHEAD: usize = 16;
 pub enum PlaceError {
     /// The root has no free page.
     OutOfMemory,
+    /// The child has as much as it may have.
+    Limit,
     /// The address is not where such a page may be, or something is there.
     BadAddress,
 }
@@ -165,6 +170,8 @@ impl<'t, R: RootMemory> ChildMemory<'t, R> {
             next_touch: 0,
             touches_in_order: 0,
             pages: 0,
+            low_pages: 0,
+            limit: u64::MAX,
             window,
             _root: PhantomData,
         }
@@ -191,6 +198,7 @@ impl<'t, R: RootMemory> ChildMemory<'t, R> {
         let number = root.page_number(&page);
         *slot = LowPage::Private(page);
         self.pages += 1;
+        self.low_pages += 1;
         Ok(number)
     }
 
@@ -234,11 +242,25 @@ impl<'t, R: RootMemory> ChildMemory<'t, R> {
     pub fn back(&mut self, block: usize, root: &mut R) -> Result<(), PlaceError> {
         let slot = self.blocks.get_mut(block).ok_or(PlaceError::BadAddress)?;
         if slot.is_none() {
+            if self.pages.saturating_add(BLOCK_PAGES) > self.limit {
+                return Err(PlaceError::Limit);
+            }
             *slot = Some(root.allocate_block().ok_or(PlaceError::OutOfMemory)?);
             self.pages += BLOCK_PAGES;
             self.pending.push(block);
         }
         Ok(())
+    }
+
+    /// Lets the child have so many pages from now on, those included that it has.
+    pub fn set_limit(&mut self, pages: u64) {
+        self.limit = pages;
+    }
+
+    /// Those of [`ChildMemory::private_pages`] that are below the free memory.
+    #[must_use]
+    pub fn low_pages(&self) -> u64 {
+        self.low_pages
     }
 
     /// Backs the block that the child has touched. One that touches block after block gets more than it touched, up to
@@ -249,7 +271,9 @@ impl<'t, R: RootMemory> ChildMemory<'t, R> {
     pub fn touched(&mut self, block: usize, root: &mut R) -> Result<(), PlaceError> {
         self.back(block, root)?;
         self.touches_in_order = if block == self.next_touch { self.touches_in_order.saturating_add(1) } else { 0 };
-        let count = (self.touches_in_order / TOUCHES_A_BLOCK).clamp(1, MOST_AHEAD);
+        // Under a limit, what is not used would be lacking elsewhere.
+        let most = if self.limit == u64::MAX { MOST_AHEAD } else { 1 };
+        let count = (self.touches_in_order / TOUCHES_A_BLOCK).clamp(1, most);
         self.next_touch = block.saturating_add(count);
         for ahead in block.saturating_add(1)..self.next_touch {
             // What was not asked for may fail.
@@ -351,6 +375,10 @@ impl<'t, R: RootMemory> Window<'t> for View<'_, 't, R> {
         }
         if slot.is_some() {
             return Err(Errno::EEXIST);
+        }
+        // Pages that are shown cost nothing of their own, but tables: there has to be room for these.
+        if self.child.pages.saturating_add(BLOCK_PAGES) > self.child.limit {
+            return Err(Errno::ENOSPC);
         }
         let sources = pages.chunks(PAGE).map(|page| self.root.shared_page(page)).collect::<Option<Vec<_>>>();
         let sources = sources.ok_or(Errno::EOPNOTSUPP)?;
@@ -541,6 +569,9 @@ pub(crate) mod tests {
         let mut buf = [0; 2];
         view.read(Gpa(0x21_1ffe), &mut buf).unwrap();
         assert_eq!(buf, [6, 6]);
+        view.child.set_limit(BLOCK_PAGES - 1);
+        assert_eq!(view.show(0, pages), Err(Errno::ENOSPC));
+        view.child.set_limit(BLOCK_PAGES);
         for gpa in [0x21_1fff, 0x21_2000, 0x20_0000] {
             assert!(view.read(Gpa(gpa), &mut buf).is_err());
         }

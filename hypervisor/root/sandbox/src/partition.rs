@@ -14,7 +14,7 @@ use crate::memory::RootMemory;
 pub const VP: VpIndex = VpIndex(0);
 
 /// Pages that are deposited each time the hypervisor asks for more.
-const DEPOSIT_AT_ONCE: usize = 8;
+pub(crate) const DEPOSIT_AT_ONCE: usize = 8;
 /// Deposits for one call, before it is taken for one that cannot be satisfied.
 const MAX_DEPOSITS: u32 = 256;
 

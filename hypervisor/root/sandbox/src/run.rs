@@ -17,6 +17,7 @@ use tlfs::vp_page::HvVpStatePageType;
 use crate::alarm::Alarm;
 use crate::create::place_copies;
 use crate::layout;
+use crate::limits::Kept;
 use crate::memory::{ChildMemory, RootMemory};
 use crate::partition::{Partition, VP};
 use crate::registers::Registers;
@@ -85,6 +86,9 @@ pub struct Sandbox<'t, R: RootMemory> {
     /// What the shim was told last of how often calls are to be judged once more.
     pub(crate) recalls: u32,
     pub(crate) alarm: Alarm,
+    pub(crate) kept: Kept,
+    /// The last call has to wait before it is judged: the next step looks at it again.
+    pub(crate) delayed: bool,
     /// The thread that is running, as the shim says.
     pub(crate) thread: u32,
     pub(crate) stats: RunStats,
@@ -97,8 +101,10 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
         memory: ChildMemory<'t, R>,
         gate: Gate,
         services: Services<'t, FileRules>,
+        whole: Option<u64>,
     ) -> Self {
         let flags = DispatchVpFlags::empty();
+        let kept = Kept::new(whole);
         Self {
             parts,
             partition,
@@ -109,6 +115,8 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
             results_taken: 0,
             recalls: 0,
             alarm: Alarm::NONE,
+            kept,
+            delayed: false,
             thread: FIRST_THREAD,
             stats: RunStats::default(),
         }
@@ -136,7 +144,7 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
         }
     }
 
-    /// Ends the wait that [`Step::Waiting`] began; `events` are those that are there.
+    /// Ends the wait that [`Step::Waiting`] began; `events` are those that are there. Who waited for its call to be judged has asked for nothing.
     pub fn wake<T: Transport>(&mut self, events: u64, world: &mut World<'_, T, R>) {
         let mut view = self.memory.view(world.memory);
         self.services.finish_wait(Gpa(layout::SERVICE), &mut view, Woken { events });
@@ -158,7 +166,8 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
         let age = (world.now)().saturating_sub(self.parts.created);
         let console = &mut *world.console;
         self.gate.set_policy(policy, generation, age, &mut |record| console.record(&record));
-        Ok(())
+        self.forget_reached(world);
+        self.tell_limits(world)
     }
 
     /// Counts that the root's processor ran while the child waited, for the figures.
@@ -208,6 +217,9 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
     }
 
     fn try_step<T: Transport>(&mut self, world: &mut World<'_, T, R>) -> Result<Step, Failure> {
+        if core::mem::take(&mut self.delayed) {
+            return self.exception(world);
+        }
         let end = world.client.dispatch(self.partition.id(), VP, self.flags)?;
         self.stats.dispatches += 1;
         self.flags = DispatchVpFlags::empty();

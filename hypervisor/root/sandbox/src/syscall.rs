@@ -29,13 +29,14 @@ struct Told {
     result_count: u64,
     alarm: u64,
     thread: u32,
-    reserved: u32,
+    reached: u32,
 }
 
 const _: () = {
     const BASE: usize = offset_of!(GatePage, result_count);
     assert!(offset_of!(GatePage, alarm) - BASE == offset_of!(Told, alarm));
     assert!(offset_of!(GatePage, thread) - BASE == offset_of!(Told, thread));
+    assert!(offset_of!(GatePage, reached) - BASE == offset_of!(Told, reached));
 };
 
 impl<R: RootMemory> Sandbox<'_, R> {
@@ -79,6 +80,10 @@ impl<R: RootMemory> Sandbox<'_, R> {
             Action::Answer { value, instruction_len } => {
                 self.answer(&site, value, instruction_len);
                 Ok(Step::Again)
+            }
+            Action::Later { at } => {
+                self.delayed = true;
+                Ok(Step::Waiting { deadline: self.parts.created.saturating_add(at), events: 0 })
             }
             Action::Reflect { vector, error_code } => self.reflect(vector, error_code, world),
             Action::Kill { reason } => Ok(Step::Ended(Outcome::PolicyKilled { reason })),
@@ -177,6 +182,7 @@ impl<R: RootMemory> Sandbox<'_, R> {
         if told.thread != 0 {
             self.thread = told.thread;
         }
+        self.see_reached(told.reached, world);
         self.alarm.read(told.alarm, self.parts.child_epoch, now)
     }
 

@@ -27,6 +27,8 @@ use crate::memory::tests::FakeRoot;
 use crate::shim::tests::{header as shim_header, image as shim_image};
 use crate::{HostConsole, Outcome, Remains, Sandbox, Setup, Step, World, layout, shim::Shim};
 
+mod limits;
+
 const POLICY: &str = "version = 1\ndefault = \"allow\"\n[[rule]]\ncalls = [\"getuid\"]\naction = { errno = \"EACCES\" }\n\
                       [[rule]]\ncalls = [\"ptrace\"]\naction = \"kill\"\n";
 const RIP: u64 = 0x40_1000;
@@ -101,13 +103,17 @@ fn setup() -> Setup<'static> {
         shim: Shim::parse(&image.0).unwrap(),
         policy: policy::parse("test.toml", POLICY).unwrap().into(),
         files: files::Stack::new(lower.into(), files::Limits::within(1 << 20)),
-        budget: Budget { child: 16 << 20, files: 1 << 20, handles: 10 },
+        budget: Budget { child: 16 << 20, files: 1 << 20, whole: None, handles: 10 },
         supervisor_protection: crate::create::SupervisorProtection { smep: true, smap: false },
     }
 }
 
 impl Fixture {
     fn new() -> Self {
+        Self::of(setup())
+    }
+
+    fn of(setup: Setup<'static>) -> Self {
         let mut double = Double::new();
         double.price = 20;
         let mut fixture = Self {
@@ -117,7 +123,7 @@ impl Fixture {
             sandbox: None,
             now: 5_000,
         };
-        fixture.sandbox = Some(fixture.world(|world| Sandbox::create(setup(), world)).unwrap());
+        fixture.sandbox = Some(fixture.world(|world| Sandbox::create(setup, world)).unwrap());
         fixture
     }
 

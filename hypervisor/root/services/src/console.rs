@@ -5,6 +5,7 @@ use proto::op::{ConsoleIo, Count, WindowSize};
 
 use crate::request::{Exchange, put};
 use crate::segments::Cursor;
+use crate::written::Written;
 
 /// Bytes that are moved at a time.
 const PIECE: usize = 4096;
@@ -43,6 +44,7 @@ pub(crate) fn write<M: GuestMemory>(
     exchange: &mut Exchange,
     memory: &M,
     console: &mut dyn Console,
+    written: &mut Written,
 ) -> Result<usize, Errno> {
     let parts = exchange.parts();
     let io: ConsoleIo = parts.arguments.only()?;
@@ -53,9 +55,10 @@ pub(crate) fn write<M: GuestMemory>(
     };
     let mut cursor = Cursor::new(parts.segments);
     let mut piece = [0; PIECE];
+    let mut left = written.room(cursor.remaining())?;
     let mut bytes = 0u64;
     loop {
-        let len = cursor.remaining().min(PIECE);
+        let len = left.min(PIECE);
         let Some(part) = piece.get_mut(..len).filter(|part| !part.is_empty()) else {
             break;
         };
@@ -65,6 +68,8 @@ pub(crate) fn write<M: GuestMemory>(
             Err(_) => break,
         }
         bytes += part.len() as u64;
+        left -= part.len();
+        written.add(part.len());
     }
     put(parts.body, &Count { bytes })
 }

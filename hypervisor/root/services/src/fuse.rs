@@ -8,6 +8,7 @@ use guestmem::GuestMemory;
 use crate::authorise::{Authority, Name, Object, Right};
 use crate::request::{Arguments, Exchange, Parts};
 use crate::window::Window;
+use crate::written::Written;
 
 mod dirs;
 mod handles;
@@ -27,6 +28,7 @@ pub(crate) struct FileService<'t, A> {
     stack: Stack<'t>,
     handles: Handles,
     authority: A,
+    written: Written,
 }
 
 /// One request on the way to its handler.
@@ -41,11 +43,15 @@ struct Call<'a> {
 
 impl<'t, A: Authority> FileService<'t, A> {
     pub(crate) const fn new(stack: Stack<'t>, handles: usize, authority: A) -> Self {
-        Self { stack, handles: Handles::new(handles), authority }
+        Self { stack, handles: Handles::new(handles), authority, written: Written::NOTHING }
     }
 
     pub(crate) const fn stack(&self) -> &Stack<'t> {
         &self.stack
+    }
+
+    pub(crate) const fn stack_mut(&mut self) -> &mut Stack<'t> {
+        &mut self.stack
     }
 
     pub(crate) fn into_stack(self) -> Stack<'t> {
@@ -54,6 +60,10 @@ impl<'t, A: Authority> FileService<'t, A> {
 
     pub(crate) const fn authority_mut(&mut self) -> &mut A {
         &mut self.authority
+    }
+
+    pub(crate) const fn written_mut(&mut self) -> &mut Written {
+        &mut self.written
     }
 
     /// Carries out one request; the length of the reply's body.

@@ -91,6 +91,7 @@ mod segments;
 #[cfg(test)]
 mod tests;
 mod window;
+mod written;
 
 use alloc::string::String;
 
@@ -202,6 +203,21 @@ impl<'t, A: Authority> Services<'t, A> {
         self.files.stack()
     }
 
+    /// The same, to change what may be in them.
+    pub const fn stack_mut(&mut self) -> &mut Stack<'t> {
+        self.files.stack_mut()
+    }
+
+    /// Lets so many bytes be written to files and standard streams, those included that were written before.
+    pub fn allow_written(&mut self, most: u64) {
+        self.files.written_mut().allow(most);
+    }
+
+    /// Whether a write was refused or cut for that since this was asked last.
+    pub fn take_written_up(&mut self) -> bool {
+        self.files.written_mut().take_reached()
+    }
+
     /// Who decides about the files.
     pub const fn authority_mut(&mut self) -> &mut A {
         self.files.authority_mut()
@@ -266,7 +282,7 @@ impl<'t, A: Authority> Services<'t, A> {
         let exchange = &mut self.exchange;
         let ended = |served| Ok(Outcome::Ended(served));
         match exchange.header().opcode {
-            op::CONSOLE_WRITE => console::write(exchange, lent.memory, lent.console),
+            op::CONSOLE_WRITE => console::write(exchange, lent.memory, lent.console, self.files.written_mut()),
             op::CONSOLE_READ => console::read(exchange, lent.memory, lent.console),
             op::WINDOW_SIZE => console::window(exchange, lent.console),
             op::RANDOM => entropy::random(exchange, lent.memory, lent.entropy),

@@ -15,10 +15,10 @@ mod lines;
 mod record;
 mod wire;
 
-pub use lines::{Lines, call_text, refusal_text, result_text, taint_text};
+pub use lines::{Lines, call_text, limit_text, refusal_text, result_text, taint_text};
 pub use record::{
-    Abi, Answer, CallRecord, Content, Data, End, FaultRecord, Judged, Piece, PolicyRecord, Record, RefusalRecord,
-    ResultRecord, TaintRecord, Verdict,
+    Abi, Answer, CallRecord, Content, Data, End, FaultRecord, Judged, LimitRecord, Piece, PolicyRecord, Record,
+    RefusalRecord, ResultRecord, TaintRecord, Verdict,
 };
 pub use wire::{Decoder, Malformed, encode};
 

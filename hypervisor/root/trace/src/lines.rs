@@ -12,12 +12,13 @@ use linux_raw_sys::general::{
 };
 use policy::address::SocketAddress;
 use policy::errno::{Errno, MAX_ERRNO};
+use policy::quotas::Quota;
 use policy::signature::{self, Kind, Output};
 use policy::symbols;
 
 use crate::{
-    Abi, Answer, CallRecord, Content, End, Judged, Piece, PolicyRecord, Record, RefusalRecord, ResultRecord,
-    TaintRecord, Verdict,
+    Abi, Answer, CallRecord, Content, End, Judged, LimitRecord, Piece, PolicyRecord, Record, RefusalRecord,
+    ResultRecord, TaintRecord, Verdict,
 };
 
 /// Calls under way whose lines wait for their results. Those of a shim that never reports are written as unfinished, the oldest first.
@@ -62,6 +63,10 @@ impl Lines {
             Record::Taint(taint) => {
                 let TaintRecord { time, thread, rule, .. } = taint;
                 let _ = writeln!(out, "{}{} [{rule}]", Prefix(*time, *thread), taint_text(taint));
+            }
+            Record::Limit(limit) => {
+                let LimitRecord { time, thread, rule, .. } = limit;
+                let _ = writeln!(out, "{}{} [{rule}]", Prefix(*time, *thread), limit_text(limit));
             }
             Record::Policy(PolicyRecord { time, generation, name }) => {
                 let _ = writeln!(out, "{}    policy {generation}: {}", Time(*time), name.escape_debug());
@@ -140,6 +145,16 @@ pub fn taint_text(taint: &TaintRecord) -> String {
     // Writing to a string cannot fail.
     let _ = put_piece(&mut text, &taint.path);
     text
+}
+
+/// What has been reached, and what becomes of it, as `limit: processes 16, further ones fail with EAGAIN`.
+#[must_use]
+pub fn limit_text(record: &LimitRecord) -> String {
+    let LimitRecord { limit, amount, .. } = record;
+    match Quota::by_key(limit) {
+        Some(quota) => format!("limit: {limit} {}, {}", quota.amount(*amount), quota.consequence()),
+        None => format!("limit: {} {amount}", limit.escape_debug()),
+    }
 }
 
 /// What a call has returned, as fits it: a value in its form, or an error by name.

@@ -20,6 +20,8 @@ pub enum Record {
     Refusal(RefusalRecord),
     /// A file was used that taints: calls are denied from now on.
     Taint(TaintRecord),
+    /// A limit of the sandbox has been reached, for the first time under this policy.
+    Limit(LimitRecord),
 }
 
 /// Which table a call's number belongs to.
@@ -206,6 +208,21 @@ pub struct TaintRecord {
     pub rule: String,
 }
 
+/// A limit of `[limits]` that has been reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitRecord {
+    /// When.
+    pub time: u64,
+    /// The thread that ran.
+    pub thread: u32,
+    /// Its key in the policy.
+    pub limit: String,
+    /// How much there may be: bytes, milliseconds, or a number of things.
+    pub amount: u64,
+    /// Where it stands.
+    pub rule: String,
+}
+
 impl Piece {
     /// The first `most` of these bytes.
     #[must_use]
@@ -239,7 +256,8 @@ impl Record {
             | Self::Fault(FaultRecord { time, .. })
             | Self::Policy(PolicyRecord { time, .. })
             | Self::Refusal(RefusalRecord { time, .. })
-            | Self::Taint(TaintRecord { time, .. }) => *time,
+            | Self::Taint(TaintRecord { time, .. })
+            | Self::Limit(LimitRecord { time, .. }) => *time,
         }
     }
 }

@@ -21,6 +21,7 @@ mod images;
 mod kernels;
 mod layers;
 mod life;
+mod limits;
 mod many;
 mod network;
 mod overlay;
@@ -62,6 +63,7 @@ pub(crate) fn all(setup: &Setup) -> Vec<Case> {
     all.extend(forms::cases());
     all.extend(network::cases());
     all.extend(life::cases());
+    all.extend(limits::cases());
     all.extend(events::cases());
     all.extend(bad_input::cases());
     all.extend(faults::cases());

@@ -1,6 +1,7 @@
 //! The page: HTML with everything in it, and nothing that is loaded or run.
 //!
 //! Names, arguments and reasons come from programs and policies: each goes through [`Text`].
+use super::super::event::Limit;
 use super::addresses::Addresses;
 use super::files::{Files, Use};
 use super::processes::{Processes, Thread};
@@ -62,6 +63,7 @@ pub(super) fn page(report: &Report) -> String {
     head(&mut out, report);
     tiles(&mut out, report);
     chart(&mut out, report);
+    limits(&mut out, report);
     denied(&mut out, report);
     kinds(&mut out, report);
     files(&mut out, &report.files);
@@ -157,6 +159,25 @@ fn chart(out: &mut String, report: &Report) {
         Time(report.rate.width_ns),
         Time(end)
     );
+}
+
+/// Nothing, where none was reached.
+fn limits(out: &mut String, report: &Report) {
+    if report.limits.is_empty() {
+        return;
+    }
+    let rows = report.limits.iter().map(|(ns, sandbox, limit)| {
+        let Limit { thread, text, rule, .. } = limit;
+        format!(
+            "<tr><td class=\"n\">{}</td><td class=\"n\">{sandbox}·{thread}</td><td><span class=\"badge bad\">{}</span></td><td>{}</td></tr>\n",
+            Time(*ns),
+            Text(text.strip_prefix("limit: ").unwrap_or(text)),
+            Text(rule)
+        )
+    });
+    out.push_str("<section><h2>Limits that were reached</h2>\n");
+    table(out, &["first at", "thread", "limit, and what becomes of it", "where it stands"], rows.collect());
+    out.push_str("</section>\n");
 }
 
 fn denied(out: &mut String, report: &Report) {

@@ -8,7 +8,7 @@ mod processes;
 mod rate;
 
 use super::Observer;
-use super::event::{Call, Event, Refused, Tainted, What};
+use super::event::{Call, Event, Limit, Refused, Tainted, What};
 use crate::output;
 use addresses::Addresses;
 use anyhow::{Context, Result};
@@ -21,6 +21,8 @@ use std::path::{Path, PathBuf};
 
 /// Denied calls that are shown one by one.
 const MAX_DENIED: usize = 500;
+/// Limits that are shown. There are eight for each sandbox and policy.
+const MAX_LIMITS: usize = 500;
 /// A call goes on by itself.
 const EINPROGRESS: i64 = -115;
 /// Calls under way that are remembered.
@@ -39,6 +41,8 @@ pub(super) struct Report {
     kinds: BTreeMap<String, Kind>,
     denied: Vec<Denied>,
     denied_count: u64,
+    /// Limits that were reached: when, in which sandbox.
+    limits: Vec<(u64, u32, Limit)>,
     calls: u64,
     faults: u64,
     files: Files,
@@ -96,6 +100,8 @@ impl Observer for Report {
             What::Fault { .. } => self.faults += 1,
             What::FileRefused(refused) => self.refused(sandbox, ns, refused),
             What::Taint(taint) => self.tainted(sandbox, ns, taint),
+            What::Limit(limit) if self.limits.len() < MAX_LIMITS => self.limits.push((ns, sandbox, limit.clone())),
+            What::Limit(_) => {}
             What::Exit { outcome, status, reason, figures } => {
                 let status = status.map_or(String::new(), |status| format!(" {status}"));
                 let reason = reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
@@ -136,6 +142,7 @@ impl Report {
             kinds: BTreeMap::new(),
             denied: Vec::new(),
             denied_count: 0,
+            limits: Vec::new(),
             calls: 0,
             faults: 0,
             files: Files::default(),

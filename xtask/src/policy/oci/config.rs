@@ -92,7 +92,9 @@ const TOP: [&str; 9] =
 const PROCESS: [&str; 9] =
     ["args", "env", "cwd", "user", "rlimits", "noNewPrivileges", "terminal", "consoleSize", "commandLine"];
 /// Of `linux`. Namespaces are looked at: those that are made anew are what a sandbox is.
-const LINUX: [&str; 2] = ["seccomp", "namespaces"];
+const LINUX: [&str; 3] = ["seccomp", "namespaces", "resources"];
+/// Of `linux.resources`, those that mean what a limit of ours does: memory with what is written to files in it, and tasks.
+const RESOURCES: [&str; 2] = ["memory", "pids"];
 /// Platforms that are not this one.
 const OTHERS: [&str; 5] = ["windows", "solaris", "vm", "zos", "freebsd"];
 /// File systems of the kernel, which a sandbox has in its own way.
@@ -259,10 +261,36 @@ impl<'t> Reader<'t> {
         if let Some(joined) = namespaces.filter_map(|namespace| namespace.get("path")).find(|path| !path.is_null()) {
             return Err(self.at(raw, &format!("the namespace {joined} cannot be joined: a sandbox has its own")));
         }
+        if let Some(resources) = linux.get("resources").and_then(Value::as_object) {
+            self.resources(resources, raw)?;
+        }
         match linux.get("personality").and_then(|personality| personality.get("domain")) {
             Some(domain) if domain != "LINUX" => Err(self.at(raw, &format!("there is no personality {domain}"))),
             _ => Ok(()),
         }
+    }
+}
+
+impl Reader<'_> {
+    /// Limits of memory and of tasks; numbers that are not above 0 are none (runtime-spec, config-linux.md).
+    fn resources(&mut self, resources: &Map<String, Value>, raw: &RawValue) -> Result<(), String> {
+        self.note_unknown("linux.resources.", resources, &RESOURCES);
+        let mut limits = Table::new();
+        for (part, key) in [("memory", "memory"), ("pids", "threads")] {
+            let Some(table) = resources.get(part).and_then(Value::as_object) else { continue };
+            self.note_unknown(&format!("linux.resources.{part}."), table, &["limit"]);
+            match table.get("limit") {
+                None | Some(Value::Null) => {}
+                Some(limit) => match limit.as_i64() {
+                    Some(limit) if limit > 0 => drop(limits.insert(key.to_owned(), limit.into())),
+                    Some(_) => {}
+                    None => {
+                        return Err(self.at(raw, &format!("`resources.{part}.limit` must be a number, not {limit}")));
+                    }
+                },
+            }
+        }
+        self.add("limits", limits.into(), Some(raw))
     }
 }
 
@@ -294,6 +322,7 @@ fn limits(limits: &[Rlimit]) -> Result<Table, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use policy::quotas::Quota;
 
     const CONFIG: &str = r#"{
  "ociVersion": "1.0.2",
@@ -307,7 +336,7 @@ mod tests {
   {"destination": "/data", "source": "/tmp", "options": ["rbind", "ro", "nosuid"]},
   {"destination": "/mine", "type": "bind", "source": "mine"}],
  "hooks": {"prestart": []},
- "linux": {"namespaces": [{"type": "pid"}], "maskedPaths": ["/proc/kcore"], "devices": null},
+ "linux": {"namespaces": [{"type": "pid"}], "resources": {"memory": {"limit": 67108864, "swap": 1}, "pids": {"limit": 32}, "cpu": {"shares": 2}}, "maskedPaths": ["/proc/kcore"], "devices": null},
  "vendorKey": 1}"#;
 
     #[test]
@@ -321,6 +350,8 @@ mod tests {
         assert_eq!((process.limits[&7].soft, process.limits[&7].hard), (99, u64::MAX));
         assert_eq!((process.env["A"].as_deref(), process.env["B"].as_deref()), (Some("2=3"), Some("")));
         assert!(!process.lets_in(b"HOME") && process.no_new_privileges == Some(true));
+        let limits: Vec<(Quota, u64)> = policy.quotas().all().collect();
+        assert_eq!(limits, [(Quota::Memory, 64 << 20), (Quota::Threads, 32)]);
         let mounts = policy.mounts();
         assert_eq!(mounts.root.as_ref().map(|root| root.path.as_str()), Some("rootfs"));
         let binds: Vec<_> =
@@ -335,6 +366,8 @@ mod tests {
             "mounts: /proc (proc)",
             "mounts: /data: nosuid",
             "linux.maskedPaths:",
+            "linux.resources.cpu:",
+            "linux.resources.memory.swap:",
         ];
         assert_eq!(notes.len(), starts.len(), "{notes:?}");
         for (note, start) in notes.iter().zip(starts) {
@@ -364,6 +397,9 @@ mod tests {
                 "\"type\": \"pid\", \"path\": \"/proc/1/ns/pid\"",
                 "13:11: the namespace \"/proc/1/ns/pid\"",
             ),
+            ("\"limit\": 67108864", "\"limit\": 4095", "13:11: `memory` must be from 4M"),
+            ("\"limit\": 67108864", "\"limit\": \"64M\"", "13:11: `resources.memory.limit` must be a number"),
+            ("\"limit\": 32", "\"limit\": -1", ""),
             ("\"devices\": null", "\"personality\": {\"domain\": \"LINUX32\"}", "13:11: there is no personality"),
         ] {
             let text = CONFIG.replacen(from, to, 1);

@@ -20,6 +20,32 @@ fn pages(stack: &Stack<'_>) -> u64 {
 }
 
 #[test]
+fn memory_that_is_given_can_shrink_below_what_is_used_and_grow_again() {
+    let builder = sample();
+    let mut stack = builder.stack();
+    let ino = new_file(&mut stack);
+    let page = |stack: &mut Stack<'_>, number: u64| {
+        stack.write(&root(1), ino, Some(number * 4096), 4096, |run| {
+            run.fill(7);
+            Ok(())
+        })
+    };
+    let used = stack.memory();
+    stack.set_memory(used + 2 * 4352);
+    assert_eq!((page(&mut stack, 0), page(&mut stack, 1), stack.is_full()), (Ok(4096), Ok(4096), true));
+    assert_eq!((page(&mut stack, 2), stack.memory()), (Err(Errno::ENOSPC), used + 2 * 4352));
+    assert_eq!(stack.mknod(&root(1), Ino::ROOT, b"g", Kind::File, 0o644), Err(Errno::ENOSPC));
+    stack.set_memory(0);
+    assert_eq!(
+        (page(&mut stack, 1), page(&mut stack, 2)),
+        (Ok(4096), Err(Errno::ENOSPC)),
+        "what is there can be changed"
+    );
+    stack.set_memory(u64::MAX);
+    assert_eq!((page(&mut stack, 2), stack.is_full()), (Ok(4096), false));
+}
+
+#[test]
 fn offsets_near_the_end_of_everything() {
     let builder = sample();
     let mut stack = builder.stack();

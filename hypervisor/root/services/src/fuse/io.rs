@@ -189,8 +189,10 @@ impl<A: Authority> FileService<'_, A> {
         let asked: fuse_write_in = call.arguments.only()?;
         let ino = self.handles.writable(asked.fh)?;
         let (mut cursor, len) = transfer(segments, asked.size)?;
+        let len = self.written.room(len)?;
         let offset = (asked.flags & linux::O_APPEND == 0).then_some(asked.offset);
         let written = self.stack.write(&call.ctx, ino, offset, len, |run| cursor.read(memory, run))?;
+        self.written.add(written);
         put(call.body, &transferred(written))
     }
 

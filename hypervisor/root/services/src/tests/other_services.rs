@@ -39,6 +39,26 @@ fn output_goes_to_its_stream() {
 }
 
 #[test]
+fn files_and_streams_share_what_may_be_written() {
+    with_shim(|shim| {
+        let file = shim.node("dir/file");
+        let fh = shim.open(file, linux_raw_sys::general::O_RDWR).unwrap();
+        shim.use_segments(&[10]);
+        shim.services.allow_written(25);
+        assert_eq!(console(shim, op::CONSOLE_WRITE, 1), Ok(10));
+        assert_eq!((shim.write(fh, 0, 10, 0), shim.services.take_written_up()), (Ok(10), false));
+        assert_eq!((shim.write(fh, 10_000, 10, 0), shim.services.take_written_up()), (Ok(5), true));
+        let spent = Err(code(e::EDQUOT));
+        assert_eq!((shim.write(fh, 0, 1, 0).map(u64::from), console(shim, op::CONSOLE_WRITE, 2)), (spent, spent));
+        assert_eq!((shim.console.output.len(), shim.console.error.len()), (10, 0));
+        // Reading goes on, and another policy counts what was written.
+        assert_eq!(shim.read(fh, 10_000, 10), Ok(5));
+        shim.services.allow_written(32);
+        assert_eq!(console(shim, op::CONSOLE_WRITE, 2), Ok(7));
+    });
+}
+
+#[test]
 fn input_comes_as_it_is_there() {
     with_shim(|shim| {
         shim.use_segments(&[4, 4096]);
