@@ -195,6 +195,16 @@ impl Tree {
         self.place(path, node)
     }
 
+    /// Puts a file of the host, links followed, at a path without links whose directory is there, in place of what may be there.
+    pub(crate) fn place_host_file(&mut self, from: &Path, path: &Path) -> Result<()> {
+        let from = from.canonicalize().with_context(|| from.display().to_string())?;
+        match (host_node(&from)?, self.node(path).map(|node| &node.kind)) {
+            (_, Some(Kind::Directory(_))) => bail!("{} is a directory in the sandbox", path.display()),
+            (HostNode::Node(node), _) if matches!(node.kind, Kind::File(_)) => self.place(path, node),
+            _ => bail!("it is no file"),
+        }
+    }
+
     /// Walks `path` over tree and host together. The steps are the entries that the tree lacks, in order.
     fn walk(&self, path: &Path) -> Result<(Found, Vec<Step>)> {
         let mut steps = Vec::new();

@@ -91,7 +91,7 @@ pub(crate) fn read(file: &Path, container: &ContainerOptions) -> Result<PolicyFi
 
 /// An OCI profile in our language, for such a container. Errors begin with line and column.
 pub(crate) fn native_of_oci(text: &str, container: &Container) -> Result<String, String> {
-    oci::to_native(text, container).map(|native| native.text)
+    oci::to_native(text, container, Path::new("")).map(|native| native.text)
 }
 
 /// The bytes of a file: one more, if there are more than a policy may have, whose reader says so.
@@ -131,7 +131,7 @@ fn in_native(name: &str, text: &str, container: &Container, includes: &mut Inclu
     let text = if is_own_json {
         json::to_toml(text).map_err(placed)?
     } else if is_json {
-        let native = oci::to_native(text, container).map_err(placed)?;
+        let native = oci::to_native(text, container, includes.folder()).map_err(placed)?;
         notes = native.notes;
         native.text
     } else if minijail::is_one(text) {

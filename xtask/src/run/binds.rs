@@ -1,6 +1,8 @@
 //! Folders of the host that the program sees: `--bind HOST:GUEST[:ro|cow|rw][:merge][:except=PATH]…`.
 //!
-//! Each is served by QEMU's own 9P server, which follows no link that leads out of the folder; one that the program must not change is
+//! A single file can be bound with `:cow`: the program sees a copy that is made at the start.
+//!
+//! Each folder is served by QEMU's own 9P server, which follows no link that leads out of the folder; one that the program must not change is
 //! served read-only by QEMU as well.
 use crate::exit::Failure;
 use crate::pack::Tree;
@@ -102,19 +104,12 @@ impl Binds {
             return Err(Failure::early(format!("{} binds are too many: at most {MAX_BINDS}", options.len())));
         }
         let mut binds: Vec<(PathBuf, bundle::Bind)> = Vec::new();
-        for (number, option) in options.iter().enumerate() {
+        let (files, folders): (Vec<&BindOption>, Vec<&BindOption>) =
+            options.iter().partition(|option| option.host.is_file());
+        for (number, option) in folders.into_iter().enumerate() {
             let host = folder(&option.host)?;
             let at = tree.ensure_directory(&option.guest)?;
-            let other = binds.iter().find(|(_, other)| {
-                let other = Path::new(OsStr::from_bytes(&other.at));
-                at.starts_with(other) || other.starts_with(&at)
-            });
-            if let Some((other, _)) = other {
-                let (host, other, at) = (host.display(), other.display(), at.display());
-                return Err(Failure::early(format!(
-                    "--bind {host}: at {at} it would meet {other}: binds cannot be nested"
-                )));
-            }
+            apart(&binds, &host, &at)?;
             let bind = bundle::Bind {
                 tag: format!("bind{number}"),
                 at: at.into_os_string().into_vec(),
@@ -123,6 +118,9 @@ impl Binds {
                 except: option.except.clone(),
             };
             binds.push((host, bind));
+        }
+        for option in files {
+            copy(&binds, option, tree)?;
         }
         Ok(Self(binds))
     }
@@ -149,6 +147,32 @@ pub(crate) fn device(host: &Path, tag: &str, read_only: bool) -> [OsString; 4] {
     server.push(OsString::from_vec(host.as_os_str().as_bytes().iter().flat_map(|byte| doubled(*byte)).collect()));
     let device = format!("virtio-9p-pci,fsdev={tag},mount_tag={tag}");
     ["-fsdev".into(), server, "-device".into(), device.into()]
+}
+
+/// Binds cannot be nested.
+fn apart(binds: &[(PathBuf, bundle::Bind)], host: &Path, at: &Path) -> Result<(), Failure> {
+    let meets = |(_, other): &&(PathBuf, bundle::Bind)| {
+        let other = Path::new(OsStr::from_bytes(&other.at));
+        at.starts_with(other) || other.starts_with(at)
+    };
+    let Some((other, _)) = binds.iter().find(meets) else { return Ok(()) };
+    let (host, other, at) = (host.display(), other.display(), at.display());
+    Err(Failure::early(format!("--bind {host}: at {at} it would meet {other}: binds cannot be nested")))
+}
+
+/// Puts a file of the host in its place in the tree.
+fn copy(binds: &[(PathBuf, bundle::Bind)], option: &BindOption, tree: &mut Tree) -> Result<(), Failure> {
+    let shown = option.host.display();
+    if option.mode != BindMode::CopyOnWrite || option.merge || !option.except.is_empty() {
+        let why = "a single file can only be bound with `cow`, as a copy that is made at the start";
+        return Err(Failure::early(format!("--bind {shown}: {why}")));
+    }
+    let (Some(parent), Some(name)) = (option.guest.parent(), option.guest.file_name()) else {
+        return Err(Failure::early(format!("--bind {shown}: it has no place")));
+    };
+    let at = tree.ensure_directory(parent)?.join(name);
+    apart(binds, &option.host, &at)?;
+    tree.place_host_file(&option.host, &at).map_err(|error| Failure::early(format!("--bind {shown}: {error:#}")))
 }
 
 fn doubled(byte: u8) -> impl Iterator<Item = u8> {
@@ -230,7 +254,14 @@ mod tests {
         for bad in [[(here, "/a"), (here, "/a")], [(here, "/a/b"), (here, "/a")], [(here, "/a"), (here, "/a/b/c")]] {
             assert_eq!(bound(&bad).unwrap_err().code(), 2, "{bad:?}");
         }
-        assert_eq!(bound(&[(&file, "/a")]).unwrap_err().code(), 2);
+        for bad in ["/a", "/a:rw", "/a:cow:except=x"] {
+            assert_eq!(bound(&[(&file, bad)]).unwrap_err().code(), 2, "{bad}");
+        }
+        assert_eq!(bound(&[(&file, "/a/b:cow"), (here, "/a")]).unwrap_err().code(), 2, "nobody would see it");
+        let option = BindOption::parse(&[file.as_os_str(), OsStr::new("/a/b:cow")].join(OsStr::new(":"))).unwrap();
+        let mut tree = Tree::new();
+        assert!(Binds::new(&[option], &mut tree).unwrap().config().is_empty());
+        assert!(tree.contains(Path::new("/a/b")));
         assert_eq!(bound(&[(&here.join("none"), "/a")]).unwrap_err().code(), 2);
         assert_eq!(bound(&[(here, "/a/b"), (here, "/a/c"), (here, "/ab")]).unwrap().config().len(), 3);
         let many: Vec<String> = (0..=MAX_BINDS).map(|number| format!("/{number}")).collect();

@@ -1,6 +1,5 @@
 //! What a policy is made of beside rules: other files, and what is said about the program's process.
 use crate::{Bench, Case, Verdict};
-use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -57,7 +56,8 @@ fn process(bench: &Bench<'_>) -> Verdict {
 
 /// What the program of the bundle does.
 const BUNDLED: &str = "busybox hostname; busybox id -u; ulimit -n; busybox cat /data/file; busybox grep NoNew /proc/self/status; \
-                       echo x 2>/dev/null >/data/new || echo refused; busybox env";
+                       for file in /data/new /etc/new /etc/note; do echo x 2>/dev/null >$file || echo refused; done; \
+                       echo x >/run/new && busybox cat /etc/note /run/new; busybox cat /etc/gai.conf 2>/dev/null || echo masked; busybox env";
 
 /// The configuration that Debian's crun writes, with a program, a root and a folder; and what of it does not apply.
 fn bundle(bench: &Bench<'_>) -> Verdict {
@@ -75,26 +75,40 @@ fn bundle(bench: &Bench<'_>) -> Verdict {
         return Err("crun has written no configuration".into());
     }
     let text = fs::read_to_string(directory.join("config.json")).map_err(|error| error.to_string())?;
-    let mount = r#""mounts": [{"destination": "/data", "type": "bind", "source": "data", "options": ["bind", "ro"]},"#;
+    let mount = r#""mounts": [{"destination": "/data", "type": "bind", "source": "data", "options": ["bind", "ro"]},
+        {"destination": "/etc/note", "type": "bind", "source": "note", "options": ["bind", "ro"]},
+        {"destination": "/run", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid"]},"#;
     let changed = text
         .replacen("\"sh\"", &format!("\"sh\", \"-c\", {BUNDLED:?}"), 1)
         .replacen("\"rootfs\"", &format!("{:?}", tree.display().to_string()), 1)
-        .replacen("\"mounts\": [", mount, 1);
+        .replacen("\"mounts\": [", mount, 1)
+        .replacen("\"maskedPaths\": [", "\"maskedPaths\": [\"/etc/gai.conf\", ", 1);
     fs::create_dir(directory.join("data")).map_err(|error| error.to_string())?;
-    for (name, text) in [("config.json", changed.as_str()), ("data/file", "of the host\n")] {
+    for (name, text) in [("config.json", changed.as_str()), ("data/file", "of the host\n"), ("note", "a note\n")] {
         fs::write(directory.join(name), text).map_err(|error| error.to_string())?;
     }
     let nothing: [&str; 0] = [];
     let policy = directory.display().to_string();
-    let printed = "crun\n0\n1024\nof the host\nNoNewPrivs:\t1\nrefused\n\
+    let printed = "crun\n0\n1024\nof the host\nNoNewPrivs:\t1\nrefused\nrefused\nrefused\na note\nx\nmasked\n\
                    PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nTERM=xterm\nPWD=/\n";
     let outcome = bench.sandbox(nothing).options(["--policy", &policy]).run()?;
-    let sorted = |text: &str| -> BTreeSet<String> { text.lines().map(str::to_owned).collect() };
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
     let same = sorted(&String::from_utf8_lossy(&outcome.stdout)) == sorted(printed);
     outcome.exits(0)?.wants(same, printed)?.done()?;
     let checked = Command::new(&bench.setup.xtask).args(["policy", "check", &policy]).output();
     let checked = String::from_utf8_lossy(&checked.map_err(|error| error.to_string())?.stdout).into_owned();
-    let noted = ["process.capabilities: does not apply", "root.readonly: ", "linux.seccomp: there is none"];
+    let noted = [
+        "process.capabilities: does not apply",
+        "what is read-only is so by [[files]]",
+        "mounts: /etc/note: the file is as it was at the start",
+        "linux.maskedPaths: /etc/gai.conf: reading it is EACCES",
+        "linux.maskedPaths: /proc/",
+        "linux.seccomp: there is none",
+    ];
     match noted.iter().find(|note| !checked.contains(*note)) {
         Some(missing) => Err(format!("wanted `policy check` to say {missing:?}; it said {checked:?}")),
         None => Ok(()),

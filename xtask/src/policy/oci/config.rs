@@ -1,16 +1,18 @@
 //! An OCI `config.json` (runtime-spec 1.x, `config.md` and `config-linux.md`) beside its seccomp profile: process, root, mounts and names,
-//! in our language. What a sandbox has in its own way, or not at all, is noted; what would have to be there and is not, is refused.
+//! in our language. [`super::paths`] makes rights of what is read-only or masked. What a sandbox has in its own way, or not at all, is noted; what would have to be there and is not, is refused.
 use super::super::position::Position;
+use super::paths::Paths;
 use policy::process::LIMITS;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use std::path::Path;
 use toml::Table;
 
 /// What is made of a file.
 #[derive(Debug, Default)]
 pub(super) struct Translated {
-    /// `[process]`, `[root]` and `[[bind]]`.
+    /// `[process]`, `[root]`, `[[bind]]` and `[[files]]`.
     pub(super) text: String,
     /// What does not apply, and why: a line each.
     pub(super) notes: Vec<String>,
@@ -92,7 +94,7 @@ const TOP: [&str; 9] =
 const PROCESS: [&str; 9] =
     ["args", "env", "cwd", "user", "rlimits", "noNewPrivileges", "terminal", "consoleSize", "commandLine"];
 /// Of `linux`. Namespaces are looked at: those that are made anew are what a sandbox is.
-const LINUX: [&str; 3] = ["seccomp", "namespaces", "resources"];
+const LINUX: [&str; 5] = ["seccomp", "namespaces", "resources", "maskedPaths", "readonlyPaths"];
 /// Of `linux.resources`, those that mean what a limit of ours does: memory with what is written to files in it, and tasks.
 const RESOURCES: [&str; 2] = ["memory", "pids"];
 /// Platforms that are not this one.
@@ -101,8 +103,11 @@ const OTHERS: [&str; 5] = ["windows", "solaris", "vm", "zos", "freebsd"];
 const OWN: [&str; 10] =
     ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "devtmpfs", "securityfs", "shm"];
 
-/// Translates what stands beside the profile. Errors begin with line and column.
-pub(super) fn translate(text: &str) -> Result<Translated, String> {
+/// File systems of the kernel that a program can write to.
+const WRITABLE: [&str; 2] = ["tmpfs", "shm"];
+
+/// Translates what stands beside the profile. `folder` is where the file is. Errors begin with line and column.
+pub(super) fn translate(text: &str, folder: &Path) -> Result<Translated, String> {
     let config: Config<'_> = read(text, text)?;
     let whole: Map<String, Value> = read(text, text)?;
     if !config.oci_version.starts_with("1.") {
@@ -111,7 +116,7 @@ pub(super) fn translate(text: &str) -> Result<Translated, String> {
     if let Some(other) = OTHERS.iter().find(|key| whole.contains_key(**key)) {
         return Err(format!("1:1: the file is for another platform: it has `{other}`"));
     }
-    let mut reader = Reader { text, out: Translated::default() };
+    let mut reader = Reader { text, folder, out: Translated::default(), paths: Paths::default() };
     reader.note_unknown("", &whole, &TOP);
     if let Some(hooks) = config.hooks.filter(|hooks| hooks.get().contains('[')) {
         let hooks_lists: Map<String, Value> = reader.part(hooks)?;
@@ -135,6 +140,7 @@ pub(super) fn translate(text: &str) -> Result<Translated, String> {
     if let Some(raw) = config.linux {
         reader.linux(raw)?;
     }
+    reader.files(config.linux)?;
     Ok(reader.out)
 }
 
@@ -150,7 +156,9 @@ fn read<'t, T: Deserialize<'t>>(text: &str, part: &'t str) -> Result<T, String> 
 
 struct Reader<'t> {
     text: &'t str,
+    folder: &'t Path,
     out: Translated,
+    paths: Paths,
 }
 
 impl<'t> Reader<'t> {
@@ -181,7 +189,7 @@ impl<'t> Reader<'t> {
 
     /// Adds a key of our language, once our reader finds it good. `from`: what it is made from.
     fn add(&mut self, key: &str, value: toml::Value, from: Option<&RawValue>) -> Result<(), String> {
-        if value.as_table().is_some_and(Table::is_empty) {
+        if value.as_table().is_some_and(Table::is_empty) || value.as_array().is_some_and(Vec::is_empty) {
             return Ok(());
         }
         let text = toml::to_string(&Table::from_iter([(key.to_owned(), value)]));
@@ -222,9 +230,7 @@ impl<'t> Reader<'t> {
 
     fn root(&mut self, raw: &RawValue) -> Result<(), String> {
         let root: Root = self.part(raw)?;
-        if root.readonly {
-            self.note("root.readonly: the program can write; what it writes is its own, and gone at the end");
-        }
+        self.paths.root_is_readonly = root.readonly;
         self.add("root", Table::from_iter([("path".to_owned(), root.path.into())]).into(), Some(raw))
     }
 
@@ -234,13 +240,31 @@ impl<'t> Reader<'t> {
         let kind = kind.unwrap_or_default();
         if !(kind == "bind" || has("bind") || has("rbind")) {
             if OWN.contains(&kind.as_str()) {
+                if WRITABLE.contains(&kind.as_str()) && !has("ro") {
+                    self.paths.writable.push(destination.clone());
+                }
                 self.note(format!("mounts: {destination} ({kind}) is as the sandbox has it"));
                 return Ok(());
             }
             return Err(self.at(raw, &format!("a mount of type {kind:?} cannot be made")));
         }
         let source = source.ok_or_else(|| self.at(raw, "this mount has no `source`"))?;
-        let mode = if has("ro") { "ro" } else { "rw" };
+        let is_file = self.folder.join(&source).is_file();
+        let mode = match (has("ro"), is_file) {
+            // A copy, which `[[files]]` keeps as it is.
+            (true, true) => "cow",
+            (true, false) => "ro",
+            (false, true) => return Err(self.at(raw, "a single file can only be mounted read-only (`ro`)")),
+            (false, false) => "rw",
+        };
+        match mode {
+            "cow" => {
+                self.note(format!("mounts: {destination}: the file is as it was at the start"));
+                self.paths.readonly_mounts.push(destination.clone());
+            }
+            "rw" => self.paths.writable.push(destination.clone()),
+            _ => {}
+        }
         let (known, others): (Vec<&String>, Vec<&String>) =
             options.iter().partition(|option| ["bind", "rbind", "ro", "rw"].contains(&option.as_str()));
         if known.iter().filter(|option| ["ro", "rw"].contains(&option.as_str())).count() > 1 {
@@ -257,6 +281,17 @@ impl<'t> Reader<'t> {
     fn linux(&mut self, raw: &RawValue) -> Result<(), String> {
         let linux: Map<String, Value> = self.part(raw)?;
         self.note_unknown("linux.", &linux, &LINUX);
+        for (key, paths) in [("maskedPaths", &mut self.paths.masked), ("readonlyPaths", &mut self.paths.readonly)] {
+            let Some(value) = linux.get(key).filter(|value| !value.is_null()) else { continue };
+            let list: Result<Vec<String>, _> = serde_json::from_value(value.clone());
+            match list {
+                Ok(list) if list.iter().all(|path| path.starts_with('/')) => *paths = list,
+                _ => {
+                    let place = Position::of_part(self.text, raw.get());
+                    return Err(format!("{place}: `{key}` is a list of absolute paths"));
+                }
+            }
+        }
         let namespaces = linux.get("namespaces").and_then(Value::as_array).into_iter().flatten();
         if let Some(joined) = namespaces.filter_map(|namespace| namespace.get("path")).find(|path| !path.is_null()) {
             return Err(self.at(raw, &format!("the namespace {joined} cannot be joined: a sandbox has its own")));
@@ -291,6 +326,13 @@ impl Reader<'_> {
             }
         }
         self.add("limits", limits.into(), Some(raw))
+    }
+
+    /// Rights on what is read-only or masked.
+    fn files(&mut self, from: Option<&RawValue>) -> Result<(), String> {
+        self.out.notes.extend(self.paths.notes());
+        let entries = self.paths.entries();
+        self.add("files", entries.into(), from)
     }
 }
 
@@ -336,12 +378,13 @@ mod tests {
   {"destination": "/data", "source": "/tmp", "options": ["rbind", "ro", "nosuid"]},
   {"destination": "/mine", "type": "bind", "source": "mine"}],
  "hooks": {"prestart": []},
- "linux": {"namespaces": [{"type": "pid"}], "resources": {"memory": {"limit": 67108864, "swap": 1}, "pids": {"limit": 32}, "cpu": {"shares": 2}}, "maskedPaths": ["/proc/kcore"], "devices": null},
+ "linux": {"namespaces": [{"type": "pid"}], "maskedPaths": ["/proc/kcore", "/mine/key"], "devices": null, "resources": {"memory": {"limit": 67108864, "swap": 1}, "pids": {"limit": 32}, "cpu": {"shares": 2}},
+  "readonlyPaths": null, "cgroupsPath": "/x"},
  "vendorKey": 1}"#;
 
     #[test]
     fn what_applies_is_translated_and_what_does_not_is_noted() {
-        let Translated { text, notes } = translate(CONFIG).unwrap();
+        let Translated { text, notes } = translate(CONFIG, Path::new("/nonexistent")).unwrap();
         let policy = policy::parse("p", &format!("version = 1\n{text}")).unwrap();
         let process = policy.process();
         assert_eq!(process.args.as_ref().map(Vec::len), Some(3));
@@ -362,17 +405,41 @@ mod tests {
             "vendorKey:",
             "process.capabilities:",
             "process.oomScoreAdj:",
-            "root.readonly:",
             "mounts: /proc (proc)",
             "mounts: /data: nosuid",
-            "linux.maskedPaths:",
             "linux.resources.cpu:",
             "linux.resources.memory.swap:",
+            "linux.cgroupsPath:",
+            "what is read-only is so by [[files]]",
+            "linux.maskedPaths: /proc/kcore: as the sandbox has it",
+            "linux.maskedPaths: /mine/key: reading it is EACCES",
         ];
         assert_eq!(notes.len(), starts.len(), "{notes:?}");
         for (note, start) in notes.iter().zip(starts) {
             assert!(note.starts_with(start), "{note}");
         }
+        let rights = |path: &str| policy.file_rights(path.as_bytes()).rights.to_string();
+        assert_eq!([rights("/etc/x"), rights("/mine/key")], ["read execute list", "none"]);
+        assert_eq!(rights("/mine/x"), "read write create delete execute list");
+    }
+
+    #[test]
+    fn a_file_is_mounted_as_a_copy_that_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("hosts"), "").unwrap();
+        let config = |options: &str| {
+            let mount =
+                format!("{{\"destination\": \"/etc/hosts\", \"type\": \"bind\", \"source\": \"hosts\"{options}}}");
+            let text = format!("{{\"ociVersion\": \"1.0.2\",\n\"mounts\": [{mount}]}}");
+            translate(&text, folder.path())
+        };
+        let Translated { text, notes } = config(", \"options\": [\"ro\"]").unwrap();
+        let policy = policy::parse("p", &format!("version = 1\n{text}")).unwrap();
+        assert_eq!(policy.mounts().binds[0].mode, policy::mounts::BindMode::CopyOnWrite);
+        assert_eq!(policy.file_rights(b"/etc/hosts").rights.to_string(), "read execute list");
+        assert!(policy.file_rights(b"/etc/other").rights.contain(policy::Rights::WRITE));
+        assert!(notes[0].starts_with("mounts: /etc/hosts: the file is as it was at the start"), "{notes:?}");
+        assert_eq!(config("").unwrap_err(), "2:12: a single file can only be mounted read-only (`ro`)");
     }
 
     #[test]
@@ -400,11 +467,13 @@ mod tests {
             ("\"limit\": 67108864", "\"limit\": 4095", "13:11: `memory` must be from 4M"),
             ("\"limit\": 67108864", "\"limit\": \"64M\"", "13:11: `resources.memory.limit` must be a number"),
             ("\"limit\": 32", "\"limit\": -1", ""),
+            ("[\"/proc/kcore\", \"/mine/key\"]", "[\"x\"]", "13:11: `maskedPaths` is a list of absolute paths"),
+            ("\"readonlyPaths\": null", "\"readonlyPaths\": 3", "13:11: `readonlyPaths` is a list of absolute paths"),
             ("\"devices\": null", "\"personality\": {\"domain\": \"LINUX32\"}", "13:11: there is no personality"),
         ] {
             let text = CONFIG.replacen(from, to, 1);
             assert_ne!(text, CONFIG, "{from}");
-            match translate(&text) {
+            match translate(&text, Path::new("/nonexistent")) {
                 Ok(_) => assert_eq!(error, "", "{to}"),
                 Err(why) => assert!(!error.is_empty() && why.starts_with(error), "{to}: {why}"),
             }

@@ -6,6 +6,7 @@
 //! name that x86-64 does not have is passed over. `cargo xtask test judge` compares the outcome with libseccomp's own.
 mod config;
 mod order;
+mod paths;
 pub(super) mod write;
 
 use super::native::{self, Action, Rule};
@@ -15,6 +16,7 @@ use order::{Comparison, Decision, Operator, Ruling};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// EPERM, what an error is if the file names none.
 const EPERM: u16 = 1;
@@ -135,8 +137,8 @@ impl Container {
     }
 }
 
-/// Translates a file. Errors begin with line and column.
-pub(super) fn to_native(text: &str, container: &Container) -> Result<Native, String> {
+/// Translates a file, which is in `folder`. Errors begin with line and column.
+pub(super) fn to_native(text: &str, container: &Container, folder: &Path) -> Result<Native, String> {
     let json = |error: serde_json::Error| format!("{}: {error}", Position::of_json(&error));
     let whole: serde_json::Value = serde_json::from_str(text).map_err(json)?;
     let reader = Reader { text, container };
@@ -146,7 +148,7 @@ pub(super) fn to_native(text: &str, container: &Container) -> Result<Native, Str
         return Ok(Native { text, notes: Vec::new() });
     }
     let config: Config<'_> = serde_json::from_str(text).map_err(json)?;
-    let config::Translated { text, mut notes } = config::translate(text)?;
+    let config::Translated { text, mut notes } = config::translate(text, folder)?;
     let (default, rules) = match config.linux.and_then(|linux| linux.seccomp) {
         Some(profile) => reader.translate(&profile)?,
         None => {
@@ -322,7 +324,7 @@ mod tests {
     use policy::{Action as Verdict, parse};
 
     fn native_of(text: &str) -> Result<String, String> {
-        to_native(text, &Container::default()).map(|native| native.text)
+        to_native(text, &Container::default(), Path::new("")).map(|native| native.text)
     }
 
     fn compiled(syscalls: &str) -> policy::Policy {
@@ -409,7 +411,7 @@ mod tests {
         let text =
             r#"{"ociVersion": "1.0.2", "process": {}, "linux": {"seccomp": {"defaultAction": "SCMP_ACT_KILL"}}}"#;
         assert!(native_of(text).unwrap().contains("default = { kill = \"thread\" }"));
-        let native = to_native(r#"{"ociVersion": "1.0.2"}"#, &Container::default()).unwrap();
+        let native = to_native(r#"{"ociVersion": "1.0.2"}"#, &Container::default(), Path::new("")).unwrap();
         assert!(
             native.text.contains("default = \"allow\"") && native.notes[0].starts_with("linux.seccomp: there is none")
         );
