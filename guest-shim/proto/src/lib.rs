@@ -245,6 +245,10 @@ pub struct CopyHead {
     pub form: u64,
 }
 
+/// In place of the address of a string that the policy has replaced by another one: this, and the argument's index. It is not canonical, so that nothing
+/// of the program's can be there.
+pub const REWRITTEN: u64 = 1 << 63;
+
 /// Values of [`CopyHead::form`].
 pub mod copy_forms {
     /// A string.

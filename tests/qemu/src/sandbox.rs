@@ -21,7 +21,7 @@ const OUTPUT_LIMIT: Duration = Duration::from_secs(30);
 const SHOWN: usize = 600;
 
 /// A program to run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Sandbox {
     xtask: PathBuf,
     /// Where images are kept.

@@ -73,6 +73,8 @@ pub(super) enum What {
     Taint(Tainted),
     /// A limit of the sandbox has been reached, for the first time under this policy.
     Limit(Limit),
+    /// The file service granted something that it has not told of before (`--learn`).
+    FileGranted(Granted),
     /// A sandbox has ended.
     Exit {
         /// How: `exited`, `signaled`, `policy-killed`, `not-started`, `timed-out`, `sandbox-failed`.
@@ -116,12 +118,39 @@ impl From<trace::LimitRecord> for Limit {
     }
 }
 
+/// What was granted of files.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Granted {
+    /// The thread.
+    pub(super) thread: u32,
+    /// The right; `none` for another name of what there is.
+    pub(super) rights: String,
+    /// The resolved path.
+    pub(super) path: Bytes,
+    /// Where what is linked or renamed to `path` was.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) from: Option<Bytes>,
+    /// It is a directory that was renamed.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub(super) directory: bool,
+    /// It as a person reads it.
+    pub(super) text: String,
+}
+
+impl From<trace::GrantRecord> for Granted {
+    fn from(record: trace::GrantRecord) -> Self {
+        let text = trace::grant_text(&record);
+        let trace::GrantRecord { thread, rights, path, from, directory, .. } = record;
+        Self { thread, rights, path: (&path).into(), from: from.as_ref().map(Bytes::from), directory, text }
+    }
+}
+
 /// What was refused of files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Refused {
     /// The thread.
     pub(super) thread: u32,
-    /// The rights that the path would have to have; `none`: it is hidden.
+    /// The rights that the path would have to have; `look`: it is hidden, and cannot even be seen.
     pub(super) rights: String,
     /// The resolved path.
     pub(super) path: Bytes,
@@ -134,6 +163,9 @@ pub(super) struct Refused {
     pub(super) errno: String,
     /// The entry that said so.
     pub(super) rule: String,
+    /// Which policy that entry is of.
+    #[serde(default = "first_policy")]
+    pub(super) generation: u32,
     /// It was done nevertheless (`--dry-run`).
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub(super) ignored: bool,
@@ -142,10 +174,10 @@ pub(super) struct Refused {
 impl From<trace::RefusalRecord> for Refused {
     fn from(record: trace::RefusalRecord) -> Self {
         let text = trace::refusal_text(&record);
-        let trace::RefusalRecord { thread, rights, path, from, errno, entry, ignored, .. } = record;
+        let trace::RefusalRecord { thread, rights, path, from, errno, entry, generation, ignored, .. } = record;
         let errno = policy::errno::Errno::by_number(errno).map_or_else(|| errno.to_string(), |known| known.name.into());
         let (path, from) = (Bytes::from(&path), from.as_ref().map(Bytes::from));
-        Self { thread, rights, path, from, text, errno, rule: entry, ignored }
+        Self { thread, rights, path, from, text, errno, rule: entry, generation, ignored }
     }
 }
 
@@ -207,9 +239,44 @@ pub(super) struct Call {
     /// It was not done (`--dry-run`).
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub(super) ignored: bool,
+    /// The arguments that it was carried out with, where the policy has changed the program's.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub(super) rewritten: Vec<Rewritten>,
     /// What the program got at once.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(super) value: Option<i64>,
+}
+
+/// A changed argument.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Rewritten {
+    /// The argument, from 0.
+    argument: u8,
+    #[serde(flatten)]
+    change: Change,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Change {
+    /// This.
+    Value(Word),
+    /// What it had of these bits.
+    Mask(Word),
+    /// Where it points to there was this path.
+    Path(Bytes),
+}
+
+impl From<&trace::Change> for Rewritten {
+    fn from(change: &trace::Change) -> Self {
+        match change {
+            trace::Change::Number(argument, 0, set) => Self { argument: *argument, change: Change::Value(Word(*set)) },
+            trace::Change::Number(argument, keep, _) => Self { argument: *argument, change: Change::Mask(Word(*keep)) },
+            trace::Change::Path(argument, path) => Self { argument: *argument, change: Change::Path(path.into()) },
+        }
+    }
 }
 
 /// The policy of events that say nothing about it.
@@ -269,6 +336,17 @@ impl Bytes {
     }
 }
 
+impl Bytes {
+    /// The bytes, if they were read.
+    pub(super) fn bytes(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Text(text) | Self::Address(text) => Some(text.clone().into_bytes()),
+            Self::Hex(digits) => crate::policy::hexadecimal(digits),
+            Self::Unreadable(_) => None,
+        }
+    }
+}
+
 impl From<&Piece> for Bytes {
     fn from(piece: &Piece) -> Self {
         match piece {
@@ -309,6 +387,7 @@ impl From<Record> for What {
             Record::Refusal(refusal) => Self::FileRefused(refusal.into()),
             Record::Taint(taint) => Self::Taint(taint.into()),
             Record::Limit(limit) => Self::Limit(limit.into()),
+            Record::Grant(grant) => Self::FileGranted(grant.into()),
             Record::Policy(trace::PolicyRecord { generation, name, .. }) => {
                 Self::Policy { generation, policy: name, policy_sha256: None }
             }
@@ -326,6 +405,10 @@ impl From<CallRecord> for Call {
         let name = match record.abi {
             Abi::X86_64 => proto::syscalls::by_number(record.number).map(|known| known.name.to_owned()),
             Abi::I386 => None,
+        };
+        let rewritten = match &record.verdict.judged {
+            Judged::Rewrite(changes) => changes.iter().map(Rewritten::from).collect(),
+            _ => Vec::new(),
         };
         let verdict = match record.verdict.judged {
             Judged::Allow => "allow",
@@ -355,6 +438,7 @@ impl From<CallRecord> for Call {
             rule: record.verdict.rule,
             generation: record.verdict.generation,
             ignored: record.verdict.ignored,
+            rewritten,
             value,
         }
     }

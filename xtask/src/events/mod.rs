@@ -156,7 +156,7 @@ impl Observers {
             self.observed(sandbox)?.decoder.next_record().ok().context("a record that makes no sense")?
         {
             let shown = match &record {
-                Record::Policy(_) | Record::Limit(_) => self.all_lines,
+                Record::Policy(_) | Record::Limit(_) | Record::Grant(_) => self.all_lines,
                 Record::Taint(_) => self.all_lines || self.dry_lines,
                 Record::Refusal(refusal) => self.all_lines || (self.dry_lines && refusal.ignored),
                 Record::Call(call) => self.all_lines || call.verdict.logged || (self.dry_lines && call.verdict.ignored),

@@ -3,7 +3,7 @@ use super::event::{Bytes, Call, Tainted, What};
 use super::verify::Events;
 use crate::cli::ReplayOptions;
 use crate::exit::Failure;
-use crate::policy::sockaddr;
+use crate::policy::{hexadecimal, sockaddr};
 use policy::signature::{self, Kind};
 use policy::{Pointed, Policy, Rights};
 use std::collections::BTreeMap;
@@ -90,19 +90,9 @@ impl Memory {
     }
 }
 
-/// Bytes as events have those that are no text.
-fn hexadecimal(digits: &str) -> Option<Vec<u8>> {
-    let pairs = digits.as_bytes().chunks(2).map(|pair| str::from_utf8(pair).ok());
-    pairs.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect()
-}
-
 /// The taints of the policy that follow from what tainted in the recorded run.
 fn taints(policy: &Policy, taint: &Tainted) -> u64 {
-    let path = match &taint.path {
-        Bytes::Text(text) => Some(text.clone().into_bytes()),
-        Bytes::Hex(digits) => hexadecimal(digits),
-        _ => None,
-    };
+    let path = taint.path.bytes();
     let used = taint.rights.split(' ').filter_map(Rights::by_name).fold(Rights::NONE, Rights::and);
     path.filter(|_| taint.whole).map_or(0, |path| policy.tainted_by(&path, used))
 }
@@ -120,4 +110,54 @@ fn judged(policy: &Policy, call: &Call, tainted: u64) -> Option<String> {
         _ => policy.judge_unknown(),
     };
     (!verdict.action.carries_out()).then(|| format!("[{}, {}]", crate::policy::action(&verdict), verdict.rule()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trace::{Abi, Answer, CallRecord, Content, Judged, Piece, Verdict};
+
+    /// `write`, or `writev`, of these bytes as the events of a run have it.
+    fn writes(name: &str, bytes: &[u8], whole: bool) -> Call {
+        let verdict =
+            Verdict { judged: Judged::Allow, rule: String::new(), logged: false, ignored: false, generation: 1 };
+        let content = Content::Bytes(Piece::Read { bytes: bytes.to_vec(), whole });
+        let record = CallRecord {
+            time: 0,
+            thread: 1,
+            abi: Abi::X86_64,
+            number: proto::syscalls::by_name(name).unwrap().number.into(),
+            args: [1, 0x1000, 5, 0, 0, 0],
+            data: vec![trace::Data { argument: 1, content }],
+            verdict,
+            answer: Answer::None,
+        };
+        // By way of the text that a file of events has.
+        serde_json::from_str(&serde_json::to_string(&Call::from(record)).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_was_written_is_judged() {
+        let rule = |when: &str| {
+            let text = format!(
+                "version = 1\ndefault = \"allow\"\n[[rule]]\ncalls = [\"write\", \"writev\"]\nwhen = [{{ {when} }}]\naction = \"kill\"\n"
+            );
+            policy::parse("p", &text).unwrap()
+        };
+        let (prefix, contains) = (rule("prefix = \"GET \""), rule("contains = { hex = \"ff 00\" }"));
+        let is_blocked = |policy: &Policy, call: &Call| judged(policy, call, 0).is_some();
+        for name in ["write", "writev"] {
+            assert!(is_blocked(&prefix, &writes(name, b"GET /", true)));
+            assert!(!is_blocked(&prefix, &writes(name, b"POST GET /", true)));
+            // Bytes that are no text stand in the file in hexadecimal.
+            assert!(is_blocked(&contains, &writes(name, b"a\xff\x00b", true)));
+            assert!(!is_blocked(&contains, &writes(name, b"a\xff\x01b", true)));
+        }
+        // Of what was cut nobody knows the rest: conditions on it do not hold.
+        assert!(!is_blocked(&prefix, &writes("write", b"GET /", false)));
+        let negated = rule("prefix = \"GET \", not = true");
+        assert!(is_blocked(&negated, &writes("write", b"PUT /", true)));
+        assert!(!is_blocked(&negated, &writes("write", b"GET /", true)));
+        assert_eq!(judged(&prefix, &writes("write", b"GET /", true), 0).unwrap(), "[kill, rule 1 p:3]");
+    }
 }

@@ -71,7 +71,7 @@ impl Observer for Timeline {
                 "name": format!("policy {generation}"), "cat": "policy", "ph": "i", "s": "p", "pid": sandbox, "tid": 0, "ts": micros(ns),
                 "args": {"policy": policy, "sha256": policy_sha256},
             })),
-            What::End { .. } => Ok(()),
+            What::FileGranted(_) | What::End { .. } => Ok(()),
         }
     }
 

@@ -1,4 +1,4 @@
-//! `policy test`: calls with the verdicts that a policy is expected to give.
+//! `policy test`: calls with the verdicts that a policy is expected to give, and paths with their rights.
 //!
 //! ```toml
 //! [[case]]
@@ -7,9 +7,14 @@
 //! rule = 3                                              # optional: the rule that decides, from 1; 0 is the default; "3 base.toml" is
 //!                                                       # one of an included file, which is named as verdicts name it
 //! tainted = true                                        # optional: once all that taints (`[[taint]]`) has been done
+//!
+//! [[case]]
+//! path = "/etc/passwd"                                  # as it is resolved
+//! rights = ["read"]                                     # all that it has, in any order; ["hide"], or [] for none
+//! entry = 1                                             # optional: the entry of `[[files]]` that decides, as `rule`
 //! ```
-use super::explain;
-use policy::Policy;
+use super::{explain, paths};
+use policy::{Policy, Rights};
 use serde::Deserialize;
 
 /// Most cases of a file.
@@ -25,14 +30,17 @@ struct Cases {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {
-    call: String,
-    verdict: String,
+    call: Option<String>,
+    verdict: Option<String>,
     #[serde(default)]
     tainted: bool,
     rule: Option<RuleName>,
+    path: Option<String>,
+    rights: Option<Vec<String>>,
+    entry: Option<RuleName>,
 }
 
-/// A rule of the file that was asked for, or of one that it includes.
+/// A rule, or an entry, of the file that was asked for, or of one that it includes.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum RuleName {
@@ -41,12 +49,11 @@ enum RuleName {
 }
 
 impl RuleName {
-    /// How `explain` begins the name of such a rule.
-    fn explained(&self, policy: &Policy) -> String {
+    /// How `explain` begins the name of such a rule, or entry (`what`).
+    fn explained(&self, what: &str, policy: &Policy) -> String {
         match self {
-            Self::Own(0) => "default".to_owned(),
-            Self::Own(number) => format!("rule {number} {}:", policy.name()),
-            Self::Included(name) => format!("rule {name}:"),
+            Self::Own(number) => format!("{what} {number} {}:", policy.name()),
+            Self::Included(name) => format!("{what} {name}:"),
         }
     }
 }
@@ -63,11 +70,12 @@ pub(super) fn test(policy: &Policy, name: &str, text: &str) -> Result<(String, u
     }
     let (mut lines, mut failed) = (String::new(), 0);
     for case in &cases {
-        match wrong(policy, case) {
-            None => lines += &format!("{} ... ok\n", case.call),
+        let (what, wrong) = tried(policy, case);
+        match wrong {
+            None => lines += &format!("{what} ... ok\n"),
             Some(why) => {
                 failed += 1;
-                lines += &format!("{} ... FAILED: {why}\n", case.call);
+                lines += &format!("{what} ... FAILED: {why}\n");
             }
         }
     }
@@ -75,19 +83,64 @@ pub(super) fn test(policy: &Policy, name: &str, text: &str) -> Result<(String, u
     Ok((lines, failed))
 }
 
-/// What is not as expected.
-fn wrong(policy: &Policy, case: &Case) -> Option<String> {
-    let explained = match explain::explain(policy, &case.call, case.tainted) {
+/// What the case is about, and what is not as expected.
+fn tried<'c>(policy: &Policy, case: &'c Case) -> (&'c str, Option<String>) {
+    match case {
+        Case { call: Some(call), verdict: Some(verdict), tainted, rule, path: None, rights: None, entry: None } => {
+            (call, wrong(policy, (call, *tainted), verdict, rule.as_ref()))
+        }
+        Case {
+            path: Some(path),
+            rights: Some(rights),
+            entry,
+            call: None,
+            verdict: None,
+            rule: None,
+            tainted: false,
+        } => (path, wrong_rights(policy, path, rights, entry.as_ref())),
+        Case { call, path, .. } => {
+            let why = "a case has `call` and `verdict`, or `path` and `rights`";
+            (call.as_ref().or(path.as_ref()).map_or("a case", String::as_str), Some(why.to_owned()))
+        }
+    }
+}
+
+fn wrong(policy: &Policy, (call, tainted): (&str, bool), verdict: &str, rule: Option<&RuleName>) -> Option<String> {
+    let explained = match explain::explain(policy, call, tainted) {
         Ok(explained) => explained,
         Err(failure) => return Some(failure.to_string()),
     };
     let explained = explained.trim_end();
     let (action, by) = explained.split_once(", by ").unwrap_or((explained, ""));
-    if action != case.verdict {
-        return Some(format!("{explained}; wanted {}", case.verdict));
+    if action != verdict {
+        return Some(format!("{explained}; wanted {verdict}"));
     }
-    let wanted = case.rule.as_ref()?.explained(policy);
+    let wanted = match rule? {
+        RuleName::Own(0) => "default".to_owned(),
+        rule => rule.explained("rule", policy),
+    };
     (!by.starts_with(&wanted)).then(|| format!("{explained}; wanted {}", wanted.trim_end_matches(':')))
+}
+
+fn wrong_rights(policy: &Policy, path: &str, rights: &[String], entry: Option<&RuleName>) -> Option<String> {
+    if let Err(why) = paths::check(path) {
+        return Some(why.to_owned());
+    }
+    let mut wanted = Rights::NONE;
+    for name in rights {
+        let Some(right) = Rights::by_name(name) else { return Some(format!("`{name}` is no right")) };
+        wanted = wanted.and(right);
+    }
+    let verdict = policy.file_rights(path.as_bytes());
+    let explained = format!("{}, by {verdict}", paths::stated(verdict.rights));
+    if verdict.rights != wanted {
+        return Some(format!("{explained}; wanted {}", paths::stated(wanted)));
+    }
+    let wanted = match entry? {
+        RuleName::Own(0) => "files default".to_owned(),
+        entry => entry.explained("files entry", policy),
+    };
+    (!verdict.to_string().starts_with(&wanted)).then(|| format!("{explained}; wanted {}", wanted.trim_end_matches(':')))
 }
 
 #[cfg(test)]
@@ -124,6 +177,25 @@ mod tests {
             test(&policy, "c", &case).unwrap().1
         };
         assert_eq!((failed("\"1 b\""), failed("1"), failed("\"2 b\"")), (0, 1, 1));
+    }
+
+    #[test]
+    fn rights_and_entries_are_compared() {
+        let text =
+            "version = 1\n[[files]]\npaths = \"/etc/**\"\nrights = [\"list\", \"read\"]\n[[files]]\ndefault = []\n";
+        let policy = policy::parse("p", text).unwrap();
+        let failed = |path: &str, rest: &str| {
+            let (lines, failed) = test(&policy, "c", &format!("[[case]]\npath = \"{path}\"\n{rest}\n")).unwrap();
+            (failed == 1).then_some(lines)
+        };
+        assert_eq!(failed("/etc", "rights = [\"read\", \"list\"]\nentry = 1"), None);
+        assert_eq!(failed("/", "rights = []\nentry = 0"), None);
+        assert!(failed("/", "rights = []\nentry = \"1 x\"").is_some());
+        let lines = failed("/etc", "rights = [\"read\"]").unwrap();
+        assert!(lines.contains("/etc ... FAILED: read list, by files entry 1 p:2; wanted read\n"), "{lines}");
+        assert!(failed("/etc", "rights = [\"red\"]").unwrap().contains("`red` is no right"));
+        assert!(failed("/etc/", "rights = []").unwrap().contains("no `/` at the end"));
+        assert!(failed("/etc", "verdict = \"allow\"").unwrap().contains("or `path` and `rights`"));
     }
 
     #[test]

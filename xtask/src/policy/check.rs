@@ -1,6 +1,6 @@
 //! `policy check`: what is wrong with a policy, or at least odd.
 use super::model::{Comparison, Model};
-use super::{PolicyFiles, explain, sections, taints};
+use super::{PolicyFiles, explain, paths, sections, taints};
 use crate::exit::Failure;
 use proto::syscalls::{self, SYSCALLS};
 
@@ -24,6 +24,7 @@ pub(super) fn check(files: &PolicyFiles) -> Result<String, Failure> {
     }
     lines.extend(sections::check(&policy, &model).iter().map(|line| format!("{line}\n")));
     lines.extend(taints::check(&policy).iter().map(|line| format!("{line}\n")));
+    lines.extend(paths::summary(&policy).map(|line| format!("{line}\n")));
     lines.extend(unreachable(&model).iter().map(|line| format!("{line}\n")));
     lines += &match left.as_slice() {
         [] => "every known call is named by a rule\n".to_owned(),

@@ -1,91 +1,59 @@
 //! `policy diff`: calls about which two policies say different things.
 //!
-//! A call's verdict can change only where a condition of either policy does. Both are asked about arguments at and beside every number that a condition
-//! compares with, in all combinations, or in as many as there is time for.
-use super::explain;
-use super::model::{Comparison, Model};
-use super::{sections, taints};
+//! A call's verdict can change only where a condition of either policy does. Both are asked about calls that stand at and beside what conditions compare
+//! with ([`Probes`]), in all combinations, or in as many as there is time for.
+use super::model::Model;
+use super::probes::{Probe, Probes};
+use super::{explain, paths, sections, taints};
 use policy::{Policy, Verdict};
 use proto::syscalls::SYSCALLS;
 
-/// Most combinations of arguments that are tried for one call.
-const MAX_TUPLES: usize = 1 << 16;
-
-/// A line for each call whose verdict changes, and for each change of what `[network]` lists, of budgets and of taints.
+/// A line for each call whose verdict changes, and for each change of what `[network]` lists, of budgets and taints, and of rights on files.
 pub(super) fn diff(before: (&Policy, &Model), after: (&Policy, &Model)) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(change) = change(&before.0.judge_unknown(), &after.0.judge_unknown()) {
         lines.push(format!("unknown calls: {change}"));
     }
     for call in SYSCALLS {
-        let rules = before.1.about(call.number).chain(after.1.about(call.number));
-        let comparisons: Vec<Comparison> = rules.flat_map(|rule| rule.comparisons(call.number)).collect();
-        let verdicts = tuples(&comparisons).map(|args| {
-            let number = call.number.into();
-            (args, change(&before.0.judge(number, &args), &after.0.judge(number, &args)))
+        let probes = Probes::new(call.number, &[before.1, after.1]);
+        let rules = [before.0, after.0].map(|policy| policy.about(call.number.into()));
+        let changes = probes.all().map(|probe| {
+            let [before, after] = rules.map(|rules| rules.judge(&probe.args, &probe.pointed()));
+            let change = change(&before, &after);
+            (probe, change)
         });
-        lines.extend(describe(call.name, &comparisons, verdicts));
+        lines.extend(describe(call.name, changes));
     }
     lines.extend(sections::diff(before, after));
     lines.extend(taints::diff(before.0, after.0));
+    lines.extend(paths::diff(before.0, after.0));
     lines
 }
 
 /// The line about a call: one change for all arguments, or each change with an example.
-fn describe(
-    name: &str,
-    comparisons: &[Comparison],
-    verdicts: impl Iterator<Item = ([u64; 6], Option<String>)>,
-) -> Vec<String> {
-    let (mut examples, mut same) = (Vec::<([u64; 6], String)>::new(), false);
-    for (args, change) in verdicts {
+fn describe<'p>(name: &str, changes: impl Iterator<Item = (Probe<'p>, Option<String>)>) -> Vec<String> {
+    let (mut examples, mut same) = (Vec::<(Probe<'_>, String)>::new(), false);
+    for (probe, change) in changes {
         match change {
             None => same = true,
             Some(change) if examples.iter().any(|(_, known)| *known == change) => {}
-            Some(change) => examples.push((args, change)),
+            Some(change) => examples.push((probe, change)),
         }
     }
     if let ([(_, change)], false) = (examples.as_slice(), same) {
         return vec![format!("{name}: {change}")];
     }
-    let count = comparisons.iter().map(|comparison| usize::from(comparison.argument) + 1).max().unwrap_or(0);
-    let line = |(args, change): &([u64; 6], String)| {
-        let args: Vec<String> = args.iter().take(count).map(|argument| format!("{argument:#x}")).collect();
-        format!("{name}({}): {change}", args.join(", "))
-    };
-    examples.iter().map(line).collect()
+    examples.iter().map(|(probe, change)| format!("{name}({}): {change}", probe.text())).collect()
 }
 
 /// What changes between two verdicts.
 fn change(before: &Verdict<'_>, after: &Verdict<'_>) -> Option<String> {
     let is_same = before.action == after.action && before.log == after.log && before.rewrites() == after.rewrites();
-    (!is_same).then(|| format!("{} -> {}", explain::action(before), explain::action(after)))
-}
-
-/// Arguments around what is compared with.
-fn tuples(comparisons: &[Comparison]) -> impl Iterator<Item = [u64; 6]> {
-    let values: [Vec<u64>; 6] = std::array::from_fn(|argument| {
-        let on_this = comparisons.iter().filter(|comparison| usize::from(comparison.argument) == argument);
-        let near = on_this.flat_map(|comparison| {
-            let Comparison { value, mask, .. } = *comparison;
-            [value, value.wrapping_add(1), value.wrapping_sub(1), value ^ mask, value | !mask]
-        });
-        let mut values: Vec<u64> = std::iter::once(0).chain(near).collect();
-        values.sort_unstable();
-        values.dedup();
-        values
-    });
-    let all: usize = values.iter().map(Vec::len).fold(1, usize::saturating_mul);
-    // Where there are too many, an odd step takes some of all.
-    let step = (all / MAX_TUPLES) | 1;
-    (0..all).step_by(step).map(move |mut index| {
-        std::array::from_fn(|argument| {
-            let choices = values.get(argument).map_or(&[][..], Vec::as_slice);
-            let at = index % choices.len().max(1);
-            index /= choices.len().max(1);
-            choices.get(at).copied().unwrap_or(0)
-        })
-    })
+    let stated = |verdict| {
+        let words = [vec![explain::action(verdict)], explain::changes(verdict)].concat();
+        words.join(" ")
+    };
+    (!is_same).then(|| format!("{} -> {}", stated(before), stated(after)))
 }
 
 #[cfg(test)]
@@ -117,13 +85,53 @@ mod tests {
     }
 
     #[test]
-    fn tuples_are_bounded() {
-        let comparison =
-            |argument| Comparison { argument, op: super::super::model::Op::Equal, value: 9, mask: u64::MAX };
-        let many: Vec<Comparison> = (0..6)
-            .flat_map(|argument| (0..20).map(move |value| Comparison { value, ..comparison(argument) }))
-            .collect();
-        assert!(tuples(&many).count() <= MAX_TUPLES + 1);
-        assert_eq!(tuples(&[]).count(), 1);
+    fn what_is_rewritten_counts() {
+        let rule = |change: &str| {
+            let change = format!("{{ rewrite = [{{ arg = 1, {change} }}] }}");
+            format!("version = 1\n[[rule]]\ncalls = [\"openat\"]\naction = {change}\n")
+        };
+        assert!(differences(&rule("path = \"/a\""), &rule("path = \"/a\"")).is_empty());
+        assert_eq!(
+            differences(&rule("path = \"/a\""), &rule("path = \"/b\"")),
+            ["openat: rewrite argument 1 := \"/a\" -> rewrite argument 1 := \"/b\""]
+        );
+    }
+
+    #[test]
+    fn what_arguments_point_to_counts() {
+        let rule = |calls: &str, when: &str| {
+            format!(
+                "version = 1\n[[rule]]\ncalls = [{calls}]\nwhen = [{{ {when} }}]\naction = \"kill\"\n[hosts]\n\"a.example\" = [\"10.0.0.1\"]\n"
+            )
+        };
+        let changes = |calls: &str, one: &str, other: &str| differences(&rule(calls, one), &rule(calls, other));
+        assert_eq!(
+            changes("\"openat\"", "arg = 1, path = \"/etc/*\"", "arg = 1, path = [\"/etc/*\", \"/root/**\"]"),
+            ["openat(0x0, \"/root\"): errno EPERM -> kill"]
+        );
+        assert_eq!(
+            changes("\"openat\"", "arg = 1, path = \"/etc/*\"", "arg = 1, path = \"/etc/*\", not = true").len(),
+            2
+        );
+        assert_eq!(
+            changes("\"connect\"", "address = \"10.0.0.0/8:80\"", "address = \"10.0.0.0/9:80\""),
+            ["connect(0x0, \"10.255.255.255:80\"): kill -> errno EPERM"]
+        );
+        assert_eq!(
+            changes("\"connect\"", "address = \"a.example:80\"", "address = \"a.example:81\""),
+            [
+                "connect(0x0, \"10.0.0.1:80\"): kill -> errno EPERM",
+                "connect(0x0, \"10.0.0.1:81\"): errno EPERM -> kill"
+            ]
+        );
+        assert!(changes("\"connect\"", "address = \"a.example:80\"", "address = \"10.0.0.1:80\"").is_empty());
+        assert_eq!(
+            changes("\"write\"", "prefix = \"GET\"", "contains = \"GET\""),
+            ["write(0x0, \"-GET\"): errno EPERM -> kill"]
+        );
+        assert_eq!(
+            changes("\"sendmsg\"", "contains = { hex = \"ff\" }", "contains = \"b\""),
+            ["sendmsg(0x0, \"-b\"): errno EPERM -> kill", "sendmsg(0x0, \"-\\xff\"): kill -> errno EPERM"]
+        );
     }
 }

@@ -1,14 +1,12 @@
 //! `policy explain`: which rule decides a call that is written as in a trace.
 use super::constants::number;
+use super::probes::SOME_ADDRESS;
 use super::{sections, sockaddr, taints};
 use crate::exit::Failure;
 use policy::signature::{self, Kind};
 use policy::symbols::Symbols;
-use policy::{Action, Pointed, Policy, Verdict};
+use policy::{Action, Pointed, Policy, Rewrite, Verdict};
 use proto::syscalls;
-
-/// What the call's strings are given as in registers.
-const SOME_ADDRESS: u64 = 0x1000;
 
 /// A call as it is written.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,6 +56,7 @@ pub(super) fn explain(policy: &Policy, call: &str, tainted: bool) -> Result<Stri
         lines.extend(sections::explain(policy, number));
         lines.extend(taints::explain(policy, number));
     }
+    lines.splice(0..0, changes(&verdict));
     lines.insert(0, format!("{}, by {}", action(&verdict), verdict.rule()));
     Ok(lines.join("\n") + "\n")
 }
@@ -69,6 +68,16 @@ fn is_listen(number: u64) -> bool {
 
 fn is_carried_out(verdict: &Verdict<'_>) -> bool {
     matches!(verdict.action, Action::Allow | Action::Rewrite)
+}
+
+/// What a rewrite changes, a text for each.
+pub(super) fn changes(verdict: &Verdict<'_>) -> Vec<String> {
+    let text = |Rewrite { argument, keep, set, path }: &Rewrite| match (path, keep) {
+        (Some(path), _) => format!("argument {argument} := \"{path}\""),
+        (None, 0) => format!("argument {argument} := {set:#x}"),
+        (None, keep) => format!("argument {argument} & {keep:#x}"),
+    };
+    verdict.rewrites().iter().map(text).collect()
 }
 
 /// The action in words.
@@ -246,6 +255,12 @@ mod tests {
         assert_eq!(explained(r#"write(1, "GET /", 5)"#), "kill, by rule 1 p.toml:2\n");
         assert_eq!(explained(r#"writev(1, "GET /", 1)"#), "kill, by rule 1 p.toml:2\n");
         assert_eq!(explained(r#"write(1, "PUT /", 5)"#), "errno EPERM, by default\n");
+        let text = "version = 1\n[[rule]]\ncalls = [\"openat\"]\naction = { rewrite = [{ arg = 1, path = \"/b\" }, { arg = 2, value = 0 }] }\n";
+        let policy = policy::parse("p.toml", text).unwrap();
+        assert_eq!(
+            explain(&policy, r#"openat(AT_FDCWD, "/a", O_RDWR)"#, false).unwrap(),
+            "rewrite, by rule 1 p.toml:2\nargument 1 := \"/b\"\nargument 2 := 0x0\n"
+        );
         let text = "version = 1\n[[rule]]\ncalls = [\"openat\"]\nwhen = [{ arg = 1, path = \"/etc/shadow\" }]\naction = \"kill\"\n";
         let policy = policy::parse("p.toml", text).unwrap();
         let explained = |call: &str| explain(&policy, call, false).unwrap();

@@ -11,6 +11,8 @@ mod files;
 mod flatten;
 #[cfg(test)]
 pub(crate) mod fuzz;
+#[cfg(test)]
+mod headers;
 mod includes;
 mod json;
 mod minijail;
@@ -18,8 +20,11 @@ mod model;
 mod native;
 mod oci;
 mod options;
+mod paths;
 mod position;
+mod probes;
 mod resolve;
+mod samples;
 mod sections;
 pub(crate) mod sockaddr;
 mod systemd;
@@ -31,6 +36,7 @@ pub(crate) use files::PolicyFiles;
 pub(crate) use oci::Container;
 use options::Format;
 pub(crate) use options::{ContainerOptions, PolicyCommand};
+pub(crate) use values::hexadecimal;
 
 use crate::exit::Failure;
 use includes::Includes;
@@ -46,8 +52,11 @@ const DIFFERENT: u8 = 1;
 pub(crate) fn policy(command: &PolicyCommand) -> Result<ExitCode, Failure> {
     let (lines, is_good) = match command {
         PolicyCommand::Check { file, container } => (check::check(&read(file, container)?)?, true),
-        PolicyCommand::Explain { file, call, tainted, container } => {
-            (explain::explain(&read(file, container)?.compiled()?, call, *tainted)?, true)
+        PolicyCommand::Explain { file, call, tainted, path, right, container } => {
+            let policy = read(file, container)?.compiled()?;
+            let on_path = path.as_ref().map(|path| paths::explain(&policy, path, right.as_deref())).transpose()?;
+            let on_call = call.as_ref().map(|call| explain::explain(&policy, call, *tainted)).transpose()?;
+            (on_path.or(on_call).unwrap_or_default(), true)
         }
         PolicyCommand::Convert { file, to, container } => (convert(&read(file, container)?.checked()?, *to)?, true),
         PolicyCommand::Diff { before, after, container } => {

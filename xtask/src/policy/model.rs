@@ -1,15 +1,20 @@
 //! What the rules of a policy in our language say, read once more for those who look at rules instead of verdicts. The text has been
-//! found good before; what is not known here (conditions on strings, say) is passed over and said to be there.
+//! found good before.
 use super::constants;
 use super::files::Part;
 use super::position::Position;
+use super::samples::Hosts;
 use super::sections::{self, Network};
 use super::values;
 use policy::groups::Group;
 use policy::signature::{self, Kind};
 use proto::syscalls;
+use std::net::IpAddr;
 use toml::de::DeValue;
 use toml::{Spanned, Value};
+
+/// Keys of conditions on memory.
+const POINTED: [&str; 5] = ["path", "string", "address", "prefix", "contains"];
 
 /// A policy.
 pub(super) struct Model {
@@ -17,6 +22,8 @@ pub(super) struct Model {
     pub(super) default: Option<Value>,
     pub(super) rules: Vec<Rule>,
     pub(super) network: Option<Network>,
+    /// What names of hosts stand for.
+    pub(super) hosts: Hosts,
     /// What of the sections seccomp cannot express.
     pub(super) unexpressed: Vec<String>,
 }
@@ -56,7 +63,8 @@ pub(super) enum Op {
 impl Model {
     /// Reads a policy that is known to be good.
     pub(super) fn read(parts: &[Part]) -> Result<Self, String> {
-        let mut model = Self { default: None, rules: Vec::new(), network: None, unexpressed: Vec::new() };
+        let (hosts, unexpressed) = (Hosts::new(), Vec::new());
+        let mut model = Self { default: None, rules: Vec::new(), network: None, hosts, unexpressed };
         for part in parts {
             let Part { name, text, .. } = part;
             model.add(name, text).map_err(|why| format!("{name}: {why}"))?;
@@ -72,6 +80,9 @@ impl Model {
         let document = values::parse(text)?;
         if let (None, Some(default)) = (&self.default, document.get_ref().get("default")) {
             self.default = Some(values::value(default.get_ref())?);
+        }
+        if let Some(hosts) = document.get_ref().get("hosts").and_then(|hosts| hosts.get_ref().as_table()) {
+            self.hosts.extend(values::table(hosts)?.into_iter().map(|(name, addresses)| (name, texts(&addresses))));
         }
         let rules = document.get_ref().get("rule").and_then(|rules| rules.get_ref().as_array());
         for rule in rules.into_iter().flat_map(|rules| rules.iter()) {
@@ -108,6 +119,11 @@ impl Rule {
         self.when.iter().filter_map(|table| comparison(table, call)).collect()
     }
 
+    /// What its conditions ask of memory: the key, the argument if they name one, and the patterns.
+    pub(super) fn pointed(&self) -> impl Iterator<Item = (&str, Option<u8>, Vec<&Value>)> {
+        self.when.iter().filter_map(pointed)
+    }
+
     /// Whether it has conditions on something else than numbers.
     pub(super) fn looks_further(&self, call: u32) -> bool {
         self.comparisons(call).len() < self.when.len()
@@ -124,6 +140,19 @@ pub(super) fn numbers(entry: &Value) -> Vec<u32> {
         Value::Integer(number) => u32::try_from(*number).ok().into_iter().collect(),
         _ => Vec::new(),
     }
+}
+
+fn pointed(condition: &toml::Table) -> Option<(&str, Option<u8>, Vec<&Value>)> {
+    let (key, value) = condition.iter().find(|(key, _)| POINTED.contains(&key.as_str()))?;
+    let argument = condition.get("arg").and_then(Value::as_integer).and_then(|index| u8::try_from(index).ok());
+    let patterns = value.as_array().map_or_else(|| vec![value], |patterns| patterns.iter().collect());
+    Some((key.as_str(), argument, patterns))
+}
+
+/// Addresses of a host.
+fn texts(addresses: &Value) -> Vec<IpAddr> {
+    let texts = addresses.as_array().into_iter().flatten().filter_map(Value::as_str);
+    texts.filter_map(|text| text.parse().ok()).collect()
 }
 
 fn comparison(table: &toml::Table, call: u32) -> Option<Comparison> {

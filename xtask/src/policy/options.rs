@@ -27,16 +27,22 @@ pub(crate) enum PolicyCommand {
         #[command(flatten)]
         container: ContainerOptions,
     },
-    /// Say which rule decides a call, and what
+    /// Say which rule decides a call, and what; or what may be done with a path, and which entry of `[[files]]` says so
     Explain {
         /// The policy file
         file: PathBuf,
         /// The call as a trace has it, for example 'openat(AT_FDCWD, "/etc/shadow", O_RDONLY)'
-        #[arg(long)]
-        call: String,
+        #[arg(long, required_unless_present = "path")]
+        call: Option<String>,
         /// What is said once all that taints has been done
-        #[arg(long)]
+        #[arg(long, requires = "call")]
         tainted: bool,
+        /// A path as it is resolved, without `..` and links, for example '/etc/shadow'
+        #[arg(long, conflicts_with = "call")]
+        path: Option<String>,
+        /// Ask for this right on the path alone: read, write, create, delete, execute or list
+        #[arg(long, requires = "path")]
+        right: Option<String>,
         #[command(flatten)]
         container: ContainerOptions,
     },
@@ -50,9 +56,11 @@ pub(crate) enum PolicyCommand {
         #[command(flatten)]
         container: ContainerOptions,
     },
-    /// Print the calls about which two policies say different things
+    /// Print the calls and the paths about which two policies say different things
     ///
-    /// Exits with 0 if there are none, and with 1 if there are some. Conditions on strings and addresses are not compared; what `[network]`, `[[budget]]` and `[[taint]]` say is.
+    /// Exits with 0 if there are none, and with 1 if there are some. Both are asked about calls whose arguments stand at and beside what conditions compare with: the numbers, and strings,
+    /// addresses and bytes that the patterns match. For `[[files]]` they are asked about paths that the patterns of both match, each that is no glob, and some of those that a glob
+    /// matches; `[network]`, `[[budget]]`, `[[taint]]`, and what holds for other paths are compared as they are.
     Diff {
         /// The one policy
         before: PathBuf,
@@ -61,11 +69,11 @@ pub(crate) enum PolicyCommand {
         #[command(flatten)]
         container: ContainerOptions,
     },
-    /// Try calls whose verdicts are known
+    /// Try calls whose verdicts, and paths whose rights are known
     ///
     /// The cases are TOML: `[[case]]` with `call` as a trace has it, `verdict` as `explain` has it ("allow", "errno EPERM", ...), and, if wanted,
-    /// `rule`, the number of the rule that decides (0 is the default; "2 base.toml" is one of an included file), and `tainted = true` for what is said once
-    /// all that taints has been done. Exits with 0 if all are as expected, and with 1 if not.
+    /// `rule`, the number of the rule that decides (0 is the default; "2 base.toml" is one of an included file), and `tainted = true` for what is said once all that taints has been done. Or with `path`, `rights` (all that the path has: ["read", "list"]), and, if wanted,
+    /// `entry`, the number of the entry of `[[files]]`. Exits with 0 if all are as expected, and with 1 if not.
     Test {
         /// The policy file
         file: PathBuf,

@@ -7,6 +7,7 @@ use super::values;
 use policy::quotas::Quota;
 use policy::{Budget, Policy};
 use proto::syscalls::{self, SYSCALLS};
+use toml::de::DeValue;
 use toml::{Table, Value};
 
 /// Calls that the lists of `[network]` are about, by their keys.
@@ -192,6 +193,15 @@ fn budgets(policy: &Policy) -> Vec<Described> {
     described.collect()
 }
 
+/// Sections that a seccomp profile has no place for, and what is said of each entry of them.
+const LEFT_OUT: [(&str, &str); 5] = [
+    ("budget", "seccomp counts nothing; this budget is left out"),
+    ("files", "seccomp sees no files; this entry of [[files]] is left out, and what it denies is allowed"),
+    ("process", "a seccomp profile says nothing about the process; [process] is left out: it belongs into config.json"),
+    ("root", "a seccomp profile says nothing about files; [root] is left out: it belongs into config.json"),
+    ("bind", "a seccomp profile says nothing about mounts; this [[bind]] is left out: it belongs into config.json"),
+];
+
 /// What `convert --to oci` leaves out.
 pub(super) fn warnings(parts: &[Part], network: Option<&Network>) -> Result<Vec<String>, String> {
     let mut lines = Vec::new();
@@ -213,10 +223,16 @@ pub(super) fn warnings(parts: &[Part], network: Option<&Network>) -> Result<Vec<
                 keys.join(" ")
             ));
         }
-        let budgets = document.get_ref().get("budget").and_then(|budgets| budgets.get_ref().as_array());
-        for budget in budgets.into_iter().flat_map(|budgets| budgets.iter()) {
-            let line = Position::of_offset(&part.text, budget.span().start).line;
-            lines.push(format!("{}:{line}: seccomp counts nothing; this budget is left out", part.name));
+        for (key, why) in LEFT_OUT {
+            let Some(section) = document.get_ref().get(key) else { continue };
+            let entries = match section.get_ref() {
+                DeValue::Array(entries) => entries.iter().map(|entry| entry.span().start).collect(),
+                _ => vec![section.span().start],
+            };
+            lines.extend(entries.iter().map(|start| {
+                let line = Position::of_offset(&part.text, *start).line;
+                format!("{}:{line}: {why}", part.name)
+            }));
         }
         let taints = document.get_ref().get("taint").and_then(|taints| taints.get_ref().as_array());
         for taint in taints.into_iter().flat_map(|taints| taints.iter()) {
@@ -290,6 +306,32 @@ action = \"allow\"
         assert_eq!(model.unexpressed, ["f:2: seccomp has no limits; left out of [limits]: cpu memory"]);
         let other = "version = 1\n[limits]\nmemory = 67_108_864\ncpu = \"2m\"\nthreads = 3\n";
         assert_eq!(differences(text, other), ["[limits] threads: none -> 3", "[limits] cpu: 90s -> 2m"]);
+    }
+
+    #[test]
+    fn what_a_profile_has_no_place_for_is_named() {
+        let text = "version = 1
+[process]
+cwd = \"/\"
+[root]
+path = \"x\"
+[[bind]]
+host = \"a\"
+at = \"/a\"
+mode = \"ro\"
+[[files]]
+paths = \"/b\"
+rights = []
+[[files]]
+default = []
+[[budget]]
+calls = [\"read\"]
+count = 1
+";
+        let lines = PolicyFiles::native("f", text).model().unwrap().unexpressed;
+        let places: Vec<&str> = lines.iter().filter_map(|line| line.split(' ').next()).collect();
+        assert_eq!(places, ["f:15:", "f:10:", "f:13:", "f:2:", "f:4:", "f:6:"], "{lines:?}");
+        assert!(lines[1].contains("[[files]] is left out"));
     }
 
     #[test]

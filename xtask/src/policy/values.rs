@@ -38,6 +38,13 @@ fn integer(number: &DeInteger<'_>) -> Result<i64, String> {
         .map_err(|_| format!("{text} has more than 64 bits"))
 }
 
+/// The bytes that these digits are; spaces may stand between them.
+pub(crate) fn hexadecimal(text: &str) -> Option<Vec<u8>> {
+    let digits: String = text.split_ascii_whitespace().collect();
+    let pairs = digits.as_bytes().chunks(2).map(|pair| str::from_utf8(pair).ok());
+    pairs.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -154,6 +154,7 @@ fn configuration(
         timeout_ms: options.timeout.unwrap_or(0),
         record: Observers::wanted(options),
         dry_run: Observers::dry_run(options),
+        learn: options.learn.is_some(),
         diff: options.diff.is_some(),
         window: window(),
         realtime_ns: obey::clock(policy.process(), SystemTime::now())?,

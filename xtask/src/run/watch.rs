@@ -132,7 +132,8 @@ impl Watch {
             ("[process]", compiled.process() != self.first.process()),
             ("[root]` or `[[bind]]", compiled.mounts() != self.first.mounts()),
             ("memory` in `[limits]", memory(&compiled) != memory(&self.first)),
-            ("[[files]]", !compiled.same_file_rights(&self.first)),
+            // The names of what is remembered were not kept.
+            ("[[files]]", compiled.restricts_files() && !self.first.restricts_files() && !self.first.has_taints()),
             ("paths` or `rights` of a `[[taint]]", !compiled.same_triggers(&self.first)),
         ];
         if let Some((section, _)) = changed.into_iter().find(|(_, changed)| *changed) {
@@ -233,7 +234,7 @@ mod tests {
         let bind = "version = 1\n[[bind]]\nhost = \".\"\nat = \"/mnt\"\n";
         assert!(change(bind).unwrap_err().contains("`[[bind]]` has changed"));
         let files = "version = 1\n[[files]]\ndefault = []\n";
-        assert!(change(files).unwrap_err().contains("`[[files]]` has changed"));
+        assert!(change(files).unwrap_err().contains("`[[files]]` has changed"), "there was none to begin with");
         let taint = "version = 1\n[[taint]]\npaths = \"/a\"\ndeny = [\"read\"]\n";
         assert!(change(taint).unwrap_err().contains("`paths` or `rights` of a `[[taint]]` has changed"));
         let memory = "version = 1\n[limits]\nmemory = \"64M\"\n";
@@ -244,5 +245,19 @@ mod tests {
         assert_eq!(change(good), Ok(None));
         assert_eq!(watch.digests().of(2), Some(Digest::of(good.as_bytes()).hex()));
         assert_eq!(watch.digests().of(3), None);
+    }
+
+    #[test]
+    fn rights_on_files_can_change_where_there_are_some() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("p.toml");
+        let rights = |rights: &str| format!("version = 1\n[[files]]\ndefault = [{rights}]\n");
+        fs::write(&path, rights("\"read\"")).unwrap();
+        let policy = PolicyFiles::read(&path, "p.toml", &Container::default()).unwrap();
+        let mut watch = Watch::new(&path, Container::default(), &policy).unwrap();
+        for text in [rights("\"list\""), FIRST.to_owned(), rights("")] {
+            fs::write(&path, &text).unwrap();
+            assert!(watch.changed().unwrap().is_some(), "{text}");
+        }
     }
 }

@@ -108,6 +108,8 @@ pub struct RunConfig {
     pub record: bool,
     /// Record verdicts, and do nothing about them.
     pub dry_run: bool,
+    /// Record what the rules on files grant, too.
+    pub learn: bool,
     /// Tell what each sandbox changed when it has ended.
     pub diff: bool,
     /// Terminal size: rows, columns (0: unknown).

@@ -10,7 +10,8 @@ use policy::Action;
 use policy::signature::Kind;
 use proto::copy_forms;
 use trace::{
-    Answer, CallRecord, Content, Data, End, Judged, MAX_ADDRESS, MAX_BYTES, MAX_PATH, MAX_STRINGS, Piece, Verdict,
+    Answer, CallRecord, Change, Content, Data, End, Judged, MAX_ADDRESS, MAX_BYTES, MAX_PATH, MAX_STRINGS, Piece,
+    Verdict,
 };
 
 use crate::memory::CallMemory;
@@ -78,7 +79,10 @@ pub(crate) fn verdict(verdict: policy::Verdict<'_>, ignored: bool, generation: u
         Action::Trap => Judged::Trap,
         Action::Fake(value) => Judged::Fake(value),
         Action::Rewrite => {
-            let change = |change: &policy::Rewrite| (change.argument, change.keep, change.set);
+            let change = |change: &policy::Rewrite| match &change.path {
+                None => Change::Number(change.argument, change.keep, change.set),
+                Some(path) => Change::Path(change.argument, Piece::first_of(path.as_bytes(), MAX_PATH)),
+            };
             Judged::Rewrite(verdict.rewrites().iter().map(change).collect())
         }
     };

@@ -298,6 +298,12 @@ impl Gate {
         self.mode
     }
 
+    /// Which policy holds.
+    #[must_use]
+    pub const fn generation(&self) -> u32 {
+        self.generation
+    }
+
     /// The counts so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
@@ -368,13 +374,17 @@ impl Gate {
                     // What is only judged is done as it came, however long it is.
                     _ if self.mode.dry_run && self.copied.is_cut() => (args, 0),
                     _ if self.mode.dry_run => (args, grant_flags::COPIES),
-                    _ => (self.copied.cut(args), grant_flags::COPIES),
+                    _ => (self.copied.cut(self.copied.redirected(args, verdict.rewrites())), grant_flags::COPIES),
                 };
                 let flags = flags | if holds == 0 { 0 } else { self.budgets.grant_flags(holds) };
                 let (action, answer) =
                     self.granted.forward(&call, Grant { args, flags, ..Grant::default() }, len, recorded);
                 self.budgets.begun(self.granted.last, holds);
+                // What the program asked for is told.
                 record(answer);
+                if !reads.is_empty() && !ignored {
+                    self.copied.replace(verdict.rewrites());
+                }
                 return action;
             }
             policy::Action::Kill => {

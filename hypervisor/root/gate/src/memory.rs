@@ -9,8 +9,8 @@ use alloc::vec;
 
 use guestmem::{GuestMemory, Unreadable, WalkError, copy_cstr, copy_gva};
 use policy::address::MAX_ADDRESS;
-use policy::{Form, MAX_READS, Pointed, Policy, Read};
-use proto::{COPY_LEN, CopyHead, MAX_COPIES, copy_forms};
+use policy::{Form, MAX_READS, Pointed, Policy, Read, Rewrite};
+use proto::{COPY_LEN, CopyHead, MAX_COPIES, REWRITTEN, copy_forms};
 
 use crate::Call;
 use crate::message::{Gathered, Gatherer, MESSAGE_LEN, Message, NotGathered};
@@ -271,6 +271,34 @@ impl CallMemory {
         args
     }
 
+    /// The arguments of a call that is carried out with these paths: the copies of those that it has are found by other addresses than the
+    /// program's, at which nothing of the program's can be.
+    pub(crate) fn redirected(&self, mut args: [u64; 6], changes: &[Rewrite]) -> [u64; 6] {
+        for change in changes.iter().filter(|change| change.path.is_some()) {
+            if self.of(change.argument, copy_forms::STRING).is_some()
+                && let Some(argument) = args.get_mut(usize::from(change.argument))
+            {
+                *argument = rewritten_address(change.argument);
+            }
+        }
+        args
+    }
+
+    /// Puts these paths into the place of those that were read.
+    pub(crate) fn replace(&mut self, changes: &[Rewrite]) {
+        for Rewrite { argument, path, .. } in changes {
+            let Some(path) = path else { continue };
+            let is_it = |entry: &Entry| (entry.argument, entry.head.form) == (*argument, copy_forms::STRING);
+            let Some(index) = self.entries.iter().take(self.used).position(is_it) else { continue };
+            if let (Some(entry), Some(buffer)) = (self.entries.get_mut(index), self.buffers.get_mut(index)) {
+                // It fits: the policy's reader has seen to it.
+                buffer.iter_mut().zip(path.bytes()).for_each(|(to, from)| *to = from);
+                let len = u64::try_from(path.len().min(COPY_LEN)).unwrap_or(0);
+                entry.head = CopyHead { address: rewritten_address(*argument), len, ..entry.head };
+            }
+        }
+    }
+
     /// The same for the shim: all entries, the empty ones too.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (CopyHead, &[u8])> {
         self.all().map(|(entry, bytes)| (entry.head, bytes))
@@ -296,6 +324,12 @@ impl CallMemory {
     pub(crate) fn fetches(&mut self, gva: u64, cr3: u64, sequence: u64) {
         self.fetched = Some(Fetch { gva, cr3, sequence });
     }
+}
+
+/// By which the shim knows the path that stands in the place of an argument's. If it ever took it for an address of the program's, it would find
+/// nothing there.
+fn rewritten_address(argument: u8) -> u64 {
+    REWRITTEN | u64::from(argument)
 }
 
 /// Which piece of memory it is.

@@ -1,9 +1,11 @@
 //! The `action` of a rule as the text has it.
 
 use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use proto::COPY_LEN;
 use toml::de::{DeTable, DeValue};
 
 use crate::Action;
@@ -34,11 +36,15 @@ pub(crate) enum Change {
     Set(Placed<Operand>),
     /// Only these bits of it are left.
     Mask(Placed<Operand>),
+    /// The path that it points to becomes this.
+    Path(String),
 }
 
 const KNOWN: &str = r#""allow", "kill", "trap", "log", { errno = "EPERM" }, { fake = 0 }, { kill = "process" } or { rewrite = [{ arg = 0, value = 0 }] }"#;
 const ACTION_KEYS: &[&str] = &["errno", "fake", "kill", "rewrite"];
-const REWRITE_KEYS: &[&str] = &["arg", "value", "mask"];
+const REWRITE_KEYS: &[&str] = &["arg", "value", "mask", "path"];
+/// Most bytes of a path: with its NUL it is as long as Linux takes (PATH_MAX), and as a copy of a call's memory holds.
+const MAX_PATH: usize = COPY_LEN - 1;
 
 impl Reader<'_, '_> {
     /// The value of `key`, which is an action.
@@ -138,14 +144,30 @@ impl Reader<'_, '_> {
         self.only_known_keys(table, REWRITE_KEYS, "a change")?;
         let argument = table.get("arg").ok_or_else(|| self.source.error(&value.span(), "this change has no `arg`"))?;
         let argument = self.argument(argument)?;
-        let change = match (table.get("value"), table.get("mask")) {
-            (Some(operand), None) => Change::Set(self.operand(operand, "value")?),
-            (None, Some(operand)) => Change::Mask(self.operand(operand, "mask")?),
+        let change = match (table.get("value"), table.get("mask"), table.get("path")) {
+            (Some(operand), None, None) => Change::Set(self.operand(operand, "value")?),
+            (None, Some(operand), None) => Change::Mask(self.operand(operand, "mask")?),
+            (None, None, Some(path)) => Change::Path(self.other_path(path)?),
             _ => {
-                let message = "a change has either `value` (argument := value) or `mask` (argument := argument & mask)";
+                let message = "a change has either `value` (argument := value), `mask` (argument := argument & mask) or `path` (what it points to := path)";
                 return Err(self.source.error(&value.span(), message));
             }
         };
         Ok(RewriteText { argument, change, span: value.span() })
+    }
+
+    /// A path that stands in the place of the program's.
+    fn other_path(&self, value: &Value<'_>) -> Result<String, PolicyError> {
+        let path = self.string(value, "path", "the path that the call is carried out with")?;
+        let wrong = if !path.starts_with('/') {
+            "begin the path with `/`: where another one leads depends on the program's working directory".to_string()
+        } else if path.contains('\0') {
+            "no path has a NUL in it".to_string()
+        } else if path.len() > MAX_PATH {
+            format!("a path has at most {MAX_PATH} bytes, this one {}", path.len())
+        } else {
+            return Ok(path.to_string());
+        };
+        Err(self.source.error(&value.span(), wrong))
     }
 }

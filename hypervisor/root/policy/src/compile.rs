@@ -18,7 +18,7 @@ use crate::contents::{ContentSet, ContentText, content_of};
 use crate::errno::EPERM;
 use crate::error::{PolicyError, Source};
 use crate::files::FileRights;
-use crate::glob::GlobSet;
+use crate::glob::{GlobSet, Subject};
 use crate::limits;
 use crate::mounts::{MAX_BINDS, Mounts};
 use crate::network::Network;
@@ -26,7 +26,7 @@ use crate::parse::{
     CallText, Comparison as ComparisonText, ConditionText, NumberText, Operand, Placed, PolicyText, RuleText, TestText,
     name_of,
 };
-use crate::pointed::{MAX_READS, PointedText, Read, address_of};
+use crate::pointed::{MAX_READS, PointedText, Read, address_of, string_of, wanted};
 use crate::process::Process;
 use crate::quotas::Quotas;
 use crate::signature::{self, Kind};
@@ -299,13 +299,13 @@ impl FileCompiler<'_, '_, '_> {
     /// Puts a rule at the end of what is said about one call. `sets`: those of [`Self::sets`].
     fn add(&mut self, index: u16, rule: &RuleText, sets: &[Option<u16>], call: &CallText) -> Result<(), PolicyError> {
         let first_condition = self.all.conditions.len();
-        let mut reads = Vec::new();
+        let mut reads = self.rewritten(rule, call)?;
         for (condition, set) in rule.conditions.iter().zip(sets) {
             let set = set.unwrap_or(u16::MAX);
             let condition = match &condition.test {
                 TestText::Number(text) => self.condition(condition, text, call.number)?,
                 TestText::Pointed(text) => {
-                    reads.push(self.read(text, call)?);
+                    reads.push(self.read_string(&text.argument, text.subject, call)?);
                     Condition::Glob { argument: text.argument.value, set, negated: text.negated }
                 }
                 TestText::Address(text) => {
@@ -325,10 +325,35 @@ impl FileCompiler<'_, '_, '_> {
         }
         let line = self.source.line(rule.span.start);
         let settled = Settled { rule: index, file: self.file, line };
-        if let Some(entry) = usize::try_from(call.number).ok().and_then(|number| self.all.calls.get_mut(number)) {
-            entry.settled = Some(settled);
-        }
+        self.look_at(call, reads)?.settled = Some(settled);
         Ok(())
+    }
+
+    /// What has to be read of a call's memory for a rule to put something else into its place.
+    fn rewritten(&self, rule: &RuleText, call: &CallText) -> Result<Vec<Read>, PolicyError> {
+        let of_path = |rewrite: &RewriteText| match rewrite.change {
+            Change::Path(_) => Some(self.read_string(&rewrite.argument, Subject::Path, call)),
+            _ => None,
+        };
+        rule.action.rewrites.iter().filter_map(of_path).collect()
+    }
+
+    /// Has so much of a call's memory read before it is judged.
+    fn look_at(&mut self, call: &CallText, reads: Vec<Read>) -> Result<&mut Call, PolicyError> {
+        let entry = usize::try_from(call.number).ok().and_then(|number| self.all.calls.get_mut(number));
+        let Some(entry) = entry else {
+            return Err(self.source.error(&call.span, "this call is beyond the table"));
+        };
+        for read in reads {
+            if !entry.reads.contains(&read) {
+                entry.reads.push(read);
+            }
+        }
+        if entry.reads.len() > MAX_READS {
+            let message = format!("rules look at more than {MAX_READS} pieces of memory of `{}`", name_of(call.number));
+            return Err(self.source.error(&call.span, message));
+        }
+        Ok(entry)
     }
 
     /// A rule that a section stands for.
@@ -357,24 +382,12 @@ impl FileCompiler<'_, '_, '_> {
 
     /// Lets the conditions from `first` on be a clause of a call.
     fn push_clause(&mut self, index: u16, call: &CallText, first: usize, reads: Vec<Read>) -> Result<(), PolicyError> {
-        let entry = usize::try_from(call.number).ok().and_then(|number| self.all.calls.get_mut(number));
-        let Some(entry) = entry else {
-            return Err(self.source.error(&call.span, "this call is beyond the table"));
-        };
-        for read in reads {
-            if !entry.reads.contains(&read) {
-                entry.reads.push(read);
-            }
-        }
-        if entry.reads.len() > MAX_READS {
-            let message = format!("rules look at more than {MAX_READS} pieces of memory of `{}`", name_of(call.number));
-            return Err(self.source.error(&call.span, message));
-        }
         self.all.clause_count += 1;
-        let too_many = self.all.clause_count > limits::MAX_CLAUSES
-            || self.all.conditions.len() > limits::MAX_TOTAL_CONDITIONS
-            || entry.clauses.len() >= limits::MAX_CLAUSES_PER_CALL;
+        let is_full =
+            self.all.clause_count > limits::MAX_CLAUSES || self.all.conditions.len() > limits::MAX_TOTAL_CONDITIONS;
         let count = u16::try_from(self.all.conditions.len().saturating_sub(first)).ok();
+        let entry = self.look_at(call, reads)?;
+        let too_many = is_full || entry.clauses.len() >= limits::MAX_CLAUSES_PER_CALL;
         match (u32::try_from(first).ok(), count) {
             (Some(first_condition), Some(conditions)) if !too_many => {
                 entry.clauses.push(Clause { first_condition, conditions, rule: index });
@@ -418,13 +431,12 @@ impl FileCompiler<'_, '_, '_> {
         }
     }
 
-    /// What a condition on memory needs of a call's.
-    fn read(&self, text: &PointedText, call: &CallText) -> Result<Read, PolicyError> {
-        let argument = &text.argument;
+    /// What has to be read of a call's argument that is such a string.
+    fn read_string(&self, argument: &Placed<u8>, subject: Subject, call: &CallText) -> Result<Read, PolicyError> {
         let kind = self.kind(argument, call.number)?;
-        text.read(kind).ok_or_else(|| {
-            let message = format!("argument {} of `{}` is no {}", argument.value, name_of(call.number), text.wanted());
-            self.source.error(&argument.span, message)
+        string_of(argument.value, subject, kind).ok_or_else(|| {
+            let (name, wanted) = (name_of(call.number), wanted(subject));
+            self.source.error(&argument.span, format!("argument {} of `{name}` is no {wanted}", argument.value))
         })
     }
 
@@ -537,11 +549,12 @@ impl FileCompiler<'_, '_, '_> {
 
     fn rewrite(&self, text: &RewriteText, number: u32) -> Result<Rewrite, PolicyError> {
         let seen = self.seen(&text.argument, None, number)?;
-        let (keep, set) = match &text.change {
-            Change::Set(value) => (0, self.operand(value, seen, number)?),
-            Change::Mask(mask) => (self.operand(mask, seen, number)?, 0),
+        let (keep, set, path) = match &text.change {
+            Change::Set(value) => (0, self.operand(value, seen, number)?, None),
+            Change::Mask(mask) => (self.operand(mask, seen, number)?, 0, None),
+            Change::Path(path) => (u64::MAX, 0, Some(path.clone())),
         };
-        Ok(Rewrite { argument: text.argument.value, keep, set })
+        Ok(Rewrite { argument: text.argument.value, keep, set, path })
     }
 
     fn no_condition_twice(&self, conditions: &[ConditionText]) -> Result<(), PolicyError> {

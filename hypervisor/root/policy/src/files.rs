@@ -18,7 +18,7 @@ use crate::suggest::did_you_mean;
 use crate::table::Policy;
 
 /// A set of rights on a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rights(u8);
 
 impl Rights {
@@ -215,6 +215,20 @@ impl Policy {
                 FileVerdict { rights: entry.rights, entry: Some((entry, self.file(entry.file))) }
             }
         }
+    }
+
+    /// What may be done with a path that no entry matches.
+    #[must_use]
+    pub fn other_files(&self) -> FileVerdict<'_> {
+        let default = self.rights.as_ref().map(|rights| &rights.default);
+        let rights = default.map_or(Rights::ALL, |default| default.rights);
+        FileVerdict { rights, entry: default.map(|default| (default, self.file(default.file))) }
+    }
+
+    /// The patterns of all entries, as they are written, in the order in which they are tried.
+    pub fn file_patterns(&self) -> impl Iterator<Item = &str> {
+        let entries = self.rights.iter().flat_map(|rights| &rights.entries);
+        entries.flat_map(|entry| entry.patterns.iter().map(|pattern| pattern.value.as_str()))
     }
 
     /// Whether a directory can be called otherwise without anything below it getting other rights. May say no where it could.

@@ -14,7 +14,8 @@
 //! action = "allow"                              # or "kill", "trap", "log" (allow, and write it to the trace), or one with a value:
 //!                                               # { errno = "EPERM" }, { fake = 0 } (not carried out, returns that),
 //!                                               # { kill = "process" } (or "thread", or "sandbox", which is "kill"), or
-//!                                               # { rewrite = [{ arg = 2, mask = "O_RDWR|O_CLOEXEC" }] } (value or mask for an argument)
+//!                                               # { rewrite = [{ arg = 2, mask = "O_RDWR|O_CLOEXEC" }] } (value or mask for an argument,
+//!                                               # or path for what it points to)
 //!
 //! [[rule]]
 //! calls = ["socket"]
@@ -37,6 +38,16 @@
 //! They ask for the string itself, as the program passed it, with its `..` and before any link is followed: good for telling calls apart;
 //! to protect a file whatever its name, it takes rights on resolved paths. A NULL pointer has no string: no such condition holds then, neither with `not`. A call whose string cannot be read, or has no end within
 //! PATH_MAX bytes, gets the error that Linux gives it, whatever its rules say. What is judged is a copy, and the copy is what is carried out.
+//!
+//! A path can be replaced by another one:
+//! ```toml
+//! calls = ["openat", "newfstatat"]
+//! when = [{ arg = 1, path = "/etc/passwd" }]
+//! action = { rewrite = [{ arg = 1, path = "/srv/fake/passwd" }] }
+//! ```
+//! The program's path is judged; the other one is what the call is carried out with, as if the program had passed it: it is resolved as any path, and what
+//! `[[files]]` says of where it leads holds. It begins with `/`, so that it does not hang on a directory of the program's. Where the program passes NULL there is no path to
+//! replace, and the call goes on without one.
 //!
 //! # Socket addresses
 //! ```toml

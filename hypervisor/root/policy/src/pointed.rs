@@ -127,22 +127,20 @@ pub(crate) struct PointedText {
     pub(crate) negated: bool,
 }
 
-impl PointedText {
-    /// What has to be read of an argument of this kind; nothing if it is none that such a condition is for.
-    pub(crate) fn read(&self, kind: Kind) -> Option<Read> {
-        let fits = match self.subject {
-            Subject::Path => matches!(kind, Kind::Path),
-            Subject::Text => matches!(kind, Kind::Path | Kind::Text),
-        };
-        fits.then_some(Read { argument: self.argument.value, form: Form::String })
-    }
+/// What has to be read of an argument of this kind; nothing if it points to no such string.
+pub(crate) fn string_of(argument: u8, subject: Subject, kind: Kind) -> Option<Read> {
+    let fits = match subject {
+        Subject::Path => matches!(kind, Kind::Path),
+        Subject::Text => matches!(kind, Kind::Path | Kind::Text),
+    };
+    fits.then_some(Read { argument, form: Form::String })
+}
 
-    /// The kind of argument that it is for.
-    pub(crate) fn wanted(&self) -> &'static str {
-        match self.subject {
-            Subject::Path => "path",
-            Subject::Text => "string",
-        }
+/// Such a string, by name.
+pub(crate) fn wanted(subject: Subject) -> &'static str {
+    match subject {
+        Subject::Path => "path",
+        Subject::Text => "string",
     }
 }
 

@@ -116,8 +116,9 @@ pub(crate) struct Rule {
     pub(crate) rewrites: Vec<Rewrite>,
 }
 
-/// A change to one argument: of the program's value only the bits in `keep` are left, and those in `set` are added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A change to one argument: of the program's value only the bits in `keep` are left, and those in `set` are added; or the path that it points to becomes
+/// another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rewrite {
     /// The argument, from 0.
     pub argument: u8,
@@ -125,6 +126,8 @@ pub struct Rewrite {
     pub keep: u64,
     /// What is added.
     pub set: u64,
+    /// The path that stands in the place of the program's. An argument that points to none has none.
+    pub path: Option<String>,
 }
 
 /// Index of the default in the list of rules.

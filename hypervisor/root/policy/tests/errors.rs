@@ -139,6 +139,15 @@ fn actions_with_values() {
     refused(&action("read", "{ rewrite = [{ arg = 1, value = 1, mask = 1 }] }"), 4, 23, "either `value`");
     refused(&action("read", "{ rewrite = [{ arg = 1, value = 1 }, { arg = 1, mask = 1 }] }"), 4, 55, "rewritten twice");
     refused(&action("read", "{ rewrite = [{ arg = 0, value = 0x1_0000_0000 }] }"), 4, 42, "looks at 32 bits");
+    let path = |call: &str, path: &str| action(call, &format!("{{ rewrite = [{{ arg = 1, path = {path} }}] }}"));
+    refused(&path("openat", "\"fake\""), 4, 41, "begin the path with `/`");
+    refused(&path("openat", "\"\""), 4, 41, "begin the path with `/`");
+    refused(&path("openat", "3"), 4, 41, "`path` must be");
+    refused(&path("openat", "\"/a\\u0000b\""), 4, 41, "no path has a NUL");
+    refused(&path("openat", &format!("\"/{}\"", "x".repeat(4095))), 4, 41, "at most 4095 bytes, this one 4096");
+    refused(&path("read", "\"/x\""), 4, 31, "argument 1 of `read` is no path");
+    refused(&path("symlink", "\"/x\", mask = 1"), 4, 23, "either `value`");
+    refused(&path("close", "\"/x\""), 4, 31, "has only 1 argument");
     refused(&action("close", "{ rewrite = [{ arg = 1, value = 0 }] }"), 4, 31, "has only 1 argument");
     refused(
         &rule("calls = [\"lseek\", \"dup2\"]\naction = { rewrite = [{ arg = 1, value = -1 }] }"),

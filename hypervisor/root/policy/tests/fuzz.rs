@@ -14,6 +14,10 @@ fn check(bytes: &[u8]) -> bool {
             for number in [0, 16, 257, 469, 470, u64::MAX] {
                 let _ = policy.judge(number, &[u64::MAX; 6]);
             }
+            for path in [&b"/"[..], b"/etc/shadow", b"/tmp/x/y", b"/\xff"] {
+                let _ = policy.file_rights(path).to_string();
+            }
+            let _ = policy.same_rights_below(b"/etc", b"/tmp/x");
             true
         }
         Err(PolicyError { line, column, message, .. }) => {
@@ -83,6 +87,11 @@ fn random_pieces_of_the_language() {
         "\n[[budget]]\n",
         "\n[[taint]]\n",
         "deny",
+        "\n[[files]]\n",
+        "paths",
+        "\"/a/**\"",
+        "rights",
+        "\"hide\"",
         "count",
         "version = 1\n",
         "[[rule]]\ncalls = [\"read\"]\naction = \"kill\"\n",
@@ -115,24 +124,41 @@ when = [{ address = ["[::ffff:10.0.0.0/104]", "family:99"], not = true }]
 action = "log"
 "#;
 
+/// Nor this.
+const FILES_TEXT: &[u8] = br#"version = 1
+[[files]]
+paths = ["/etc/shadow*", "/root/**", "**/*.key", "/var/[a-c]?/x"]
+rights = ["hide"]
+reason = "secrets"
+[[files]]
+paths = "/tmp/**"
+rights = ["read", "write", "create", "delete", "execute", "list"]
+[[files]]
+default = ["read", "list"]
+"#;
+
 #[test]
-fn damaged_networks() {
-    let mut random = Random::new(4);
-    let mut survived = 0;
-    for _ in 0..4000 {
-        let mut bytes = NETWORK_TEXT.to_vec();
-        for _ in 0..=random.below(2) {
-            let at = random.below(bytes.len());
-            match random.below(3) {
-                0 => bytes[at] = *random.pick(b"0179af:/.-[]*@\"u, x="),
-                1 => drop(bytes.remove(at)),
-                _ => bytes.insert(at, *random.pick(b"0179af:/.-[]*@\"u, x=")),
-            }
-        }
-        survived += usize::from(check(&bytes));
+fn damaged_networks_and_files() {
+    for (text, others) in [(NETWORK_TEXT, "0179af:/.-[]*@\"u, x="), (FILES_TEXT, "rea/.-[]*!\\\"?,h x=")] {
+        let mut random = Random::new(4);
+        let survived = (0..4000).filter(|_| check(&damaged(text, others.as_bytes(), &mut random))).count();
+        assert!(survived > 100 && survived < 4000, "{survived}");
+        assert!(check(text));
     }
-    assert!(survived > 100 && survived < 4000, "{survived}");
-    assert!(check(NETWORK_TEXT));
+}
+
+/// A text with up to three bytes changed, taken away or put in.
+fn damaged(text: &[u8], others: &[u8], random: &mut Random) -> Vec<u8> {
+    let mut bytes = text.to_vec();
+    for _ in 0..=random.below(2) {
+        let at = random.below(bytes.len());
+        match random.below(3) {
+            0 => bytes[at] = *random.pick(others),
+            1 => drop(bytes.remove(at)),
+            _ => bytes.insert(at, *random.pick(others)),
+        }
+    }
+    bytes
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a policy's rules mean.
 
 use policy::errno::Errno;
-use policy::{Action, Policy, parse};
+use policy::{Action, Pointed, Policy, parse};
 use proto::syscalls::{SYSCALLS, by_name};
 
 fn compiled(rules: &str) -> Policy {
@@ -197,6 +197,30 @@ action = { rewrite = [{ arg = 2, mask = "O_RDWR|O_CLOEXEC" }, { arg = 3, value =
     assert_eq!(verdict.rewritten([9, 8, u64::MAX, u64::MAX, 7, 6]), [9, 8, 0o2_000_002, 0o600, 7, 6]);
     let allowed = compiled("default = \"allow\"\n");
     assert_eq!(allowed.judge(0, &[3; 6]).rewritten([1, 2, 3, 4, 5, 6]), [1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn rewritten_paths() {
+    let policy = compiled(
+        r#"[[rule]]
+calls = ["openat", "newfstatat"]
+when = [{ arg = 1, path = "/etc/**" }]
+action = { rewrite = [{ arg = 1, path = "/srv/fake" }] }
+[[rule]]
+calls = ["rename"]
+action = { rewrite = [{ arg = 0, path = "/a" }, { arg = 1, path = "/b" }] }
+"#,
+    );
+    assert_eq!(policy.about(number("openat")).reads().len(), 1, "the condition's is the change's");
+    assert_eq!(policy.about(number("rename")).reads().len(), 2);
+    let args = [5, 6, 0, 0, 0, 0];
+    let verdict = policy.about(number("rename")).judge(&args, &Pointed::NOTHING);
+    assert_eq!((verdict.action, verdict.rewritten(args)), (Action::Rewrite, args));
+    let rewrites = verdict.rewrites();
+    let paths: Vec<(u8, &str)> =
+        rewrites.iter().map(|change| (change.argument, change.path.as_deref().unwrap_or(""))).collect();
+    assert_eq!(paths, [(0, "/a"), (1, "/b")]);
+    assert!(policy.judge(number("openat"), &args).rewrites().is_empty());
 }
 
 /// The policies that come with the project.

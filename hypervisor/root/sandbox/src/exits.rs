@@ -9,7 +9,7 @@ use hvclient::Transport;
 use policy::quotas::Quota;
 use proto::op::{Exit, Listen, Wait};
 use proto::{DOORBELL_PORT, GatePage};
-use services::Served;
+use services::{Grant, Served};
 use tlfs::addr::Gpa;
 use tlfs::intercept::HvInterceptAccessType;
 use tlfs::message::{
@@ -17,7 +17,7 @@ use tlfs::message::{
     HvX64MsrInterceptMessage,
 };
 use tlfs::vp_page::RegisterPageDirty;
-use trace::{MAX_PATH, Piece, Record, RefusalRecord, TaintRecord};
+use trace::{GrantRecord, MAX_PATH, MAX_RESOLVED, Piece, Record, RefusalRecord, TaintRecord};
 use zerocopy::IntoBytes;
 
 use crate::create::{change_window, map_blocks};
@@ -52,6 +52,7 @@ impl<R: RootMemory> Sandbox<'_, R> {
         let mut view = self.memory.view(world.memory);
         let served = self.services.serve(Gpa(layout::SERVICE), &mut view, world.console, world.entropy, realtime);
         self.tell_refusal(now, world);
+        self.tell_grants(now, world);
         self.put_taints_in_force(now, world)?;
         self.map_pending(world)?;
         change_window(&mut self.partition, &mut self.memory, world)?;
@@ -80,11 +81,12 @@ impl<R: RootMemory> Sandbox<'_, R> {
             world.console.record(&Record::Refusal(RefusalRecord {
                 time: now.saturating_sub(self.parts.created),
                 thread: self.thread,
-                rights: refusal.rights.to_string(),
+                rights: refusal.wanted(),
                 path: Piece::first_of(&refusal.path, MAX_PATH),
                 from: refusal.from.map(|from| Piece::first_of(&from, MAX_PATH)),
                 errno: refusal.errno.number(),
                 entry: refusal.entry,
+                generation: self.gate.generation(),
                 ignored: mode.dry_run,
             }));
         }
@@ -106,6 +108,20 @@ impl<R: RootMemory> Sandbox<'_, R> {
         let console = &mut *world.console;
         self.gate.taint(used.taints, &record, &mut |record| console.record(&record));
         Ok(())
+    }
+
+    /// Records what they have granted, if that is wanted.
+    fn tell_grants<T: Transport>(&mut self, now: u64, world: &mut World<'_, T, R>) {
+        for Grant { rights, path, from, directory } in self.services.authority_mut().take_grants() {
+            world.console.record(&Record::Grant(GrantRecord {
+                time: now.saturating_sub(self.parts.created),
+                thread: self.thread,
+                rights: rights.to_string(),
+                path: Piece::first_of(&path, MAX_RESOLVED),
+                from: from.map(|from| Piece::first_of(&from, MAX_RESOLVED)),
+                directory,
+            }));
+        }
     }
 
     fn after_service<T: Transport>(&mut self, served: Served, world: &mut World<'_, T, R>) -> Result<Step, Failure> {

@@ -164,6 +164,7 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
             place_copies(&mut self.partition, &mut self.memory, world)?;
         }
         let age = (world.now)().saturating_sub(self.parts.created);
+        self.services.authority_mut().set_policy(&policy);
         let console = &mut *world.console;
         self.gate.set_policy(policy, generation, age, &mut |record| console.record(&record));
         self.forget_reached(world);

@@ -18,11 +18,12 @@ use files::{Errno, Ino, Kind, Stack};
 use policy::{FileVerdict, Policy, Rights};
 
 use crate::authorise::{Authority, Name, Object, Right};
+use crate::grants::{Grant, Grants};
 
 /// Names of one file that are kept. Beyond them the oldest are forgotten, and with them what they allow.
 const MAX_NAMES: usize = 16;
 
-/// The rights and taints of a policy. Without `[[files]]` and `[[taint]]` everything is allowed, and nothing is kept.
+/// The rights and taints of a policy. Without `[[files]]` and `[[taint]]` everything is allowed, and nothing is kept unless it is to be told.
 #[derive(Debug)]
 pub struct FileRules {
     policy: Option<Rc<Policy>>,
@@ -30,6 +31,8 @@ pub struct FileRules {
     dry_run: bool,
     /// Of files that are remembered.
     known: BTreeMap<Ino, Known>,
+    /// What was granted, if that is to be told.
+    grants: Option<Grants>,
     /// What was refused first in the request under way, or in the last one, if that is what became of it.
     refusal: Option<Refusal>,
     /// What of the request under way, or of the last one, taints that did not before.
@@ -52,7 +55,7 @@ pub struct Used {
 /// What the policy refused in a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The rights that the path would have to have; none: it is hidden.
+    /// The rights that the path would have to have; none: only to be seen, which it is not, as it is hidden.
     pub rights: Rights,
     /// The resolved path. Empty: a file without a name.
     pub path: Vec<u8>,
@@ -62,6 +65,17 @@ pub struct Refusal {
     pub errno: Errno,
     /// The entry that says so, with its place and reason.
     pub entry: String,
+}
+
+impl Refusal {
+    /// The rights that were missing, in a policy's words; for a name that is hidden `look`: there is no such thing to see.
+    #[must_use]
+    pub fn wanted(&self) -> String {
+        match (self.rights, &self.from) {
+            (Rights::NONE, None) => "look".into(),
+            (rights, _) => rights.to_string(),
+        }
+    }
 }
 
 /// What is known of a file: its names, the oldest first.
@@ -104,7 +118,63 @@ impl FileRules {
     #[must_use]
     pub fn new(policy: &Rc<Policy>, dry_run: bool) -> Self {
         let policy = (policy.restricts_files() || policy.has_taints()).then(|| Rc::clone(policy));
-        Self { policy, dry_run, known: BTreeMap::new(), refusal: None, used: None, tainted: 0 }
+        Self { policy, dry_run, known: BTreeMap::new(), grants: None, refusal: None, used: None, tainted: 0 }
+    }
+
+    /// Another policy's rights hold from the next request on; what is open stays open. If there were none before, no names were kept: files that are
+    /// remembered have no rights then until they are found anew.
+    pub fn set_policy(&mut self, policy: &Rc<Policy>) {
+        if self.policy.is_some() || policy.restricts_files() {
+            self.policy = Some(Rc::clone(policy));
+        }
+    }
+
+    /// The same that tell what they grant: [`FileRules::take_grants`].
+    #[must_use]
+    pub fn telling(self) -> Self {
+        Self { grants: Some(Grants::default()), ..self }
+    }
+
+    /// What was granted in the last request and has not been told before.
+    pub fn take_grants(&mut self) -> Vec<Grant> {
+        self.grants.as_mut().map_or_else(Vec::new, Grants::take)
+    }
+
+    /// Notes a right that was granted.
+    fn granted(&mut self, stack: &Stack<'_>, right: Right, object: Object<'_>) {
+        if self.grants.is_none() {
+            return;
+        }
+        let kind = match object {
+            Object::Entry { .. } => Ok(Kind::File),
+            Object::Inode(ino) => stack.attr(ino).map(|attr| attr.kind),
+        };
+        let Ok(kind) = kind else { return };
+        let rights = needed(right, kind);
+        let path = self.path_of(stack, object, kind);
+        if rights != Rights::NONE && !path.is_empty() {
+            self.grants.iter_mut().for_each(|grants| {
+                grants.add(Grant { rights, path: path.clone(), from: None, directory: false });
+            });
+        }
+    }
+
+    /// Notes another name of what is at `from`.
+    fn moved(&mut self, from: Vec<u8>, to: Vec<u8>, directory: bool) {
+        if let Some(grants) = &mut self.grants
+            && !from.is_empty()
+        {
+            grants.add(Grant { rights: Rights::NONE, path: to, from: Some(from), directory });
+        }
+    }
+
+    /// The path of an object of this kind.
+    fn path_of(&self, stack: &Stack<'_>, object: Object<'_>, kind: Kind) -> Vec<u8> {
+        match object {
+            Object::Entry { dir, name } => path(stack, Name { dir, name }),
+            Object::Inode(ino) if kind == Kind::Directory => stack.directory_path(ino),
+            Object::Inode(ino) => self.path_of_file(stack, ino),
+        }
     }
 
     /// What the last request was refused for, or would have been in a dry run. Of several things the first.
@@ -140,11 +210,7 @@ impl FileRules {
             rights if rights != Rights::HIDE && rights.contain(needed) => return Ok(None),
             _ => Errno::EACCES,
         };
-        let path = match object {
-            Object::Entry { dir, name } => path(stack, Name { dir, name }),
-            Object::Inode(ino) if kind == Kind::Directory => stack.directory_path(ino),
-            Object::Inode(ino) => self.path_of_file(stack, ino),
-        };
+        let path = self.path_of(stack, object, kind);
         let entry = policy.file_rights(&path).to_string();
         Ok(Some(Refusal { rights: needed, path, from: None, errno, entry }))
     }
@@ -196,6 +262,7 @@ impl Authority for FileRules {
     fn allow(&mut self, stack: &Stack<'_>, right: Right, object: Object<'_>) -> Result<(), Errno> {
         let refusal = self.judge(stack, right, object)?;
         self.refuse(refusal)?;
+        self.granted(stack, right, object);
         self.note_use(stack, right, object)
     }
 
@@ -205,33 +272,47 @@ impl Authority for FileRules {
     }
 
     fn allow_move(&mut self, stack: &Stack<'_>, ino: Ino, from: Name<'_>, to: Name<'_>) -> Result<(), Errno> {
-        let Some(policy) = &self.policy else { return Ok(()) };
+        if self.policy.is_none() && self.grants.is_none() {
+            return Ok(());
+        }
         let (from, to) = (path(stack, from), path(stack, to));
-        let verdict = policy.file_rights(&to);
-        let kept = policy.file_rights(&from).rights.contain(verdict.rights);
         let is_directory = stack.attr(ino)?.kind == Kind::Directory;
-        let refused = !kept || (is_directory && !policy.same_rights_below(&from, &to));
-        let lost =
-            policy.taints_lost(&from, &to) | if is_directory { policy.taints_changed_below(&from, &to) } else { 0 };
-        let refusal = if refused { Some(no_more(verdict, from, to)) } else { no_less(policy, lost, from, to) };
-        self.refuse(refusal)
+        let refusal = self.policy.as_ref().and_then(|policy| {
+            let verdict = policy.file_rights(&to);
+            let kept = policy.file_rights(&from).rights.contain(verdict.rights);
+            let refused = !kept || (is_directory && !policy.same_rights_below(&from, &to));
+            let lost =
+                policy.taints_lost(&from, &to) | if is_directory { policy.taints_changed_below(&from, &to) } else { 0 };
+            let (from, to) = (from.clone(), to.clone());
+            if refused { Some(no_more(verdict, from, to)) } else { no_less(policy, lost, from, to) }
+        });
+        self.refuse(refusal)?;
+        self.moved(from, to, is_directory);
+        Ok(())
     }
 
     fn allow_link(&mut self, stack: &Stack<'_>, ino: Ino, to: Name<'_>) -> Result<(), Errno> {
-        let Some(policy) = &self.policy else { return Ok(()) };
-        let to = path(stack, to);
-        let verdict = policy.file_rights(&to);
-        // Directories, which have no second name, are refused by the stack.
-        let kept =
-            stack.attr(ino)?.kind == Kind::Directory || self.rights_of_file(policy, stack, ino).contain(verdict.rights);
-        let lost = self.paths_of_file(stack, ino).fold(0, |lost, from| lost | policy.taints_lost(&from, &to));
-        let from = self.path_of_file(stack, ino);
-        let refusal = if kept { no_less(policy, lost, from, to) } else { Some(no_more(verdict, from, to)) };
-        self.refuse(refusal)
+        if self.policy.is_none() && self.grants.is_none() {
+            return Ok(());
+        }
+        let (from, to) = (self.path_of_file(stack, ino), path(stack, to));
+        let is_directory = stack.attr(ino)?.kind == Kind::Directory;
+        let refusal = self.policy.as_ref().and_then(|policy| {
+            let verdict = policy.file_rights(&to);
+            // Directories, which have no second name, are refused by the stack.
+            let kept = is_directory || self.rights_of_file(policy, stack, ino).contain(verdict.rights);
+            let lost = self.paths_of_file(stack, ino).fold(0, |lost, from| lost | policy.taints_lost(&from, &to));
+            let (from, to) = (from.clone(), to.clone());
+            if kept { no_less(policy, lost, from, to) } else { Some(no_more(verdict, from, to)) }
+        });
+        self.refuse(refusal)?;
+        self.moved(from, to, false);
+        Ok(())
     }
 
     fn found(&mut self, stack: &Stack<'_>, name: Name<'_>, ino: Ino) {
-        if self.policy.is_some() && stack.attr(ino).is_ok_and(|attr| attr.kind != Kind::Directory) {
+        let is_kept = self.policy.is_some() || self.grants.is_some();
+        if is_kept && stack.attr(ino).is_ok_and(|attr| attr.kind != Kind::Directory) {
             self.known.entry(ino).or_default().add(name);
         }
     }
@@ -256,6 +337,7 @@ impl Authority for FileRules {
         // What has failed has shown nothing.
         self.used = self.used.take().filter(|_| result.is_ok());
         self.tainted |= self.used.as_ref().map_or(0, |used| used.taints);
+        self.grants.iter_mut().for_each(|grants| grants.concluded(result));
     }
 }
 

@@ -15,15 +15,17 @@ mod lines;
 mod record;
 mod wire;
 
-pub use lines::{Lines, call_text, limit_text, refusal_text, result_text, taint_text};
+pub use lines::{Lines, call_text, grant_text, limit_text, refusal_text, result_text, taint_text};
 pub use record::{
-    Abi, Answer, CallRecord, Content, Data, End, FaultRecord, Judged, LimitRecord, Piece, PolicyRecord, Record,
-    RefusalRecord, ResultRecord, TaintRecord, Verdict,
+    Abi, Answer, CallRecord, Change, Content, Data, End, FaultRecord, GrantRecord, Judged, LimitRecord, Piece,
+    PolicyRecord, Record, RefusalRecord, ResultRecord, TaintRecord, Verdict,
 };
 pub use wire::{Decoder, Malformed, encode};
 
 /// Bytes of a path that are recorded.
 pub const MAX_PATH: usize = 256;
+/// Bytes of a resolved path that are recorded where a policy is learned from it.
+pub const MAX_RESOLVED: usize = 1024;
 /// Bytes of another string, or of a buffer, that are recorded.
 pub const MAX_BYTES: usize = 32;
 /// Bytes of a socket address that are recorded: all.

@@ -17,8 +17,8 @@ use policy::signature::{self, Kind, Output};
 use policy::symbols;
 
 use crate::{
-    Abi, Answer, CallRecord, Content, End, Judged, LimitRecord, Piece, PolicyRecord, Record, RefusalRecord,
-    ResultRecord, TaintRecord, Verdict,
+    Abi, Answer, CallRecord, Change, Content, End, GrantRecord, Judged, LimitRecord, Piece, PolicyRecord, Record,
+    RefusalRecord, ResultRecord, TaintRecord, Verdict,
 };
 
 /// Calls under way whose lines wait for their results. Those of a shim that never reports are written as unfinished, the oldest first.
@@ -56,7 +56,8 @@ impl Lines {
             // The signal that the program gets is in nobody's call.
             Record::Fault(_) => {}
             Record::Refusal(refusal) => {
-                let RefusalRecord { time, thread, errno, entry, ignored, .. } = refusal;
+                let RefusalRecord { time, thread, errno, ignored, .. } = refusal;
+                let entry = By(&refusal.entry, refusal.generation);
                 let (text, not) = (refusal_text(refusal), if *ignored { "not done: " } else { "" });
                 let _ = writeln!(out, "{}{text} [{not}{}, {entry}]", Prefix(*time, *thread), Failure(*errno));
             }
@@ -67,6 +68,9 @@ impl Lines {
             Record::Limit(limit) => {
                 let LimitRecord { time, thread, rule, .. } = limit;
                 let _ = writeln!(out, "{}{} [{rule}]", Prefix(*time, *thread), limit_text(limit));
+            }
+            Record::Grant(grant) => {
+                let _ = writeln!(out, "{}{} [granted]", Prefix(grant.time, grant.thread), grant_text(grant));
             }
             Record::Policy(PolicyRecord { time, generation, name }) => {
                 let _ = writeln!(out, "{}    policy {generation}: {}", Time(*time), name.escape_debug());
@@ -128,10 +132,20 @@ pub fn call_text(call: &CallRecord) -> String {
 /// What was refused, as `files: read "/etc/shadow"`.
 #[must_use]
 pub fn refusal_text(refusal: &RefusalRecord) -> String {
-    let mut text = format!("files: {} ", refusal.rights);
+    files_text(&refusal.rights, &refusal.path, refusal.from.as_ref())
+}
+
+/// What was granted, in the same words.
+#[must_use]
+pub fn grant_text(grant: &GrantRecord) -> String {
+    files_text(&grant.rights, &grant.path, grant.from.as_ref())
+}
+
+fn files_text(rights: &str, path: &Piece, from: Option<&Piece>) -> String {
+    let mut text = format!("files: {rights} ");
     // Writing to a string cannot fail.
-    let _ = put_piece(&mut text, &refusal.path);
-    if let Some(from) = &refusal.from {
+    let _ = put_piece(&mut text, path);
+    if let Some(from) = from {
         text.push_str(" from ");
         let _ = put_piece(&mut text, from);
     }
@@ -229,13 +243,23 @@ impl fmt::Display for Verdict {
             Judged::Fake(_) => write!(f, "fake, {rule}]"),
             Judged::Rewrite(changes) => {
                 f.write_str("rewrite")?;
-                for (argument, keep, set) in changes {
-                    match keep {
-                        0 => write!(f, " argument {argument} := {set:#x},")?,
-                        _ => write!(f, " argument {argument} & {keep:#x},")?,
-                    }
-                }
+                changes.iter().try_for_each(|change| write!(f, " {change},"))?;
                 write!(f, " {rule}]")
+            }
+        }
+    }
+}
+
+/// `argument 0 := 0x2`.
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(argument, 0, set) => write!(f, "argument {argument} := {set:#x}"),
+            Self::Number(argument, keep, _) => write!(f, "argument {argument} & {keep:#x}"),
+            Self::Path(argument, path) => {
+                let mut text = String::new();
+                put_piece(&mut text, path)?;
+                write!(f, "argument {argument} := {text}")
             }
         }
     }

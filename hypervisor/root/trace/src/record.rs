@@ -22,6 +22,8 @@ pub enum Record {
     Taint(TaintRecord),
     /// A limit of the sandbox has been reached, for the first time under this policy.
     Limit(LimitRecord),
+    /// The file service granted something that it has not told of before.
+    Grant(GrantRecord),
 }
 
 /// Which table a call's number belongs to.
@@ -125,14 +127,23 @@ pub enum Judged {
     Kill,
     /// It is not carried out, and has this result.
     Fake(i64),
-    /// It is carried out with other arguments: number, bits that are kept, bits that are set.
-    Rewrite(Vec<(u8, u64, u64)>),
+    /// It is carried out with other arguments.
+    Rewrite(Vec<Change>),
     /// It ends its process, as by SIGSYS.
     KillProcess,
     /// It ends its thread.
     KillThread,
     /// Its thread gets SIGSYS.
     Trap,
+}
+
+/// What becomes of an argument.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// Its number: the argument, bits that are kept, bits that are set.
+    Number(u8, u64, u64),
+    /// The path that it points to.
+    Path(u8, Piece),
 }
 
 /// What a program got for a call.
@@ -179,7 +190,7 @@ pub struct RefusalRecord {
     pub time: u64,
     /// The thread, as the shim numbers them.
     pub thread: u32,
-    /// The rights that the path would have to have, in a policy's words; `none`: the path is hidden.
+    /// The rights that the path would have to have, in a policy's words; `look`: the path is hidden, and cannot even be seen.
     pub rights: String,
     /// The resolved path.
     pub path: Piece,
@@ -189,6 +200,8 @@ pub struct RefusalRecord {
     pub errno: u16,
     /// The entry that says so, with its place and reason.
     pub entry: String,
+    /// Which policy this is by ([`PolicyRecord::generation`]).
+    pub generation: u32,
     /// It was done nevertheless: the run only records verdicts.
     pub ignored: bool,
 }
@@ -221,6 +234,23 @@ pub struct LimitRecord {
     pub amount: u64,
     /// Where it stands.
     pub rule: String,
+}
+
+/// What a request needed of a path, and had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantRecord {
+    /// When.
+    pub time: u64,
+    /// The thread, as the shim numbers them.
+    pub thread: u32,
+    /// The right, in a policy's words; `none` for another name of what there is.
+    pub rights: String,
+    /// The resolved path.
+    pub path: Piece,
+    /// Where what is linked or renamed to `path` was.
+    pub from: Option<Piece>,
+    /// It is a directory that was renamed.
+    pub directory: bool,
 }
 
 impl Piece {
@@ -257,7 +287,8 @@ impl Record {
             | Self::Policy(PolicyRecord { time, .. })
             | Self::Refusal(RefusalRecord { time, .. })
             | Self::Taint(TaintRecord { time, .. })
-            | Self::Limit(LimitRecord { time, .. }) => *time,
+            | Self::Limit(LimitRecord { time, .. })
+            | Self::Grant(GrantRecord { time, .. }) => *time,
         }
     }
 }

@@ -20,7 +20,7 @@ print(libc.mprotect(address, 4096, 1))
 ";
 
 /// How long a million tries may take.
-const FLIPPING: Duration = Duration::from_secs(7200);
+pub(super) const FLIPPING: Duration = Duration::from_secs(7200);
 
 /// A policy for the program `flip`.
 const NO_SECRET: &str = "version = 1

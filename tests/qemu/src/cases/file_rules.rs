@@ -70,7 +70,7 @@ in /etc: EACCES
 
 /// What the trace has to say, among other things.
 const TOLD: [&str; 4] = [
-    "files: none \"/vault/secret\" [errno ENOENT, files entry 1 policy.toml:3: nobody's business]",
+    "files: look \"/vault/secret\" [errno ENOENT, files entry 1 policy.toml:3: nobody's business]",
     "files: read \"/vault/closed\" [errno EACCES, files entry 2 policy.toml:7]",
     "files: execute \"/vault/tool\" [errno EACCES, files entry 3 policy.toml:10]",
     "\"/tmp/hard\" from \"/vault/locked\" [errno EXDEV, files entry 4 policy.toml:13]",

@@ -49,6 +49,8 @@ pub(crate) fn cases() -> Vec<Case> {
         })
         .needs("python"),
         Case::new("life: another policy takes effect between two calls", change_while_running).needs("python"),
+        Case::new("life: other rights on files take effect between two requests", rights_change_while_running)
+            .needs("python"),
         Case::new("life: a shell goes on when its child is ended, and ends with its exit code", |bench| {
             let probe = bench.path_of_guest("probe");
             let script = format!("{probe} 124; echo $?; exec {probe} 124");
@@ -81,6 +83,19 @@ while asks() == first: time.sleep(0.005)
 print('after', {asks() for _ in range(1000)}, opens(), flush=True)
 ";
 
+/// Opens two files until the second one can be opened; the first one is open all the time.
+const OPEN_TWICE: &str = "
+import time
+held = open('/etc/passwd')
+def opens(path):
+    try: open(path)
+    except OSError as why: return why.errno
+    return 0
+print('before', opens('/etc/passwd'), opens('/etc/group'), flush=True)
+while opens('/etc/group'): time.sleep(0.005)
+print('after', opens('/etc/passwd'), opens('/etc/group'), len(held.read()) > 0, flush=True)
+";
+
 /// The policy that holds first.
 const OLD: &str = "version = 1
 default = \"allow\"
@@ -107,6 +122,24 @@ fn change_while_running(bench: &Bench<'_>) -> crate::Verdict {
     let changed = Watched::start(bench, sandbox, OLD)?.change(&["version = 1\ndefault = \"deny\"\n", NEW])?;
     changed.says(&["before 13 2\n", ": `deny` is no action", "it is policy 2 now\n", "after {4242} 18\n"])?;
     check_generations(&changed.events)
+}
+
+/// Other rights on files while the program runs, and what is refused is told with the policy that it is by.
+fn rights_change_while_running(bench: &Bench<'_>) -> crate::Verdict {
+    let [old, new] = ["/etc/group", "/etc/passwd"].map(|path| {
+        let rest = "[[files]]\ndefault = [\"read\", \"execute\", \"list\"]\n";
+        format!("version = 1\ndefault = \"allow\"\n[[files]]\npaths = \"{path}\"\nrights = []\n{rest}")
+    });
+    let sandbox = bench.in_tree("python", ["/usr/bin/python3", "-c", OPEN_TWICE]);
+    let changed = Watched::start(bench, sandbox, &old)?.change(&[&new])?;
+    changed.says(&["before 0 13\n", "it is policy 2 now\n", "after 13 0 True\n"])?;
+    for (generation, refused) in [(1, "read \\\"/etc/group"), (2, "read \\\"/etc/passwd")] {
+        let is_it = |line: &str| line.contains(refused) && line.contains(&format!("\"generation\":{generation},"));
+        if !changed.events.lines().any(|line| line.contains("\"file-refused\"") && is_it(line)) {
+            return Err(format!("no refusal of {refused} by policy {generation}"));
+        }
+    }
+    Ok(())
 }
 
 /// A program that says a line, and another one after its policy has changed.

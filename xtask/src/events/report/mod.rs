@@ -112,7 +112,7 @@ impl Observer for Report {
                 }
             }
             What::Policy { generation, .. } => self.generation = self.generation.max(*generation),
-            What::End { .. } => {}
+            What::FileGranted(_) | What::End { .. } => {}
         }
         Ok(())
     }

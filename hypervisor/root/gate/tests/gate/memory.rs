@@ -4,7 +4,7 @@ use crate::support::{BASE, Child, END, granted, registers, site};
 use gate::{Action, CallSite, Counters};
 use guestmem::double::VecMemory;
 use guestmem::{GuestMemory, NotMapped};
-use proto::{CopyHead, copy_forms, grant_flags};
+use proto::{CopyHead, REWRITTEN, copy_forms, grant_flags};
 use std::cell::Cell;
 use tlfs::addr::Gpa;
 use trace::Record;
@@ -69,6 +69,57 @@ fn the_copy_is_what_is_judged_and_handed_over() {
     let whole = (CopyHead { address: path, len: 11, form: copy_forms::STRING }, b"/etc/passwd".to_vec());
     assert_eq!(copies(&child)[..2], [whole, (CopyHead::default(), Vec::new())]);
     assert_eq!(granted(child.call("getpid", [0; 6])).flags, grant_flags::REPORT, "nothing is read for other calls");
+}
+
+const REWRITING: &str = r#"version = 1
+default = "allow"
+[[rule]]
+calls = ["openat"]
+when = [{ arg = 1, path = "/etc/*" }]
+action = { rewrite = [{ arg = 1, path = "/srv/fake" }, { arg = 2, value = 0 }] }
+[[rule]]
+calls = ["rename"]
+action = { rewrite = [{ arg = 1, path = "/b" }] }
+"#;
+
+#[test]
+fn another_path_stands_in_the_place_of_the_programs() {
+    let mut child = Child::new(REWRITING, true);
+    let path = child.put(BASE, b"/etc/passwd\0");
+    let grant = granted(child.call("openat", [7, path, 2, 0, 0, 0]));
+    assert_eq!(grant.args, [7, REWRITTEN | 1, 0, 0, 0, 0]);
+    let replaced = (CopyHead { address: REWRITTEN | 1, len: 9, form: copy_forms::STRING }, b"/srv/fake".to_vec());
+    assert_eq!(copies(&child)[..2], [replaced, (CopyHead::default(), Vec::new())]);
+    child.finish();
+    let told = "openat(7, \"/etc/passwd\", O_RDWR) = ? [rewrite argument 1 := \"/srv/fake\", argument 2 := 0x0, rule 1";
+    assert!(child.lines.contains(&told.replace(" = ?", " <unfinished ...>")), "{}", child.lines);
+    // What no rule changes is handed over as it came.
+    child.put(path, b"/usr\0");
+    assert_eq!(granted(child.call("openat", [7, path, 2, 0, 0, 0])).args, [7, path, 2, 0, 0, 0]);
+    assert_eq!(copies(&child)[0].1, b"/usr");
+}
+
+#[test]
+fn of_two_paths_at_one_address_one_is_replaced() {
+    let mut child = Child::new(REWRITING, true);
+    let path = child.put(BASE, b"/a\0");
+    assert_eq!(granted(child.call("rename", [path, path, 0, 0, 0, 0])).args[..2], [path, REWRITTEN | 1]);
+    let pieces: Vec<(u64, Vec<u8>)> =
+        copies(&child).iter().map(|(head, bytes)| (head.address, bytes.clone())).collect();
+    // Only the second string is looked at.
+    assert_eq!(pieces[..2], [(REWRITTEN | 1, b"/b".to_vec()), (0, Vec::new())]);
+    // Where there is no path there is none to replace.
+    assert_eq!(granted(child.call("rename", [path, 0, 0, 0, 0, 0])).args[..2], [path, 0]);
+    let missing = child.call("rename", [path, END, 0, 0, 0, 0]);
+    assert_eq!(granted(missing).flags & grant_flags::FETCH, grant_flags::FETCH);
+}
+
+#[test]
+fn a_dry_run_replaces_nothing() {
+    let mut child = Child::dry(REWRITING);
+    let path = child.put(BASE, b"/etc/passwd\0");
+    assert_eq!(granted(child.call("openat", [7, path, 2, 0, 0, 0])).args, [7, path, 2, 0, 0, 0]);
+    assert_eq!(copies(&child)[0].1, b"/etc/passwd");
 }
 
 /// Memory in which a name is another one from its second reading on.

@@ -13,7 +13,7 @@ use linux_raw_sys::{errno as e, general as linux};
 
 use super::files_service::{entries, open_directory};
 use super::{Shim, message, with_authority};
-use crate::{FileRules, Refusal};
+use crate::{FileRules, Grant, Refusal};
 
 const POLICY: &str = r#"version = 1
 default = "allow"
@@ -278,5 +278,73 @@ fn a_dry_run_tells_and_does_it() {
         let asked = message!(fuse_read_in { fh, offset: 0, size: 4096, ..Default::default() });
         let body = shim.call(fuse_opcode::FUSE_READDIR, dir, &asked).unwrap();
         assert!(entries(&body, false).iter().any(|entry| entry.0 == "file"));
+    });
+}
+
+/// What was granted and not told before.
+fn granted(shim: &mut Shim<'_, FileRules>) -> Vec<String> {
+    let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
+    let grants = shim.services.authority_mut().take_grants().into_iter();
+    let told = grants.map(|Grant { rights, path, from, directory }| {
+        let from = from.map_or_else(String::new, |from| format!(" from {}", text(&from)));
+        format!("{rights} {}{from}{}", text(&path), if directory { ", a directory" } else { "" })
+    });
+    told.collect()
+}
+
+#[test]
+fn what_is_granted_is_told_once() {
+    // Without entries everything is granted.
+    let everything = || rules("version = 1\n", false);
+    with_authority(everything().telling(), |shim| {
+        let file = shim.node("dir/file");
+        assert!(granted(shim).is_empty(), "looking takes no right");
+        shim.open(file, linux::O_RDWR).unwrap();
+        assert_eq!(granted(shim), ["read /dir/file", "write /dir/file"]);
+        shim.open(file, linux::O_RDONLY).unwrap();
+        assert!(granted(shim).is_empty());
+        shim.open(file, 0x20).unwrap_err();
+        assert!(granted(shim).is_empty(), "its mode does not let anybody execute it");
+        let dir = shim.node("dir");
+        open_directory(shim, dir).unwrap();
+        assert_eq!(granted(shim), ["list /dir"]);
+        create(shim, dir, b"new", linux::O_WRONLY).unwrap();
+        assert_eq!(granted(shim), ["create /dir/new"]);
+        rename(shim, (dir, b"new"), (1, b"other")).unwrap();
+        assert_eq!(granted(shim), ["delete /dir/new", "create /other", "none /other from /dir/new"]);
+        link(shim, file, (1, b"hard")).unwrap();
+        assert_eq!(granted(shim), ["create /hard", "none /hard from /dir/file"]);
+        rename(shim, (1, b"dir"), (1, b"folder")).unwrap();
+        assert_eq!(granted(shim), ["delete /dir", "create /folder", "none /folder from /dir, a directory"]);
+    });
+    with_authority(everything(), |shim| {
+        let file = shim.node("dir/file");
+        shim.open(file, linux::O_RDONLY).unwrap();
+        assert!(granted(shim).is_empty(), "nobody asked");
+    });
+}
+
+#[test]
+fn other_rights_hold_from_the_next_request_on() {
+    let policy = |rights: &str| {
+        let text = format!(
+            "version = 1\n[[files]]\npaths = \"/dir/file\"\nrights = [{rights}]\n[[files]]\ndefault = [\"list\"]\n"
+        );
+        Rc::new(policy::parse("p.toml", &text).unwrap_or_else(|error| panic!("{error}")))
+    };
+    with_authority(FileRules::new(&policy("\"read\""), false), |shim| {
+        let (dir, file) = (shim.node("dir"), shim.node("dir/file"));
+        assert!(shim.open(file, linux::O_RDONLY).is_ok());
+        shim.services.authority_mut().set_policy(&policy("\"write\""));
+        assert_eq!((shim.open(file, linux::O_RDONLY), shim.open(file, linux::O_WRONLY).is_ok()), (Err(EACCES), true));
+        shim.services.authority_mut().set_policy(&policy("\"hide\""));
+        assert_eq!(shim.lookup(dir, "file").map(|_| ()), Err(ENOENT));
+        assert_eq!(shim.open(file, linux::O_WRONLY), Err(EACCES), "its number is known");
+        // One that says nothing grants everything, and names are kept on.
+        let nothing = Rc::new(policy::parse("p.toml", "version = 1\n").unwrap_or_else(|error| panic!("{error}")));
+        shim.services.authority_mut().set_policy(&nothing);
+        assert!(shim.open(file, linux::O_RDWR).is_ok());
+        shim.services.authority_mut().set_policy(&policy("\"read\""));
+        assert!(shim.open(file, linux::O_RDONLY).is_ok());
     });
 }

@@ -3,7 +3,7 @@
 //! Two files, `judged` and `secret`; the policy of the test denies the second one. A second thread exchanges the two names in the buffer that
 //! the first one opens from, as fast as it can. `flip N` makes N tries and prints how often the secret file was opened (never), and whether
 //! both outcomes were seen, so that there was a race at all. `flip pipe` holds an open up in between, where a second look at the
-//! buffer would find the other name for certain.
+//! buffer would find the other name for certain. `flip rewritten N` is for a policy that has another file opened in the secret one's place.
 //!
 //! `flip address N` and `flip message N` do the same with datagrams to two ports, 7001 and the forbidden 7002: the second thread exchanges the
 //! port in the address that they are sent to, or the address that a message names.
@@ -24,8 +24,9 @@ use std::thread;
 /// Both names are seven bytes with their NUL: the buffer is one word, written at once.
 const JUDGED: u64 = u64::from_le_bytes(*b"judged\0\0");
 const SECRET: u64 = u64::from_le_bytes(*b"secret\0\0");
-/// How long the files are, which tells them apart once they are open.
+/// How long the files are, which tells them apart once they are open: the judged one, and the one in the secret one's place.
 const JUDGED_LEN: i64 = 1;
+const INSTEAD: &str = "iii";
 
 static NAME: AtomicU64 = AtomicU64::new(JUDGED);
 static OVER: AtomicBool = AtomicBool::new(false);
@@ -41,8 +42,17 @@ fn main() -> ExitCode {
         Some("address") => datagrams(false),
         Some("message") => datagrams(true),
         Some("content") => contents(),
-        tries => race(tries.and_then(|tries| tries.parse().ok()).unwrap_or(1000)),
+        Some("rewritten") => {
+            std::fs::write("/tmp/instead", INSTEAD).expect("a new file");
+            race(argument(2))
+        }
+        _ => race(argument(1)),
     }
+}
+
+/// How many tries there are to be.
+fn argument(index: usize) -> u64 {
+    std::env::args().nth(index).and_then(|tries| tries.parse().ok()).unwrap_or(1000)
 }
 
 /// Opens whatever the buffer says. The length of the file that it was, or nothing if it was denied.
@@ -65,8 +75,8 @@ fn race(tries: u64) -> ExitCode {
     for count in 0..tries {
         match open_named() {
             Some(JUDGED_LEN) => opened += 1,
-            Some(_) => wrong += 1,
-            None => denied += 1,
+            Some(len) if len != INSTEAD.len() as i64 => wrong += 1,
+            Some(_) | None => denied += 1,
         }
         if count % 16 == 0 {
             // On one processor: the other thread has a turn, whose end leaves either name.
@@ -118,7 +128,7 @@ static NAMES: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
 
 /// Sends datagrams to one port, which another thread exchanges for the forbidden one.
 fn datagrams(in_message: bool) -> ExitCode {
-    let tries: u64 = std::env::args().nth(2).and_then(|tries| tries.parse().ok()).unwrap_or(1000);
+    let tries = argument(2);
     let (allowed, forbidden) = (receiver(7001), receiver(7002));
     let sender = UdpSocket::bind("127.0.0.1:0").expect("a free port");
     let (good, bad) = (words(7001), words(7002));
@@ -163,7 +173,7 @@ fn datagrams(in_message: bool) -> ExitCode {
 
 /// Writes the buffer, whose text another thread exchanges for the forbidden one.
 fn contents() -> ExitCode {
-    let tries: u64 = std::env::args().nth(2).and_then(|tries| tries.parse().ok()).unwrap_or(1000);
+    let tries = argument(2);
     let (mut reader, writer) = pipe().expect("a pipe");
     let (receiver, sender) = UnixDatagram::pair().expect("two sockets");
     let place = |slot: &AtomicU64| slot.as_ptr().expose_provenance() as u64;

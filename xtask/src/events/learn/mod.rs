@@ -1,11 +1,14 @@
 //! `--learn`: the least policy under which the run would have gone as it went.
 //!
 //! Each call that was made is allowed, for the values that were seen of the arguments that decide what it does ([`DECIDING`]); everything
-//! else is the default's: EPERM. Calls of the i386 table are left to the default: nobody carries them out.
+//! else is the default's: EPERM. Of files it may do what was done with them ([`paths`]). Calls of the i386 table are left to the default: nobody carries them out.
+mod paths;
+
 use super::Observer;
 use super::event::{Call, Event, What};
 use crate::output;
 use anyhow::{Context, Result};
+use paths::Paths;
 use policy::signature::{self, Kind};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -41,6 +44,7 @@ pub(super) struct Learner {
     programs: Vec<String>,
     /// By number.
     calls: BTreeMap<u64, Calls>,
+    paths: Paths,
 }
 
 /// All calls of one number.
@@ -62,6 +66,7 @@ impl Observer for Learner {
     fn add(&mut self, event: &Event) -> Result<()> {
         match &event.what {
             What::Start { program, .. } => self.programs.push(program.join(" ")),
+            What::FileGranted(granted) => self.paths.add(granted, event.ns),
             What::Call(call) if call.abi == "x86-64" && call.name.is_some() => self.call(call, event.ns),
             _ => {}
         }
@@ -72,9 +77,10 @@ impl Observer for Learner {
         let text = self.policy();
         output::write(&self.path, &text).with_context(|| format!("cannot write the policy {}", self.path.display()))?;
         eprintln!(
-            "cordon: {}: a policy that allows the {} different calls of this run",
+            "cordon: {}: a policy that allows the {} different calls of this run, and what it did with {} paths",
             self.path.display(),
-            self.calls.len()
+            self.calls.len(),
+            self.paths.len()
         );
         Ok(())
     }
@@ -84,7 +90,7 @@ impl Learner {
     /// To be written to this file at the end of the run.
     pub(super) fn create(path: &Path) -> Result<Self> {
         output::prepare(path).with_context(|| format!("cannot write the policy {}", path.display()))?;
-        Ok(Self { path: path.to_owned(), programs: Vec::new(), calls: BTreeMap::new() })
+        Ok(Self { path: path.to_owned(), programs: Vec::new(), calls: BTreeMap::new(), paths: Paths::default() })
     }
 
     fn call(&mut self, call: &Call, ns: u64) {
@@ -119,7 +125,7 @@ impl Learner {
                 rule(&mut text, *number, &when, *seen);
             }
         }
-        text
+        text + &self.paths.policy()
     }
 }
 
@@ -135,12 +141,17 @@ fn rule(text: &mut String, number: u64, when: &str, seen: Seen) {
     let name =
         proto::syscalls::by_number(number).map_or_else(|| number.to_string(), |known| format!("{:?}", known.name));
     let times = if seen.times == 1 { "once".to_owned() } else { format!("{} times", seen.times) };
-    let millis = seen.first_ns / 1_000_000;
-    let first = format!("{}.{:03} s", millis / 1000, millis % 1000);
+    let first = seconds(seen.first_ns);
     let _ = write!(
         text,
         "\n[[rule]]\ncalls = [{name}]\n{when}action = \"allow\"\nreason = \"seen {times}, first at {first}\"\n"
     );
+}
+
+/// A time since the start.
+fn seconds(ns: u64) -> String {
+    let millis = ns / 1_000_000;
+    format!("{}.{:03} s", millis / 1000, millis % 1000)
 }
 
 /// The arguments of a call that its rule names, and what they are.

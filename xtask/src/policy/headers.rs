@@ -1,0 +1,94 @@
+//! The names of constants, errors and calls that policies know, against the headers of the system that the tests run on: those of Linux, and for names that only the C
+//! library has, its own.
+use policy::errno::ERRNOS;
+use policy::signature::{self, Kind};
+use policy::symbols::Symbols;
+use proto::syscalls::SYSCALLS;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::process::Command;
+
+const LINUX: &str = "asm/fcntl.h asm/termbits.h asm/ioctls.h asm/sockios.h linux/sockios.h linux/if_tun.h asm/mman.h asm/prctl.h asm/signal.h asm/errno.h asm/resource.h linux/aio_abi.h linux/close_range.h linux/eventfd.h linux/eventpoll.h linux/fadvise.h linux/falloc.h linux/fcntl.h linux/fs.h linux/futex.h linux/magic.h linux/membarrier.h linux/memfd.h linux/mman.h linux/mount.h linux/prctl.h linux/random.h linux/resource.h linux/sched.h linux/seccomp.h linux/stat.h linux/time.h linux/timerfd.h linux/types.h linux/unistd.h linux/wait.h linux/xattr.h linux/ptrace.h linux/net.h linux/in.h linux/tcp.h linux/capability.h linux/inotify.h linux/fanotify.h";
+const LIBRARY: &str = "errno.h fcntl.h signal.h sys/eventfd.h sys/klog.h sys/mman.h sys/mount.h sys/resource.h sys/socket.h sys/stat.h sys/time.h sys/timerfd.h sys/wait.h unistd.h time.h poll.h sys/epoll.h sys/ptrace.h sys/xattr.h";
+
+/// Names that no header for programs has, or none of Debian 12's: what they are is known by the sources of Linux and of the C library alone.
+const IN_NO_HEADER: [&str; 5] =
+    ["ARCH_CET_STATUS", "SYSLOG_ACTION_READ", "SYSLOG_ACTION_READ_ALL", "SYSLOG_ACTION_SIZE_BUFFER", "__NR_uretprobe"];
+/// Calls from this number on may be newer than the headers: it is the last one of Debian 12's.
+const LAST_CALL: u64 = 450;
+
+/// Names, what our tables have for them, and the bits of their arguments that count.
+fn ours() -> BTreeMap<String, (u64, u64)> {
+    let errors = ERRNOS.iter().map(|errno| (errno.name.to_owned(), (errno.number.into(), u64::MAX)));
+    let calls = SYSCALLS.iter().map(|call| (format!("__NR_{}", call.name), (call.number.into(), u64::MAX)));
+    let mut known: BTreeMap<String, (u64, u64)> = errors.chain(calls).collect();
+    let kinds = SYSCALLS.iter().filter_map(|call| signature::of(call.number.into())).flat_map(|call| call.arguments);
+    for kind in kinds {
+        let (Kind::Named(symbols) | Kind::LongNamed(symbols)) = kind else { continue };
+        let Symbols { choices, flags, zero, .. } = symbols;
+        let zero = (*zero != "0").then_some((0, *zero));
+        for (value, name) in choices.iter().copied().chain(flags.iter().copied()).chain(zero) {
+            let (other, mask) = known.entry(name.to_owned()).or_insert((value, kind.mask()));
+            *mask &= kind.mask();
+            assert_eq!(*other, value, "{name} has two values");
+        }
+    }
+    known
+}
+
+/// What the headers that are there have for these names.
+fn theirs(headers: &str, names: &BTreeSet<&str>) -> BTreeMap<String, u64> {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let mut names = names.clone();
+    loop {
+        let mut text = String::from("#define _GNU_SOURCE\nint printf(const char *, ...);\n");
+        for header in headers.split(' ') {
+            text += &format!("#if __has_include(<{header}>)\n#include <{header}>\n#endif\n");
+        }
+        text += "int main(void) {\n";
+        for name in &names {
+            text += &format!("printf(\"%s %llu\\n\", \"{name}\", (unsigned long long)({name}));\n");
+        }
+        fs::write(at("names.c"), text + "return 0; }\n").unwrap();
+        let mut compiler = Command::new("cc");
+        compiler.args(["-w", "-fmax-errors=0", "-o"]).arg(at("names")).arg(at("names.c")).env("LC_ALL", "C");
+        let said = compiler.output().expect("a C compiler");
+        if said.status.success() {
+            break;
+        }
+        let errors = String::from_utf8_lossy(&said.stderr).into_owned();
+        let unknown: Vec<&str> = errors
+            .lines()
+            .filter(|line| line.contains("undeclared"))
+            .filter_map(|line| line.split(['\'', '‘', '’']).nth(1))
+            .collect();
+        assert!(names.iter().any(|name| unknown.contains(name)), "{errors}");
+        names.retain(|name| !unknown.contains(name));
+    }
+    let said = Command::new(at("names")).output().unwrap();
+    let lines = String::from_utf8(said.stdout).unwrap();
+    let pair = |line: &str| line.split_once(' ').map(|(name, value)| (name.to_owned(), value.parse().unwrap()));
+    lines.lines().filter_map(pair).collect()
+}
+
+#[test]
+fn names_of_constants_are_those_of_the_systems_headers() {
+    let ours = ours();
+    let names: BTreeSet<&str> = ours.keys().map(String::as_str).collect();
+    let mut headers = theirs(LINUX, &names);
+    let left = names.iter().copied().filter(|name| !headers.contains_key(*name)).collect();
+    headers.extend(theirs(LIBRARY, &left));
+    let differing = ours.iter().filter_map(|(name, (value, mask))| {
+        let theirs = *headers.get(name)?;
+        ((value ^ theirs) & mask != 0).then_some((name, value, theirs))
+    });
+    let differing: Vec<_> = differing.collect();
+    assert!(differing.is_empty(), "name, ours, the headers': {differing:x?}");
+    let is_new = |name: &str, value: u64| name.starts_with("__NR_") && value >= LAST_CALL;
+    let known = |name: &str, value: u64| headers.contains_key(name) || is_new(name, value);
+    let missing = ours.iter().filter(|(name, (value, _))| !known(name, *value)).map(|(name, _)| name.as_str());
+    let missing: Vec<&str> = missing.filter(|name| !IN_NO_HEADER.contains(name)).collect();
+    assert!(missing.is_empty(), "no header has {missing:?}");
+    assert!(headers.len() > 850, "only {} names were compared", headers.len());
+}
