@@ -26,6 +26,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod abi;
+mod asked;
 pub mod children;
 pub mod errno;
 pub mod exec;

@@ -321,7 +321,8 @@ impl<P: Platform> Kernel<P> {
             process.past_time += self.task.time;
         }
         self.task.state = State::Dead;
-        self.task.call = None;
+        let call = self.task.call.take();
+        self.give_up(call);
         self.task.files = Rc::default();
         self.schedule.dead_spaces.push(Rc::clone(&self.task.space));
         self.task.space = Rc::clone(&self.no_space);
@@ -334,6 +335,7 @@ impl<P: Platform> Kernel<P> {
         let others: Vec<u32> = process.borrow().threads.iter().copied().filter(|&tid| tid != own).collect();
         for tid in others {
             let Some(task) = self.expel(tid) else { continue };
+            self.give_up(task.call);
             if let Some(wait) = &task.futex {
                 self.futexes.leave(tid, &wait.keys);
             }

@@ -66,7 +66,7 @@ impl Schedule {
 }
 
 /// What became of a call.
-enum Carried {
+pub(crate) enum Carried {
     /// It is over; the registers have its result.
     Done,
     /// It waits.
@@ -147,6 +147,11 @@ impl<P: Platform> Kernel<P> {
         if call.grant.flags & (grant_flags::KILL_THREAD | grant_flags::KILL_PROCESS) != 0 {
             self.condemn(&call.grant, regs.rip);
             return Carried::Ended;
+        }
+        if call.grant.flags & grant_flags::ASK != 0
+            && let Some(carried) = self.stand(regs, &call)
+        {
+            return carried;
         }
         if call.grant.flags & grant_flags::RECALL != 0 && self.platform.recalls() != call.recalls {
             // What it was granted before may be denied by now.

@@ -176,6 +176,8 @@ pub enum Interrupted {
     Always,
     /// Not at all, but by SIGKILL: the handler has to wait.
     Never,
+    /// Not at all: handlers have to wait. Signals that end the process do (TASK_KILLABLE).
+    ByTheEnd,
 }
 
 /// What a call waits for before it is tried again: the first of all these.
@@ -234,6 +236,13 @@ impl Wait {
     #[must_use]
     pub fn uninterruptible(mut self) -> Self {
         self.interrupted = Interrupted::Never;
+        self
+    }
+
+    /// Nothing but the end of the process ends it.
+    #[must_use]
+    pub fn killable(mut self) -> Self {
+        self.interrupted = Interrupted::ByTheEnd;
         self
     }
 

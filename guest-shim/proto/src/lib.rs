@@ -214,6 +214,9 @@ pub mod grant_flags {
     /// The call may be denied by what another task does meanwhile: if [`super::GatePage::recalls`] has changed when it would go on, it ends with what it
     /// has done so far, or, if that is nothing, is made again and judged once more.
     pub const RECALL: u64 = 1 << 6;
+    /// The call waits until somebody has been asked about it: the shim asks with [`super::op::QUESTION`] what has become of that, and carries the
+    /// call out only if it is allowed. Its thread waits meanwhile; no handler of a signal comes between.
+    pub const ASK: u64 = 1 << 7;
 }
 
 /// Largest number of pieces of memory that are judged with a call.

@@ -40,6 +40,50 @@ pub struct Listen {
     pub reserved: u32,
 }
 
+/// What has become of the question about a call that was granted with `proto::grant_flags::ASK`? [`Question`] in, then the path of the program that makes the call; [`Settled`]
+/// out. The first such request poses the question.
+pub const QUESTION: u32 = FIRST + 17;
+/// The thread of such a call is no more. [`Question`] in; no reply body.
+pub const WITHDRAW: u32 = FIRST + 18;
+
+/// Arguments of [`QUESTION`] and [`WITHDRAW`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Question {
+    /// `sequence` of the call's grant.
+    pub sequence: u64,
+    /// The process that makes it. For the question's text only.
+    pub process: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// Reply to [`QUESTION`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Settled {
+    /// One of [`settled`].
+    pub state: u32,
+    /// With [`settled::FAILED`]: the error.
+    pub errno: u32,
+}
+
+/// Values of [`Settled::state`].
+pub mod settled {
+    /// It is open. Wait for [`super::wait_events::ANSWER`], and ask again.
+    pub const OPEN: u32 = 0;
+    /// Nobody was asked, for there were too many questions. Now there are fewer: let the program make the call again.
+    pub const AGAIN: u32 = 1;
+    /// The call is to be carried out as it was granted.
+    pub const ALLOWED: u32 = 2;
+    /// It fails.
+    pub const FAILED: u32 = 3;
+    /// Its thread ends, as with `proto::grant_flags::KILL_THREAD`.
+    pub const KILL_THREAD: u32 = 4;
+    /// Its process ends, as with `proto::grant_flags::KILL_PROCESS`.
+    pub const KILL_PROCESS: u32 = 5;
+}
+
 /// Arguments of [`NOT_STARTED`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -84,6 +128,8 @@ pub mod wait_events {
     pub const CONSOLE_INPUT: u64 = 1 << 0;
     /// The terminal has another size. Told once for each change.
     pub const WINDOW: u64 = 1 << 1;
+    /// A question about a call has been settled, or one that was turned away can be posed. Told once for each time.
+    pub const ANSWER: u64 = 1 << 2;
 }
 
 /// Reply to [`WAIT`].

@@ -13,14 +13,17 @@ use std::time::{Duration, Instant};
 /// Longest time until something that is waited for is on the screen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long somebody looks at the screen before typing.
+const READING: Duration = Duration::from_millis(600);
+
 /// What is waited for on the screen, and what is typed then.
 pub(crate) type Step = (&'static str, &'static str);
 
 impl Sandbox {
     /// Runs it on a terminal both ways and wants the same screen and exit code.
     pub(crate) fn same_on_terminal(&self, steps: &[Step]) -> Verdict {
-        let here = play(self.command_here()?, steps)?;
-        let inside = play(self.command_inside(), steps)?;
+        let here = play(self.command_here()?, steps, Duration::ZERO)?;
+        let inside = play(self.command_inside(), steps, Duration::ZERO)?;
         if inside == here {
             return Ok(());
         }
@@ -29,12 +32,17 @@ impl Sandbox {
 
     /// Runs it on a terminal in a sandbox; its exit code and the screen.
     pub(crate) fn on_terminal(&self, steps: &[Step]) -> Result<(i32, String), String> {
-        play(self.command_inside(), steps)
+        play(self.command_inside(), steps, Duration::ZERO)
+    }
+
+    /// The same for somebody who reads before typing.
+    pub(crate) fn read_on_terminal(&self, steps: &[Step]) -> Result<(i32, String), String> {
+        play(self.command_inside(), steps, READING)
     }
 }
 
-/// Starts `command` as the leader of a session with a terminal, and plays the steps. Exit code and screen.
-fn play(command: Command, steps: &[Step]) -> Result<(i32, String), String> {
+/// Starts `command` as the leader of a session with a terminal, and plays the steps, each after a pause. Exit code and screen.
+fn play(command: Command, steps: &[Step], pause: Duration) -> Result<(i32, String), String> {
     let text = |error: rustix::io::Errno| format!("no terminal: {error}");
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).map_err(text)?;
     unlockpt(&master).map_err(text)?;
@@ -61,7 +69,7 @@ fn play(command: Command, steps: &[Step]) -> Result<(i32, String), String> {
     drop((leader, slave));
     let master = File::from(master);
     let output = watch(master.try_clone().map_err(|error| error.to_string())?);
-    let screen = type_in(master, &output, steps);
+    let screen = type_in(master, &output, steps, pause);
     if screen.is_err() {
         let _ = child.kill();
     }
@@ -84,7 +92,7 @@ fn watch(mut master: File) -> Receiver<Vec<u8>> {
     output
 }
 
-fn type_in(mut master: File, output: &Receiver<Vec<u8>>, steps: &[Step]) -> Result<String, String> {
+fn type_in(mut master: File, output: &Receiver<Vec<u8>>, steps: &[Step], pause: Duration) -> Result<String, String> {
     let mut screen = Vec::new();
     let mut seen = 0;
     for (wanted, keys) in steps {
@@ -102,6 +110,7 @@ fn type_in(mut master: File, output: &Receiver<Vec<u8>>, steps: &[Step]) -> Resu
                 }
             }
         };
+        thread::sleep(pause);
         master.write_all(keys.as_bytes()).map_err(|error| error.to_string())?;
     }
     let deadline = Instant::now() + PATIENCE;

@@ -89,6 +89,16 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "FILE")]
     pub(crate) learn: Option<PathBuf>,
 
+    /// Take the answers to questions of rules that ask from this file or fifo, as it grows: lines such as
+    /// {"question": 1, "answer": "allow"}, with `deny` or `kill`, and `"always": true` for all such calls from then on. The questions are among
+    /// the events. Without it they are asked at the terminal, if there is one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) answers: Option<PathBuf>,
+
+    /// Write the policy to FILE at the end of the run, with a rule for each answer that was given for always
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dry_run", "learn"])]
+    pub(crate) remember: Option<PathBuf>,
+
     /// Write what the program changed to OUT.tar when it has ended, however it did: an OCI layer, with whiteouts for what is gone. Of
     /// several sandboxes each has a file of its own: OUT.1.tar, OUT.2.tar and so on. A file that is there is replaced; if the changes
     /// cannot be written whole, there is none, and the exit code is not 0

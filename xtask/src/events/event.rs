@@ -2,6 +2,7 @@
 use control::{ExitReport, Outcome, RunStats};
 use policy::address::SocketAddress;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use trace::{Abi, Answer, CallRecord, Content, Judged, Piece, Record};
 
 /// Something that happened in a sandbox.
@@ -75,6 +76,10 @@ pub(super) enum What {
     Limit(Limit),
     /// The file service granted something that it has not told of before (`--learn`).
     FileGranted(Granted),
+    /// Somebody is asked about a call.
+    Question(Question),
+    /// A question is settled.
+    Settled(Settled),
     /// A sandbox has ended.
     Exit {
         /// How: `exited`, `signaled`, `policy-killed`, `not-started`, `timed-out`, `sandbox-failed`.
@@ -143,6 +148,45 @@ impl From<trace::GrantRecord> for Granted {
         let trace::GrantRecord { thread, rights, path, from, directory, .. } = record;
         Self { thread, rights, path: (&path).into(), from: from.as_ref().map(Bytes::from), directory, text }
     }
+}
+
+/// Somebody is asked about a call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Question {
+    /// Its number in the run.
+    pub(super) question: u64,
+    /// The call's number in the sandbox.
+    pub(super) call: u64,
+    /// The process, if only its thread waits.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) process: Option<u32>,
+    /// The path of its program.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) program: Option<Bytes>,
+    /// The thread's registers, by name, if the sandbox stands still.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) registers: Option<BTreeMap<String, Word>>,
+    /// How long an answer is waited for from the call on, in seconds.
+    pub(super) limit: u32,
+}
+
+/// What became of a question.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Settled {
+    /// The question's number; none if it was not put before it was settled.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) question: Option<u64>,
+    /// The call's number in the sandbox.
+    pub(super) call: u64,
+    /// `answer`, `limit` or `end`.
+    pub(super) by: String,
+    /// What is done, as `--trace` shows it.
+    pub(super) done: String,
+    /// What the program got at once.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) value: Option<i64>,
+    /// A result of the call follows.
+    pub(super) awaited: bool,
 }
 
 /// What was refused of files.
@@ -229,8 +273,14 @@ pub(super) struct Call {
     pub(super) data: Vec<Data>,
     /// It as a person reads it.
     pub(super) text: String,
-    /// `allow`, `errno`, `kill`, `kill-process`, `kill-thread`, `trap`, `fake` or `rewrite`.
+    /// `allow`, `errno`, `kill`, `kill-process`, `kill-thread`, `trap`, `fake`, `rewrite`, `ask` or `stop`.
     pub(super) verdict: String,
+    /// With `ask` and `stop`: what is done without an answer.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) otherwise: Option<String>,
+    /// It waits until its question is settled.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub(super) asked: bool,
     /// The rule that said so.
     pub(super) rule: String,
     /// Which policy that rule is of.
@@ -388,10 +438,44 @@ impl From<Record> for What {
             Record::Taint(taint) => Self::Taint(taint.into()),
             Record::Limit(limit) => Self::Limit(limit.into()),
             Record::Grant(grant) => Self::FileGranted(grant.into()),
+            Record::Question(question) => Self::Question(question.into()),
+            Record::Settled(settled) => Self::Settled(settled.into()),
             Record::Policy(trace::PolicyRecord { generation, name, .. }) => {
                 Self::Policy { generation, policy: name, policy_sha256: None }
             }
         }
+    }
+}
+
+impl From<trace::QuestionRecord> for Question {
+    /// It has its number from elsewhere.
+    fn from(record: trace::QuestionRecord) -> Self {
+        let (process, program, registers) = match record.about {
+            trace::About::Thread { process, program } => (Some(process), Some(Bytes::from(&program)), None),
+            trace::About::Stopped(registers) => {
+                let general = trace::GENERAL.into_iter().zip(registers.general);
+                let all = general.chain([("rip", registers.rip), ("rflags", registers.rflags)]);
+                (None, None, Some(all.map(|(name, value)| (name.to_owned(), Word(value))).collect()))
+            }
+        };
+        Self { question: 0, call: record.sequence, process, program, registers, limit: record.limit }
+    }
+}
+
+impl From<trace::SettledRecord> for Settled {
+    fn from(record: trace::SettledRecord) -> Self {
+        let by = match record.by {
+            trace::SettledBy::Answer => "answer",
+            trace::SettledBy::Limit => "limit",
+            trace::SettledBy::End => "end",
+        };
+        let value = match record.answer {
+            Answer::Value(value) => Some(value),
+            _ => None,
+        };
+        let done = trace::judged_text(&record.done);
+        let awaited = matches!(record.answer, Answer::Pending(_));
+        Self { question: None, call: record.sequence, by: by.to_owned(), done, value, awaited }
     }
 }
 
@@ -419,9 +503,16 @@ impl From<CallRecord> for Call {
             Judged::Trap => "trap",
             Judged::Fake(_) => "fake",
             Judged::Rewrite(_) => "rewrite",
+            Judged::Ask(_) => "ask",
+            Judged::Stop(_) => "stop",
         };
+        let otherwise = match &record.verdict.judged {
+            Judged::Ask(otherwise) | Judged::Stop(otherwise) => Some(trace::judged_text(otherwise)),
+            _ => None,
+        };
+        let asked = matches!(record.answer, Answer::Asked(_));
         let (call, value) = match record.answer {
-            Answer::Pending(sequence) => (Some(sequence), None),
+            Answer::Pending(sequence) | Answer::Asked(sequence) => (Some(sequence), None),
             Answer::Value(value) => (None, Some(value)),
             Answer::None | Answer::Refused(_) => (None, None),
         };
@@ -435,6 +526,8 @@ impl From<CallRecord> for Call {
             data: record.data.iter().map(Data::from).collect(),
             text,
             verdict: verdict.to_owned(),
+            otherwise,
+            asked,
             rule: record.verdict.rule,
             generation: record.verdict.generation,
             ignored: record.verdict.ignored,
@@ -444,7 +537,27 @@ impl From<CallRecord> for Call {
     }
 }
 
+impl Question {
+    /// The program, for people.
+    pub(super) fn program(&self) -> String {
+        match &self.program {
+            Some(Bytes::Text(path)) => path.chars().filter(|character| !character.is_control()).collect(),
+            Some(Bytes::Hex(bytes)) => bytes.clone(),
+            _ => String::new(),
+        }
+    }
+}
+
 impl Call {
+    /// Whether the program does not get what it asked for. What waits for an answer is not decided yet.
+    pub(super) fn is_denied(&self) -> bool {
+        match self.verdict.as_str() {
+            "allow" => false,
+            "ask" | "stop" => !self.asked && self.otherwise.as_deref() != Some("allow"),
+            _ => true,
+        }
+    }
+
     /// Its name, or what there is in its place.
     pub(super) fn title(&self) -> String {
         self.name.clone().unwrap_or_else(|| format!("{} {:#x}", self.abi, self.number))

@@ -3,6 +3,7 @@
 //! The root sends records ([`trace::Record`]); [`Observers`] hands each to whoever was asked for on the command line: lines of
 //! text, [`log`] (`--events`), [`timeline`] (`--timeline`), [`learn`] (`--learn`),
 //! [`report`] (`--report`).
+mod ask;
 mod event;
 mod learn;
 mod log;
@@ -21,13 +22,16 @@ use layers::Digest;
 use learn::Learner;
 use log::Log;
 use report::Report;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
 use timeline::Timeline;
-use trace::{Decoder, Lines, Record};
+use trace::{Answer, Decoder, Lines, Record};
 use verify::Events;
 
+pub(crate) use ask::answers::{check as check_answers, follow as follow_answers};
+pub(crate) use ask::{Asker, Way};
 pub(crate) use replay::replay;
 
 /// Number and arguments of each call of the x86-64 table that a file of events has.
@@ -73,6 +77,8 @@ pub(crate) struct Observers {
     others: Vec<Box<dyn Observer>>,
     /// Of policies that were sent while the sandboxes ran.
     digests: Digests,
+    /// Questions so far.
+    questions: u64,
 }
 
 /// Who makes something of the events that is written at the end of the run, however that comes.
@@ -89,6 +95,10 @@ trait Observer: fmt::Debug + Send {
 struct Observed {
     decoder: Decoder,
     lines: Lines,
+    /// Numbers of the questions that are open, by call.
+    questions: BTreeMap<u64, u64>,
+    /// Calls that are asked about whose rules want them to be shown.
+    shown: BTreeSet<u64>,
 }
 
 impl Observers {
@@ -107,7 +117,7 @@ impl Observers {
     }
 
     /// Those that were asked for; their files are made.
-    pub(crate) fn new(options: &RunOptions, run: &Run<'_>, digests: Digests) -> Result<Self> {
+    pub(crate) fn new(options: &RunOptions, run: &Run<'_>, digests: Digests, asker: &Asker) -> Result<Self> {
         let log = options.events.as_deref().map(Log::create).transpose()?;
         let mut others: Vec<Box<dyn Observer>> = Vec::new();
         if let Some(path) = &options.timeline {
@@ -119,6 +129,7 @@ impl Observers {
         if let Some(path) = &options.report {
             others.push(Box::new(Report::create(path)?));
         }
+        others.push(Box::new(asker.clone()));
         let nobody = Self::nobody(run.commands.len());
         let (all_lines, dry_lines) = (options.trace.is_some(), options.dry_run);
         let mut observers = Self { all_lines, dry_lines, log, others, digests, ..nobody };
@@ -145,6 +156,7 @@ impl Observers {
             log: None,
             others: Vec::new(),
             digests: Digests::default(),
+            questions: 0,
         }
     }
 
@@ -155,25 +167,49 @@ impl Observers {
         while let Some(record) =
             self.observed(sandbox)?.decoder.next_record().ok().context("a record that makes no sense")?
         {
-            let shown = match &record {
-                Record::Policy(_) | Record::Limit(_) | Record::Grant(_) => self.all_lines,
-                Record::Taint(_) => self.all_lines || self.dry_lines,
-                Record::Refusal(refusal) => self.all_lines || (self.dry_lines && refusal.ignored),
-                Record::Call(call) => self.all_lines || call.verdict.logged || (self.dry_lines && call.verdict.ignored),
-                _ => true,
-            };
-            if shown {
+            if self.is_shown(sandbox, &record)? {
                 self.observed(sandbox)?.lines.add(&record, &mut text);
             }
             let time = record.time();
             let mut what = What::from(record);
-            if let What::Policy { generation, policy_sha256, .. } = &mut what {
-                *policy_sha256 = self.digests.of(*generation);
+            match &mut what {
+                What::Policy { generation, policy_sha256, .. } => *policy_sha256 = self.digests.of(*generation),
+                What::Question(question) => {
+                    self.questions += 1;
+                    question.question = self.questions;
+                    self.observed(sandbox)?.questions.insert(question.call, question.question);
+                }
+                What::Settled(settled) => {
+                    settled.question = self.observed(sandbox)?.questions.remove(&settled.call);
+                }
+                _ => {}
             }
             self.tell(sandbox, time, what)?;
         }
         self.flush()?;
         Ok(text)
+    }
+
+    /// Whether a record has its line.
+    fn is_shown(&mut self, sandbox: u16, record: &Record) -> Result<bool> {
+        if self.all_lines {
+            return Ok(true);
+        }
+        let shown = &mut self.observed(sandbox)?.shown;
+        Ok(match record {
+            Record::Policy(_) | Record::Limit(_) | Record::Grant(_) => false,
+            Record::Taint(_) => self.dry_lines,
+            Record::Refusal(refusal) => self.dry_lines && refusal.ignored,
+            Record::Call(call) => {
+                if let (true, Answer::Asked(sequence)) = (call.verdict.logged, &call.answer) {
+                    shown.insert(*sequence);
+                }
+                call.verdict.logged || (self.dry_lines && call.verdict.ignored)
+            }
+            Record::Question(question) => shown.contains(&question.sequence),
+            Record::Settled(settled) => shown.remove(&settled.sequence),
+            Record::Result(_) | Record::Fault(_) => true,
+        })
     }
 
     /// A sandbox has ended: the lines that are left.

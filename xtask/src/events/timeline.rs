@@ -3,7 +3,7 @@
 //! The JSON form of the Trace Event Format: a sandbox is a process, its threads are threads, a call is a slice from its verdict to its
 //! result, and what was denied is a mark beside it.
 use super::Observer;
-use super::event::{Call, Event, Limit, Refused, Tainted, What};
+use super::event::{Call, Event, Limit, Refused, Settled, Tainted, What};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -59,6 +59,9 @@ impl Observer for Timeline {
             What::Limit(Limit { thread, text, amount, rule, .. }) => {
                 self.mark(sandbox, ns, *thread, text, json!({"amount": amount, "rule": rule}))
             }
+            // The call has its mark already.
+            What::Question(_) => Ok(()),
+            What::Settled(settled) => self.settled(sandbox, ns, settled),
             What::Exit { outcome, status, reason, .. } => {
                 self.close_all(sandbox, ns)?;
                 let arguments = json!({"status": status, "reason": reason});
@@ -113,6 +116,19 @@ impl Timeline {
             }
             _ => self.slice(sandbox, &slice, ns, json!({"value": call.value})),
         }
+    }
+
+    fn settled(&mut self, sandbox: u32, ns: u64, settled: &Settled) -> Result<()> {
+        let Some(slice) = self.open.get(&(sandbox, settled.call)) else { return Ok(()) };
+        let (thread, name) = (slice.call.thread, format!("{}: {}", settled.done, slice.call.title()));
+        let arguments = json!({"call": slice.call.text, "rule": slice.call.rule, "settled by": settled.by});
+        self.mark(sandbox, ns, thread, &name, arguments)?;
+        match self.open.remove(&(sandbox, settled.call)) {
+            Some(slice) if settled.awaited => drop(self.open.insert((sandbox, settled.call), slice)),
+            Some(slice) => self.slice(sandbox, &slice, ns, json!({"value": settled.value}))?,
+            None => {}
+        }
+        Ok(())
     }
 
     /// Calls that will not come back any more.

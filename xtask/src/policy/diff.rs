@@ -48,7 +48,10 @@ fn describe<'p>(name: &str, changes: impl Iterator<Item = (Probe<'p>, Option<Str
 
 /// What changes between two verdicts.
 fn change(before: &Verdict<'_>, after: &Verdict<'_>) -> Option<String> {
-    let is_same = before.action == after.action && before.log == after.log && before.rewrites() == after.rewrites();
+    let is_same = before.action == after.action
+        && before.log == after.log
+        && before.rewrites() == after.rewrites()
+        && before.question() == after.question();
     let stated = |verdict| {
         let words = [vec![explain::action(verdict)], explain::changes(verdict)].concat();
         words.join(" ")

@@ -67,7 +67,7 @@ fn is_listen(number: u64) -> bool {
 }
 
 fn is_carried_out(verdict: &Verdict<'_>) -> bool {
-    matches!(verdict.action, Action::Allow | Action::Rewrite)
+    matches!(verdict.action, Action::Allow | Action::Rewrite | Action::Ask | Action::Stop)
 }
 
 /// What a rewrite changes, a text for each.
@@ -84,6 +84,16 @@ pub(super) fn changes(verdict: &Verdict<'_>) -> Vec<String> {
 pub(crate) fn action(verdict: &Verdict<'_>) -> String {
     match verdict.action {
         Action::Allow if verdict.log => "log".to_owned(),
+        asking @ (Action::Ask | Action::Stop) => {
+            let question = verdict.question().unwrap_or_default();
+            format!("{} ({} s, else {})", plain(asking), question.limit, plain(question.otherwise))
+        }
+        action => plain(action),
+    }
+}
+
+fn plain(action: Action) -> String {
+    match action {
         Action::Allow => "allow".to_owned(),
         Action::Errno(errno) => format!("errno {}", errno.name),
         Action::Kill => "kill".to_owned(),
@@ -92,6 +102,8 @@ pub(crate) fn action(verdict: &Verdict<'_>) -> String {
         Action::Trap => "trap".to_owned(),
         Action::Fake(value) => format!("fake {value}"),
         Action::Rewrite => "rewrite".to_owned(),
+        Action::Ask => "ask".to_owned(),
+        Action::Stop => "stop".to_owned(),
     }
 }
 
@@ -267,5 +279,10 @@ mod tests {
         assert_eq!(explained("openat(AT_FDCWD, \"/etc/shadow\", O_RDONLY)"), "kill, by rule 1 p.toml:2\n");
         assert_eq!(explained("openat(AT_FDCWD, \"/etc/passwd\", O_RDONLY)"), "errno EPERM, by default\n");
         assert_eq!(explained("openat(AT_FDCWD, NULL, O_RDONLY)"), "errno EPERM, by default\n");
+        let text = "version = 1\ndefault = \"ask\"\n[[rule]]\ncalls = [\"openat\"]\nwhen = [{ arg = 1, path = \"/etc/**\" }]\naction = { ask = { limit = 5, otherwise = \"allow\" } }\n";
+        let policy = policy::parse("p.toml", text).unwrap();
+        let explained = |call: &str| explain(&policy, call, false).unwrap();
+        assert_eq!(explained("openat(3, \"/etc/shadow\")"), "ask (5 s, else allow), by rule 1 p.toml:3\n");
+        assert_eq!(explained("getpid()"), "ask (60 s, else errno EPERM), by default\n");
     }
 }

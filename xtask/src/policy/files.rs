@@ -13,7 +13,7 @@ use toml::{Table, Value};
 const CONFIG: &str = "config.json";
 
 /// One of them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Part {
     /// Its name, for messages.
     pub(super) name: String,
@@ -69,7 +69,7 @@ impl Part {
 }
 
 /// A policy.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct PolicyFiles {
     /// In the order in which their rules are tried; at least one.
     parts: Vec<Part>,
@@ -140,6 +140,16 @@ impl PolicyFiles {
         self.parts.first().map_or("", |part| &part.name)
     }
 
+    /// Whether this is one of the files.
+    pub(crate) fn is_made_of(&self, path: &Path) -> bool {
+        let Ok(path) = path.canonicalize() else { return false };
+        let is_it = |part: &Part| {
+            let name = Path::new(&part.name).file_name().unwrap_or_default();
+            part.folder.join(name).canonicalize().is_ok_and(|own| own == path)
+        };
+        self.parts.iter().any(is_it)
+    }
+
     /// The files one by one.
     pub(super) fn parts(&self) -> &[Part] {
         &self.parts
@@ -193,7 +203,11 @@ impl Part {
 impl PolicyFiles {
     /// A policy of one text in our language.
     pub(super) fn native(name: &str, text: &str) -> Self {
-        Self { parts: vec![Part::native(name, text)] }
+        Self::of_parts(vec![Part::native(name, text)])
+    }
+
+    pub(super) fn of_parts(parts: Vec<Part>) -> Self {
+        Self { parts }
     }
 }
 

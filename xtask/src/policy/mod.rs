@@ -2,6 +2,7 @@
 //!
 //! The root reads one language, ours. What is written for others is translated here, on the host, and the translation
 //! is what the root gets: [`text_of`].
+mod answered;
 mod cases;
 mod check;
 mod constants;
@@ -31,6 +32,7 @@ mod systemd;
 mod taints;
 mod values;
 
+pub(crate) use answered::Answered;
 pub(crate) use explain::action;
 pub(crate) use files::PolicyFiles;
 pub(crate) use oci::Container;

@@ -10,7 +10,7 @@ mod terminal;
 mod watch;
 
 use crate::cli::{Accel, RunOptions};
-use crate::events::{self, Observers};
+use crate::events::{self, Asker, Observers, Way};
 use crate::exit::Failure;
 use crate::images::{self, Images};
 use crate::pack::{self, Contents, Packed, Request, Tree};
@@ -25,6 +25,7 @@ use bundle::{MAX_SANDBOXES, PolicyFile, Program, RunConfig};
 use launch::Launch;
 use policy::Policy;
 use policy::quotas::Quota;
+pub(crate) use report::printable;
 use rustix::termios;
 use session::Session;
 use std::ffi::{OsStr, OsString};
@@ -62,15 +63,17 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
     if accel != Accel::Tcg && options.accel == Accel::Auto {
         eprintln!("cordon: using {}", report::accel_name(accel));
     }
-    let config = RunConfig { binds: binds.config(), ..configuration(options, &launch, &packed, &compiled)? };
+    let asker = asker(options, &policy, compiled.asks())?;
+    let (binds_config, ask) = (binds.config(), asker.way() != Way::Nobody);
+    let config = RunConfig { binds: binds_config, ask, ..configuration(options, &launch, &packed, &compiled)? };
     let directory = Directory::new(options.keep)?;
     // From here on signals are ours to handle: the directory is removed whatever comes.
     let run = events::Run { commands: &launch.commands, policy_name: policy.name(), policy: &policy.text() };
     let watched = options.policy.as_deref().filter(|_| options.watch_policy);
     let watch = watched.map(|path| Watch::new(path, Container::with(&options.container), &policy)).transpose()?;
     let digests = watch.as_ref().map(Watch::digests).unwrap_or_default();
-    let observers = Observers::new(options, &run, digests)?;
-    let session = Session::new(options, directory.path(), observers, watch)?;
+    let observers = Observers::new(options, &run, digests, &asker)?;
+    let session = Session::new(options, directory.path(), observers, watch, asker)?;
     // Who keeps the directory wants the bundle in it.
     let cache = (!options.keep).then(|| workspace::target_dir("bundles"));
     let policy_files = policy.packed();
@@ -106,6 +109,30 @@ const MAX_FILES: u64 = 1 << 30;
 fn machine_memory(sandbox: u64, sandboxes: usize, bundle: u64) -> u64 {
     let each = sandbox + (sandbox / 2).min(MAX_FILES) + OVERHEAD_EACH;
     each.saturating_mul(sandboxes as u64) + bundle + bundle / 4 + OVERHEAD
+}
+
+/// Who answers the questions of rules that ask. `asks`: the policy has such rules.
+fn asker(options: &RunOptions, policy: &PolicyFiles, asks: bool) -> Result<Asker, Failure> {
+    let is_terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    let way = match &options.answers {
+        _ if Observers::dry_run(options) => Way::Nobody,
+        Some(path) => {
+            events::check_answers(path)?;
+            Way::File
+        }
+        None if is_terminal => Way::Terminal,
+        None => Way::Nobody,
+    };
+    if way == Way::Nobody && asks && !Observers::dry_run(options) {
+        eprintln!(
+            "cordon: nobody is there to be asked (no terminal, and no --answers): rules that ask do what they say for that"
+        );
+    }
+    let asker = Asker::new(way);
+    if let Some(file) = &options.remember {
+        asker.remember(file, policy.clone())?;
+    }
+    Ok(asker)
 }
 
 /// Reads and checks the policy; the root will read its text again.
@@ -155,6 +182,7 @@ fn configuration(
         record: Observers::wanted(options),
         dry_run: Observers::dry_run(options),
         learn: options.learn.is_some(),
+        ask: false,
         diff: options.diff.is_some(),
         window: window(),
         realtime_ns: obey::clock(policy.process(), SystemTime::now())?,

@@ -164,7 +164,7 @@ fn show_logs(directory: &Path) {
 }
 
 /// A line without control characters: what a sandbox says of itself must not steer the terminal.
-pub(super) fn printable(line: &str) -> String {
+pub(crate) fn printable(line: &str) -> String {
     line.chars().filter(|c| !c.is_control()).collect()
 }
 

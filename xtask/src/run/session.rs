@@ -12,7 +12,7 @@ use super::terminal::Raw;
 use super::watch::Watch;
 use super::window;
 use crate::cli::RunOptions;
-use crate::events::Observers;
+use crate::events::{Asker, Observers, Way};
 use crate::qemu;
 use anyhow::{Context, Result, bail};
 use control::{ExitReport, FrameHeader, INITIAL_CREDIT, kind};
@@ -92,6 +92,9 @@ pub(crate) struct Session {
     streams: Streams,
     observers: Observers,
     watch: Option<Watch>,
+    asker: Asker,
+    /// The file that answers come from.
+    answers: Option<PathBuf>,
     diffs: Diffs,
     qemu_log: PathBuf,
     events: Sender<Event>,
@@ -127,6 +130,7 @@ impl Session {
         directory: &Path,
         observers: Observers,
         watch: Option<Watch>,
+        asker: Asker,
     ) -> Result<Self> {
         let trace = match &options.trace {
             Some(path) if path.as_os_str() != "-" => {
@@ -148,6 +152,8 @@ impl Session {
             streams,
             observers,
             watch,
+            answers: options.answers.clone().filter(|_| asker.way() == Way::File),
+            asker,
             diffs: Diffs::new(options.diff.as_deref(), options.sandboxes())?,
             qemu_log: directory.join(qemu::QEMU_LOG),
             events,
@@ -175,6 +181,9 @@ impl Session {
 
         let terminal = self.streams.stdin.is_terminal();
         let root = ToRoot(Arc::new(Mutex::new(input)));
+        let to_root = root.clone();
+        // A root that is gone asks no more.
+        self.asker.connect(move |answer| drop(to_root.send(kind::ANSWER, &answer.encode())));
         let Streams { stdin, stdout, stderr, trace } = self.streams;
         let reader = Reader {
             outputs: Outputs::new(stdout, stderr, trace, self.sandboxes),
@@ -182,7 +191,8 @@ impl Session {
             watch: self.watch,
             diffs: self.diffs.clone(),
             reports: vec![None; self.sandboxes],
-            wishes: spawn_input(stdin, root.clone(), self.events.clone()),
+            answers: self.answers.map(|path| (path, self.asker.clone())),
+            wishes: spawn_input(stdin, root.clone(), self.events.clone(), self.asker),
             root: root.clone(),
             events: self.events,
             unreturned: credit,
@@ -374,6 +384,8 @@ mod tests {
         let session = Session {
             observers: Observers::nobody(2),
             watch: None,
+            asker: Asker::new(Way::Nobody),
+            answers: None,
             diffs: Diffs::new(None, 2).unwrap(),
             events,
             inbox,

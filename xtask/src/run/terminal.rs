@@ -135,8 +135,12 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// Reads `terminal` in a thread; `act` is called with what somebody wants of the run.
-    pub(crate) fn watch(mut terminal: File, act: impl Fn(Wish) + Send + 'static) -> Self {
+    /// Reads `terminal` in a thread; `act` is called with what somebody wants of the run, and keys that `answer` takes are not the program's.
+    pub(crate) fn watch(
+        mut terminal: File,
+        act: impl Fn(Wish) + Send + 'static,
+        answer: impl Fn(&[u8]) -> bool + Send + 'static,
+    ) -> Self {
         let (sender, pieces) = mpsc::sync_channel(PIECES);
         thread::spawn(move || {
             let mut watch = Watch::new();
@@ -150,6 +154,9 @@ impl Keys {
                 };
                 if let Some(wish) = watch.see(&buffer[..got], Instant::now()) {
                     act(wish);
+                }
+                if answer(&buffer[..got]) {
+                    continue;
                 }
                 if let Err(mpsc::TrySendError::Disconnected(_)) = sender.try_send(buffer[..got].to_vec()) {
                     return;

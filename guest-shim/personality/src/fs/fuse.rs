@@ -334,6 +334,15 @@ impl Fuse {
         Self::reply(platform, len)
     }
 
+    /// What has become of the question about a call of `program`.
+    pub fn question<P: Platform>(&mut self, platform: &mut P, question: op::Question, program: &[u8]) -> op::Settled {
+        let args = [question.as_bytes(), program].concat();
+        let reply = self.request(platform, op::QUESTION, 0, args.as_slice(), &[], &[]);
+        // Without a reply nothing is permitted.
+        let failed = op::Settled { state: op::settled::FAILED, errno: Errno::EPERM.0.unsigned_abs() };
+        reply.and_then(|len| Self::reply(platform, len)).unwrap_or(failed)
+    }
+
     /// Waits until `deadline` or one of `events`; which events there were.
     pub fn wait<P: Platform>(&mut self, platform: &mut P, deadline: u64, events: u64) -> u64 {
         self.own(platform, op::WAIT, &op::Wait { deadline, events }, &[]).map_or(0, |woken: op::Woken| woken.events)

@@ -46,10 +46,11 @@ impl<P: Platform> Kernel<P> {
     /// Delivers what is due. `waiting` is what a call under way waits for: a handler ends the call.
     pub(crate) fn deliver(&mut self, regs: &mut UserRegs, waiting: Option<&Wait>) -> Delivery {
         loop {
-            let mut due = self.due_signals();
-            if waiting.is_some_and(|wait| wait.interrupted == Interrupted::Never) {
-                due &= Signal::KILL.bit();
-            }
+            let due = match waiting.map(|wait| wait.interrupted) {
+                Some(Interrupted::Never) => self.due_signals() & Signal::KILL.bit(),
+                Some(Interrupted::ByTheEnd) => self.ending(self.due_signals()),
+                Some(Interrupted::AsTheActionSays | Interrupted::Always) | None => self.due_signals(),
+            };
             if due == 0 {
                 break;
             }
@@ -81,6 +82,16 @@ impl<P: Platform> Kernel<P> {
             }
         }
         if self.task.process.borrow().stopped.is_some() { Delivery::Stopped } else { Delivery::GoOn }
+    }
+
+    /// Those of these signals that end the process.
+    fn ending(&self, due: u64) -> u64 {
+        let actions = self.task.actions.borrow();
+        let ends = |signal: &Signal| {
+            let handler = actions.get(signal.slot()).map_or(SIG_DFL, |action| action.handler);
+            handler == SIG_DFL && signal.default_action() == DefaultAction::End
+        };
+        (1..=64).map(Signal).filter(ends).fold(0, |all, signal| all | due & signal.bit())
     }
 
     /// A handler is about to run: the call under way ends with EINTR, or is made again behind the handler.

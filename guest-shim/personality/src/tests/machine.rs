@@ -69,6 +69,10 @@ pub(super) struct Machine {
     pub(super) fpu: FpuState,
     /// Where sockets may listen, if the policy says so.
     pub(super) may_listen: Option<Vec<Vec<u8>>>,
+    /// What has become of each question, told one after the other; what was asked and withdrawn.
+    pub(super) settled: Vec<op::Settled>,
+    pub(super) questions: Vec<(op::Question, Vec<u8>)>,
+    pub(super) withdrawn: Vec<u64>,
     /// The alarm that was set.
     pub(super) alarm: u64,
     /// The thread that was said to run.
@@ -107,6 +111,9 @@ impl Machine {
             fs_base: 0,
             fpu: FpuState([0; FPU_STATE]),
             may_listen: None,
+            settled: Vec::new(),
+            questions: Vec::new(),
+            withdrawn: Vec::new(),
             alarm: proto::NO_ALARM,
             thread: 0,
             heap_left: 1 << 20,
@@ -187,6 +194,8 @@ impl Machine {
                     events = op::wait_events::WINDOW;
                 } else if input != 0 && (!self.input.is_empty() || self.input_ended) {
                     events = input;
+                } else if wait.events & op::wait_events::ANSWER != 0 && !self.settled.is_empty() {
+                    events = op::wait_events::ANSWER;
                 } else if wait.deadline == u64::MAX {
                     // Whoever waits for ever is given what it waits for, or the test would not end.
                     assert_ne!(input, 0, "{FOR_EVER}");
@@ -212,6 +221,15 @@ impl Machine {
                 let address = listen.address[..usize::try_from(listen.len).expect("small")].to_vec();
                 let allowed = self.may_listen.as_ref().is_none_or(|list| list.contains(&address));
                 if allowed { Reply::Body(Vec::new()) } else { Reply::Error(13) }
+            }
+            op::QUESTION => {
+                let (question, program) = op::Question::read_from_prefix(body).expect("Question");
+                self.questions.push((question, program.to_vec()));
+                Reply::body(&if self.settled.is_empty() { op::Settled::default() } else { self.settled.remove(0) })
+            }
+            op::WITHDRAW => {
+                self.withdrawn.push(op::Question::read_from_bytes(body).expect("Question").sequence);
+                Reply::Body(Vec::new())
             }
             op::WINDOW_SIZE => Reply::body(&op::WindowSize { rows: 24, columns: 80, reserved: 0 }),
             _ => return None,

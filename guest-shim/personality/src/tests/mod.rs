@@ -1,6 +1,7 @@
 //! The whole personality over a scripted machine: memory in a vector, files in a small FUSE server.
 
 mod advice;
+mod asked;
 mod calls;
 mod events;
 mod files;

@@ -20,7 +20,7 @@ impl Sandbox {
         self.call(GETPID, [0; 6])
     }
 
-    fn handle(&mut self, signal: u64, handler: u64, flags: u64) {
+    pub(super) fn handle(&mut self, signal: u64, handler: u64, flags: u64) {
         let at = self.scratch + 0x8000;
         let action = SigAction { handler, flags: flags | 0x0400_0000, restorer: 0x40_0200, mask: 0 };
         self.kernel.copy_out(at, action.as_bytes()).expect("scratch memory");

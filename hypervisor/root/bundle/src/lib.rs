@@ -110,6 +110,8 @@ pub struct RunConfig {
     pub dry_run: bool,
     /// Record what the rules on files grant, too.
     pub learn: bool,
+    /// Somebody answers the questions of rules that ask.
+    pub ask: bool,
     /// Tell what each sandbox changed when it has ended.
     pub diff: bool,
     /// Terminal size: rows, columns (0: unknown).

@@ -13,6 +13,7 @@
 
 extern crate alloc;
 
+pub mod answer;
 pub mod diff;
 mod inbox;
 mod outbox;
@@ -78,6 +79,8 @@ pub mod kind {
     pub const POLICY: u16 = 0x85;
     /// Host → root: the new policy is whole, and is to hold from now on; payload: u32, its generation.
     pub const POLICY_END: u16 = 0x86;
+    /// Host → root: payload: a question is answered ([`super::answer`]).
+    pub const ANSWER: u16 = 0x87;
 }
 
 /// A frame said that it is longer than [`MAX_PAYLOAD`]: the two sides no longer understand each other.

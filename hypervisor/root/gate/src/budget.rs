@@ -62,6 +62,11 @@ impl Budgets {
         self.tainted |= bits;
     }
 
+    /// The taints among these.
+    pub(crate) fn taints_among(&self, bits: u64) -> u64 {
+        bits & self.taints
+    }
+
     /// The taints in force.
     pub(crate) fn tainted(&self) -> u64 {
         self.tainted

@@ -1,6 +1,7 @@
 //! What a record of a call holds: read of the child's memory when the call is judged, once and bounded. What a rule has looked at is not
 //! read again: the copy that was judged, and is carried out, is what is recorded.
 
+use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -71,13 +72,6 @@ pub(crate) fn record(
 /// A verdict as a record has it; `generation`: that of its policy.
 pub(crate) fn verdict(verdict: policy::Verdict<'_>, ignored: bool, generation: u32) -> Verdict {
     let judged = match verdict.action {
-        Action::Allow => Judged::Allow,
-        Action::Errno(errno) => Judged::Errno(errno.number),
-        Action::Kill => Judged::Kill,
-        Action::KillProcess => Judged::KillProcess,
-        Action::KillThread => Judged::KillThread,
-        Action::Trap => Judged::Trap,
-        Action::Fake(value) => Judged::Fake(value),
         Action::Rewrite => {
             let change = |change: &policy::Rewrite| match &change.path {
                 None => Change::Number(change.argument, change.keep, change.set),
@@ -85,8 +79,27 @@ pub(crate) fn verdict(verdict: policy::Verdict<'_>, ignored: bool, generation: u
             };
             Judged::Rewrite(verdict.rewrites().iter().map(change).collect())
         }
+        Action::Ask => Judged::Ask(Box::new(judged(verdict.question().unwrap_or_default().otherwise))),
+        Action::Stop => Judged::Stop(Box::new(judged(verdict.question().unwrap_or_default().otherwise))),
+        action => judged(action),
     };
     Verdict { judged, rule: verdict.rule().to_string(), logged: verdict.log, ignored, generation }
+}
+
+/// An action to which nothing belongs as a record has it.
+pub(crate) fn judged(action: Action) -> Judged {
+    match action {
+        Action::Allow => Judged::Allow,
+        Action::Errno(errno) => Judged::Errno(errno.number),
+        Action::Kill => Judged::Kill,
+        Action::KillProcess => Judged::KillProcess,
+        Action::KillThread => Judged::KillThread,
+        Action::Trap => Judged::Trap,
+        Action::Fake(value) => Judged::Fake(value),
+        Action::Rewrite => Judged::Rewrite(Vec::new()),
+        Action::Ask => Judged::Ask(Box::new(Judged::Allow)),
+        Action::Stop => Judged::Stop(Box::new(Judged::Allow)),
+    }
 }
 
 struct Reader<'r> {

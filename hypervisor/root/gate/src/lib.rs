@@ -22,7 +22,7 @@
 //! use guestmem::double::VecMemory;
 //!
 //! let policy = policy::parse("p.toml", "version = 1\n[[rule]]\ncalls = [\"getpid\"]\naction = \"allow\"\n").unwrap();
-//! let mut gate = Gate::new(policy.into(), Mode { record: true, dry_run: false });
+//! let mut gate = Gate::new(policy.into(), Mode { record: true, dry_run: false, ask: false });
 //! let mut gprs = [0; 16];
 //! gprs[0] = 102; // getuid
 //! let site = CallSite {
@@ -44,6 +44,7 @@ mod capture;
 mod limits;
 mod memory;
 mod message;
+mod questions;
 mod rate;
 pub mod recognise;
 
@@ -60,6 +61,8 @@ use policy::quotas::Quota;
 use policy::signature::{self, Output};
 use policy::{Pointed, Policy, Verdict};
 use proto::{CallResult, CopyHead, Grant, grant_flags, result_flags};
+use questions::{Asked, Questions};
+pub use questions::{MAX_QUESTIONS, Standing};
 use rate::Rate;
 use recognise::Instruction;
 use trace::{Abi, Answer, FaultRecord, PolicyRecord, Record, ResultRecord, TaintRecord};
@@ -134,6 +137,13 @@ pub enum Action {
         /// The call and the rule.
         reason: String,
     },
+    /// As [`Action::Forward`], but not yet: the sandbox stands still until [`Gate::question`] says what is done with this grant.
+    Stop {
+        /// What is allowed, if it is.
+        grant: Grant,
+        /// Length of the instruction.
+        instruction_len: u8,
+    },
     /// Give the program this exception: it is its own.
     Reflect {
         /// The exception's vector.
@@ -189,6 +199,8 @@ pub struct Mode {
     pub record: bool,
     /// Verdicts are recorded, and nothing is done about them: every call is carried out as it came.
     pub dry_run: bool,
+    /// Somebody is there who answers questions.
+    pub ask: bool,
 }
 
 /// Takes records.
@@ -204,6 +216,7 @@ pub struct Gate {
     granted: Granted,
     copied: CallMemory,
     budgets: Budgets,
+    questions: Questions,
     rate: Rate,
     /// The limits whose reaching was told, a bit for each.
     told: u32,
@@ -227,11 +240,12 @@ impl Gate {
         let (copied, budgets) = (CallMemory::new(&policy), Budgets::new(&policy, 0));
         let (counters, granted) = (Counters::default(), Granted::default());
         let rate = Rate::new(policy.quotas().get(Quota::CallsPerSecond), 0);
-        Self { policy, generation: FIRST, mode, counters, granted, copied, budgets, rate, told: 0, killed_for: None }
+        let (questions, generation, told, killed_for) = (Questions::default(), FIRST, 0, None);
+        Self { policy, generation, mode, counters, granted, copied, budgets, questions, rate, told, killed_for }
     }
 
-    /// Judges by another policy from the next call on. What was judged before is carried out as it was judged; budgets begin anew, and
-    /// that a limit is reached is told again; taints stay in force.
+    /// Judges by another policy from the next call on. What was judged before is carried out as it was judged, and what was asked stays asked; budgets begin
+    /// anew, and that a limit is reached is told again; taints stay in force.
     pub fn set_policy(&mut self, policy: Rc<Policy>, generation: u32, now_100ns: u64, sink: Sink<'_>) {
         // A page that was asked for may be asked for once more: that does no harm.
         (self.copied, self.budgets) = (CallMemory::new(&policy), Budgets::new(&policy, self.budgets.tainted()));
@@ -387,6 +401,28 @@ impl Gate {
                 }
                 return action;
             }
+            policy::Action::Ask | policy::Action::Stop => {
+                let (args, flags) = match reads {
+                    [] => (call.args, 0),
+                    _ => (self.copied.cut(call.args), grant_flags::COPIES),
+                };
+                let flags = flags | self.budgets.grant_flags(holds);
+                let judged = capture::verdict(verdict, false, generation);
+                let asked = Asked {
+                    call,
+                    question: verdict.question().unwrap_or_default(),
+                    grant: Grant { args, flags, ..Grant::default() },
+                    holds,
+                    instruction_len: len,
+                    record: capture::record(site, &call, judged, Answer::None, source, now_100ns),
+                    reason: reason(site, &call, verdict, source),
+                };
+                return if verdict.action == policy::Action::Stop {
+                    self.stop(asked, site, sink)
+                } else {
+                    self.ask(asked, sink)
+                };
+            }
             policy::Action::Kill => {
                 self.counters.killed = self.counters.killed.saturating_add(1);
                 record(Answer::None);
@@ -463,7 +499,8 @@ impl Gate {
         }
         let call = Call::i386(site);
         self.counters.calls = self.counters.calls.saturating_add(1);
-        let verdict = self.policy.judge_unknown();
+        // Nobody could carry it out, whatever the answer.
+        let verdict = self.policy.judge_unknown().unasked();
         let ignored = self.mode.dry_run && verdict.action.kills();
         let source = Source { memory, judged: None };
         let generation = self.generation;
@@ -506,6 +543,16 @@ impl Granted {
         let grant = Grant { sequence, number: call.number, flags, ..grant };
         let answer = if awaited { Answer::Pending(sequence) } else { Answer::None };
         (Action::Forward { grant, instruction_len }, answer)
+    }
+
+    /// Whether the result of this call is recorded when it comes.
+    fn is_open(&self, sequence: u64) -> bool {
+        self.open.contains(&sequence)
+    }
+
+    /// This call has no result.
+    fn forget(&mut self, sequence: u64) {
+        self.open.retain(|open| *open != sequence);
     }
 }
 

@@ -9,14 +9,11 @@ use alloc::vec;
 
 use guestmem::{GuestMemory, Unreadable, WalkError, copy_cstr, copy_gva};
 use policy::address::MAX_ADDRESS;
-use policy::{Form, MAX_READS, Pointed, Policy, Read, Rewrite};
+use policy::{Form, Pointed, Policy, Read, Rewrite};
 use proto::{COPY_LEN, CopyHead, MAX_COPIES, REWRITTEN, copy_forms};
 
 use crate::Call;
 use crate::message::{Gathered, Gatherer, MESSAGE_LEN, Message, NotGathered};
-
-/// A message's header and the address or the bytes that it names are two copies.
-const _: () = assert!(2 * MAX_READS <= MAX_COPIES);
 
 /// Why a call's memory was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::vec::Vec;
 
+use control::answer::Answer;
 use control::policy::{Gathered, Sent};
 use control::{ExitReport, Inbox, Outbox, kind};
 use proto::op::wait_events;
@@ -25,6 +26,9 @@ const CONGESTED: usize = 64 << 10;
 const TERMINAL_OWNER: u16 = 0;
 /// Bytes of input that are asked for when a program waits for input without saying how much it will read.
 const DEFAULT_WANT: u32 = 4096;
+
+/// Answers that wait to be looked at: more than all sandboxes can ask for at a time.
+const MAX_ANSWERS: usize = bundle::MAX_SANDBOXES * gate::MAX_QUESTIONS;
 
 /// Why there is no way to the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +62,8 @@ pub(crate) struct HostLink {
     /// What there is of a new policy, and the last one that is whole.
     gathered: Gathered,
     sent: Option<Sent>,
+    /// Answers to questions.
+    answers: VecDeque<Answer>,
     /// The device interrupts when the host has sent something.
     interrupts: bool,
     /// The host sent what is no frame; it is not listened to any more.
@@ -89,6 +95,7 @@ impl HostLink {
             window_changed: false,
             gathered: Gathered::default(),
             sent: None,
+            answers: VecDeque::new(),
             garbled: false,
         };
         link.outbox.push_stream(0, kind::HELLO, env!("CARGO_PKG_VERSION").as_bytes());
@@ -139,6 +146,16 @@ impl HostLink {
     /// A policy that the host has sent, and that holds from now on.
     pub(crate) fn take_policy(&mut self) -> Option<Sent> {
         self.sent.take()
+    }
+
+    /// Whether the host has answered a question.
+    pub(crate) fn has_answers(&self) -> bool {
+        !self.answers.is_empty()
+    }
+
+    /// An answer that the host has sent.
+    pub(crate) fn take_answer(&mut self) -> Option<Answer> {
+        self.answers.pop_front()
     }
 
     /// The same for one that waits: a change of the window is there once, and if there is no input, the host is asked for some.
@@ -201,6 +218,7 @@ impl HostLink {
             (kind::STDIN_EOF, _) => self.input_ended = true,
             (kind::POLICY, _) => self.gathered.add(&frame.payload),
             (kind::POLICY_END, Some(generation)) => self.sent = Some(self.gathered.finish(generation)),
+            (kind::ANSWER, _) => self.take_answers(&frame.payload),
             (kind::OUTPUT_CREDIT, Some(bytes)) => self.outbox.grant(bytes),
             (kind::WINDOW, Some(size)) => {
                 let [low, high, columns_low, columns_high] = size.to_le_bytes();
@@ -210,6 +228,13 @@ impl HostLink {
             _ => {}
         }
         true
+    }
+
+    /// An answer. A host that sends more of them than there are questions is not listened to.
+    fn take_answers(&mut self, payload: &[u8]) {
+        if self.answers.len() < MAX_ANSWERS {
+            self.answers.extend(Answer::decode(payload));
+        }
     }
 
     /// Input, no more of it than was asked for.

@@ -1,5 +1,7 @@
 //! The run: the bundle's programs, each in a sandbox of its own, until the last has ended. One has the processor at a time, in
 //! [`Turns`]; in between the console and the clock are looked after.
+mod questions;
+
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::rc::Rc;
@@ -270,6 +272,7 @@ impl<'m, 'r> Fleet<'m, 'r> {
             TurnEnd::Ended(outcome) => return self.end(number, sandbox, outcome),
             _ if times.over(0).is_some() => return self.end_in_time(number, sandbox, &times),
             TurnEnd::Waiting(waiting) => self.turns.wait(number, waiting),
+            TurnEnd::Stopped => self.turns.stop(number),
             TurnEnd::Over if self.machine.link.congested(number) => self.turns.hold(number),
             TurnEnd::Over => self.turns.ready(number),
         }
@@ -288,7 +291,7 @@ impl<'m, 'r> Fleet<'m, 'r> {
     }
 
     fn step_until(&mut self, number: u16, sandbox: &mut Sandbox<'_, Pages>, over: u64) -> TurnEnd {
-        let others_wake = self.turns.wake_at();
+        let others_wake = self.wake_at();
         loop {
             let at = sandbox.interrupt_at().min(others_wake);
             if at != self.interrupt_at {
@@ -298,6 +301,7 @@ impl<'m, 'r> Fleet<'m, 'r> {
                 Step::Again => {}
                 Step::Interrupted => apic::take_pending(),
                 Step::Waiting { deadline, events } => return TurnEnd::Waiting(Waiting { deadline, events }),
+                Step::Stopped => return TurnEnd::Stopped,
                 Step::Ended(outcome) => return TurnEnd::Ended(outcome),
             }
             if self.machine.link.congested(number) {
@@ -313,7 +317,7 @@ impl<'m, 'r> Fleet<'m, 'r> {
     /// look after than the console.
     fn goes_on(&mut self, over: u64) -> bool {
         let now = self.machine.clock.now();
-        if now >= over || now >= self.turns.wake_at() {
+        if now >= over || now >= self.wake_at() {
             return false;
         }
         self.look_after_console();
@@ -323,7 +327,7 @@ impl<'m, 'r> Fleet<'m, 'r> {
     /// Whether a sandbox waits for what the host has sent.
     fn input_waits(&mut self) -> bool {
         let link = &mut self.machine.link;
-        self.turns.waiting().any(|(sandbox, waiting)| link.found(sandbox, waiting.events) != 0)
+        link.has_answers() || self.turns.waiting().any(|(sandbox, waiting)| link.found(sandbox, waiting.events) != 0)
     }
 
     /// Sees to it that an interrupt comes by reference time `at`.
@@ -354,13 +358,16 @@ impl<'m, 'r> Fleet<'m, 'r> {
                 self.end_in_time(number, member.sandbox, &member.times);
             }
         }
+        self.settle_questions(now);
         self.say_farewells();
         let link = &mut self.machine.link;
         let free: Vec<u16> = self.turns.held().filter(|&number| !link.congested(number)).collect();
         free.into_iter().for_each(|number| self.turns.ready(number));
         let waiting: Vec<(u16, Waiting)> = self.turns.waiting().collect();
         for (number, Waiting { deadline, events }) in waiting {
-            let found = self.machine.link.take_found(number, events);
+            let member = self.members.get_mut(usize::from(number)).and_then(Option::as_mut);
+            let news = member.map_or(0, |member| member.sandbox.take_found(events));
+            let found = self.machine.link.take_found(number, events) | news;
             if found != 0 || now >= deadline {
                 self.wake(number, found);
             }
@@ -421,7 +428,7 @@ impl<'m, 'r> Fleet<'m, 'r> {
             // What asking for input has put into the outbox has to go before the processor sleeps.
             self.machine.link.poll();
             let first_limit = self.turns.left().map(|number| self.deadline(number)).min().unwrap_or(u64::MAX);
-            let until = self.turns.wake_at().min(first_limit);
+            let until = self.wake_at().min(first_limit);
             pause.rest(until.saturating_sub(self.machine.clock.now()));
             self.count_wake_up();
             self.look_after_all();
@@ -500,5 +507,6 @@ enum TurnEnd {
     /// Others can have theirs.
     Over,
     Waiting(Waiting),
+    Stopped,
     Ended(Outcome),
 }

@@ -12,6 +12,7 @@ use crate::Action;
 use crate::errno::{ERRNOS, Errno};
 use crate::error::PolicyError;
 use crate::parse::{Operand, Placed, Reader, Value, unsigned, word};
+use crate::question::Question;
 use crate::suggest::did_you_mean;
 
 /// An action, and what belongs to it.
@@ -21,6 +22,19 @@ pub(crate) struct ActionText {
     pub(crate) log: bool,
     /// For [`Action::Rewrite`] only.
     pub(crate) rewrites: Vec<RewriteText>,
+    /// For [`Action::Ask`] and [`Action::Stop`] only.
+    pub(crate) question: Option<Question>,
+}
+
+impl ActionText {
+    /// An action to which nothing belongs.
+    pub(crate) fn plain(action: Action) -> Self {
+        Self { action, log: false, rewrites: Vec::new(), question: None }
+    }
+
+    fn asking(action: Action, question: Question) -> Self {
+        Self { question: Some(question), ..Self::plain(action) }
+    }
 }
 
 /// One entry of `rewrite`.
@@ -40,8 +54,8 @@ pub(crate) enum Change {
     Path(String),
 }
 
-const KNOWN: &str = r#""allow", "kill", "trap", "log", { errno = "EPERM" }, { fake = 0 }, { kill = "process" } or { rewrite = [{ arg = 0, value = 0 }] }"#;
-const ACTION_KEYS: &[&str] = &["errno", "fake", "kill", "rewrite"];
+const KNOWN: &str = r#""allow", "kill", "trap", "log", "ask", "stop", { errno = "EPERM" }, { fake = 0 }, { kill = "process" }, { ask = { limit = "30s" } } or { rewrite = [{ arg = 0, value = 0 }] }"#;
+const ACTION_KEYS: &[&str] = &["errno", "fake", "kill", "rewrite", "ask", "stop"];
 const REWRITE_KEYS: &[&str] = &["arg", "value", "mask", "path"];
 /// Most bytes of a path: with its NUL it is as long as Linux takes (PATH_MAX), and as a copy of a call's memory holds.
 const MAX_PATH: usize = COPY_LEN - 1;
@@ -49,13 +63,15 @@ const MAX_PATH: usize = COPY_LEN - 1;
 impl Reader<'_, '_> {
     /// The value of `key`, which is an action.
     pub(crate) fn action(&self, value: &Value<'_>, key: &str) -> Result<ActionText, PolicyError> {
-        let plain = |action, log| Ok(ActionText { action, log, rewrites: Vec::new() });
+        let plain = |action| Ok(ActionText::plain(action));
         match value.get_ref() {
             DeValue::String(text) => match text.as_ref() {
-                "allow" => plain(Action::Allow, false),
-                "log" => plain(Action::Allow, true),
-                "kill" => plain(Action::Kill, false),
-                "trap" => plain(Action::Trap, false),
+                "allow" => plain(Action::Allow),
+                "log" => Ok(ActionText { log: true, ..ActionText::plain(Action::Allow) }),
+                "kill" => plain(Action::Kill),
+                "trap" => plain(Action::Trap),
+                "ask" => Ok(ActionText::asking(Action::Ask, Question::default())),
+                "stop" => Ok(ActionText::asking(Action::Stop, Question::default())),
                 other => {
                     let message = format!("`{}` is no action; `{key}` must be {KNOWN}", other.escape_debug());
                     Err(self.source.error(&value.span(), message))
@@ -71,18 +87,22 @@ impl Reader<'_, '_> {
         if table.len() > 1 {
             return Err(self.source.error(&value.span(), format!("more than one action; `{key}` must be {KNOWN}")));
         }
-        let (action, rewrites) = if let Some(errno) = table.get("errno") {
-            (self.errno(errno)?, Vec::new())
+        let action = if let Some(errno) = table.get("errno") {
+            self.errno(errno)?
         } else if let Some(result) = table.get("fake") {
-            (self.fake(result)?, Vec::new())
+            self.fake(result)?
         } else if let Some(whom) = table.get("kill") {
-            (self.kill(whom)?, Vec::new())
+            self.kill(whom)?
+        } else if let Some(question) = table.get("ask") {
+            return Ok(ActionText::asking(Action::Ask, self.question(question, "ask")?));
+        } else if let Some(question) = table.get("stop") {
+            return Ok(ActionText::asking(Action::Stop, self.question(question, "stop")?));
         } else if let Some(rewrites) = table.get("rewrite") {
-            (Action::Rewrite, self.rewrites(rewrites)?)
+            return Ok(ActionText { rewrites: self.rewrites(rewrites)?, ..ActionText::plain(Action::Rewrite) });
         } else {
             return Err(self.source.error(&value.span(), format!("an empty action; `{key}` must be {KNOWN}")));
         };
-        Ok(ActionText { action, log: false, rewrites })
+        Ok(ActionText::plain(action))
     }
 
     fn errno(&self, value: &Value<'_>) -> Result<Action, PolicyError> {

@@ -79,7 +79,7 @@ impl Reader<'_, '_> {
         }
         let action = match table.get("action") {
             Some(value) => self.denial(value)?,
-            None => ActionText { action: Action::Errno(EDQUOT), log: false, rewrites: Vec::new() },
+            None => ActionText::plain(Action::Errno(EDQUOT)),
         };
         let reason = table.get("reason").map(|value| self.reason(value)).transpose()?;
         Ok(BudgetText { span: value.span(), calls: self.calls(calls)?, budget, action, reason })

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use linux_raw_sys::general::__NR_bind;
+use proto::MAX_COPIES;
 use proto::syscalls::SYSCALL_LIMIT;
 
 use crate::Action;
@@ -26,8 +27,9 @@ use crate::parse::{
     CallText, Comparison as ComparisonText, ConditionText, NumberText, Operand, Placed, PolicyText, RuleText, TestText,
     name_of,
 };
-use crate::pointed::{MAX_READS, PointedText, Read, address_of, string_of, wanted};
+use crate::pointed::{PointedText, Read, address_of, string_of, wanted};
 use crate::process::Process;
+use crate::question;
 use crate::quotas::Quotas;
 use crate::signature::{self, Kind};
 use crate::suggest::did_you_mean;
@@ -65,6 +67,9 @@ pub(crate) fn compile(mut files: Vec<FileText<'_>>) -> Result<Policy, PolicyErro
         rights.push((text.files, source));
     }
     let rights = FileRights::gather(rights)?;
+    if rules.first().is_some_and(|default| default.action == Action::Ask) {
+        compiler.ask_by_default();
+    }
     let Table { slots, clauses, reads } = flatten(&compiler.calls);
     let Compiler { conditions, globs, addresses, contents, budgets, taints, .. } = compiler;
     let files = names;
@@ -107,11 +112,10 @@ fn hosts(files: &[FileText<'_>]) -> Hosts {
 /// The first one that is stated, or that of a policy that states none.
 fn default_rule(files: &[FileText<'_>]) -> Rule {
     let stated = (0..).zip(files).find_map(|(file, known)| Some((file, known.text.default.as_ref()?)));
-    let (file, line, action, log) = match stated {
-        Some((file, (text, line))) => (file, *line, text.action, text.log),
-        None => (0, 0, Action::Errno(EPERM), false),
-    };
-    Rule { action, log, by: By::Default, file, line, reason: None, rewrites: Vec::new() }
+    let usual = ActionText::plain(Action::Errno(EPERM));
+    let (file, line, text) = stated.map_or((0, 0, &usual), |(file, (text, line))| (file, *line, text));
+    let ActionText { action, log, question, .. } = *text;
+    Rule { action, log, by: By::Default, file, line, reason: None, rewrites: Vec::new(), question }
 }
 
 /// What is gathered about one call while the rules are read in order.
@@ -124,6 +128,24 @@ pub(crate) struct Call {
     reads: Vec<Read>,
     /// The rule without conditions that decides what the clauses leave.
     settled: Option<Settled>,
+}
+
+impl Call {
+    /// Whether rules leave something of it to the default.
+    pub(crate) fn is_left(&self) -> bool {
+        self.settled.is_none()
+    }
+
+    /// Adds to what has to be read. The error: it is more than the copies of a call hold.
+    pub(crate) fn looks_at(&mut self, reads: impl IntoIterator<Item = Read>) -> Result<(), ()> {
+        for read in reads {
+            if !self.reads.contains(&read) {
+                self.reads.push(read);
+            }
+        }
+        let copies: usize = self.reads.iter().map(|read| read.form.copies()).sum();
+        if copies > MAX_COPIES { Err(()) } else { Ok(()) }
+    }
 }
 
 /// A rule that leaves nothing of a call.
@@ -201,6 +223,7 @@ impl FileCompiler<'_, '_, '_> {
                 line,
                 reason,
                 rewrites,
+                question: action.question,
             });
         }
         Ok(())
@@ -300,6 +323,9 @@ impl FileCompiler<'_, '_, '_> {
     fn add(&mut self, index: u16, rule: &RuleText, sets: &[Option<u16>], call: &CallText) -> Result<(), PolicyError> {
         let first_condition = self.all.conditions.len();
         let mut reads = self.rewritten(rule, call)?;
+        if rule.action.action == Action::Ask {
+            reads.extend(question::shown_of(call.number));
+        }
         for (condition, set) in rule.conditions.iter().zip(sets) {
             let set = set.unwrap_or(u16::MAX);
             let condition = match &condition.test {
@@ -344,13 +370,9 @@ impl FileCompiler<'_, '_, '_> {
         let Some(entry) = entry else {
             return Err(self.source.error(&call.span, "this call is beyond the table"));
         };
-        for read in reads {
-            if !entry.reads.contains(&read) {
-                entry.reads.push(read);
-            }
-        }
-        if entry.reads.len() > MAX_READS {
-            let message = format!("rules look at more than {MAX_READS} pieces of memory of `{}`", name_of(call.number));
+        if entry.looks_at(reads).is_err() {
+            let message =
+                format!("rules look at more than {MAX_COPIES} pieces of memory of `{}`", name_of(call.number));
             return Err(self.source.error(&call.span, message));
         }
         Ok(entry)
@@ -359,8 +381,8 @@ impl FileCompiler<'_, '_, '_> {
     /// A rule that a section stands for.
     pub(crate) fn section(&self, by: By, action: ActionText, span: &Range<usize>) -> Rule {
         let line = self.source.line(span.start);
-        let ActionText { action, log, .. } = action;
-        Rule { action, log, by, file: self.file, line, reason: None, rewrites: Vec::new() }
+        let ActionText { action, log, question, .. } = action;
+        Rule { action, log, by, file: self.file, line, reason: None, rewrites: Vec::new(), question }
     }
 
     /// Adds conditions under which rule `index` decides a call, to those that are there.

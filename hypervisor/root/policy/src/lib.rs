@@ -13,7 +13,8 @@
 //! calls = ["read", "write", "@sync", 39]        # names of x86-64 system calls, groups of them, or numbers
 //! action = "allow"                              # or "kill", "trap", "log" (allow, and write it to the trace), or one with a value:
 //!                                               # { errno = "EPERM" }, { fake = 0 } (not carried out, returns that),
-//!                                               # { kill = "process" } (or "thread", or "sandbox", which is "kill"), or
+//!                                               # { kill = "process" } (or "thread", or "sandbox", which is "kill"),
+//!                                               # { ask = { limit = "30s" } } (or "ask": somebody decides, see [`question`], as for "stop"), or
 //!                                               # { rewrite = [{ arg = 2, mask = "O_RDWR|O_CLOEXEC" }] } (value or mask for an argument,
 //!                                               # or path for what it points to)
 //!
@@ -200,6 +201,7 @@ pub mod network;
 mod parse;
 mod pointed;
 pub mod process;
+pub mod question;
 pub mod quotas;
 pub mod signature;
 mod suggest;
@@ -218,7 +220,8 @@ pub use error::PolicyError;
 use error::Source;
 pub use files::{FileVerdict, Rights};
 pub use include::{Include, includes};
-pub use pointed::{Form, MAX_READS, Pointed, Read};
+pub use pointed::{Form, Pointed, Read};
+pub use question::Question;
 pub use table::{By, Policy, Rewrite, RuleRef, Rules, Verdict};
 
 /// Bounds on what a policy may hold. They bound memory and the cost of a verdict; real policies stay far below.
@@ -278,6 +281,10 @@ pub enum Action {
     KillThread,
     /// It is not carried out; its thread gets SIGSYS, with the call's number and address (SECCOMP_RET_TRAP).
     Trap,
+    /// Its thread waits until somebody has said what is done, or nobody has in time ([`Verdict::question`]).
+    Ask,
+    /// The same, and the whole sandbox stands still meanwhile.
+    Stop,
 }
 
 impl Action {

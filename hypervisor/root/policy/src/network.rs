@@ -75,7 +75,7 @@ impl Reader<'_, '_> {
         };
         let action = match table.get("action") {
             Some(value) => self.denial(value)?,
-            None => ActionText { action: Action::Errno(EACCES), log: false, rewrites: Vec::new() },
+            None => ActionText::plain(Action::Errno(EACCES)),
         };
         Ok(NetworkText {
             span: value.span(),

@@ -13,9 +13,6 @@ use crate::limits;
 use crate::parse::{Placed, Reader, Value};
 use crate::signature::{Kind, Signature};
 
-/// Pieces of one call's memory that rules may look at: `rename` has two paths.
-pub const MAX_READS: usize = 2;
-
 /// Memory that has to be read before a call can be judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Read {
@@ -56,6 +53,16 @@ pub enum Form {
         /// only the first may be carried out: Linux allows such a call to do less than it is asked for.
         count: Option<u8>,
     },
+}
+
+impl Form {
+    /// How many copies it is: a message's header is one of its own.
+    pub(crate) const fn copies(self) -> usize {
+        match self {
+            Self::String | Self::Address { .. } | Self::Buffer { .. } | Self::Ranges { .. } => 1,
+            Self::Message { .. } | Self::MessageBytes { .. } => 2,
+        }
+    }
 }
 
 /// What was read for a call.

@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeInteger, DeTable, DeValue};
 
 use crate::error::PolicyError;
 use crate::parse::{Reader, Value, unsigned};
@@ -228,7 +228,7 @@ impl Reader<'_, '_> {
             return Err(self.source.error(&value.span(), "`clock` has no `offset`"));
         };
         let seconds = match value.get_ref() {
-            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok(),
+            DeValue::Integer(number) => whole_number(number),
             DeValue::String(text) => seconds(text),
             other => return Err(self.wrong_type(value, "offset", OFFSET, other)),
         };
@@ -341,8 +341,13 @@ fn is_variable(name: &str) -> bool {
     !name.is_empty() && !name.contains(['=', '\0'])
 }
 
+/// An integer of the text, of either sign.
+pub(crate) fn whole_number(number: &DeInteger<'_>) -> Option<i64> {
+    i64::from_str_radix(number.as_str(), number.radix()).ok()
+}
+
 /// The seconds that `-30d` stands for.
-fn seconds(text: &str) -> Option<i64> {
+pub(crate) fn seconds(text: &str) -> Option<i64> {
     let (last, unit) = UNITS.into_iter().find(|(unit, _)| text.ends_with(*unit))?;
     text.strip_suffix(last)?.parse::<i64>().ok()?.checked_mul(unit)
 }

@@ -16,6 +16,7 @@ use crate::mounts::Mounts;
 use crate::network::Network;
 use crate::pointed::{Pointed, Read};
 use crate::process::Process;
+use crate::question::Question;
 use crate::quotas::Quotas;
 use crate::taint;
 
@@ -114,6 +115,8 @@ pub(crate) struct Rule {
     pub(crate) reason: Option<String>,
     /// For [`Action::Rewrite`].
     pub(crate) rewrites: Vec<Rewrite>,
+    /// For [`Action::Ask`] and [`Action::Stop`].
+    pub(crate) question: Option<Question>,
 }
 
 /// A change to one argument: of the program's value only the bits in `keep` are left, and those in `set` are added; or the path that it points to becomes
@@ -183,6 +186,19 @@ impl<'p> Verdict<'p> {
     #[must_use]
     pub fn rewrites(&self) -> &'p [Rewrite] {
         self.source.map_or(&[], |rule| &rule.rewrites)
+    }
+
+    /// For [`Action::Ask`] and [`Action::Stop`]: what is asked, and what holds without an answer.
+    #[must_use]
+    pub fn question(&self) -> Option<Question> {
+        self.source.ok().and_then(|rule| rule.question)
+    }
+
+    /// The same where nobody can be asked: what holds without an answer.
+    #[must_use]
+    pub fn unasked(self) -> Self {
+        let action = self.question().map_or(self.action, |question| question.otherwise);
+        Self { action, ..self }
     }
 
     /// The arguments that the call is carried out with, when the program gave `args`.
@@ -276,6 +292,12 @@ impl Policy {
     #[must_use]
     pub fn reads_memory(&self) -> bool {
         !self.reads.is_empty()
+    }
+
+    /// Whether a rule asks.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.rules.iter().any(|rule| rule.question.is_some())
     }
 
     /// What the program is started as.

@@ -92,7 +92,7 @@ impl Reader<'_, '_> {
         let trigger = Trigger { paths, patterns, rights: self.tainting_rights(table)? };
         let action = match table.get("action") {
             Some(value) => self.denial(value)?,
-            None => ActionText { action: Action::Errno(EPERM), log: false, rewrites: Vec::new() },
+            None => ActionText::plain(Action::Errno(EPERM)),
         };
         let reason = table.get("reason").map(|value| self.reason(value)).transpose()?;
         Ok(TaintText { span: value.span(), trigger, deny: self.calls_in(deny, "deny")?, action, reason })

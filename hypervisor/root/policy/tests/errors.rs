@@ -106,7 +106,7 @@ fn actions() {
         "version = 1\ndefault = \"deny\"\n",
         2,
         11,
-        "`deny` is no action; `default` must be \"allow\", \"kill\", \"trap\", \"log\", { errno = \"EPERM\" }, { fake = 0 },",
+        "`deny` is no action; `default` must be \"allow\", \"kill\", \"trap\", \"log\", \"ask\", \"stop\", { errno = \"EPERM\" }, { fake = 0 },",
     );
     refused(&rule("calls = [\"read\"]\naction = 1"), 4, 10, "not a value of type integer");
     refused(&rule("calls = [\"read\"]\naction = {}"), 4, 10, "an empty action");
@@ -220,7 +220,7 @@ fn conditions_on_strings() {
     let twice = "[{ arg = 1, path = \"/a\" }, { arg = 1, path = \"/a\" }]";
     refused(&when("openat", twice), 5, 35, "this condition stands in the rule twice");
     let many = "[{ arg = 0, string = \"a\" }, { arg = 1, string = \"a\" }, { arg = 2, string = \"a\" }]";
-    refused(&when("mount", many), 3, 10, "rules look at more than 2 pieces of memory of `mount`");
+    assert!(parse("p.toml", &when("mount", many)).is_ok(), "as many as the call has");
 }
 
 #[test]

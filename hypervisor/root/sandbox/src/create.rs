@@ -154,7 +154,7 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
     }
 
     fn new(parts: Parts, partition: Partition, memory: ChildMemory<'t, R>, setup: Setup<'t>) -> Self {
-        let mode = Mode { record: setup.run.record, dry_run: setup.run.dry_run };
+        let mode = Mode { record: setup.run.record, dry_run: setup.run.dry_run, ask: setup.run.ask };
         let rules = FileRules::new(&setup.policy, mode.dry_run);
         let rules = if setup.run.learn { rules.telling() } else { rules };
         let gate = Gate::new(setup.policy, mode);

@@ -5,9 +5,10 @@ use alloc::string::{String, ToString};
 use core::mem::offset_of;
 
 use files::{Errno, Timestamp};
+use gate::Standing;
 use hvclient::Transport;
 use policy::quotas::Quota;
-use proto::op::{Exit, Listen, Wait};
+use proto::op::{Exit, Listen, Question, Settled, Wait, settled};
 use proto::{DOORBELL_PORT, GatePage};
 use services::{Grant, Served};
 use tlfs::addr::Gpa;
@@ -57,7 +58,7 @@ impl<R: RootMemory> Sandbox<'_, R> {
         self.map_pending(world)?;
         change_window(&mut self.partition, &mut self.memory, world)?;
         self.after_request(world)?;
-        self.after_service(served, world)
+        self.after_service(served, now, world)
     }
 
     /// Answers the shim's question whether a socket may listen.
@@ -71,6 +72,27 @@ impl<R: RootMemory> Sandbox<'_, R> {
         let mut view = self.memory.view(world.memory);
         self.services.finish_listen(Gpa(layout::SERVICE), &mut view, allowed);
         Step::Again
+    }
+
+    /// Tells the shim what has become of a question, which is posed if it is new.
+    fn question<T: Transport>(&mut self, question: Question, program: &[u8], now: u64, world: &mut World<'_, T, R>) {
+        let age = now.saturating_sub(self.parts.created);
+        let (console, asks) = (&mut *world.console, (question.process, program));
+        let standing = self.gate.question(question.sequence, asks, age, &mut |record| console.record(&record));
+        let state = |state| Settled { state, errno: 0 };
+        let answer = match standing {
+            Standing::Open => state(settled::OPEN),
+            Standing::Again => state(settled::AGAIN),
+            Standing::Settled(policy::Action::Allow) => state(settled::ALLOWED),
+            Standing::Settled(policy::Action::KillThread) => state(settled::KILL_THREAD),
+            Standing::Settled(policy::Action::Errno(errno)) => {
+                Settled { state: settled::FAILED, errno: u32::from(errno.number) }
+            }
+            // Who ends the sandbox has ended it; whatever else there might be is no permission.
+            Standing::Settled(_) => state(settled::KILL_PROCESS),
+        };
+        let mut view = self.memory.view(world.memory);
+        self.services.finish_question(Gpa(layout::SERVICE), &mut view, answer);
     }
 
     /// Records what the rules on files have refused in this request.
@@ -124,7 +146,12 @@ impl<R: RootMemory> Sandbox<'_, R> {
         }
     }
 
-    fn after_service<T: Transport>(&mut self, served: Served, world: &mut World<'_, T, R>) -> Result<Step, Failure> {
+    fn after_service<T: Transport>(
+        &mut self,
+        served: Served,
+        now: u64,
+        world: &mut World<'_, T, R>,
+    ) -> Result<Step, Failure> {
         match served {
             Served::Replied => Ok(Step::Again),
             Served::Started => {
@@ -135,6 +162,15 @@ impl<R: RootMemory> Sandbox<'_, R> {
                 Ok(Step::Waiting { deadline: self.parts.child_epoch.saturating_add(deadline), events })
             }
             Served::Listens(listen) => Ok(self.may_listen(&listen, world)),
+            Served::Asks(question, program) => {
+                self.question(question, &program, now, world);
+                Ok(Step::Again)
+            }
+            Served::Withdraws(question) => {
+                let (age, console) = (now.saturating_sub(self.parts.created), &mut *world.console);
+                self.gate.withdraw(question.sequence, age, &mut |record| console.record(&record));
+                Ok(Step::Again)
+            }
             Served::Exited(exit) => {
                 self.stats.program_bytes = exit.program_bytes;
                 Ok(Step::Ended(ended(&exit, self.gate.killed_for())))

@@ -14,7 +14,8 @@
 //! * `alarm`: when the child wants to be interrupted.
 //! * [`turns`]: which of several runs. [`time`]: how long.
 //! * `limits`: what the policy lets it have.
-//! * [`create`], [`run`]: the beginning and the rest of a sandbox's life; in `syscall` and `exits` what is done about an exit.
+//! * [`create`], [`run`]: the beginning and the rest of a sandbox's life; in `syscall` and `exits` what is done about an exit,
+//!   in `questions` what becomes of calls that somebody is asked about.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -32,6 +33,7 @@ mod limits;
 pub mod memory;
 pub mod params;
 pub mod partition;
+mod questions;
 mod registers;
 pub mod run;
 pub mod shim;

@@ -20,6 +20,7 @@ use crate::layout;
 use crate::limits::Kept;
 use crate::memory::{ChildMemory, RootMemory};
 use crate::partition::{Partition, VP};
+use crate::questions::Stopped;
 use crate::registers::Registers;
 use crate::{Failure, Outcome, RunStats, World};
 
@@ -44,6 +45,8 @@ pub enum Step {
         /// Bits.
         events: u64,
     },
+    /// It stands still until a question is settled ([`Sandbox::is_stopped`]).
+    Stopped,
     /// It is over.
     Ended(Outcome),
 }
@@ -91,6 +94,8 @@ pub struct Sandbox<'t, R: RootMemory> {
     pub(crate) delayed: bool,
     /// The thread that is running, as the shim says.
     pub(crate) thread: u32,
+    /// The call that all of it stands still for.
+    pub(crate) stopped: Option<Stopped>,
     pub(crate) stats: RunStats,
 }
 
@@ -118,6 +123,7 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
             kept,
             delayed: false,
             thread: FIRST_THREAD,
+            stopped: None,
             stats: RunStats::default(),
         }
     }
@@ -179,7 +185,10 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
     /// Takes the partition down and everything back, and gives what remains. The last results are recorded.
     pub fn destroy<T: Transport>(mut self, world: &mut World<'_, T, R>) -> Remains<'t> {
         // Nothing is left that an alarm could interrupt.
-        let _ = self.read_gate((world.now)(), world);
+        let now = (world.now)();
+        let _ = self.read_gate(now, world);
+        let console = &mut *world.console;
+        self.gate.withdraw_all(now.saturating_sub(self.parts.created), &mut |record| console.record(&record));
         let stats = self.final_stats(world);
         let id = self.partition.id();
         let pages = [

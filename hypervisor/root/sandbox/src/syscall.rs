@@ -18,6 +18,7 @@ use crate::create::{kernel_code, kernel_stack};
 use crate::layout;
 use crate::memory::RootMemory;
 use crate::partition::VP;
+use crate::questions::Stopped;
 use crate::registers::{CS, R11, RAX, RCX, SS};
 use crate::run::{PAYLOAD, Sandbox, Step};
 use crate::{Failure, Outcome, World};
@@ -77,6 +78,13 @@ impl<R: RootMemory> Sandbox<'_, R> {
                 }
                 self.forward(&site, &grant, instruction_len, world)
             }
+            Action::Stop { grant, instruction_len } => {
+                if grant.flags & grant_flags::COPIES != 0 {
+                    self.hand_over_copies(world)?;
+                }
+                self.stopped = Some(Stopped { grant, instruction_len, rip: site.rip, rflags: site.rflags });
+                Ok(Step::Stopped)
+            }
             Action::Answer { value, instruction_len } => {
                 self.answer(&site, value, instruction_len);
                 Ok(Step::Again)
@@ -93,7 +101,7 @@ impl<R: RootMemory> Sandbox<'_, R> {
 
     /// Performs the SYSCALL entry on the VP, into the shim, with the grant in its page.
     #[inline]
-    fn forward<T: Transport>(
+    pub(crate) fn forward<T: Transport>(
         &mut self,
         site: &CallSite<'_>,
         grant: &Grant,
@@ -128,7 +136,7 @@ impl<R: RootMemory> Sandbox<'_, R> {
     }
 
     /// Lets the program go on behind the call, with `value` as its result.
-    fn answer(&mut self, site: &CallSite<'_>, value: i64, instruction_len: u8) {
+    pub(crate) fn answer(&mut self, site: &CallSite<'_>, value: i64, instruction_len: u8) {
         self.set_return(site, instruction_len);
         self.parts.registers.set_gpr(RAX, value.cast_unsigned());
         self.parts.registers.set_rip(site.rip.wrapping_add(u64::from(instruction_len)));

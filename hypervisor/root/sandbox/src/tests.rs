@@ -1,4 +1,6 @@
 //! Sandboxes against a scripted hypervisor: what the root does about each exit.
+mod questions;
+
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -30,7 +32,9 @@ use crate::{HostConsole, Outcome, Remains, Sandbox, Setup, Step, World, layout, 
 mod limits;
 
 const POLICY: &str = "version = 1\ndefault = \"allow\"\n[[rule]]\ncalls = [\"getuid\"]\naction = { errno = \"EACCES\" }\n\
-                      [[rule]]\ncalls = [\"ptrace\"]\naction = \"kill\"\n";
+                      [[rule]]\ncalls = [\"ptrace\"]\naction = \"kill\"\n\
+                      [[rule]]\ncalls = [\"getppid\"]\naction = { ask = { limit = 5 } }\n\
+                      [[rule]]\ncalls = [\"gettid\"]\naction = { stop = { limit = 7, otherwise = \"kill\" } }\n";
 const RIP: u64 = 0x40_1000;
 const GETPID: u64 = 39;
 const GETUID: u64 = 102;
@@ -97,6 +101,7 @@ fn setup() -> Setup<'static> {
         })),
         run: Box::leak(Box::new(RunConfig {
             record: true,
+            ask: true,
             realtime_ns: 1_700_000_000_000_000_000,
             ..RunConfig::default()
         })),

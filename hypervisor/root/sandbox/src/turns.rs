@@ -18,6 +18,8 @@ enum Seat {
     Waiting(Waiting),
     /// The host has yet to take what it said.
     Held,
+    /// It stands still until somebody lets it go on.
+    Stopped,
     Ended,
 }
 
@@ -82,6 +84,17 @@ impl Turns {
     /// It said more than the host has taken.
     pub fn hold(&mut self, sandbox: u16) {
         self.set(sandbox, Seat::Held);
+    }
+
+    /// It stands still.
+    pub fn stop(&mut self, sandbox: u16) {
+        self.set(sandbox, Seat::Stopped);
+    }
+
+    /// Whether it stands still.
+    #[must_use]
+    pub fn is_stopped(&self, sandbox: u16) -> bool {
+        self.seats.get(usize::from(sandbox)) == Some(&Seat::Stopped)
     }
 
     /// It has ended, wherever it stood.
@@ -174,6 +187,8 @@ mod tests {
         assert_eq!(turns.left().collect::<Vec<_>>(), [0, 1, 2]);
         turns.end(1);
         assert_eq!(turns.take(), Some(0));
+        turns.stop(0);
+        assert!(turns.is_stopped(0) && !turns.is_stopped(2) && turns.held().next().is_none());
         turns.hold(0);
         assert_eq!(turns.held().collect::<Vec<_>>(), [0]);
         assert_eq!(turns.take(), Some(2));

@@ -69,6 +69,8 @@
 //! | RANDOM | none | `Count` | fills all segments |
 //! | WAIT | `Wait` | `Woken` | the reply is written by [`Services::finish_wait`]; unknown event bits are EINVAL |
 //! | LISTEN | `Listen` | nothing | the reply is written by [`Services::finish_listen`]; a length beyond the address is EINVAL |
+//! | QUESTION | `Question`, path | `Settled` | the reply is written by [`Services::finish_question`] |
+//! | WITHDRAW | `Question` | nothing | replied at once |
 //! | STARTED | none | nothing | |
 //! | NOT_STARTED | `NotStarted`, text | nothing | `code` 126 or 127, else EINVAL |
 //! | EXIT | `Exit` | nothing | `status` at most 255, `signal` at most 64, else EINVAL |
@@ -95,6 +97,7 @@ mod window;
 mod written;
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use files::{Errno, Stack, Timestamp};
 use fuse_abi::linux::fuse_in_header;
@@ -135,6 +138,10 @@ pub enum Served {
     Wait(op::Wait),
     /// A socket is to listen: say by [`Services::finish_listen`] whether it may, and run the shim again.
     Listens(op::Listen),
+    /// A call waits for an answer: say by [`Services::finish_question`] what has become of that, and run the shim again.
+    Asks(op::Question, Vec<u8>),
+    /// Nobody waits for this answer any more; replied.
+    Withdraws(op::Question),
     /// The program has ended.
     Exited(op::Exit),
     /// The program's first instruction comes next; replied.
@@ -250,8 +257,10 @@ impl<'t, A: Authority> Services<'t, A> {
             Ok(Outcome::Reply(body_len)) => Ok(body_len),
             Err(errno) => Err(errno),
         };
+        let withdrawn = (opcode == op::WITHDRAW).then(|| self.exchange.arguments().only().ok()).flatten();
         match self.exchange.reply(service_gpa, lent.memory, unique, result) {
             Ok(()) if opcode == op::STARTED => Served::Started,
+            Ok(()) if let Some(question) = withdrawn => Served::Withdraws(question),
             Ok(()) => Served::Replied,
             Err(reason) => Served::Malformed { reason: reason.into() },
         }
@@ -276,6 +285,16 @@ impl<'t, A: Authority> Services<'t, A> {
         let _ = self.exchange.reply(service_gpa, memory, unique, allowed.map(|()| 0));
     }
 
+    /// Answers the [`Served::Asks`] that `serve` gave last. Does nothing if there is none.
+    pub fn finish_question<M: GuestMemory>(&mut self, service_gpa: Gpa, memory: &mut M, settled: op::Settled) {
+        let Some(unique) = self.waiting.take() else {
+            return;
+        };
+        let len = self.exchange.put(&settled);
+        // As above.
+        let _ = self.exchange.reply(service_gpa, memory, unique, len);
+    }
+
     fn dispatch<M: GuestMemory + Window<'t>>(
         &mut self,
         lent: &mut Lent<'_, M>,
@@ -298,6 +317,12 @@ impl<'t, A: Authority> Services<'t, A> {
                 self.waiting = Some(exchange.header().unique);
                 return ended(Served::Listens(listen));
             }
+            op::QUESTION => {
+                let (question, program) = process::question(exchange.arguments())?;
+                self.waiting = Some(exchange.header().unique);
+                return ended(Served::Asks(question, program));
+            }
+            op::WITHDRAW => exchange.arguments().only::<op::Question>().map(|_| 0),
             op::STARTED => Ok(0),
             op::EXIT => return ended(Served::Exited(process::exit(exchange.arguments())?)),
             op::NOT_STARTED => return ended(process::not_started(exchange.arguments())?),

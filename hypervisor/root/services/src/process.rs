@@ -1,8 +1,9 @@
 //! Waiting, and the ways in which a sandbox ends.
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use files::Errno;
-use proto::op::{Exit, Listen, NotStarted, Wait, wait_events};
+use proto::op::{Exit, Listen, NotStarted, Question, Wait, wait_events};
 
 use crate::Served;
 use crate::request::Arguments;
@@ -14,7 +15,7 @@ const MAX_SIGNAL: u32 = 64;
 
 pub(crate) fn wait(arguments: Arguments<'_>) -> Result<Wait, Errno> {
     let wait: Wait = arguments.only()?;
-    if wait.events & !(wait_events::CONSOLE_INPUT | wait_events::WINDOW) != 0 {
+    if wait.events & !(wait_events::CONSOLE_INPUT | wait_events::WINDOW | wait_events::ANSWER) != 0 {
         return Err(Errno::EINVAL);
     }
     Ok(wait)
@@ -24,6 +25,12 @@ pub(crate) fn listen(arguments: Arguments<'_>) -> Result<Listen, Errno> {
     let listen: Listen = arguments.only()?;
     let fits = usize::try_from(listen.len).is_ok_and(|len| len <= listen.address.len());
     if fits { Ok(listen) } else { Err(Errno::EINVAL) }
+}
+
+/// A question, and the path of the program whose call it is about.
+pub(crate) fn question(mut arguments: Arguments<'_>) -> Result<(Question, Vec<u8>), Errno> {
+    let question = arguments.take()?;
+    Ok((question, arguments.rest().into()))
 }
 
 pub(crate) fn exit(arguments: Arguments<'_>) -> Result<Exit, Errno> {

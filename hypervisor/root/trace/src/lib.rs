@@ -15,10 +15,11 @@ mod lines;
 mod record;
 mod wire;
 
-pub use lines::{Lines, call_text, grant_text, limit_text, refusal_text, result_text, taint_text};
+pub use lines::{Lines, call_text, grant_text, judged_text, limit_text, refusal_text, result_text, taint_text};
 pub use record::{
-    Abi, Answer, CallRecord, Change, Content, Data, End, FaultRecord, GrantRecord, Judged, LimitRecord, Piece,
-    PolicyRecord, Record, RefusalRecord, ResultRecord, TaintRecord, Verdict,
+    Abi, About, Answer, CallRecord, Change, Content, Data, End, FaultRecord, GENERAL, GrantRecord, Judged, LimitRecord,
+    Piece, PolicyRecord, QuestionRecord, Record, RefusalRecord, Registers, ResultRecord, SettledBy, SettledRecord,
+    TaintRecord, Verdict,
 };
 pub use wire::{Decoder, Malformed, encode};
 

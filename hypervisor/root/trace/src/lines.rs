@@ -17,8 +17,8 @@ use policy::signature::{self, Kind, Output};
 use policy::symbols;
 
 use crate::{
-    Abi, Answer, CallRecord, Change, Content, End, GrantRecord, Judged, LimitRecord, Piece, PolicyRecord, Record,
-    RefusalRecord, ResultRecord, TaintRecord, Verdict,
+    Abi, About, Answer, CallRecord, Change, Content, End, GrantRecord, Judged, LimitRecord, Piece, PolicyRecord,
+    QuestionRecord, Record, RefusalRecord, ResultRecord, SettledBy, SettledRecord, TaintRecord, Verdict,
 };
 
 /// Calls under way whose lines wait for their results. Those of a shim that never reports are written as unfinished, the oldest first.
@@ -39,6 +39,19 @@ struct Open {
     line: String,
     /// `[verdict, rule]`.
     judged: String,
+    /// Of a call that is asked about.
+    asked: Option<Asked>,
+}
+
+/// What a question hangs on.
+#[derive(Debug)]
+struct Asked {
+    /// `ask` or `stop`.
+    action: &'static str,
+    /// What is done without an answer.
+    otherwise: Judged,
+    rule: String,
+    generation: u32,
 }
 
 impl Lines {
@@ -75,6 +88,8 @@ impl Lines {
             Record::Policy(PolicyRecord { time, generation, name }) => {
                 let _ = writeln!(out, "{}    policy {generation}: {}", Time(*time), name.escape_debug());
             }
+            Record::Question(question) => self.question(question, out),
+            Record::Settled(settled) => self.settled(settled, out),
         }
     }
 
@@ -89,22 +104,60 @@ impl Lines {
         let line = format!("{}{}", Prefix(call.time, call.thread), call_text(call));
         let judged = format!("{}", call.verdict);
         let output = output_of(call);
+        if let (Answer::Asked(sequence), Some((action, otherwise))) = (&call.answer, asking(&call.verdict.judged)) {
+            let Verdict { rule, generation, .. } = &call.verdict;
+            let (judged, rule) = (format!("[{action}, {}]", By(rule, *generation)), rule.clone());
+            let asked = Some(Asked { action, otherwise: otherwise.clone(), rule, generation: *generation });
+            return self.open(Open { sequence: *sequence, output, line, judged, asked }, out);
+        }
         let (end, mark) = match &call.answer {
             Answer::Pending(_) | Answer::None if output == Output::Nothing => ("?".into(), String::new()),
             Answer::Pending(sequence) => {
-                if self.open.len() >= MAX_OPEN
-                    && let Some(oldest) = self.open.pop_front()
-                {
-                    unfinished(&oldest, out);
-                }
-                self.open.push_back(Open { sequence: *sequence, output, line, judged });
-                return;
+                return self.open(Open { sequence: *sequence, output, line, judged, asked: None }, out);
             }
-            Answer::None => ("?".into(), String::new()),
+            Answer::None | Answer::Asked(_) => ("?".into(), String::new()),
             Answer::Value(value) => (result_text(call, *value), String::new()),
             Answer::Refused(how) => ("?".into(), format!(" [not carried out yet: {how}]")),
         };
         let _ = writeln!(out, "{line} = {end} {judged}{mark}");
+    }
+
+    fn open(&mut self, open: Open, out: &mut String) {
+        if self.open.len() >= MAX_OPEN
+            && let Some(oldest) = self.open.pop_front()
+        {
+            unfinished(&oldest, out);
+        }
+        self.open.push_back(open);
+    }
+
+    fn question(&self, question: &QuestionRecord, out: &mut String) {
+        let Some(open) = self.open.iter().find(|open| open.sequence == question.sequence) else { return };
+        let Some(Asked { otherwise, rule, generation, .. }) = &open.asked else { return };
+        let (limit, otherwise) = (question.limit, Done(otherwise));
+        let done = if matches!(question.about, About::Stopped(_)) { "stopped" } else { "asked" };
+        let _ = writeln!(out, "{} <{done}: {limit} s, else {otherwise}> [{}]", open.line, By(rule, *generation));
+    }
+
+    fn settled(&mut self, settled: &SettledRecord, out: &mut String) {
+        let Some(index) = self.open.iter().position(|open| open.sequence == settled.sequence) else { return };
+        let Some(open) = self.open.get_mut(index) else { return };
+        let Some(Asked { action, rule, generation, .. }) = &open.asked else { return };
+        let (done, rule) = (Done(&settled.done), By(rule, *generation));
+        open.judged = match settled.by {
+            SettledBy::Answer => format!("[{action}: answered {done}, {rule}]"),
+            SettledBy::Limit => format!("[{action}: no answer, {done}, {rule}]"),
+            SettledBy::End => format!("[{action}, {rule}]"),
+        };
+        let end = match (settled.by, &settled.answer) {
+            (SettledBy::End, _) => " <unfinished ...>".into(),
+            (_, Answer::Value(value)) => format!(" = {}", Returned { value: *value, output: open.output }),
+            (_, Answer::None) => " = ?".into(),
+            _ => return,
+        };
+        if let Some(open) = self.open.remove(index) {
+            let _ = writeln!(out, "{}{end} {}", open.line, open.judged);
+        }
     }
 
     fn result(&mut self, result: &ResultRecord, out: &mut String) {
@@ -171,6 +224,12 @@ pub fn limit_text(record: &LimitRecord) -> String {
     }
 }
 
+/// What is done with a call, as in `errno EPERM`.
+#[must_use]
+pub fn judged_text(judged: &Judged) -> String {
+    format!("{}", Done(judged))
+}
+
 /// What a call has returned, as fits it: a value in its form, or an error by name.
 #[must_use]
 pub fn result_text(call: &CallRecord, value: i64) -> String {
@@ -224,28 +283,54 @@ impl fmt::Display for Failure {
     }
 }
 
+/// Of what is left to somebody: the action, and what is done without an answer.
+fn asking(judged: &Judged) -> Option<(&'static str, &Judged)> {
+    match judged {
+        Judged::Ask(otherwise) => Some(("ask", otherwise)),
+        Judged::Stop(otherwise) => Some(("stop", otherwise)),
+        _ => None,
+    }
+}
+
+/// An action in words.
+struct Done<'j>(&'j Judged);
+
+impl fmt::Display for Done<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Judged::Allow => f.write_str("allow"),
+            Judged::Errno(number) => write!(f, "{}", Failure(*number)),
+            Judged::Kill => f.write_str("kill"),
+            Judged::KillProcess => f.write_str("kill process"),
+            Judged::KillThread => f.write_str("kill thread"),
+            Judged::Trap => f.write_str("trap"),
+            Judged::Fake(_) => f.write_str("fake"),
+            Judged::Ask(_) => f.write_str("ask"),
+            Judged::Stop(_) => f.write_str("stop"),
+            Judged::Rewrite(changes) => {
+                f.write_str("rewrite")?;
+                let mut separator = "";
+                for change in changes {
+                    write!(f, "{separator} {change}")?;
+                    separator = ",";
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
 /// `[action, rule]`.
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rule = By(&self.rule, self.generation);
-        if self.ignored {
-            f.write_str("[not done: ")?;
-        } else {
-            f.write_str("[")?;
-        }
         match &self.judged {
-            Judged::Allow => write!(f, "allow, {rule}]"),
-            Judged::Errno(number) => write!(f, "{}, {rule}]", Failure(*number)),
-            Judged::Kill => write!(f, "kill, {rule}]"),
-            Judged::KillProcess => write!(f, "kill process, {rule}]"),
-            Judged::KillThread => write!(f, "kill thread, {rule}]"),
-            Judged::Trap => write!(f, "trap, {rule}]"),
-            Judged::Fake(_) => write!(f, "fake, {rule}]"),
-            Judged::Rewrite(changes) => {
-                f.write_str("rewrite")?;
-                changes.iter().try_for_each(|change| write!(f, " {change},"))?;
-                write!(f, " {rule}]")
-            }
+            judged if self.ignored => write!(f, "[not done: {}, {rule}]", Done(judged)),
+            // One that waits for an answer is shown by itself.
+            judged => match asking(judged) {
+                Some((action, otherwise)) => write!(f, "[{action}: nobody there, {}, {rule}]", Done(otherwise)),
+                None => write!(f, "[{}, {rule}]", Done(judged)),
+            },
         }
     }
 }

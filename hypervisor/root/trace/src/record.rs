@@ -1,4 +1,5 @@
 //! The records.
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -24,6 +25,10 @@ pub enum Record {
     Limit(LimitRecord),
     /// The file service granted something that it has not told of before.
     Grant(GrantRecord),
+    /// Somebody is asked about a call that was recorded before.
+    Question(QuestionRecord),
+    /// A question is settled.
+    Settled(SettledRecord),
 }
 
 /// Which table a call's number belongs to.
@@ -135,6 +140,10 @@ pub enum Judged {
     KillThread,
     /// Its thread gets SIGSYS.
     Trap,
+    /// Somebody is asked, and this is done if nobody answers.
+    Ask(Box<Judged>),
+    /// The same, while the whole sandbox stands still.
+    Stop(Box<Judged>),
 }
 
 /// What becomes of an argument.
@@ -157,6 +166,76 @@ pub enum Answer {
     None,
     /// A signal, for there is nobody who carries such calls out.
     Refused(String),
+    /// It waits for an answer: a [`QuestionRecord`] and a [`SettledRecord`] with this number follow, unless the program ends before.
+    Asked(u64),
+}
+
+/// Somebody is asked about a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuestionRecord {
+    /// When.
+    pub time: u64,
+    /// Number of the call ([`Answer::Asked`]).
+    pub sequence: u64,
+    /// Who calls, or how all of them stand.
+    pub about: About,
+    /// How long an answer is waited for from the call on, in seconds.
+    pub limit: u32,
+}
+
+/// What is told with a question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum About {
+    /// Its thread waits, and the others go on. The shim's word.
+    Thread {
+        /// The process, as the shim numbers them.
+        process: u32,
+        /// The path of its program.
+        program: Piece,
+    },
+    /// The sandbox stands still: the thread's registers.
+    Stopped(Box<Registers>),
+}
+
+/// Registers of a thread at a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registers {
+    /// RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8 to R15.
+    pub general: [u64; 16],
+    /// Address of the instruction.
+    pub rip: u64,
+    /// Flags.
+    pub rflags: u64,
+}
+
+/// Names of [`Registers::general`].
+pub const GENERAL: [&str; 16] =
+    ["rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"];
+
+/// What became of a question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettledRecord {
+    /// When.
+    pub time: u64,
+    /// Number of the call ([`Answer::Asked`]).
+    pub sequence: u64,
+    /// By whom.
+    pub by: SettledBy,
+    /// What is done.
+    pub done: Judged,
+    /// What the program gets.
+    pub answer: Answer,
+}
+
+/// How a question was settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SettledBy {
+    /// Somebody answered.
+    Answer,
+    /// Nobody did in time.
+    Limit,
+    /// Its thread is no more: nothing is done.
+    End,
 }
 
 /// The end of a call. The shim's word, and nothing but what is shown hangs on it.
@@ -288,7 +367,9 @@ impl Record {
             | Self::Refusal(RefusalRecord { time, .. })
             | Self::Taint(TaintRecord { time, .. })
             | Self::Limit(LimitRecord { time, .. })
-            | Self::Grant(GrantRecord { time, .. }) => *time,
+            | Self::Grant(GrantRecord { time, .. })
+            | Self::Question(QuestionRecord { time, .. })
+            | Self::Settled(SettledRecord { time, .. }) => *time,
         }
     }
 }

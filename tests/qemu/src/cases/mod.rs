@@ -1,4 +1,5 @@
 //! The list of tests, by what they are about.
+mod asks;
 mod attacks;
 mod bad_input;
 mod bad_layers;
@@ -67,6 +68,7 @@ pub(crate) fn all(setup: &Setup) -> Vec<Case> {
     all.extend(network::cases());
     all.extend(life::cases());
     all.extend(limits::cases());
+    all.extend(asks::cases());
     all.extend(events::cases());
     all.extend(learned::cases());
     all.extend(bad_input::cases());

@@ -162,7 +162,7 @@ fn deciding(number: u64) -> Vec<(usize, Kind)> {
 }
 
 /// A value as a policy has it: by name, if all of it has one.
-fn written(kind: Kind, value: u64) -> String {
+pub(super) fn written(kind: Kind, value: u64) -> String {
     if let Kind::Named(symbols) | Kind::LongNamed(symbols) = kind {
         let mut names = String::new();
         let named = symbols.write(&mut names, value).is_ok();

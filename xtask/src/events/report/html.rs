@@ -5,6 +5,7 @@ use super::super::event::Limit;
 use super::addresses::Addresses;
 use super::files::{Files, Use};
 use super::processes::{Processes, Thread};
+use super::questions::{Asked, Questions};
 use super::rate::BARS;
 use super::{Denied, Kind, Report};
 use std::fmt::{self, Display, Write as _};
@@ -63,6 +64,7 @@ pub(super) fn page(report: &Report) -> String {
     head(&mut out, report);
     tiles(&mut out, report);
     chart(&mut out, report);
+    questions(&mut out, &report.questions);
     limits(&mut out, report);
     denied(&mut out, report);
     kinds(&mut out, report);
@@ -177,6 +179,39 @@ fn limits(out: &mut String, report: &Report) {
     });
     out.push_str("<section><h2>Limits that were reached</h2>\n");
     table(out, &["first at", "thread", "limit, and what becomes of it", "where it stands"], rows.collect());
+    out.push_str("</section>\n");
+}
+
+fn questions(out: &mut String, questions: &Questions) {
+    if questions.settled.is_empty() {
+        return;
+    }
+    out.push_str("<section><h2>Asked</h2>\n");
+    let rows = questions.settled.iter().map(|asked| {
+        let Asked { ns, sandbox, thread, program, call, by, done, took, rule, .. } = asked;
+        let number = asked.question.map(|number| number.to_string()).unwrap_or_default();
+        let (by, kind) = match by.as_str() {
+            "answer" if done == "allow" => ("answered", "good"),
+            "answer" => ("answered", "bad"),
+            "limit" => ("no answer", "warn"),
+            _ => ("its thread ended", "warn"),
+        };
+        format!(
+            "<tr><td class=\"n\">{number}</td><td class=\"n\">{}</td><td class=\"n\">{sandbox}·{thread}</td><td>{}</td><td><code>{}</code></td>\
+             <td><span class=\"badge {kind}\">{by}: {}</span></td><td class=\"n\">{}</td><td>{}</td></tr>\n",
+            Time(*ns),
+            Text(program),
+            Text(call),
+            Text(done),
+            Time(*took),
+            Text(rule)
+        )
+    });
+    table(out, &["", "at", "thread", "program", "call", "settled", "after", "rule"], rows.collect());
+    let shown = questions.settled.len() as u64;
+    if questions.count > shown {
+        let _ = writeln!(out, "<p class=\"none\">{} more are not shown.</p>", questions.count - shown);
+    }
     out.push_str("</section>\n");
 }
 

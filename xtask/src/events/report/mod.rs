@@ -5,16 +5,18 @@ mod addresses;
 mod files;
 mod html;
 mod processes;
+mod questions;
 mod rate;
 
 use super::Observer;
-use super::event::{Call, Event, Limit, Refused, Tainted, What};
+use super::event::{Call, Event, Limit, Refused, Settled, Tainted, What};
 use crate::output;
 use addresses::Addresses;
 use anyhow::{Context, Result};
 use control::RunStats;
 use files::Files;
 use processes::Processes;
+use questions::Questions;
 use rate::Rate;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -43,6 +45,7 @@ pub(super) struct Report {
     denied_count: u64,
     /// Limits that were reached: when, in which sandbox.
     limits: Vec<(u64, u32, Limit)>,
+    questions: Questions,
     calls: u64,
     faults: u64,
     files: Files,
@@ -97,6 +100,8 @@ impl Observer for Report {
                     self.returned(sandbox, ns, &call, Some(*value), ns.saturating_sub(start));
                 }
             }
+            What::Question(question) => self.questions.posed(sandbox, question),
+            What::Settled(settled) => self.settled(sandbox, ns, settled),
             What::Fault { .. } => self.faults += 1,
             What::FileRefused(refused) => self.refused(sandbox, ns, refused),
             What::Taint(taint) => self.tainted(sandbox, ns, taint),
@@ -143,6 +148,7 @@ impl Report {
             denied: Vec::new(),
             denied_count: 0,
             limits: Vec::new(),
+            questions: Questions::default(),
             calls: 0,
             faults: 0,
             files: Files::default(),
@@ -155,7 +161,7 @@ impl Report {
 
     fn call(&mut self, sandbox: u32, ns: u64, call: &Call) {
         self.calls += 1;
-        let denied = call.verdict != "allow";
+        let denied = call.is_denied();
         self.rate.add(ns, denied);
         self.processes.call(sandbox, ns, call);
         let kind = self.kinds.entry(kind_of(call)).or_default();
@@ -168,6 +174,23 @@ impl Report {
         match call.call {
             Some(number) if self.open.len() < MAX_OPEN => drop(self.open.insert((sandbox, number), (ns, call.clone()))),
             _ => self.returned(sandbox, ns, call, call.value, 0),
+        }
+    }
+
+    fn settled(&mut self, sandbox: u32, ns: u64, settled: &Settled) {
+        let Some((start, call)) = self.open.get(&(sandbox, settled.call)) else { return };
+        self.questions.settled((sandbox, *start, ns), call, settled);
+        if settled.awaited {
+            return;
+        }
+        if let Some((start, call)) = self.open.remove(&(sandbox, settled.call)) {
+            if settled.done != "allow" && settled.by != "end" {
+                self.kinds.entry(kind_of(&call)).or_default().denied += 1;
+                let Call { thread, text, rule, .. } = call.clone();
+                let verdict = format!("{} ({})", settled.done, settled.by);
+                self.deny(Denied { sandbox, ns, thread, text, verdict, rule, ignored: false });
+            }
+            self.returned(sandbox, ns, &call, settled.value, ns.saturating_sub(start));
         }
     }
 

@@ -27,6 +27,9 @@ pub(in super::super) fn write(model: &Model) -> Result<Written, String> {
         Some(action) => action_of(action).map_err(|why| format!("the default: {why}"))?,
     };
     let mut warnings = model.unexpressed.clone();
+    if let Some(otherwise) = model.default.as_ref().and_then(otherwise) {
+        warnings.push(format!("the default: seccomp asks nobody; what holds without an answer is kept: {otherwise}"));
+    }
     // Calls about which the same is said share their entries.
     let mut entries: Vec<(Value, Vec<&str>)> = Vec::new();
     for call in SYSCALLS {
@@ -67,6 +70,10 @@ fn about(model: &Model, call: u32, default: &Value, warnings: &mut Vec<String>) 
     for rule in model.about(call) {
         let place = |why: String| format!("{}: `{}`: {why}", rule.place, name(call));
         let action = action_of(&rule.action).map_err(place)?;
+        if let Some(otherwise) = otherwise(&rule.action) {
+            let place = &rule.place;
+            warnings.push(format!("{place}: seccomp asks nobody; what holds without an answer is kept: {otherwise}"));
+        }
         if rule.looks_further(call) {
             warnings.push(format!(
                 "{}: seccomp sees no strings; what the rule asks of them is left out, and all of it allowed",
@@ -207,8 +214,19 @@ fn argument(comparison: &Comparison) -> Result<Value, String> {
     Ok(json!({"index": argument, "value": value, "op": name}))
 }
 
+/// Of an action that asks or stops: what is done without an answer.
+fn otherwise(action: &toml::Value) -> Option<toml::Value> {
+    let plain = || action.as_str().filter(|action| matches!(*action, "ask" | "stop")).map(|_| action);
+    let asks = action.get("ask").or_else(|| action.get("stop")).or_else(plain)?;
+    let usual = || toml::Table::from_iter([("errno".to_owned(), toml::Value::from("EPERM"))]).into();
+    Some(asks.get("otherwise").cloned().unwrap_or_else(usual))
+}
+
 /// An action of our language as seccomp's.
 fn action_of(action: &toml::Value) -> Result<Value, String> {
+    if let Some(otherwise) = otherwise(action) {
+        return action_of(&otherwise);
+    }
     let errno = |number: u16| Ok(json!({"action": "SCMP_ACT_ERRNO", "errnoRet": number}));
     let fake = action.get("fake").and_then(toml::Value::as_integer);
     let named = action.as_str().or_else(|| action.get("kill").and_then(toml::Value::as_str));
@@ -295,6 +313,21 @@ mod tests {
         assert_eq!([action("connect"), action("read")], [policy::Action::Allow; 2]);
         assert!(warnings[0].starts_with("f:2: seccomp sees no addresses") && warnings[1].starts_with("f:4: "));
         assert_eq!(warnings.len(), 2);
+    }
+
+    #[test]
+    fn who_asks_is_taken_at_what_holds_without_an_answer() {
+        let text = "version = 1\ndefault = \"ask\"\n[[rule]]\ncalls = [\"read\"]\naction = { stop = { limit = 5, otherwise = \"allow\" } }\n";
+        let Written { profile, warnings } = profile(text).unwrap();
+        let native = to_native(&profile, &Container::default(), std::path::Path::new("")).unwrap().text;
+        let policy = policy::parse("p", &native).unwrap();
+        assert_eq!(policy.judge(0, &[0; 6]).action, policy::Action::Allow);
+        assert_eq!(policy.judge(1, &[0; 6]).action, policy::Action::Errno(policy::errno::EPERM));
+        assert!(warnings[0].starts_with("the default: seccomp asks nobody"), "{warnings:?}");
+        assert!(
+            warnings[1].starts_with("f:3: seccomp asks nobody") && warnings[1].ends_with("\"allow\""),
+            "{warnings:?}"
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Standard input's way to the root.
 use super::{Event, ToRoot};
+use crate::events::Asker;
 use crate::run::terminal::{Keys, Wish};
 use control::kind;
 use signal_hook::consts::SIGINT;
@@ -12,13 +13,14 @@ use std::thread;
 const INPUT_PIECE: usize = 16 * 1024;
 
 /// Feeds standard input to the root in a thread, never reading more than the root asked for.
-pub(super) fn spawn_input(stdin: File, root: ToRoot, events: Sender<Event>) -> Sender<u32> {
+pub(super) fn spawn_input(stdin: File, root: ToRoot, events: Sender<Event>, asker: Asker) -> Sender<u32> {
     let (wishes, inbox) = mpsc::channel::<u32>();
     let mut stdin: Box<dyn Read + Send> = if stdin.is_terminal() {
-        Box::new(Keys::watch(stdin, move |wish| match wish {
+        let act = move |wish| match wish {
             Wish::Stop => drop(events.send(Event::Signal(SIGINT))),
             Wish::Help => drop(write!(io::stderr(), "\r\ncordon: Ctrl-] three times stops the run\r\n")),
-        }))
+        };
+        Box::new(Keys::watch(stdin, act, move |keys| asker.keys(keys)))
     } else {
         Box::new(stdin)
     };

@@ -1,12 +1,13 @@
 //! What the root sends: read frame by frame, and passed on to whom it is for.
 use super::{End, Event, ToRoot};
-use crate::events::Observers;
+use crate::events::{self, Asker, Observers};
 use crate::run::diff::Diffs;
 use crate::run::outputs::{Outputs, Stream};
 use crate::run::watch::Watch;
 use anyhow::{Context, Result, bail};
 use control::{ExitReport, FrameHeader, kind};
 use std::io::{self, ErrorKind, PipeReader, Read};
+use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 use std::thread;
 use zerocopy::{FromZeros, IntoBytes};
@@ -43,6 +44,8 @@ pub(super) struct Reader {
     pub(super) observers: Observers,
     /// Until the root is up.
     pub(super) watch: Option<Watch>,
+    /// The same.
+    pub(super) answers: Option<(PathBuf, Asker)>,
     pub(super) diffs: Diffs,
     pub(super) reports: Vec<Option<ExitReport>>,
     pub(super) wishes: Sender<u32>,
@@ -87,6 +90,9 @@ impl Reader {
             kind::HELLO => {
                 if let Some(watch) = self.watch.take() {
                     watch.start(self.root.clone());
+                }
+                if let Some((path, asker)) = self.answers.take() {
+                    events::follow_answers(&path, asker);
                 }
                 let _ = self.events.send(Event::RootUp);
             }

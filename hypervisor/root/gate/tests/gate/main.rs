@@ -1,6 +1,7 @@
 //! The gate from outside: faults in, actions and lines of the trace out.
 
 mod addresses;
+mod ask;
 mod budgets;
 mod contents;
 mod judge;

@@ -37,7 +37,7 @@ impl Child {
         for page in 0..PAGES {
             memory.write_u64(Gpa(0x4000 + page * 8), (DATA + page * 4096) | PRESENT_WRITABLE_USER).expect("memory");
         }
-        let gate = Gate::new(policy.into(), Mode { record: trace, dry_run: false });
+        let gate = Gate::new(policy.into(), Mode { record: trace, ..Mode::default() });
         Self { memory, gate, lines: String::new(), writer: Lines::new(), records: Vec::new(), now_100ns: 0, thread: 1 }
     }
 
@@ -45,7 +45,22 @@ impl Child {
     pub(crate) fn dry(policy: &str) -> Self {
         let child = Self::new(policy, true);
         let policy = policy::parse("dir/test.toml", policy).unwrap_or_else(|error| panic!("{error}"));
-        Self { gate: Gate::new(policy.into(), Mode { record: true, dry_run: true }), ..child }
+        Self { gate: Gate::new(policy.into(), Mode { record: true, dry_run: true, ask: false }), ..child }
+    }
+
+    /// The same with somebody who answers questions.
+    pub(crate) fn asking(policy: &str, trace: bool) -> Self {
+        let child = Self::new(policy, trace);
+        let policy = policy::parse("dir/test.toml", policy).unwrap_or_else(|error| panic!("{error}"));
+        Self { gate: Gate::new(policy.into(), Mode { record: trace, dry_run: false, ask: true }), ..child }
+    }
+
+    /// Does something with the gate that may make records.
+    pub(crate) fn with_gate<T>(&mut self, work: impl FnOnce(&mut Gate, u64, &mut dyn FnMut(Record)) -> T) -> T {
+        let records = &mut self.records;
+        let done = work(&mut self.gate, self.now_100ns, &mut |record| records.push(record));
+        self.write();
+        done
     }
 
     /// Puts bytes at a mapped address.

@@ -111,7 +111,7 @@ fn a_wait_is_answered_later() {
         shim.services.finish_wait(SERVICE, &mut shim.memory, op::Woken { events: 1 });
         let woken = op::Woken::read_from_bytes(&shim.reply().unwrap()).unwrap();
         assert_eq!(woken.events, 1);
-        let unknown = op::Wait { events: 4, ..wait };
+        let unknown = op::Wait { events: 8, ..wait };
         assert_eq!(shim.call(op::WAIT, 0, &bytes_of(&unknown)), Err(code(e::EINVAL)));
         let before = shim.memory.clone();
         shim.services.finish_wait(SERVICE, &mut shim.memory, op::Woken { events: 1 });
@@ -163,5 +163,23 @@ fn a_question_is_answered_by_the_caller() {
         assert_eq!((asked.len, asked.address), (16, [7; 128]));
         shim.services.finish_listen(SERVICE, &mut shim.memory, Err(files::Errno::EACCES));
         assert_eq!(shim.reply(), Err(code(e::EACCES)));
+    });
+}
+
+#[test]
+fn what_becomes_of_a_question_is_said_by_the_caller() {
+    with_shim(|shim| {
+        let question = op::Question { sequence: 9, process: 3, reserved: 0 };
+        assert_eq!(shim.call(op::QUESTION, 0, &[0; 4]), Err(code(e::EINVAL)));
+        shim.put(op::QUESTION, 0, &[bytes_of(&question), b"/bin/app".to_vec()].concat());
+        let Served::Asks(asked, program) = shim.ring() else { panic!("not asked") };
+        assert_eq!((asked.sequence, asked.process, program.as_slice()), (9, 3, &b"/bin/app"[..]));
+        let settled = op::Settled { state: op::settled::FAILED, errno: 13 };
+        shim.services.finish_question(SERVICE, &mut shim.memory, settled);
+        assert_eq!(shim.reply(), Ok(bytes_of(&settled)));
+        shim.put(op::WITHDRAW, 0, &bytes_of(&question));
+        let Served::Withdraws(gone) = shim.ring() else { panic!("not withdrawn") };
+        assert_eq!((gone.sequence, shim.reply()), (9, Ok(Vec::new())));
+        assert_eq!(shim.call(op::WITHDRAW, 0, &[0; 3]), Err(code(e::EINVAL)));
     });
 }
