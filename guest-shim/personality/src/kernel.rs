@@ -290,6 +290,7 @@ impl<P: Platform> Kernel<P> {
         let directory = self.resolve(root, &start.directory, true).and_then(crate::fs::walk::Target::existing);
         let directory = directory.map_err(|errno| ExecError::new(errno, &start.directory, "no such directory"))?;
         self.task.directories.borrow_mut().current = directory;
+        self.tell_started(FIRST, FIRST, INIT);
         self.exec(&start.path, &start.arguments, &start.environment)
     }
 

@@ -46,6 +46,7 @@ pub mod setting;
 pub mod signal;
 pub mod syscalls;
 pub mod task;
+mod tell;
 pub mod time;
 pub mod timers;
 pub mod vdso;

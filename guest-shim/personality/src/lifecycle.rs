@@ -113,7 +113,12 @@ impl<P: Platform> Kernel<P> {
             }
             self.processes.insert(tid, process);
         }
+        let (process, parent) = {
+            let process = task.process.borrow();
+            (process.pid, process.parent)
+        };
         self.admit(task);
+        self.tell_started(tid, process, parent);
         Ok(tid)
     }
 
@@ -289,6 +294,8 @@ impl<P: Platform> Kernel<P> {
         }
         self.account();
         self.leave();
+        let (pid, tid) = (process.borrow().pid, self.task.tid);
+        self.tell_ended(pid, tid, 0);
     }
 
     /// The present process ends with this wait status.
@@ -344,12 +351,15 @@ impl<P: Platform> Kernel<P> {
                 done.wake();
             }
             process.borrow_mut().past_time += task.time;
+            let pid = process.borrow().pid;
+            self.tell_ended(pid, tid, 0);
         }
         process.borrow_mut().threads.retain(|&tid| tid == own);
     }
 
     fn become_zombie(&mut self, process: &Rc<RefCell<Process>>, status: u32) {
         let pid = process.borrow().pid;
+        self.tell_ended(pid, 0, status);
         self.drop_timers(pid, true);
         self.records.release_all(Owner::Process(pid));
         self.undo_semaphores(pid);

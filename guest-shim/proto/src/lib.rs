@@ -91,6 +91,9 @@ pub mod boot_flags {
     pub const WRITE_XOR_EXECUTE: u32 = 1 << 3;
     /// The first process has PR_SET_NO_NEW_PRIVS set.
     pub const NO_NEW_PRIVILEGES: u32 = 1 << 4;
+    /// Beginnings and ends of threads and processes are recorded: the shim tells them ([`crate::op::THREAD_STARTED`], [`crate::op::EXECUTED`],
+    /// [`crate::op::ENDED`]).
+    pub const TELL_PROCESSES: u32 = 1 << 8;
 }
 
 /// Kinds of resource limits (RLIM_NLIMITS).

@@ -167,3 +167,55 @@ pub struct WindowSize {
     /// Zero.
     pub reserved: u32,
 }
+
+/// A thread begins, of its own process or of a new one. [`ThreadStarted`] in. This and the two that follow are for the trace only, and sent with
+/// [`crate::boot_flags::TELL_PROCESSES`]; no reply body.
+pub const THREAD_STARTED: u32 = FIRST + 32;
+/// A process executes another program. [`Executed`] in, then its first arguments, each with its NUL, of one that is longer than [`MAX_TOLD`]
+/// one byte more; the header's node is the file.
+pub const EXECUTED: u32 = FIRST + 33;
+/// A thread has ended, or a process. [`Ended`] in.
+pub const ENDED: u32 = FIRST + 34;
+
+/// Most arguments that [`EXECUTED`] tells.
+pub const MAX_TOLD_ARGUMENTS: usize = 32;
+/// Most bytes of each.
+pub const MAX_TOLD: usize = 256;
+
+/// Arguments of [`THREAD_STARTED`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ThreadStarted {
+    /// Its id.
+    pub thread: u32,
+    /// Its process: the same if that is new.
+    pub process: u32,
+    /// The process' parent.
+    pub parent: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// Arguments of [`EXECUTED`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Executed {
+    /// The process.
+    pub process: u32,
+    /// How many arguments there are, told or not.
+    pub argc: u32,
+}
+
+/// Arguments of [`ENDED`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Ended {
+    /// The process.
+    pub process: u32,
+    /// The thread; 0: the process itself.
+    pub thread: u32,
+    /// Of a process: its status as wait(2) has it.
+    pub status: u32,
+    /// Zero.
+    pub reserved: u32,
+}

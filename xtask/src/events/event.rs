@@ -1,4 +1,6 @@
 //! The events of a run, as `--events` writes them: JSON, one object a line. EVENTS.md describes every field.
+use super::file_events::{FileChange, Refused};
+use super::process_events::{Ended, Executed, Started};
 use control::{ExitReport, Outcome, RunStats};
 use policy::address::SocketAddress;
 use serde::{Deserialize, Serialize};
@@ -80,6 +82,20 @@ pub(super) enum What {
     Question(Question),
     /// A question is settled.
     Settled(Settled),
+    /// The file service has changed something.
+    FileChanged(FileChange),
+    /// A process was made.
+    ProcessStarted(Started),
+    /// A further thread was made.
+    ThreadStarted(Started),
+    /// A process executes another program.
+    Executed(Executed),
+    /// A thread has ended, but not its process.
+    ThreadEnded(Ended),
+    /// A process has ended.
+    ProcessEnded(Ended),
+    /// Events are missing here, as the policy wants it.
+    Dropped(Dropped),
     /// A sandbox has ended.
     Exit {
         /// How: `exited`, `signaled`, `policy-killed`, `not-started`, `timed-out`, `sandbox-failed`.
@@ -189,39 +205,30 @@ pub(super) struct Settled {
     pub(super) awaited: bool,
 }
 
-/// What was refused of files.
+/// What is missing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Refused {
-    /// The thread.
-    pub(super) thread: u32,
-    /// The rights that the path would have to have; `look`: it is hidden, and cannot even be seen.
-    pub(super) rights: String,
-    /// The resolved path.
-    pub(super) path: Bytes,
-    /// Where what is linked or renamed to `path` was.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(super) from: Option<Bytes>,
+pub(super) struct Dropped {
+    /// When the first of it happened, in nanoseconds since the sandbox' start; the last: when this one did.
+    pub(super) since_ns: u64,
+    /// How many events of which kind.
+    pub(super) kinds: BTreeMap<String, u64>,
     /// It as a person reads it.
     pub(super) text: String,
-    /// The error's name.
-    pub(super) errno: String,
-    /// The entry that said so.
-    pub(super) rule: String,
-    /// Which policy that entry is of.
-    #[serde(default = "first_policy")]
-    pub(super) generation: u32,
-    /// It was done nevertheless (`--dry-run`).
-    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
-    pub(super) ignored: bool,
 }
 
-impl From<trace::RefusalRecord> for Refused {
-    fn from(record: trace::RefusalRecord) -> Self {
-        let text = trace::refusal_text(&record);
-        let trace::RefusalRecord { thread, rights, path, from, errno, entry, generation, ignored, .. } = record;
-        let errno = policy::errno::Errno::by_number(errno).map_or_else(|| errno.to_string(), |known| known.name.into());
-        let (path, from) = (Bytes::from(&path), from.as_ref().map(Bytes::from));
-        Self { thread, rights, path, from, text, errno, rule: entry, generation, ignored }
+impl Dropped {
+    /// How many events.
+    pub(super) fn total(&self) -> u64 {
+        self.kinds.values().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+}
+
+impl From<trace::DroppedRecord> for Dropped {
+    fn from(record: trace::DroppedRecord) -> Self {
+        let text = trace::dropped_text(&record);
+        let name = |kind: u8| trace::KINDS.get(usize::from(kind)).copied().unwrap_or("others").to_owned();
+        let kinds = record.counts.iter().map(|(kind, count)| (name(*kind), *count)).collect();
+        Self { since_ns: record.since.saturating_mul(100), kinds, text }
     }
 }
 
@@ -330,7 +337,7 @@ impl From<&trace::Change> for Rewritten {
 }
 
 /// The policy of events that say nothing about it.
-fn first_policy() -> u32 {
+pub(super) fn first_policy() -> u32 {
     1
 }
 
@@ -378,6 +385,15 @@ pub(super) enum Bytes {
 }
 
 impl Bytes {
+    /// As a person reads them.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Self::Text(text) | Self::Address(text) => text.clone(),
+            Self::Hex(digits) => format!("0x{digits}"),
+            Self::Unreadable(address) => String::from(*address),
+        }
+    }
+
     /// Those of a `struct sockaddr`.
     fn of_address(piece: &Piece) -> Self {
         let Piece::Read { bytes, .. } = piece else { return piece.into() };
@@ -411,13 +427,13 @@ impl From<&Piece> for Bytes {
 
 impl From<&trace::Data> for Data {
     fn from(data: &trace::Data) -> Self {
-        let is_whole = |piece: &Piece| matches!(piece, Piece::Read { whole: true, .. });
         let (bytes, whole) = match &data.content {
-            Content::Bytes(piece) => (vec![piece.into()], is_whole(piece)),
-            Content::Address(piece) => (vec![Bytes::of_address(piece)], is_whole(piece)),
-            Content::Strings(pieces, end) => {
-                (pieces.iter().map(Bytes::from).collect(), *end == trace::End::Whole && pieces.iter().all(is_whole))
-            }
+            Content::Bytes(piece) => (vec![piece.into()], piece.is_whole()),
+            Content::Address(piece) => (vec![Bytes::of_address(piece)], piece.is_whole()),
+            Content::Strings(pieces, end) => (
+                pieces.iter().map(Bytes::from).collect(),
+                *end == trace::End::Whole && pieces.iter().all(Piece::is_whole),
+            ),
         };
         Self { argument: data.argument, bytes, whole }
     }
@@ -434,12 +450,21 @@ impl From<Record> for What {
             Record::Fault(trace::FaultRecord { thread, vector, error_code, rip, .. }) => {
                 Self::Fault { thread, vector, error_code, rip: Word(rip) }
             }
+            Record::Dropped(dropped) => Self::Dropped(dropped.into()),
             Record::Refusal(refusal) => Self::FileRefused(refusal.into()),
             Record::Taint(taint) => Self::Taint(taint.into()),
             Record::Limit(limit) => Self::Limit(limit.into()),
             Record::Grant(grant) => Self::FileGranted(grant.into()),
             Record::Question(question) => Self::Question(question.into()),
             Record::Settled(settled) => Self::Settled(settled.into()),
+            Record::Change(change) => Self::FileChanged(change.into()),
+            Record::Started(record) => {
+                let started = Started::from(record);
+                if started.is_thread() { Self::ThreadStarted(started) } else { Self::ProcessStarted(started) }
+            }
+            Record::Executed(record) => Self::Executed(record.into()),
+            Record::Ended(record) if record.thread.is_some() => Self::ThreadEnded(record.into()),
+            Record::Ended(record) => Self::ProcessEnded(record.into()),
             Record::Policy(trace::PolicyRecord { generation, name, .. }) => {
                 Self::Policy { generation, policy: name, policy_sha256: None }
             }

@@ -5,8 +5,11 @@
 //! [`report`] (`--report`).
 mod ask;
 mod event;
+mod file_events;
 mod learn;
 mod log;
+mod process_events;
+mod recorder;
 mod replay;
 mod report;
 mod timeline;
@@ -17,10 +20,11 @@ use crate::exit::Failure;
 use crate::run::Digests;
 use anyhow::{Context, Result};
 use control::ExitReport;
-use event::{Event, What};
+use event::{Dropped, Event, What};
 use layers::Digest;
 use learn::Learner;
 use log::Log;
+use recorder::Recorder;
 use report::Report;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -32,6 +36,7 @@ use verify::Events;
 
 pub(crate) use ask::answers::{check as check_answers, follow as follow_answers};
 pub(crate) use ask::{Asker, Way};
+pub(crate) use recorder::Progress;
 pub(crate) use replay::replay;
 
 /// Number and arguments of each call of the x86-64 table that a file of events has.
@@ -73,8 +78,7 @@ pub(crate) struct Observers {
     all_lines: bool,
     /// Calls have one that were carried out against their verdict.
     dry_lines: bool,
-    log: Option<Log>,
-    others: Vec<Box<dyn Observer>>,
+    recorder: Recorder,
     /// Of policies that were sent while the sandboxes ran.
     digests: Digests,
     /// Questions so far.
@@ -132,7 +136,8 @@ impl Observers {
         others.push(Box::new(asker.clone()));
         let nobody = Self::nobody(run.commands.len());
         let (all_lines, dry_lines) = (options.trace.is_some(), options.dry_run);
-        let mut observers = Self { all_lines, dry_lines, log, others, digests, ..nobody };
+        let recorder = Recorder::new(log, others);
+        let mut observers = Self { all_lines, dry_lines, recorder, digests, ..nobody };
         let policy_sha256 = Digest::of(run.policy.as_bytes()).hex();
         for (sandbox, command) in (0u16..).zip(run.commands) {
             let program = command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
@@ -153,11 +158,15 @@ impl Observers {
             sandboxes,
             all_lines: false,
             dry_lines: false,
-            log: None,
-            others: Vec::new(),
+            recorder: Recorder::new(None, Vec::new()),
             digests: Digests::default(),
             questions: 0,
         }
+    }
+
+    /// The run begins: events are written in a thread from now on, which tells how far it is.
+    pub(crate) fn start(&mut self, progress: Progress) {
+        self.recorder.start(progress);
     }
 
     /// Takes what the root sent of a sandbox' records, and gives the lines of text that they make.
@@ -186,8 +195,13 @@ impl Observers {
             }
             self.tell(sandbox, time, what)?;
         }
-        self.flush()?;
         Ok(text)
+    }
+
+    /// A frame of so many bytes has been taken. False: whoever asks is to give the root its credit back; else that is done once it is
+    /// written.
+    pub(crate) fn taken(&mut self, bytes: u32) -> Result<bool> {
+        self.recorder.taken(bytes)
     }
 
     /// Whether a record has its line.
@@ -197,7 +211,7 @@ impl Observers {
         }
         let shown = &mut self.observed(sandbox)?.shown;
         Ok(match record {
-            Record::Policy(_) | Record::Limit(_) | Record::Grant(_) => false,
+            Record::Policy(_) | Record::Limit(_) | Record::Grant(_) | Record::Dropped(_) => false,
             Record::Taint(_) => self.dry_lines,
             Record::Refusal(refusal) => self.dry_lines && refusal.ignored,
             Record::Call(call) => {
@@ -208,7 +222,7 @@ impl Observers {
             }
             Record::Question(question) => shown.contains(&question.sequence),
             Record::Settled(settled) => shown.remove(&settled.sequence),
-            Record::Result(_) | Record::Fault(_) => true,
+            _ => true,
         })
     }
 
@@ -221,22 +235,14 @@ impl Observers {
         Ok(text)
     }
 
-    /// All have ended. What could not be written, for the user.
+    /// All have ended, and all is written. What could not be, for the user.
     pub(crate) fn finish(&mut self) -> Vec<String> {
-        let logged = self.log.take().map_or(Ok(()), Log::finish);
-        self.conclude(logged)
+        self.recorder.finish()
     }
 
     /// The run was stopped, or broke off: what there is of it is written. The log stays without its end, as it should.
     pub(crate) fn stop(&mut self) -> Vec<String> {
-        let logged = self.flush();
-        self.conclude(logged)
-    }
-
-    /// Lets each of the others write what it has, whatever became of the ones before.
-    fn conclude(&mut self, logged: Result<()>) -> Vec<String> {
-        let ends: Vec<Result<()>> = self.others.drain(..).map(|observer| observer.finish()).collect();
-        [logged].into_iter().chain(ends).filter_map(|end| Some(format!("{:#}", end.err()?))).collect()
+        self.recorder.stop()
     }
 
     fn observed(&mut self, sandbox: u16) -> Result<&mut Observed> {
@@ -245,16 +251,29 @@ impl Observers {
 
     fn tell(&mut self, sandbox: u16, time: u64, what: What) -> Result<()> {
         let event = Event { sandbox: u32::from(sandbox) + 1, ns: time.saturating_mul(100), what };
-        for observer in &mut self.others {
-            observer.add(&event)?;
-        }
-        match &mut self.log {
-            Some(log) => log.add(&event),
-            None => Ok(()),
+        self.recorder.tell(event)
+    }
+}
+
+/// What is missing of the events of a run.
+#[derive(Debug, Default)]
+struct Missed {
+    kinds: BTreeMap<String, u64>,
+}
+
+impl Missed {
+    fn add(&mut self, dropped: &Dropped) {
+        for (kind, count) in &dropped.kinds {
+            *self.kinds.entry(kind.clone()).or_default() += count;
         }
     }
 
-    fn flush(&mut self) -> Result<()> {
-        self.log.as_mut().map_or(Ok(()), Log::flush)
+    /// Tells the user.
+    fn say(&self) {
+        let total: u64 = self.kinds.values().sum();
+        if total > 0 {
+            let kinds: Vec<String> = self.kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+            eprintln!("cordon: {total} events are missing, as the policy would have it: {}", kinds.join(", "));
+        }
     }
 }

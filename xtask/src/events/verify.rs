@@ -2,8 +2,10 @@
 use super::event::{Event, What};
 use super::log::{HASH, START, VERSION};
 use crate::exit::Failure;
+use control::RunStats;
 use layers::Digest;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -29,6 +31,32 @@ pub(super) struct Events<R> {
     next: u64,
     last: String,
     ended: bool,
+    /// By sandbox.
+    counts: BTreeMap<u32, Counts>,
+}
+
+/// Events of a sandbox, as far as the root made them.
+#[derive(Debug, Default)]
+struct Counts {
+    told: u64,
+    dropped: u64,
+}
+
+impl Counts {
+    /// Whether there are as many as the root says in the end. One that says nothing did not count.
+    fn check(&self, figures: &RunStats) -> Result<(), String> {
+        let Self { told, dropped } = self;
+        if *dropped != figures.dropped {
+            return Err(format!("the root dropped {} events, and {dropped} are told as missing", figures.dropped));
+        }
+        if figures.records != 0 && told + dropped != figures.records {
+            return Err(format!(
+                "the root made {} events, and {told} are here, {dropped} told as missing",
+                figures.records
+            ));
+        }
+        Ok(())
+    }
 }
 
 impl Events<File> {
@@ -42,7 +70,14 @@ impl Events<File> {
 
 impl<R: Read> Events<R> {
     fn of(name: String, from: R) -> Self {
-        Self { lines: BufReader::new(from), name, next: 0, last: START.to_owned(), ended: false }
+        Self {
+            lines: BufReader::new(from),
+            name,
+            next: 0,
+            last: START.to_owned(),
+            ended: false,
+            counts: BTreeMap::new(),
+        }
     }
 
     /// The next event; `None` after the last.
@@ -78,6 +113,7 @@ impl<R: Read> Events<R> {
         if n != self.next {
             return Err(format!("it is event {n}, where {} follows", self.next));
         }
+        self.count(&event)?;
         if let What::End { events } = event.what {
             self.ended = true;
             if events != n {
@@ -87,6 +123,22 @@ impl<R: Read> Events<R> {
         hash.clone_into(&mut self.last);
         self.next += 1;
         Ok(event)
+    }
+
+    fn count(&mut self, event: &Event) -> Result<(), String> {
+        let counts = self.counts.entry(event.sandbox).or_default();
+        match &event.what {
+            What::Start { .. } | What::End { .. } => {}
+            What::Dropped(dropped) => counts.dropped = counts.dropped.saturating_add(dropped.total()),
+            What::Exit { figures, .. } => counts.check(figures)?,
+            _ => counts.told += 1,
+        }
+        Ok(())
+    }
+
+    /// Events that are missing, and told to be.
+    fn dropped(&self) -> u64 {
+        self.counts.values().map(|counts| counts.dropped).fold(0, u64::saturating_add)
     }
 
     fn wrong(&self, why: &str) -> String {
@@ -102,14 +154,20 @@ pub(super) fn verify(path: &Path, digest: Option<&str>) -> Result<ExitCode, Fail
         let why = format!("its last hash is {}: it is not the file of that run", events.last);
         return Err(Failure::early(format!("{}: {why}", path.display())));
     }
-    println!("{}: {} events, none missing or changed, sha256 {}", path.display(), events.next, events.last);
+    let missing = match events.dropped() {
+        0 => "none missing or changed".to_owned(),
+        dropped => format!("none changed, {dropped} more told as missing"),
+    };
+    println!("{}: {} events, {missing}, sha256 {}", path.display(), events.next, events.last);
     Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::event::Dropped;
     use super::super::log::Log;
     use super::*;
+    use control::{ExitReport, Outcome};
     use std::fs;
 
     fn event(ns: u64) -> Event {
@@ -148,6 +206,30 @@ mod tests {
         let found = read(&lines()).unwrap();
         assert_eq!(found[..3], [event(0), event(1), event(2)]);
         assert_eq!(found[3].what, What::End { events: 3 });
+    }
+
+    /// A log of two results, four dropped events and an exit that tells these numbers.
+    fn with_drops(records: u64, dropped: u64) -> Result<Vec<Event>, String> {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("events");
+        let mut log = Log::create(&path).unwrap();
+        let kinds = BTreeMap::from([("call".to_owned(), 1), ("result".to_owned(), 3)]);
+        let missing = What::Dropped(Dropped { since_ns: 1, kinds, text: String::new() });
+        let outcome = Outcome::Exited { status: 0 };
+        let exit = What::exit(&ExitReport { outcome, stats: RunStats { records, dropped, ..RunStats::default() } });
+        let events = [event(1).what, missing, event(2).what, exit];
+        events.into_iter().for_each(|what| log.add(&Event { sandbox: 1, ns: 3, what }).unwrap());
+        log.finish().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        read(&text.lines().map(|line| format!("{line}\n")).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn what_is_told_as_missing_is_no_fault_and_what_is_not_is() {
+        assert_eq!(with_drops(6, 4).unwrap().len(), 5);
+        assert!(with_drops(6, 5).unwrap_err().starts_with("f:4: the root dropped 5 events, and 4 are told"));
+        assert!(with_drops(7, 4).unwrap_err().starts_with("f:4: the root made 7 events, and 2 are here, 4 told"));
+        assert!(with_drops(2, 0).unwrap_err().starts_with("f:4: the root dropped 0"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{explain, paths, sections, taints};
 use policy::{Policy, Verdict};
 use proto::syscalls::SYSCALLS;
 
-/// A line for each call whose verdict changes, and for each change of what `[network]` lists, of budgets and taints, and of rights on files.
+/// A line for each call whose verdict changes, and for each change of what `[network]` lists, of budgets, taints and `[events]`, and of rights on files.
 pub(super) fn diff(before: (&Policy, &Model), after: (&Policy, &Model)) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(change) = change(&before.0.judge_unknown(), &after.0.judge_unknown()) {

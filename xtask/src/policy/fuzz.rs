@@ -8,7 +8,7 @@ const SEEDS: [&str; 10] = [
     include_str!("../../../policies/default.toml"),
     "version = 1\ndefault = \"ask\"\n[[rule]]\ncalls = [\"openat\", \"@network-io\"]\naction = { ask = { limit = \"30s\", otherwise = { errno = \"EACCES\" } } }\n[[rule]]\ncalls = [\"mount\"]\nwhen = [{ arg = 2, string = \"tmpfs\" }]\naction = { ask = { limit = 5, otherwise = \"kill\" } }\n[[rule]]\ncalls = [\"ptrace\"]\naction = \"stop\"\n[[rule]]\ncalls = [\"rename\"]\naction = { stop = { otherwise = \"allow\" } }\n",
     "version = 1\ndefault = { kill = \"process\" }\n[[rule]]\ncalls = [\"connect\", \"sendmsg\"]\nwhen = [{ address = [\"127.0.0.0/8:80\", \"[::1]:8000-8999\", \"a.example:443\", \"unix:/run/**\", \"AF_NETLINK\"], not = true }]\naction = \"trap\"\n[[rule]]\ncalls = [\"write\", \"sendmsg\"]\nwhen = [{ contains = [\"key\", { hex = \"00 ff\" }] }, { prefix = \"GET \", not = true }]\naction = \"kill\"\n[[rule]]\ncalls = [\"openat\"]\nwhen = [{ arg = 1, path = [\"/etc/[a-c]*\", \"/root/**\"] }]\naction = { rewrite = [{ arg = 2, mask = \"O_RDWR|O_CLOEXEC\" }, { arg = 1, path = \"/srv/fake\" }] }\n[hosts]\n\"a.example\" = [\"10.0.0.1\"]\n[process]\nargs = [\"/bin/app\"]\ncwd = \"/srv\"\nuid = 1000\ngroups = [4]\numask = 0o027\nclock = { offset = \"-30d\" }\nrlimit = { nofile = [256, 1024], core = 0 }\nenv = { allow = [\"LC_*\"], set = { LANG = \"C\" }, unset = [\"HOME\"] }\n[root]\npath = \"rootfs\"\n[[bind]]\nhost = \"data\"\nat = \"/data\"\nmode = \"ro\"\nexcept = [\"secret\"]\n",
-    "version = 1\n[network]\nconnect = [\"127.0.0.0/8:80\", \"[fe80::/10]:1-9\", \"unix:@x*\", \"a.example:53\"]\nbind = []\nlisten = \"*\"\naction = \"kill\"\n[hosts]\n\"a.example\" = [\"10.0.0.1\", \"::1\"]\n[limits]\nmemory = \"64M\"\nprocesses = 16\nthreads = 32\nopen_files = 64\nbytes_written = 10_000\ncpu = \"500ms\"\nwall = 30\ncalls_per_second = 1_000\n[[budget]]\ncalls = [\"@network-io\", \"read\"]\ncount = 100\nbytes = 1_000_000\naction = { errno = \"EDQUOT\" }\nreason = \"enough\"\n[[budget]]\ncalls = [3]\nbytes = 0\n[[taint]]\npaths = [\"/etc/secret*\", \"/a/**\"]\nrights = [\"read\", \"write\"]\ndeny = [\"@network-io\", \"dup\"]\naction = \"kill\"\nreason = \"seen\"\n[[rule]]\ncalls = [\"connect\", \"listen\"]\naction = \"allow\"\n",
+    "version = 1\n[network]\nconnect = [\"127.0.0.0/8:80\", \"[fe80::/10]:1-9\", \"unix:@x*\", \"a.example:53\"]\nbind = []\nlisten = \"*\"\naction = \"kill\"\n[hosts]\n\"a.example\" = [\"10.0.0.1\", \"::1\"]\n[limits]\nmemory = \"64M\"\nprocesses = 16\nthreads = 32\nopen_files = 64\nbytes_written = 10_000\ncpu = \"500ms\"\nwall = 30\ncalls_per_second = 1_000\n[[budget]]\ncalls = [\"@network-io\", \"read\"]\ncount = 100\nbytes = 1_000_000\naction = { errno = \"EDQUOT\" }\nreason = \"enough\"\n[[budget]]\ncalls = [3]\nbytes = 0\n[[taint]]\npaths = [\"/etc/secret*\", \"/a/**\"]\nrights = [\"read\", \"write\"]\ndeny = [\"@network-io\", \"dup\"]\naction = \"kill\"\nreason = \"seen\"\n[[rule]]\ncalls = [\"connect\", \"listen\"]\naction = \"allow\"\n[events]\nwhen_full = \"drop\"\n",
     "version = 1\n[[files]]\npaths = [\"/etc/shadow*\", \"/root/**\", \"**/*.key\"]\nrights = [\"hide\"]\nreason = \"secrets\"\n[[files]]\npaths = \"/tmp/[a-f]?/**\"\nrights = [\"read\", \"write\", \"create\", \"delete\", \"execute\", \"list\"]\n[[files]]\ndefault = [\"read\", \"list\"]\nreason = \"the rest\"\n",
     "{\"version\": 1, \"rule\": [{\"calls\": [\"read\", 3], \"action\": {\"errno\": \"EPERM\"}, \"when\": [{\"arg\": 0, \"op\": \"==\", \"value\": 3}]}]}",
     "{\"defaultAction\": \"SCMP_ACT_ERRNO\", \"defaultErrnoRet\": 1, \"archMap\": [], \"syscalls\": [{\"names\": [\"socket\", \"clone\"], \"action\": \"SCMP_ACT_ALLOW\", \"args\": [{\"index\": 0, \"value\": 2114060288, \"valueTwo\": 0, \"op\": \"SCMP_CMP_MASKED_EQ\"}], \"includes\": {\"caps\": [\"CAP_SYS_ADMIN\"], \"minKernel\": \"4.8\"}, \"excludes\": {}}]}",
@@ -17,7 +17,7 @@ const SEEDS: [&str; 10] = [
     "[Service]\nSystemCallFilter=@basic-io chown:EPERM\nSystemCallFilter=~@chown dup:ENOSYS\nSystemCallErrorNumber=EPERM\n",
 ];
 /// Pieces that are put into texts.
-const PIECES: [&str; 31] = [
+const PIECES: [&str; 32] = [
     "{",
     "}",
     "[",
@@ -47,6 +47,7 @@ const PIECES: [&str; 31] = [
     "[limits]\n",
     "ms",
     "G\"",
+    "[events]\n",
     "include = [\"x\"]\n",
     "SystemCallFilter=",
 ];

@@ -60,7 +60,7 @@ pub(crate) enum PolicyCommand {
     ///
     /// Exits with 0 if there are none, and with 1 if there are some. Both are asked about calls whose arguments stand at and beside what conditions compare with: the numbers, and strings,
     /// addresses and bytes that the patterns match. For `[[files]]` they are asked about paths that the patterns of both match, each that is no glob, and some of those that a glob
-    /// matches; `[network]`, `[[budget]]`, `[[taint]]`, and what holds for other paths are compared as they are.
+    /// matches; `[network]`, `[[budget]]`, `[[taint]]`, `[events]`, and what holds for other paths are compared as they are.
     Diff {
         /// The one policy
         before: PathBuf,

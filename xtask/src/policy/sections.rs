@@ -1,11 +1,11 @@
-//! What `[network]`, `[limits]` and `[[budget]]` come to in words, for those who look at policies without running anything.
+//! What `[network]`, `[limits]`, `[[budget]]` and `[events]` come to in words, for those who look at policies without running anything.
 use super::explain;
 use super::files::Part;
 use super::model::Model;
 use super::position::Position;
 use super::values;
 use policy::quotas::Quota;
-use policy::{Budget, Policy};
+use policy::{Budget, Policy, WhenFull};
 use proto::syscalls::{self, SYSCALLS};
 use toml::de::DeValue;
 use toml::{Table, Value};
@@ -59,7 +59,7 @@ fn denied() -> Value {
     Value::Table(Table::from_iter([("errno".to_owned(), Value::String("EACCES".to_owned()))]))
 }
 
-/// The lines of `policy check` about both.
+/// The lines of `policy check` about them.
 pub(super) fn check(policy: &Policy, model: &Model) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(network) = &model.network {
@@ -81,6 +81,9 @@ pub(super) fn check(policy: &Policy, model: &Model) -> Vec<String> {
             .all()
             .filter_map(|(quota, _)| Some(format!("{}; {}", policy.quotas().describe(quota)?, quota.consequence()))),
     );
+    if let Some((file, line)) = policy.events_place() {
+        lines.push(format!("{file}:{line}: [events] when_full: {}", when_full(policy)));
+    }
     let budgets = budgets(policy);
     for (index, budget) in budgets.iter().enumerate() {
         let Described { place, calls, terms, budget: own } = budget;
@@ -104,7 +107,7 @@ pub(super) fn explain(policy: &Policy, call: u64) -> Vec<String> {
     charged.map(|(_, Described { place, terms, .. })| format!("charged to {place}: {terms}")).collect()
 }
 
-/// The lines of `policy diff` about both.
+/// The lines of `policy diff` about them.
 pub(super) fn diff(before: (&Policy, &Model), after: (&Policy, &Model)) -> Vec<String> {
     let mut lines = Vec::new();
     for (key, list) in LISTS {
@@ -121,6 +124,7 @@ pub(super) fn diff(before: (&Policy, &Model), after: (&Policy, &Model)) -> Vec<S
         let stated = |policy: &Policy| policy.quotas().get(quota).map_or("none".to_owned(), |own| quota.amount(own));
         lines.extend(change(&format!("[limits] {}", quota.key()), &stated(before.0), &stated(after.0)));
     }
+    lines.extend(change("[events] when_full", when_full(before.0), when_full(after.0)));
     let (before, after) = (budgets(before.0), budgets(after.0));
     let mut known: Vec<&[&str]> = Vec::new();
     for budget in before.iter().chain(&after) {
@@ -168,6 +172,14 @@ fn names(calls: &[&str]) -> String {
     if calls.is_empty() { "no known call".to_owned() } else { calls.join(" ") }
 }
 
+/// What happens when events cannot be written as fast as they are made.
+fn when_full(policy: &Policy) -> &'static str {
+    match policy.when_full() {
+        WhenFull::Slow => "the program waits",
+        WhenFull::Drop => "events are dropped and counted",
+    }
+}
+
 /// A budget in words.
 struct Described {
     /// Section, file and line, and the reason.
@@ -194,12 +206,13 @@ fn budgets(policy: &Policy) -> Vec<Described> {
 }
 
 /// Sections that a seccomp profile has no place for, and what is said of each entry of them.
-const LEFT_OUT: [(&str, &str); 5] = [
+const LEFT_OUT: [(&str, &str); 6] = [
     ("budget", "seccomp counts nothing; this budget is left out"),
     ("files", "seccomp sees no files; this entry of [[files]] is left out, and what it denies is allowed"),
     ("process", "a seccomp profile says nothing about the process; [process] is left out: it belongs into config.json"),
     ("root", "a seccomp profile says nothing about files; [root] is left out: it belongs into config.json"),
     ("bind", "a seccomp profile says nothing about mounts; this [[bind]] is left out: it belongs into config.json"),
+    ("events", "seccomp writes no events; [events] is left out"),
 ];
 
 /// What `convert --to oci` leaves out.
@@ -332,6 +345,19 @@ count = 1
         let places: Vec<&str> = lines.iter().filter_map(|line| line.split(' ').next()).collect();
         assert_eq!(places, ["f:15:", "f:10:", "f:13:", "f:2:", "f:4:", "f:6:"], "{lines:?}");
         assert!(lines[1].contains("[[files]] is left out"));
+    }
+
+    #[test]
+    fn what_becomes_of_events_is_told() {
+        let text = "version = 1\n[events]\nwhen_full = \"drop\"\n";
+        let files = PolicyFiles::native("f", text);
+        let model = files.model().unwrap();
+        let lines = check(&files.compiled().unwrap(), &model);
+        assert_eq!(lines, ["f:2: [events] when_full: events are dropped and counted"]);
+        assert_eq!(model.unexpressed, ["f:2: seccomp writes no events; [events] is left out"]);
+        let told = differences("version = 1\n", text);
+        assert_eq!(told, ["[events] when_full: the program waits -> events are dropped and counted"]);
+        assert!(differences("version = 1\n", &text.replace("drop", "slow")).is_empty());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::terminal::Raw;
 use super::watch::Watch;
 use super::window;
 use crate::cli::RunOptions;
-use crate::events::{Asker, Observers, Way};
+use crate::events::{Asker, Observers, Progress, Way};
 use crate::qemu;
 use anyhow::{Context, Result, bail};
 use control::{ExitReport, FrameHeader, INITIAL_CREDIT, kind};
@@ -114,7 +114,7 @@ struct Streams {
 #[derive(Debug)]
 enum Event {
     RootUp,
-    /// A program has ended, and what it changed is being told.
+    /// A program has ended, and what it changed is being told; or events are being written.
     Telling,
     /// Something could not be written at the end, and this is why.
     Unwritten(String),
@@ -185,9 +185,11 @@ impl Session {
         // A root that is gone asks no more.
         self.asker.connect(move |answer| drop(to_root.send(kind::ANSWER, &answer.encode())));
         let Streams { stdin, stdout, stderr, trace } = self.streams;
+        let mut observers = self.observers;
+        observers.start(progress(root.clone(), self.events.clone()));
         let reader = Reader {
             outputs: Outputs::new(stdout, stderr, trace, self.sandboxes),
-            observers: self.observers,
+            observers,
             watch: self.watch,
             diffs: self.diffs.clone(),
             reports: vec![None; self.sandboxes],
@@ -352,6 +354,17 @@ impl ToRoot {
     }
 }
 
+/// What is done as events are written: the root gets credit for more, and nobody takes the wait for a fault of the root's.
+fn progress(root: ToRoot, events: Sender<Event>) -> Progress {
+    let events = Mutex::new(events);
+    Box::new(move |bytes: u32, behind: bool| {
+        // One that is gone needs neither.
+        let _ = root.send(kind::TRACE_CREDIT, &bytes.to_le_bytes());
+        if behind {
+            let _ = events.lock().unwrap_or_else(PoisonError::into_inner).send(Event::Telling);
+        }
+    })
+}
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -403,6 +403,7 @@ impl<P: Platform> Kernel<P> {
         let name = command.path.rsplit(|&byte| byte == b'/').next().unwrap_or(&[]);
         drop(process);
         self.task.set_name(name);
+        self.tell_executed(&program.place, &command.arguments);
     }
 
     fn close_on_exec(&mut self) {

@@ -57,6 +57,8 @@ pub(super) struct Machine {
     pub(super) exit: Option<op::Exit>,
     /// Why nothing started.
     pub(super) not_started: Option<(NotStarted, String)>,
+    /// What was told of threads and processes: opcode and arguments.
+    pub(super) told: Vec<(u32, Vec<u8>)>,
     /// Opcodes of all requests.
     pub(super) requests: Vec<u32>,
     /// Waits: deadline and events.
@@ -105,6 +107,7 @@ impl Machine {
             window_changed: false,
             exit: None,
             not_started: None,
+            told: Vec::new(),
             requests: Vec::new(),
             waits: Vec::new(),
             flushes: 0,
@@ -214,6 +217,10 @@ impl Machine {
                 let (head, text) = NotStarted::read_from_prefix(body).expect("NotStarted");
                 self.not_started = Some((head, String::from_utf8_lossy(text).into_owned()));
                 return None;
+            }
+            op::THREAD_STARTED | op::EXECUTED | op::ENDED => {
+                self.told.push((opcode, body.to_vec()));
+                Reply::Body(Vec::new())
             }
             op::STARTED => Reply::Body(Vec::new()),
             op::LISTEN => {

@@ -3,9 +3,11 @@
 use super::*;
 use crate::abi::SigAction;
 use crate::errno::Errno;
+use proto::op;
 use zerocopy::{FromBytes, IntoBytes};
 
 const FORK: u64 = 57;
+const EXIT: u64 = 60;
 const EXIT_GROUP: u64 = 231;
 const WAIT4: u64 = 61;
 const GETPID: u64 = 39;
@@ -46,6 +48,37 @@ fn a_child_has_memory_of_its_own_and_its_end_is_told() {
     assert_eq!(sandbox.pid(), 2);
     assert_eq!(sandbox.call(WAIT4, [u64::MAX, 0, 0, 0, 0, 0]), error(Errno::ECHILD));
     assert_eq!(sandbox.kernel.process_ids(), [1, 2]);
+}
+
+#[test]
+fn beginnings_and_ends_are_told_if_they_are_recorded() {
+    let mut silent = Sandbox::new();
+    silent.call(FORK, [0; 6]);
+    assert_eq!(silent.kernel.platform.told, []);
+    let mut sandbox = Sandbox::with_flags(ordinary_server(), proto::boot_flags::TELL_PROCESSES);
+    let thread = u64::from(raw::CLONE_VM | raw::CLONE_SIGHAND | raw::CLONE_THREAD);
+    assert_eq!(sandbox.call(CLONE, [thread, sandbox.scratch + 0x1_0000, 0, 0, 0, 0]), 3);
+    assert_eq!(sandbox.call(FORK, [0; 6]), 4);
+    assert_eq!(sandbox.call(WAIT4, [4, 0, 0, 0, 0, 0]), 0, "the thread");
+    assert_eq!(sandbox.call(EXIT, [0; 6]), 0, "the child");
+    sandbox.call(EXIT_GROUP, [7, 0, 0, 0, 0, 0]);
+    assert_ne!(sandbox.enter(EXIT_GROUP, [1, 0, 0, 0, 0, 0]), Flow::Resume);
+    let started = |thread, process, parent| {
+        (op::THREAD_STARTED, op::ThreadStarted { thread, process, parent, reserved: 0 }.as_bytes().to_vec())
+    };
+    let ended =
+        |process, thread, status| (op::ENDED, op::Ended { process, thread, status, reserved: 0 }.as_bytes().to_vec());
+    let executed = [op::Executed { process: 2, argc: 2 }.as_bytes(), b"/bin/tiny\0argument\0"].concat();
+    let told = [
+        started(2, 2, 1),
+        (op::EXECUTED, executed),
+        started(3, 2, 1),
+        started(4, 4, 2),
+        ended(2, 3, 0),
+        ended(4, 0, 7 << 8),
+        ended(2, 0, 1 << 8),
+    ];
+    assert_eq!(sandbox.kernel.platform.told, told);
 }
 
 #[test]

@@ -35,6 +35,9 @@ pub const MAX_OUTPUT_PAYLOAD: usize = 16 * 1024;
 /// Bytes (frame headers included) that the root may send before the host has granted any.
 pub const INITIAL_CREDIT: u32 = 32 * 1024;
 
+/// The same of [`kind::TRACE`]: the host writes these when it can, while it takes everything else.
+pub const INITIAL_TRACE_CREDIT: u32 = 64 * 1024;
+
 /// Start of a frame.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -77,6 +80,8 @@ pub mod kind {
     pub const WINDOW: u16 = 0x84;
     /// Host → root: the next bytes of a new policy ([`super::policy`]).
     pub const POLICY: u16 = 0x85;
+    /// Host → root: payload: u32, how many bytes more (headers included) of [`TRACE`] the root may send; these need credit of both kinds. 0: a sign of life.
+    pub const TRACE_CREDIT: u16 = 0x8f;
     /// Host → root: the new policy is whole, and is to hold from now on; payload: u32, its generation.
     pub const POLICY_END: u16 = 0x86;
     /// Host → root: payload: a question is answered ([`super::answer`]).
@@ -110,30 +115,34 @@ pub struct OutputCredit {
     left: u32,
 }
 
-impl Default for OutputCredit {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl OutputCredit {
-    /// The account at start: [`INITIAL_CREDIT`].
-    pub const fn new() -> Self {
-        Self { left: INITIAL_CREDIT }
+    /// The account at start.
+    pub const fn new(left: u32) -> Self {
+        Self { left }
+    }
+
+    /// Whether there is enough for a frame with `payload_len` bytes of payload.
+    #[must_use]
+    pub fn covers(&self, payload_len: usize) -> bool {
+        self.after(payload_len).is_some()
     }
 
     /// Takes the credit for a frame with `payload_len` bytes of payload. False: not enough yet, poll for
     /// [`kind::OUTPUT_CREDIT`] and try again.
     #[must_use]
     pub fn take(&mut self, payload_len: usize) -> bool {
-        let wanted = payload_len.checked_add(size_of::<FrameHeader>());
-        match wanted.and_then(|w| u32::try_from(w).ok()).and_then(|w| self.left.checked_sub(w)) {
+        match self.after(payload_len) {
             Some(left) => {
                 self.left = left;
                 true
             }
             None => false,
         }
+    }
+
+    fn after(&self, payload_len: usize) -> Option<u32> {
+        let wanted = payload_len.checked_add(size_of::<FrameHeader>())?;
+        self.left.checked_sub(u32::try_from(wanted).ok()?)
     }
 
     /// Adds what an [`kind::OUTPUT_CREDIT`] frame grants.
@@ -229,6 +238,12 @@ pub struct RunStats {
     pub memory_bytes: u64,
     /// Of them the program's own pages (what it mapped and touched), as the shim tells.
     pub program_bytes: u64,
+    /// Records that were made of it, told or not.
+    #[serde(default)]
+    pub records: u64,
+    /// Of them those that were not told, as the policy wants it.
+    #[serde(default)]
+    pub dropped: u64,
 }
 
 #[cfg(test)]
@@ -237,7 +252,7 @@ mod tests {
 
     #[test]
     fn credit_is_spent_and_granted() {
-        let mut credit = OutputCredit::new();
+        let mut credit = OutputCredit::new(INITIAL_CREDIT);
         assert!(credit.take(MAX_OUTPUT_PAYLOAD));
         assert!(!credit.take(MAX_OUTPUT_PAYLOAD));
         credit.grant(8 * 1024);

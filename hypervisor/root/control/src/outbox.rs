@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use zerocopy::IntoBytes;
 
-use crate::{FrameHeader, FrameTooLong, MAX_OUTPUT_PAYLOAD, OutputCredit, kind};
+use crate::{FrameHeader, FrameTooLong, INITIAL_CREDIT, INITIAL_TRACE_CREDIT, MAX_OUTPUT_PAYLOAD, OutputCredit, kind};
 
 const HEADER_LEN: usize = size_of::<FrameHeader>();
 
@@ -13,12 +13,23 @@ const HEADER_LEN: usize = size_of::<FrameHeader>();
 ///
 /// Bytes of one stream that follow each other share a frame as long as it waits: a program that writes
 /// byte by byte costs no frame a byte.
-#[derive(Debug, Default)]
+///
+/// Records of the trace ([`kind::TRACE`]) need credit of their own: the host may write them to somebody who is slow. What comes behind them overtakes
+/// them then, but for a sandbox' end.
+#[derive(Debug)]
 pub struct Outbox {
     lanes: Vec<Lane>,
     /// The lane whose turn it is.
     turn: usize,
     credit: OutputCredit,
+    trace_credit: OutputCredit,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        let (credit, trace_credit) = (OutputCredit::new(INITIAL_CREDIT), OutputCredit::new(INITIAL_TRACE_CREDIT));
+        Self { lanes: Vec::new(), turn: 0, credit, trace_credit }
+    }
 }
 
 /// What waits of one sandbox.
@@ -26,6 +37,8 @@ pub struct Outbox {
 struct Lane {
     frames: VecDeque<Waiting>,
     queued: usize,
+    /// Of these the trace.
+    queued_trace: usize,
 }
 
 /// A frame under way, with room for its header at the front of `bytes`.
@@ -48,11 +61,32 @@ impl Waiting {
 }
 
 impl Lane {
+    /// The first frame that may leave as far as the trace's credit goes.
+    fn next(&self, trace: &OutputCredit) -> Option<usize> {
+        let mut held = false;
+        for (index, frame) in self.frames.iter().enumerate() {
+            match frame.kind {
+                kind::TRACE if held || !trace.covers(frame.payload_len()) => held = true,
+                // Nothing follows the end.
+                kind::EXIT | kind::END if held => return None,
+                _ => return Some(index),
+            }
+        }
+        None
+    }
+
+    fn count(&mut self, kind: u16, bytes: usize) {
+        self.queued += bytes;
+        if kind == kind::TRACE {
+            self.queued_trace += bytes;
+        }
+    }
+
     fn append(&mut self, kind: u16, payload: &[u8]) {
         let mut bytes = Vec::with_capacity(HEADER_LEN + payload.len());
         bytes.resize(HEADER_LEN, 0);
         bytes.extend_from_slice(payload);
-        self.queued += bytes.len();
+        self.count(kind, bytes.len());
         self.frames.push_back(Waiting { kind, bytes });
     }
 }
@@ -70,6 +104,12 @@ impl Outbox {
         self.lanes.get(usize::from(sandbox)).map_or(0, |lane| lane.queued)
     }
 
+    /// Of these bytes those of its trace.
+    #[must_use]
+    pub fn queued_trace(&self, sandbox: u16) -> usize {
+        self.lanes.get(usize::from(sandbox)).map_or(0, |lane| lane.queued_trace)
+    }
+
     /// Whether nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -83,8 +123,8 @@ impl Outbox {
         if let Some(last) = lane.frames.back_mut() {
             let (now, later) = rest.split_at(last.room_for(kind).min(rest.len()));
             last.bytes.extend_from_slice(now);
-            lane.queued += now.len();
             rest = later;
+            lane.count(kind, now.len());
         }
         for chunk in rest.chunks(MAX_OUTPUT_PAYLOAD) {
             lane.append(kind, chunk);
@@ -108,18 +148,24 @@ impl Outbox {
     #[must_use]
     pub fn take_frame(&mut self) -> Option<Vec<u8>> {
         let count = self.lanes.len();
-        let turn = (self.turn..count).chain(0..self.turn).find(|&lane| self.has_frame(lane))?;
+        let ready = |&lane: &usize| Some((lane, self.lanes.get(lane)?.next(&self.trace_credit)?));
+        let (turn, index) = (self.turn..count).chain(0..self.turn).find_map(|lane| ready(&lane))?;
         // It stays this lane's turn until the host can take its frame.
         self.turn = turn;
         let lane = self.lanes.get_mut(turn)?;
-        let next = lane.frames.front()?;
-        let payload_len = next.payload_len();
-        let header = FrameHeader::new(next.kind, u16::try_from(turn).ok()?, payload_len).ok()?;
+        let next = lane.frames.get(index)?;
+        let (kind, payload_len) = (next.kind, next.payload_len());
+        let header = FrameHeader::new(kind, u16::try_from(turn).ok()?, payload_len).ok()?;
         if !self.credit.take(payload_len) {
             return None;
         }
-        let mut frame = lane.frames.pop_front()?.bytes;
+        let mut frame = lane.frames.remove(index)?.bytes;
         lane.queued = lane.queued.saturating_sub(frame.len());
+        if kind == kind::TRACE {
+            lane.queued_trace = lane.queued_trace.saturating_sub(frame.len());
+            // It covers the frame, or that would not be the next.
+            let _ = self.trace_credit.take(payload_len);
+        }
         self.turn = (turn + 1) % count;
         if let Some(room) = frame.get_mut(..HEADER_LEN) {
             room.copy_from_slice(header.as_bytes());
@@ -132,8 +178,9 @@ impl Outbox {
         self.credit.grant(bytes);
     }
 
-    fn has_frame(&self, lane: usize) -> bool {
-        self.lanes.get(lane).is_some_and(|lane| !lane.frames.is_empty())
+    /// The host takes `bytes` more of the trace.
+    pub fn grant_trace(&mut self, bytes: u32) {
+        self.trace_credit.grant(bytes);
     }
 
     /// A sandbox's lane, made if need be.
@@ -149,7 +196,6 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::INITIAL_CREDIT;
     use alloc::vec;
     use zerocopy::FromBytes;
 
@@ -214,6 +260,29 @@ mod tests {
         let (out, err) = (kind::STDOUT, kind::STDERR);
         assert_eq!(order, [(0, out), (2, out), (5, err), (0, out), (2, err), (0, out)]);
         assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn a_trace_that_nobody_takes_holds_nothing_but_the_end() {
+        fn leaving(outbox: &mut Outbox) -> Vec<u16> {
+            core::iter::from_fn(|| outbox.take_frame()).map(|frame| split(&frame).0.kind).collect()
+        }
+        let mut outbox = Outbox::new();
+        outbox.grant(u32::MAX);
+        outbox.push_stream(0, kind::TRACE, &vec![1; 5 * MAX_OUTPUT_PAYLOAD]);
+        outbox.push_stream(0, kind::STDOUT, b"a");
+        outbox.push_stream(0, kind::TRACE, b"2");
+        outbox.push_stream(0, kind::STDOUT, b"b");
+        outbox.push_message(0, kind::EXIT, b"").unwrap();
+        outbox.push_stream(1, kind::STDOUT, b"c");
+        let (out, trace) = (kind::STDOUT, kind::TRACE);
+        assert_eq!(leaving(&mut outbox), [trace, out, trace, trace, out, out], "as much of it as there is credit for");
+        assert_eq!(outbox.queued_trace(0), outbox.queued(0) - HEADER_LEN);
+        outbox.grant_trace(u32::try_from(MAX_OUTPUT_PAYLOAD + HEADER_LEN).unwrap());
+        assert_eq!(leaving(&mut outbox), [trace], "in their order, however small the last is");
+        outbox.grant_trace(100);
+        assert_eq!(leaving(&mut outbox), [trace, trace, kind::EXIT]);
+        assert_eq!((outbox.queued(0), outbox.queued_trace(0)), (0, 0));
     }
 
     #[test]

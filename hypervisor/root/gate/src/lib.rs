@@ -318,6 +318,12 @@ impl Gate {
         self.generation
     }
 
+    /// The number of the call that was granted last: that which the shim carries out, if it runs for a call. 0: there was none yet.
+    #[must_use]
+    pub const fn last_granted(&self) -> u64 {
+        self.granted.last
+    }
+
     /// The counts so far.
     #[must_use]
     pub fn counters(&self) -> Counters {

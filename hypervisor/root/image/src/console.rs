@@ -6,10 +6,12 @@ use alloc::vec::Vec;
 
 use control::answer::Answer;
 use control::policy::{Gathered, Sent};
-use control::{ExitReport, Inbox, Outbox, kind};
+use control::{ExitReport, Inbox, Outbox, RunStats, kind};
+use policy::WhenFull;
 use proto::op::wait_events;
 use sandbox::HostConsole;
 use services::{Console, ConsoleRead, Stream};
+use trace::Account;
 use virtio_drivers::device::console::VirtIOConsole;
 use virtio_drivers::transport::DeviceType;
 use virtio_drivers::transport::pci::PciTransport;
@@ -68,6 +70,12 @@ pub(crate) struct HostLink {
     interrupts: bool,
     /// The host sent what is no frame; it is not listened to any more.
     garbled: bool,
+    /// What becomes of records that the host does not take.
+    when_full: WhenFull,
+    /// Of each sandbox.
+    accounts: Vec<Account>,
+    /// Frames that the host has sent.
+    heard: u64,
 }
 
 impl HostLink {
@@ -97,6 +105,9 @@ impl HostLink {
             sent: None,
             answers: VecDeque::new(),
             garbled: false,
+            when_full: WhenFull::default(),
+            accounts: Vec::new(),
+            heard: 0,
         };
         link.outbox.push_stream(0, kind::HELLO, env!("CARGO_PKG_VERSION").as_bytes());
         Ok(link)
@@ -105,6 +116,11 @@ impl HostLink {
     /// The terminal's size: rows and columns, 0 if unknown.
     pub(crate) fn set_window(&mut self, window: [u16; 2]) {
         self.window = (window != [0, 0]).then_some((window[0], window[1]));
+    }
+
+    /// What becomes of records that the host does not take, from now on.
+    pub(crate) fn set_when_full(&mut self, when_full: WhenFull) {
+        self.when_full = when_full;
     }
 
     /// The way to the host as one sandbox has it.
@@ -130,7 +146,45 @@ impl HostLink {
 
     /// So much output of a sandbox waits that its program should, too.
     pub(crate) fn congested(&self, sandbox: u16) -> bool {
-        self.outbox.queued(sandbox) > CONGESTED
+        let queued = self.outbox.queued(sandbox);
+        match self.when_full {
+            WhenFull::Slow => queued > CONGESTED,
+            WhenFull::Drop => queued.saturating_sub(self.outbox.queued_trace(sandbox)) > CONGESTED,
+        }
+    }
+
+    /// Takes a record, or counts it as missing.
+    fn record(&mut self, sandbox: u16, record: &trace::Record) {
+        let waiting = self.outbox.queued_trace(sandbox);
+        let drops = self.when_full == WhenFull::Drop;
+        let account = self.account(sandbox);
+        account.made();
+        if drops && account.drops(record, waiting) {
+            return;
+        }
+        self.settle(sandbox);
+        self.tell(sandbox, record);
+    }
+
+    /// Tells what is missing.
+    fn settle(&mut self, sandbox: u16) {
+        if let Some(missing) = self.account(sandbox).settle() {
+            self.tell(sandbox, &missing);
+        }
+    }
+
+    fn tell(&mut self, sandbox: u16, record: &trace::Record) {
+        let mut bytes = Vec::new();
+        trace::encode(record, &mut bytes);
+        self.outbox.push_stream(sandbox, kind::TRACE, &bytes);
+    }
+
+    fn account(&mut self, sandbox: u16) -> &mut Account {
+        let index = usize::from(sandbox);
+        if self.accounts.len() <= index {
+            self.accounts.resize_with(index + 1, Account::default);
+        }
+        &mut self.accounts[index]
     }
 
     /// Which of `events` are there for a sandbox.
@@ -182,24 +236,36 @@ impl HostLink {
 
     /// Says how a sandbox has ended.
     pub(crate) fn report(&mut self, sandbox: u16, report: &ExitReport) {
+        self.settle(sandbox);
+        let (records, dropped) = self.account(sandbox).totals();
+        let stats = RunStats { records, dropped, ..report.stats.clone() };
+        let report = ExitReport { outcome: report.outcome.clone(), stats };
         if let Ok(payload) = report.encode() {
             let _ = self.outbox.push_message(sandbox, kind::EXIT, &payload);
         }
     }
 
-    /// Sends everything that waits, and that it was all, waiting for the host as long as there is time left (in 100 ns).
-    pub(crate) fn finish(&mut self, left: impl Fn() -> u64) {
-        self.flush(&left);
+    /// Sends everything that waits, and that it was all, waiting for the host until it has said nothing for so long (in 100 ns).
+    pub(crate) fn finish(&mut self, patience: u64, now: impl Fn() -> u64) {
+        self.flush(patience, &now);
         let _ = self.outbox.push_message(0, kind::END, &[]);
-        self.flush(&left);
+        self.flush(patience, &now);
     }
 
-    fn flush(&mut self, left: &impl Fn() -> u64) {
+    fn flush(&mut self, patience: u64, now: &impl Fn() -> u64) {
         self.poll();
         let mut pause = self.pause();
-        while !self.outbox.is_empty() && left() > 0 {
-            pause.rest(left());
+        let (mut heard, mut since) = (self.heard, now());
+        while !self.outbox.is_empty() {
+            let left = since.saturating_add(patience).saturating_sub(now());
+            if left == 0 {
+                return;
+            }
+            pause.rest(left);
             self.poll();
+            if self.heard != heard {
+                (heard, since) = (self.heard, now());
+            }
         }
     }
 
@@ -213,6 +279,7 @@ impl HostLink {
                 return false;
             }
         };
+        self.heard = self.heard.wrapping_add(1);
         match (frame.kind, number(&frame.payload)) {
             (kind::STDIN, _) => self.take_input(&frame.payload),
             (kind::STDIN_EOF, _) => self.input_ended = true,
@@ -220,6 +287,7 @@ impl HostLink {
             (kind::POLICY_END, Some(generation)) => self.sent = Some(self.gathered.finish(generation)),
             (kind::ANSWER, _) => self.take_answers(&frame.payload),
             (kind::OUTPUT_CREDIT, Some(bytes)) => self.outbox.grant(bytes),
+            (kind::TRACE_CREDIT, Some(bytes)) => self.outbox.grant_trace(bytes),
             (kind::WINDOW, Some(size)) => {
                 let [low, high, columns_low, columns_high] = size.to_le_bytes();
                 self.set_window([u16::from_le_bytes([low, high]), u16::from_le_bytes([columns_low, columns_high])]);
@@ -297,8 +365,6 @@ impl Console for Lane<'_> {
 
 impl HostConsole for Lane<'_> {
     fn record(&mut self, record: &trace::Record) {
-        let mut bytes = Vec::new();
-        trace::encode(record, &mut bytes);
-        self.link.outbox.push_stream(self.sandbox, kind::TRACE, &bytes);
+        self.link.record(self.sandbox, record);
     }
 }

@@ -40,7 +40,7 @@ use run::Machine;
 
 /// Interrupts of the timer a second: how long output and an expired time limit may go unnoticed.
 const TICKS_PER_SECOND: u64 = 100;
-/// How long the end waits for the host to take the last output, in 100 ns.
+/// How long the end waits for the host, which has yet to take the last output, to say something, in 100 ns.
 const FAREWELL: u64 = 10 * REFERENCE_TICKS_PER_SECOND;
 
 /// Entered in 64-bit mode on the boot stack (see [`rt`]).
@@ -86,8 +86,7 @@ fn end(machine: &mut Machine, payload: &'static [u8]) -> ! {
     };
     let code = if ran.is_ok() { exit::DONE } else { exit::FAILED };
     let clock = machine.clock;
-    let patience = clock.now().saturating_add(FAREWELL);
-    machine.link.finish(|| patience.saturating_sub(clock.now()));
+    machine.link.finish(FAREWELL, || clock.now());
     apic::stop();
     rt::stop(code)
 }

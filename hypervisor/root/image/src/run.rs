@@ -73,6 +73,7 @@ pub(crate) fn run(machine: &mut Machine, payload: Payload<'static>) -> Result<()
             return Err(SomeFailed);
         }
     };
+    machine.link.set_when_full(common.policy.when_full());
     let mut fleet = Fleet::new(machine, &run, &common);
     for program in &run.programs {
         fleet.add(common.setup(program));
@@ -387,6 +388,7 @@ impl<'m, 'r> Fleet<'m, 'r> {
                     .log(0, &format!("policy {generation} is refused, the old one stays: {reason}"));
             }
         };
+        self.machine.link.set_when_full(policy.when_full());
         self.policy = Rc::clone(&policy);
         for number in self.turns.left().collect::<Vec<_>>() {
             let Some(mut member) = self.members.get_mut(usize::from(number)).and_then(Option::take) else { continue };

@@ -18,6 +18,7 @@ use crate::budget;
 use crate::contents::{ContentSet, ContentText, content_of};
 use crate::errno::EPERM;
 use crate::error::{PolicyError, Source};
+use crate::events::Events;
 use crate::files::FileRights;
 use crate::glob::{GlobSet, Subject};
 use crate::limits;
@@ -51,6 +52,7 @@ pub(crate) fn compile(mut files: Vec<FileText<'_>>) -> Result<Policy, PolicyErro
     let mut compiler = Compiler::new(hosts(&files));
     let (mut process, mut quotas, mut mounts) = (Process::default(), Quotas::default(), Mounts::default());
     let network = network(&mut files, &mut compiler, &mut rules)?;
+    let events = events(&files);
     let mut rights = Vec::new();
     for (file, FileText { source, label, text }) in (0..).zip(files) {
         let mut compiling = FileCompiler { file, source: &source, all: &mut compiler };
@@ -90,6 +92,15 @@ pub(crate) fn compile(mut files: Vec<FileText<'_>>) -> Result<Policy, PolicyErro
         budgets,
         taints,
         rights,
+        events,
+    })
+}
+
+/// The first `[events]` that says something.
+fn events(files: &[FileText<'_>]) -> Option<Events> {
+    (0..).zip(files).find_map(|(file, FileText { text, .. })| {
+        let stated = text.events?;
+        Some(Events { when_full: stated.when_full?, file, line: stated.line })
     })
 }
 

@@ -91,6 +91,9 @@
 //! program has looked up. No name gives a file rights that it does not have already: a rename or link to where it would get more is EXDEV, as between two file systems, upon which
 //! programs copy, and each copy is judged. So is the rename of a directory, unless the entries treat all that can be below its two names alike. A policy without `[[files]]` grants everything.
 //!
+//! # What is recorded
+//! `[events]` says what happens where events cannot be written as fast as they are made ([`events`]).
+//!
 //! # What is written
 //! ```toml
 //! calls = ["write", "pwrite64", "writev", "pwritev", "pwritev2", "sendto", "sendmsg", "sendmmsg"]
@@ -191,6 +194,7 @@ mod compile;
 mod contents;
 pub mod errno;
 mod error;
+pub mod events;
 mod files;
 pub mod glob;
 pub mod groups;
@@ -218,6 +222,7 @@ use compile::FileText;
 use errno::Errno;
 pub use error::PolicyError;
 use error::Source;
+pub use events::WhenFull;
 pub use files::{FileVerdict, Rights};
 pub use include::{Include, includes};
 pub use pointed::{Form, Pointed, Read};

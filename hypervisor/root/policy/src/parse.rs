@@ -15,6 +15,7 @@ use crate::address::Hosts;
 use crate::budget::{self, BudgetText};
 use crate::contents::ContentText;
 use crate::error::{PolicyError, Source};
+use crate::events::{self, EventsText};
 use crate::files::FilesText;
 use crate::groups::{GROUPS, Group};
 use crate::hosts;
@@ -118,11 +119,12 @@ pub(crate) struct PolicyText {
     pub(crate) budgets: Vec<BudgetText>,
     pub(crate) taints: Vec<TaintText>,
     pub(crate) files: FilesText,
+    pub(crate) events: Option<EventsText>,
 }
 
 const TOP_KEYS: &[&str] = &[
     "version", "include", "process", "limits", "root", "bind", "default", "hosts", "network", "budget", "rule",
-    "files", "taint",
+    "files", "taint", "events",
 ];
 const RULE_KEYS: &[&str] = &["calls", "action", "log", "reason", "when"];
 const CONDITION_KEYS: &[&str] = &["arg", "op", "value", "mask", "bits"];
@@ -178,7 +180,21 @@ impl Reader<'_, '_> {
         let budgets = top.get(budget::KEY).map_or(Ok(Vec::new()), |value| self.budgets(value))?;
         let taints = top.get(taint::KEY).map_or(Ok(Vec::new()), |value| self.taints(value))?;
         let network = top.get(network::KEY).map(|value| self.network(value)).transpose()?;
-        Ok(PolicyText { includes, default, rules, process, quotas, mounts, hosts, network, budgets, taints, files })
+        let events = top.get(events::KEY).map(|value| self.events(value)).transpose()?;
+        Ok(PolicyText {
+            includes,
+            default,
+            rules,
+            process,
+            quotas,
+            mounts,
+            hosts,
+            network,
+            budgets,
+            taints,
+            files,
+            events,
+        })
     }
 
     fn default_action(&self, value: &Value<'_>) -> Result<ActionText, PolicyError> {

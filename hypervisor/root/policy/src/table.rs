@@ -10,6 +10,7 @@ use crate::address::AddressSet;
 use crate::budget;
 use crate::contents::ContentSet;
 use crate::errno::Errno;
+use crate::events::Events;
 use crate::files::FileRights;
 use crate::glob::GlobSet;
 use crate::mounts::Mounts;
@@ -157,6 +158,8 @@ pub struct Policy {
     pub(crate) taints: Vec<taint::Compiled>,
     /// `[[files]]`, if there is such a thing.
     pub(crate) rights: Option<FileRights>,
+    /// `[events]`, if it says something.
+    pub(crate) events: Option<Events>,
 }
 
 /// What a policy says about one call: what to do, and on request by which rule, so that a call about which nobody asks costs no more than

@@ -159,6 +159,7 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
         let rules = if setup.run.learn { rules.telling() } else { rules };
         let gate = Gate::new(setup.policy, mode);
         let services = Services::with_authority(setup.files, services::Limits { handles: setup.budget.handles }, rules);
+        let services = if mode.record { services.recording() } else { services };
         Self::assemble(parts, partition, memory, gate, services, setup.budget.whole)
     }
 }
@@ -281,6 +282,7 @@ impl<R: RootMemory> Builder<'_, '_, R> {
         let others = [
             (boot_flags::WRITE_XOR_EXECUTE, forbids_write_and_execute(&self.setup.policy)),
             (boot_flags::NO_NEW_PRIVILEGES, run.setting.no_new_privileges),
+            (boot_flags::TELL_PROCESSES, run.record),
         ];
         let flags = others.into_iter().filter(|(_, set)| *set).fold(ttys, |all, (flag, _)| all | flag);
         BootInfo {

@@ -10,7 +10,7 @@ use hvclient::Transport;
 use policy::quotas::Quota;
 use proto::op::{Exit, Listen, Question, Settled, Wait, settled};
 use proto::{DOORBELL_PORT, GatePage};
-use services::{Grant, Served};
+use services::Served;
 use tlfs::addr::Gpa;
 use tlfs::intercept::HvInterceptAccessType;
 use tlfs::message::{
@@ -18,7 +18,7 @@ use tlfs::message::{
     HvX64MsrInterceptMessage,
 };
 use tlfs::vp_page::RegisterPageDirty;
-use trace::{GrantRecord, MAX_PATH, MAX_RESOLVED, Piece, Record, RefusalRecord, TaintRecord};
+use trace::{MAX_PATH, Piece, TaintRecord};
 use zerocopy::IntoBytes;
 
 use crate::create::{change_window, map_blocks};
@@ -52,8 +52,7 @@ impl<R: RootMemory> Sandbox<'_, R> {
         let realtime = Timestamp::from_ns(self.parts.realtime_base.saturating_add(now.saturating_mul(100)));
         let mut view = self.memory.view(world.memory);
         let served = self.services.serve(Gpa(layout::SERVICE), &mut view, world.console, world.entropy, realtime);
-        self.tell_refusal(now, world);
-        self.tell_grants(now, world);
+        self.tell_request(now, world);
         self.put_taints_in_force(now, world)?;
         self.map_pending(world)?;
         change_window(&mut self.partition, &mut self.memory, world)?;
@@ -95,25 +94,6 @@ impl<R: RootMemory> Sandbox<'_, R> {
         self.services.finish_question(Gpa(layout::SERVICE), &mut view, answer);
     }
 
-    /// Records what the rules on files have refused in this request.
-    fn tell_refusal<T: Transport>(&mut self, now: u64, world: &mut World<'_, T, R>) {
-        let Some(refusal) = self.services.authority_mut().take_refusal() else { return };
-        let mode = self.gate.mode();
-        if mode.record {
-            world.console.record(&Record::Refusal(RefusalRecord {
-                time: now.saturating_sub(self.parts.created),
-                thread: self.thread,
-                rights: refusal.wanted(),
-                path: Piece::first_of(&refusal.path, MAX_PATH),
-                from: refusal.from.map(|from| Piece::first_of(&from, MAX_PATH)),
-                errno: refusal.errno.number(),
-                entry: refusal.entry,
-                generation: self.gate.generation(),
-                ignored: mode.dry_run,
-            }));
-        }
-    }
-
     /// Lets calls be denied that are so once the files of this request were used. The program has not got on since, so that none of its calls comes before.
     fn put_taints_in_force<T: Transport>(&mut self, now: u64, world: &mut World<'_, T, R>) -> Result<(), Failure> {
         let Some(used) = self.services.authority_mut().take_used() else { return Ok(()) };
@@ -130,20 +110,6 @@ impl<R: RootMemory> Sandbox<'_, R> {
         let console = &mut *world.console;
         self.gate.taint(used.taints, &record, &mut |record| console.record(&record));
         Ok(())
-    }
-
-    /// Records what they have granted, if that is wanted.
-    fn tell_grants<T: Transport>(&mut self, now: u64, world: &mut World<'_, T, R>) {
-        for Grant { rights, path, from, directory } in self.services.authority_mut().take_grants() {
-            world.console.record(&Record::Grant(GrantRecord {
-                time: now.saturating_sub(self.parts.created),
-                thread: self.thread,
-                rights: rights.to_string(),
-                path: Piece::first_of(&path, MAX_RESOLVED),
-                from: from.map(|from| Piece::first_of(&from, MAX_RESOLVED)),
-                directory,
-            }));
-        }
     }
 
     fn after_service<T: Transport>(

@@ -15,7 +15,7 @@
 //! * [`turns`]: which of several runs. [`time`]: how long.
 //! * `limits`: what the policy lets it have.
 //! * [`create`], [`run`]: the beginning and the rest of a sandbox's life; in `syscall` and `exits` what is done about an exit,
-//!   in `questions` what becomes of calls that somebody is asked about.
+//!   in `questions` what becomes of calls that somebody is asked about, in `told` what is recorded of a request.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -42,6 +42,7 @@ pub mod tables;
 #[cfg(test)]
 mod tests;
 pub mod time;
+mod told;
 pub mod turns;
 
 use alloc::string::String;

@@ -187,6 +187,8 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
         // Nothing is left that an alarm could interrupt.
         let now = (world.now)();
         let _ = self.read_gate(now, world);
+        self.services.conclude();
+        self.tell_changes(now, world);
         let console = &mut *world.console;
         self.gate.withdraw_all(now.saturating_sub(self.parts.created), &mut |record| console.record(&record));
         let stats = self.final_stats(world);

@@ -5,6 +5,8 @@
 //! does not rely on what the shim says it is doing, only on what the request would do.
 use files::{Errno, Ino, Stack};
 
+use crate::names::Names;
+
 /// What a request is about to do with an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Right {
@@ -47,16 +49,30 @@ pub struct Name<'a> {
     pub name: &'a [u8],
 }
 
+/// What is there to look at: the files, and the names by which the shim knows them.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'s, 't> {
+    /// The files.
+    pub stack: &'s Stack<'t>,
+    /// Their names, if [`Authority::wants_names`].
+    pub names: &'s Names,
+}
+
 /// Decides on resolved objects.
 pub trait Authority {
+    /// Whether it looks at the names of files.
+    fn wants_names(&self) -> bool {
+        false
+    }
+
     /// Whether the request may do this.
     ///
     /// # Errors
     /// The error that the shim gets instead.
-    fn allow(&mut self, stack: &Stack<'_>, right: Right, object: Object<'_>) -> Result<(), Errno>;
+    fn allow(&mut self, seen: Seen<'_, '_>, right: Right, object: Object<'_>) -> Result<(), Errno>;
 
     /// Whether a directory's reader may learn of this name.
-    fn shows(&self, _stack: &Stack<'_>, _name: Name<'_>) -> bool {
+    fn shows(&self, _seen: Seen<'_, '_>, _name: Name<'_>) -> bool {
         true
     }
 
@@ -64,7 +80,7 @@ pub trait Authority {
     ///
     /// # Errors
     /// The error that the shim gets instead.
-    fn allow_move(&mut self, _stack: &Stack<'_>, _ino: Ino, _from: Name<'_>, _to: Name<'_>) -> Result<(), Errno> {
+    fn allow_move(&mut self, _seen: Seen<'_, '_>, _ino: Ino, _from: Name<'_>, _to: Name<'_>) -> Result<(), Errno> {
         Ok(())
     }
 
@@ -72,18 +88,9 @@ pub trait Authority {
     ///
     /// # Errors
     /// The error that the shim gets instead.
-    fn allow_link(&mut self, _stack: &Stack<'_>, _ino: Ino, _to: Name<'_>) -> Result<(), Errno> {
+    fn allow_link(&mut self, _seen: Seen<'_, '_>, _ino: Ino, _to: Name<'_>) -> Result<(), Errno> {
         Ok(())
     }
-
-    /// The shim is told that this name leads to this inode, which it may use by number until it forgets it.
-    fn found(&mut self, _stack: &Stack<'_>, _name: Name<'_>, _ino: Ino) {}
-
-    /// This name does not lead to this inode any more.
-    fn lost(&mut self, _name: Name<'_>, _ino: Ino) {}
-
-    /// The shim has forgotten this inode.
-    fn forgotten(&mut self, _ino: Ino) {}
 
     /// The request, about which all was asked by now, has come to this.
     fn concluded(&mut self, _result: Result<(), Errno>) {}
@@ -94,7 +101,7 @@ pub trait Authority {
 pub struct AllowAll;
 
 impl Authority for AllowAll {
-    fn allow(&mut self, _stack: &Stack<'_>, _right: Right, _object: Object<'_>) -> Result<(), Errno> {
+    fn allow(&mut self, _seen: Seen<'_, '_>, _right: Right, _object: Object<'_>) -> Result<(), Errno> {
         Ok(())
     }
 }

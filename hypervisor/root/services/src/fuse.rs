@@ -1,11 +1,15 @@
 //! The file service: FUSE requests on the sandbox's files. [`wire`] decodes and encodes, [`handles`] keeps what is open; the
 //! requests are in [`tree`] (names and attributes), [`io`] (open files), [`dirs`] (reading directories) and
 //! [`xattr`] (extended attributes).
-use files::{Context, Errno, Ino, Stack, Timestamp};
+use alloc::vec::Vec;
+
+use files::{Attr, Context, Errno, Ino, Stack, Timestamp};
 use fuse_abi::linux::fuse_in_header;
 use guestmem::GuestMemory;
 
-use crate::authorise::{Authority, Name, Object, Right};
+use crate::authorise::{Authority, Name, Object, Right, Seen};
+use crate::changes::{Change, ChangeLog, Changed};
+use crate::names::{Names, path};
 use crate::request::{Arguments, Exchange, Parts};
 use crate::window::Window;
 use crate::written::Written;
@@ -29,6 +33,8 @@ pub(crate) struct FileService<'t, A> {
     handles: Handles,
     authority: A,
     written: Written,
+    names: Names,
+    changes: ChangeLog,
 }
 
 /// One request on the way to its handler.
@@ -42,8 +48,39 @@ struct Call<'a> {
 }
 
 impl<'t, A: Authority> FileService<'t, A> {
-    pub(crate) const fn new(stack: Stack<'t>, handles: usize, authority: A) -> Self {
-        Self { stack, handles: Handles::new(handles), authority, written: Written::NOTHING }
+    pub(crate) fn new(stack: Stack<'t>, handles: usize, authority: A) -> Self {
+        let names = Names::new(authority.wants_names());
+        Self {
+            stack,
+            handles: Handles::new(handles),
+            authority,
+            names,
+            changes: ChangeLog::new(false),
+            written: Written::NOTHING,
+        }
+    }
+
+    /// Keeps what each request changes, until the next one.
+    pub(crate) fn recording(self) -> Self {
+        Self { names: Names::new(true), changes: ChangeLog::new(true), ..self }
+    }
+
+    /// What the last request changed.
+    pub(crate) fn take_changes(&mut self) -> impl Iterator<Item = Change> + '_ {
+        self.changes.take()
+    }
+
+    /// The path by which this node is known, as far as names are kept.
+    pub(crate) fn path_of(&self, node: u64) -> Vec<u8> {
+        self.names.path_of(&self.stack, Ino(node))
+    }
+
+    /// Nobody asks any more: what was written to files that are open still.
+    pub(crate) fn conclude(&mut self) {
+        self.changes.begin();
+        for (ino, bytes) in self.handles.written() {
+            self.changed_inode(ino, Changed::Written(bytes));
+        }
     }
 
     pub(crate) const fn stack(&self) -> &Stack<'t> {
@@ -73,6 +110,11 @@ impl<'t, A: Authority> FileService<'t, A> {
         memory: &mut M,
         now: Timestamp,
     ) -> Result<usize, Errno> {
+        // Another policy may want them.
+        if self.authority.wants_names() {
+            self.names.keep();
+        }
+        self.changes.begin();
         let result = self.carry_out(exchange, memory, now);
         self.authority.concluded(result.map(|_| ()));
         result
@@ -144,14 +186,19 @@ impl<'t, A: Authority> FileService<'t, A> {
     }
 
     fn allow(&mut self, right: Right, object: Object<'_>) -> Result<(), Errno> {
-        self.authority.allow(&self.stack, right, object)
+        let seen = Seen { stack: &self.stack, names: &self.names };
+        self.authority.allow(seen, right, object)
+    }
+
+    /// Whether the shim may learn of this name.
+    fn shows(&self, dir: Ino, name: &[u8]) -> bool {
+        self.authority.shows(Seen { stack: &self.stack, names: &self.names }, Name { dir, name })
     }
 
     /// Whether a name may be made. What is there already is told as Linux does, before rights are.
     fn allow_create(&mut self, ctx: &Context<'_>, dir: Ino, name: &[u8]) -> Result<(), Errno> {
         self.allow(Right::Create, Object::Entry { dir, name }).map_err(|refused| {
-            let seen = self.authority.shows(&self.stack, Name { dir, name });
-            if seen && self.stack.lookup(ctx, dir, name).is_ok() { Errno::EEXIST } else { refused }
+            if self.shows(dir, name) && self.stack.lookup(ctx, dir, name).is_ok() { Errno::EEXIST } else { refused }
         })
     }
 
@@ -163,13 +210,35 @@ impl<'t, A: Authority> FileService<'t, A> {
 
     /// The shim learns that this name leads to this inode.
     fn found(&mut self, dir: Ino, name: &[u8], ino: Ino) {
-        self.authority.found(&self.stack, Name { dir, name }, ino);
+        self.names.found(&self.stack, Name { dir, name }, ino);
     }
 
-    /// The authority has to know what is remembered, and no more.
+    /// Records a change of what this name leads to.
+    fn changed_name(&mut self, name: Name<'_>, what: impl FnOnce(Seen<'_, '_>) -> Changed) {
+        if self.changes.is_on() {
+            let what = what(Seen { stack: &self.stack, names: &self.names });
+            let path = path(&self.stack, name);
+            self.changes.add(Change { path, nameless: false, what });
+        }
+    }
+
+    /// Attributes before they change, if that is recorded.
+    fn before(&self, ino: Ino) -> Option<Attr> {
+        if self.changes.is_on() { self.stack.attr(ino).ok() } else { None }
+    }
+
+    /// Records a change of an inode.
+    fn changed_inode(&mut self, ino: Ino, what: Changed) {
+        if self.changes.is_on() {
+            let nameless = self.stack.attr(ino).is_ok_and(|attr| attr.nlink == 0);
+            self.changes.add(Change { path: self.names.path_of(&self.stack, ino), nameless, what });
+        }
+    }
+
+    /// Names are kept of what is remembered, and no more.
     fn drop_if_forgotten(&mut self, ino: Ino) {
         if !self.stack.is_remembered(ino) {
-            self.authority.forgotten(ino);
+            self.names.forgotten(ino);
         }
     }
 }

@@ -74,6 +74,9 @@
 //! | STARTED | none | nothing | |
 //! | NOT_STARTED | `NotStarted`, text | nothing | `code` 126 or 127, else EINVAL |
 //! | EXIT | `Exit` | nothing | `status` at most 255, `signal` at most 64, else EINVAL |
+//! | THREAD_STARTED | `ThreadStarted` | nothing | for the trace, as the two that follow |
+//! | EXECUTED | `Executed`, arguments | nothing | at most `MAX_TOLD_ARGUMENTS`, else EINVAL; the header's node is the program's file |
+//! | ENDED | `Ended` | nothing | |
 //! | SHIM_PANIC | text | nothing | |
 #![no_std]
 #![forbid(unsafe_code)]
@@ -83,14 +86,17 @@ extern crate alloc;
 extern crate std;
 
 mod authorise;
+mod changes;
 mod console;
 mod entropy;
 mod fuse;
 mod grants;
+mod names;
 mod process;
 mod request;
 mod rules;
 mod segments;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -105,12 +111,15 @@ use guestmem::GuestMemory;
 use proto::op;
 use tlfs::addr::Gpa;
 
-pub use authorise::{AllowAll, Authority, Name, Object, Right};
+pub use authorise::{AllowAll, Authority, Name, Object, Right, Seen};
+pub use changes::{Change, Changed};
 pub use console::{Console, ConsoleRead, Stream};
 pub use entropy::Entropy;
 pub use grants::Grant;
+pub use names::Names;
 pub use request::MAX_BODY;
 pub use rules::{FileRules, Refusal, Used};
+pub use tasks::Told;
 pub use window::Window;
 
 use fuse::FileService;
@@ -189,6 +198,8 @@ pub struct Services<'t, A = AllowAll> {
     exchange: Exchange,
     /// `unique` of the wait, or of the question, that is not answered yet.
     waiting: Option<u64>,
+    /// What the last request told of a thread or a process.
+    told: Option<Told>,
 }
 
 impl<'t> Services<'t> {
@@ -203,7 +214,33 @@ impl<'t, A: Authority> Services<'t, A> {
     /// Services over these files, each request subject to `authority`.
     #[must_use]
     pub fn with_authority(stack: Stack<'t>, limits: Limits, authority: A) -> Self {
-        Self { files: FileService::new(stack, limits.handles, authority), exchange: Exchange::new(), waiting: None }
+        Self {
+            files: FileService::new(stack, limits.handles, authority),
+            exchange: Exchange::new(),
+            waiting: None,
+            told: None,
+        }
+    }
+
+    /// The same, and what each request changes of the files is kept until the next one.
+    #[must_use]
+    pub fn recording(self) -> Self {
+        Self { files: self.files.recording(), ..self }
+    }
+
+    /// What the last request changed of the files.
+    pub fn take_changes(&mut self) -> impl Iterator<Item = Change> + '_ {
+        self.files.take_changes()
+    }
+
+    /// What the last request told of a thread or a process.
+    pub const fn take_told(&mut self) -> Option<Told> {
+        self.told.take()
+    }
+
+    /// Nobody asks for services any more: [`Services::take_changes`] gives what was written to files that are open still.
+    pub fn conclude(&mut self) {
+        self.files.conclude();
     }
 
     /// The files as they are.
@@ -285,6 +322,12 @@ impl<'t, A: Authority> Services<'t, A> {
         let _ = self.exchange.reply(service_gpa, memory, unique, allowed.map(|()| 0));
     }
 
+    /// Keeps it until the next one. The reply is empty.
+    fn tells(&mut self, told: Told) -> usize {
+        self.told = Some(told);
+        0
+    }
+
     /// Answers the [`Served::Asks`] that `serve` gave last. Does nothing if there is none.
     pub fn finish_question<M: GuestMemory>(&mut self, service_gpa: Gpa, memory: &mut M, settled: op::Settled) {
         let Some(unique) = self.waiting.take() else {
@@ -324,6 +367,12 @@ impl<'t, A: Authority> Services<'t, A> {
             }
             op::WITHDRAW => exchange.arguments().only::<op::Question>().map(|_| 0),
             op::STARTED => Ok(0),
+            op::THREAD_STARTED => tasks::started(exchange.arguments()).map(|told| self.tells(told)),
+            op::EXECUTED => {
+                let path = self.files.path_of(exchange.header().nodeid);
+                tasks::executed(exchange.arguments(), path).map(|told| self.tells(told))
+            }
+            op::ENDED => tasks::ended(exchange.arguments()).map(|told| self.tells(told)),
             op::EXIT => return ended(Served::Exited(process::exit(exchange.arguments())?)),
             op::NOT_STARTED => return ended(process::not_started(exchange.arguments())?),
             op::SHIM_PANIC => return ended(process::shim_panic(exchange.arguments())),

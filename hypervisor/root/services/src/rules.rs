@@ -1,27 +1,22 @@
 //! A policy's rights on files, asked with the paths that requests resolve to, and what follows from using them (`[[taint]]`).
 //!
-//! A directory has one path, which is looked up when it is asked for. A file may have several names: its rights are those of the
-//! names by which the shim found it, for as long as it remembers it; each is followed through renames. A shim cannot get at a file in another way
-//! than by its names.
+//! A directory has one path, which is looked up when it is asked for. A file may have several names: its rights are those of all
+//! that are known of it ([`crate::names`]).
 //!
 //! Renaming or linking could give a file, or all that is in a directory, other rights than it has. So what would get a right that it had not
 //! before is refused with EXDEV, as between two file systems, upon which programs copy, and each copy is judged. So is what would let a file taint less
 //! than it does.
 
-use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use files::{Errno, Ino, Kind, Stack};
+use files::{Errno, Ino, Kind};
 use policy::{FileVerdict, Policy, Rights};
 
-use crate::authorise::{Authority, Name, Object, Right};
+use crate::authorise::{Authority, Name, Object, Right, Seen};
 use crate::grants::{Grant, Grants};
-
-/// Names of one file that are kept. Beyond them the oldest are forgotten, and with them what they allow.
-const MAX_NAMES: usize = 16;
+use crate::names::path;
 
 /// The rights and taints of a policy. Without `[[files]]` and `[[taint]]` everything is allowed, and nothing is kept unless it is to be told.
 #[derive(Debug)]
@@ -29,8 +24,6 @@ pub struct FileRules {
     policy: Option<Rc<Policy>>,
     /// What is refused is told, and done.
     dry_run: bool,
-    /// Of files that are remembered.
-    known: BTreeMap<Ino, Known>,
     /// What was granted, if that is to be told.
     grants: Option<Grants>,
     /// What was refused first in the request under way, or in the last one, if that is what became of it.
@@ -78,47 +71,12 @@ impl Refusal {
     }
 }
 
-/// What is known of a file: its names, the oldest first.
-#[derive(Debug, Default)]
-struct Known {
-    names: Vec<(Ino, Box<[u8]>)>,
-    /// The last of them is gone. As long as no other one is found, it still says what may be done with a file that is in use.
-    gone: bool,
-}
-
-impl Known {
-    fn add(&mut self, name: Name<'_>) {
-        if self.gone {
-            self.names.clear();
-            self.gone = false;
-        }
-        if self.position(name).is_none() {
-            if self.names.len() >= MAX_NAMES {
-                self.names.remove(0);
-            }
-            self.names.push((name.dir, name.name.into()));
-        }
-    }
-
-    fn remove(&mut self, name: Name<'_>) {
-        match self.position(name) {
-            Some(_) if self.names.len() == 1 => self.gone = true,
-            Some(index) => drop(self.names.remove(index)),
-            None => {}
-        }
-    }
-
-    fn position(&self, name: Name<'_>) -> Option<usize> {
-        self.names.iter().position(|(dir, known)| *dir == name.dir && **known == *name.name)
-    }
-}
-
 impl FileRules {
     /// The rights that `policy` gives. `dry_run`: what it refuses is told by [`FileRules::take_refusal`], and done nevertheless.
     #[must_use]
     pub fn new(policy: &Rc<Policy>, dry_run: bool) -> Self {
         let policy = (policy.restricts_files() || policy.has_taints()).then(|| Rc::clone(policy));
-        Self { policy, dry_run, known: BTreeMap::new(), grants: None, refusal: None, used: None, tainted: 0 }
+        Self { policy, dry_run, grants: None, refusal: None, used: None, tainted: 0 }
     }
 
     /// Another policy's rights hold from the next request on; what is open stays open. If there were none before, no names were kept: files that are
@@ -141,17 +99,17 @@ impl FileRules {
     }
 
     /// Notes a right that was granted.
-    fn granted(&mut self, stack: &Stack<'_>, right: Right, object: Object<'_>) {
+    fn granted(&mut self, seen: Seen<'_, '_>, right: Right, object: Object<'_>) {
         if self.grants.is_none() {
             return;
         }
         let kind = match object {
             Object::Entry { .. } => Ok(Kind::File),
-            Object::Inode(ino) => stack.attr(ino).map(|attr| attr.kind),
+            Object::Inode(ino) => seen.stack.attr(ino).map(|attr| attr.kind),
         };
         let Ok(kind) = kind else { return };
         let rights = needed(right, kind);
-        let path = self.path_of(stack, object, kind);
+        let path = path_of(seen, object);
         if rights != Rights::NONE && !path.is_empty() {
             self.grants.iter_mut().for_each(|grants| {
                 grants.add(Grant { rights, path: path.clone(), from: None, directory: false });
@@ -165,15 +123,6 @@ impl FileRules {
             && !from.is_empty()
         {
             grants.add(Grant { rights: Rights::NONE, path: to, from: Some(from), directory });
-        }
-    }
-
-    /// The path of an object of this kind.
-    fn path_of(&self, stack: &Stack<'_>, object: Object<'_>, kind: Kind) -> Vec<u8> {
-        match object {
-            Object::Entry { dir, name } => path(stack, Name { dir, name }),
-            Object::Inode(ino) if kind == Kind::Directory => stack.directory_path(ino),
-            Object::Inode(ino) => self.path_of_file(stack, ino),
         }
     }
 
@@ -195,13 +144,14 @@ impl FileRules {
     }
 
     /// What the policy has against this.
-    fn judge(&self, stack: &Stack<'_>, right: Right, object: Object<'_>) -> Result<Option<Refusal>, Errno> {
+    fn judge(&self, seen: Seen<'_, '_>, right: Right, object: Object<'_>) -> Result<Option<Refusal>, Errno> {
         let Some(policy) = self.policy.as_ref().filter(|policy| policy.restricts_files()) else { return Ok(None) };
+        let stack = seen.stack;
         let (rights, kind) = match object {
             Object::Entry { dir, name } => (policy.file_rights(&path(stack, Name { dir, name })).rights, Kind::File),
             Object::Inode(ino) => match stack.attr(ino)?.kind {
                 Kind::Directory => (policy.file_rights(&stack.directory_path(ino)).rights, Kind::Directory),
-                kind => (self.rights_of_file(policy, stack, ino), kind),
+                kind => (rights_of_file(policy, seen, ino), kind),
             },
         };
         let needed = needed(right, kind);
@@ -210,19 +160,20 @@ impl FileRules {
             rights if rights != Rights::HIDE && rights.contain(needed) => return Ok(None),
             _ => Errno::EACCES,
         };
-        let path = self.path_of(stack, object, kind);
+        let path = path_of(seen, object);
         let entry = policy.file_rights(&path).to_string();
         Ok(Some(Refusal { rights: needed, path, from: None, errno, entry }))
     }
 
     /// Notes what follows from doing this, if it is done.
-    fn note_use(&mut self, stack: &Stack<'_>, right: Right, object: Object<'_>) -> Result<(), Errno> {
+    fn note_use(&mut self, seen: Seen<'_, '_>, right: Right, object: Object<'_>) -> Result<(), Errno> {
         let Some(policy) = self.policy.as_ref().filter(|policy| policy.has_taints()) else { return Ok(()) };
+        let stack = seen.stack;
         let (kind, paths) = match object {
             Object::Entry { dir, name } => (Kind::File, Vec::from([path(stack, Name { dir, name })])),
             Object::Inode(ino) => match stack.attr(ino)?.kind {
                 Kind::Directory => (Kind::Directory, Vec::from([stack.directory_path(ino)])),
-                kind => (kind, self.paths_of_file(stack, ino).collect()),
+                kind => (kind, paths_of_file(seen, ino).collect()),
             },
         };
         let rights = needed(right, kind);
@@ -236,45 +187,30 @@ impl FileRules {
         }
         Ok(())
     }
-
-    /// All paths that are known of a file.
-    fn paths_of_file<'s>(&'s self, stack: &'s Stack<'_>, ino: Ino) -> impl Iterator<Item = Vec<u8>> + 's {
-        let names = self.known.get(&ino).map_or(&[][..], |known| &known.names);
-        names.iter().map(|(dir, name)| path(stack, Name { dir: *dir, name }))
-    }
-
-    /// The path by which a file was found last.
-    fn path_of_file(&self, stack: &Stack<'_>, ino: Ino) -> Vec<u8> {
-        let last = self.known.get(&ino).and_then(|known| known.names.last());
-        last.map_or_else(Vec::new, |(dir, name)| path(stack, Name { dir: *dir, name }))
-    }
-
-    /// The rights on a file by all names that are known of it.
-    fn rights_of_file(&self, policy: &Policy, stack: &Stack<'_>, ino: Ino) -> Rights {
-        let rights = self.paths_of_file(stack, ino).map(|path| policy.file_rights(&path).rights);
-        // A name that is hidden by now, as its folder was renamed, gives nothing.
-        let rights = rights.filter(|rights| *rights != Rights::HIDE);
-        rights.fold(Rights::NONE, Rights::and)
-    }
 }
 
 impl Authority for FileRules {
-    fn allow(&mut self, stack: &Stack<'_>, right: Right, object: Object<'_>) -> Result<(), Errno> {
-        let refusal = self.judge(stack, right, object)?;
-        self.refuse(refusal)?;
-        self.granted(stack, right, object);
-        self.note_use(stack, right, object)
+    fn wants_names(&self) -> bool {
+        self.policy.is_some() || self.grants.is_some()
     }
 
-    fn shows(&self, stack: &Stack<'_>, name: Name<'_>) -> bool {
-        let hides = |policy: &Rc<Policy>| policy.file_rights(&path(stack, name)).rights == Rights::HIDE;
+    fn allow(&mut self, seen: Seen<'_, '_>, right: Right, object: Object<'_>) -> Result<(), Errno> {
+        let refusal = self.judge(seen, right, object)?;
+        self.refuse(refusal)?;
+        self.granted(seen, right, object);
+        self.note_use(seen, right, object)
+    }
+
+    fn shows(&self, seen: Seen<'_, '_>, name: Name<'_>) -> bool {
+        let hides = |policy: &Rc<Policy>| policy.file_rights(&path(seen.stack, name)).rights == Rights::HIDE;
         self.dry_run || !self.policy.as_ref().is_some_and(hides)
     }
 
-    fn allow_move(&mut self, stack: &Stack<'_>, ino: Ino, from: Name<'_>, to: Name<'_>) -> Result<(), Errno> {
+    fn allow_move(&mut self, seen: Seen<'_, '_>, ino: Ino, from: Name<'_>, to: Name<'_>) -> Result<(), Errno> {
         if self.policy.is_none() && self.grants.is_none() {
             return Ok(());
         }
+        let stack = seen.stack;
         let (from, to) = (path(stack, from), path(stack, to));
         let is_directory = stack.attr(ino)?.kind == Kind::Directory;
         let refusal = self.policy.as_ref().and_then(|policy| {
@@ -291,40 +227,24 @@ impl Authority for FileRules {
         Ok(())
     }
 
-    fn allow_link(&mut self, stack: &Stack<'_>, ino: Ino, to: Name<'_>) -> Result<(), Errno> {
+    fn allow_link(&mut self, seen: Seen<'_, '_>, ino: Ino, to: Name<'_>) -> Result<(), Errno> {
         if self.policy.is_none() && self.grants.is_none() {
             return Ok(());
         }
-        let (from, to) = (self.path_of_file(stack, ino), path(stack, to));
+        let Seen { stack, names } = seen;
+        let (from, to) = (names.path_of(stack, ino), path(stack, to));
         let is_directory = stack.attr(ino)?.kind == Kind::Directory;
         let refusal = self.policy.as_ref().and_then(|policy| {
             let verdict = policy.file_rights(&to);
             // Directories, which have no second name, are refused by the stack.
-            let kept = is_directory || self.rights_of_file(policy, stack, ino).contain(verdict.rights);
-            let lost = self.paths_of_file(stack, ino).fold(0, |lost, from| lost | policy.taints_lost(&from, &to));
+            let kept = is_directory || rights_of_file(policy, seen, ino).contain(verdict.rights);
+            let lost = paths_of_file(seen, ino).fold(0, |lost, from| lost | policy.taints_lost(&from, &to));
             let (from, to) = (from.clone(), to.clone());
             if kept { no_less(policy, lost, from, to) } else { Some(no_more(verdict, from, to)) }
         });
         self.refuse(refusal)?;
         self.moved(from, to, false);
         Ok(())
-    }
-
-    fn found(&mut self, stack: &Stack<'_>, name: Name<'_>, ino: Ino) {
-        let is_kept = self.policy.is_some() || self.grants.is_some();
-        if is_kept && stack.attr(ino).is_ok_and(|attr| attr.kind != Kind::Directory) {
-            self.known.entry(ino).or_default().add(name);
-        }
-    }
-
-    fn lost(&mut self, name: Name<'_>, ino: Ino) {
-        if let Some(known) = self.known.get_mut(&ino) {
-            known.remove(name);
-        }
-    }
-
-    fn forgotten(&mut self, ino: Ino) {
-        self.known.remove(&ino);
     }
 
     fn concluded(&mut self, result: Result<(), Errno>) {
@@ -339,6 +259,26 @@ impl Authority for FileRules {
         self.tainted |= self.used.as_ref().map_or(0, |used| used.taints);
         self.grants.iter_mut().for_each(|grants| grants.concluded(result));
     }
+}
+
+/// The path of an object.
+fn path_of(seen: Seen<'_, '_>, object: Object<'_>) -> Vec<u8> {
+    match object {
+        Object::Entry { dir, name } => path(seen.stack, Name { dir, name }),
+        Object::Inode(ino) => seen.names.path_of(seen.stack, ino),
+    }
+}
+
+/// All paths that are known of a file.
+fn paths_of_file<'s>(seen: Seen<'s, '_>, ino: Ino) -> impl Iterator<Item = Vec<u8>> {
+    seen.names.of(ino).map(move |name| path(seen.stack, name))
+}
+
+/// The rights on a file by all names that are known of it.
+fn rights_of_file(policy: &Policy, seen: Seen<'_, '_>, ino: Ino) -> Rights {
+    let rights = paths_of_file(seen, ino).map(|path| policy.file_rights(&path).rights);
+    // A name that is hidden by now, as its folder was renamed, gives nothing.
+    rights.filter(|rights| *rights != Rights::HIDE).fold(Rights::NONE, Rights::and)
 }
 
 /// A name that would give what is at `from` further rights.
@@ -366,23 +306,4 @@ fn needed(right: Right, kind: Kind) -> Rights {
         (Right::Create, _) => Rights::CREATE,
         (Right::Remove, _) => Rights::DELETE,
     }
-}
-
-/// The path of a name. `.` and `..` are taken for what they lead to.
-fn path(stack: &Stack<'_>, name: Name<'_>) -> Vec<u8> {
-    let mut path = stack.directory_path(name.dir);
-    match name.name {
-        b"." => {}
-        b".." => {
-            let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-            path.truncate(end.max(1));
-        }
-        name => {
-            if path.last() != Some(&b'/') {
-                path.push(b'/');
-            }
-            path.extend_from_slice(name);
-        }
-    }
-    path
 }

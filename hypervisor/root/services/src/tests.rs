@@ -15,6 +15,7 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 use crate::{AllowAll, Authority, Console, ConsoleRead, Entropy, Limits, Served, Services, Stream, Window};
 
+mod changes;
 mod file_rules;
 mod files_service;
 mod hostile;
@@ -27,6 +28,8 @@ const SERVICE: Gpa = Gpa(0x10_0000);
 const MEMORY: usize = 0x20_0000;
 
 const FILE_LIMITS: files::Limits = files::Limits { bytes: 1 << 20, inodes: 100, references: 50 };
+
+const LIMITS: Limits = Limits { handles: 20 };
 
 /// A console that keeps what it gets and gives what it was given.
 #[derive(Default)]
@@ -135,10 +138,17 @@ fn with_shim(test: impl FnOnce(&mut Shim<'_>)) {
 }
 
 fn with_authority<A: Authority>(authority: A, test: impl FnOnce(&mut Shim<'_, A>)) {
+    with_services(|stack| Services::with_authority(stack, LIMITS, authority), test);
+}
+
+fn with_services<A: Authority>(
+    make: impl for<'t> FnOnce(Stack<'t>) -> Services<'t, A>,
+    test: impl FnOnce(&mut Shim<'_, A>),
+) {
     let (index, data) = tree();
     let stack = Stack::new(Rc::new(Lower::new(index, &data).unwrap()), FILE_LIMITS);
     test(&mut Shim {
-        services: Services::with_authority(stack, Limits { handles: 20 }, authority),
+        services: make(stack),
         memory: VecMemory::new(MEMORY),
         console: Tape::default(),
         entropy: Counter::default(),

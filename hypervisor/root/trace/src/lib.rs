@@ -11,15 +11,21 @@
 
 extern crate alloc;
 
+mod account;
 mod lines;
 mod record;
 mod wire;
 
-pub use lines::{Lines, call_text, grant_text, judged_text, limit_text, refusal_text, result_text, taint_text};
+pub use account::{Account, FULL};
+pub use lines::{
+    Lines, call_text, change_text, dropped_text, grant_text, judged_text, limit_text, refusal_text, result_text,
+    taint_text,
+};
 pub use record::{
-    Abi, About, Answer, CallRecord, Change, Content, Data, End, FaultRecord, GENERAL, GrantRecord, Judged, LimitRecord,
-    Piece, PolicyRecord, QuestionRecord, Record, RefusalRecord, Registers, ResultRecord, SettledBy, SettledRecord,
-    TaintRecord, Verdict,
+    Abi, About, Answer, CallRecord, Change, ChangeRecord, Content, Data, DroppedRecord, End, EndedRecord,
+    ExecutedRecord, FaultRecord, FileChange, FileKind, GENERAL, GrantRecord, Judged, KINDS, LimitRecord, Piece,
+    PolicyRecord, QuestionRecord, Record, RefusalRecord, Registers, ResultRecord, SettledBy, SettledRecord,
+    StartedRecord, TaintRecord, Verdict,
 };
 pub use wire::{Decoder, Malformed, encode};
 
@@ -27,6 +33,8 @@ pub use wire::{Decoder, Malformed, encode};
 pub const MAX_PATH: usize = 256;
 /// Bytes of a resolved path that are recorded where a policy is learned from it.
 pub const MAX_RESOLVED: usize = 1024;
+/// Bytes of a path that is changed that are recorded: all that Linux takes, but for what is deeper than a path can say.
+pub const MAX_CHANGED_PATH: usize = 4096;
 /// Bytes of another string, or of a buffer, that are recorded.
 pub const MAX_BYTES: usize = 32;
 /// Bytes of a socket address that are recorded: all.

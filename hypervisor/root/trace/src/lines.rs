@@ -17,8 +17,9 @@ use policy::signature::{self, Kind, Output};
 use policy::symbols;
 
 use crate::{
-    Abi, About, Answer, CallRecord, Change, Content, End, GrantRecord, Judged, LimitRecord, Piece, PolicyRecord,
-    QuestionRecord, Record, RefusalRecord, ResultRecord, SettledBy, SettledRecord, TaintRecord, Verdict,
+    Abi, About, Answer, CallRecord, Change, ChangeRecord, Content, DroppedRecord, End, FileChange, GrantRecord, Judged,
+    KINDS, LimitRecord, Piece, PolicyRecord, QuestionRecord, Record, RefusalRecord, ResultRecord, SettledBy,
+    SettledRecord, TaintRecord, Verdict,
 };
 
 /// Calls under way whose lines wait for their results. Those of a shim that never reports are written as unfinished, the oldest first.
@@ -66,8 +67,8 @@ impl Lines {
         match record {
             Record::Call(call) => self.call(call, out),
             Record::Result(result) => self.result(result, out),
-            // The signal that the program gets is in nobody's call.
-            Record::Fault(_) => {}
+            // The signal that the program gets is in nobody's call, and what a call does is its own affair.
+            Record::Fault(_) | Record::Change(_) | Record::Started(_) | Record::Executed(_) | Record::Ended(_) => {}
             Record::Refusal(refusal) => {
                 let RefusalRecord { time, thread, errno, ignored, .. } = refusal;
                 let entry = By(&refusal.entry, refusal.generation);
@@ -84,6 +85,9 @@ impl Lines {
             }
             Record::Grant(grant) => {
                 let _ = writeln!(out, "{}{} [granted]", Prefix(grant.time, grant.thread), grant_text(grant));
+            }
+            Record::Dropped(dropped) => {
+                let _ = writeln!(out, "{}    {}", Time(dropped.time), dropped_text(dropped));
             }
             Record::Policy(PolicyRecord { time, generation, name }) => {
                 let _ = writeln!(out, "{}    policy {generation}: {}", Time(*time), name.escape_debug());
@@ -222,6 +226,70 @@ pub fn limit_text(record: &LimitRecord) -> String {
         Some(quota) => format!("limit: {limit} {}, {}", quota.amount(*amount), quota.consequence()),
         None => format!("limit: {} {amount}", limit.escape_debug()),
     }
+}
+
+/// What is missing, as `12 events are missing: 8 call, 4 result`.
+#[must_use]
+pub fn dropped_text(dropped: &DroppedRecord) -> String {
+    let total = dropped.counts.iter().fold(0, |sum: u64, (_, count)| sum.saturating_add(*count));
+    let mut text = format!("{total} events are missing");
+    let mut separator = ": ";
+    for (kind, count) in &dropped.counts {
+        let name = KINDS.get(usize::from(*kind)).unwrap_or(&"others");
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{separator}{count} {name}");
+        separator = ", ";
+    }
+    text
+}
+
+/// What was changed, as `files: write 5 bytes to "/tmp/x"`.
+#[must_use]
+pub fn change_text(record: &ChangeRecord) -> String {
+    let mut text = String::from("files: ");
+    // Writing to a string cannot fail.
+    let _ = change(record, &mut text);
+    text
+}
+
+fn change(record: &ChangeRecord, out: &mut String) -> fmt::Result {
+    match &record.change {
+        FileChange::Create(kind) => write!(out, "create {} ", kind.name())?,
+        FileChange::Write(bytes) => write!(out, "write {bytes} bytes to ")?,
+        FileChange::Truncate(size) => write!(out, "truncate to {size} bytes ")?,
+        FileChange::Delete(kind) => write!(out, "delete {} ", kind.name())?,
+        FileChange::Rename { exchanged: true, .. } => out.push_str("exchange "),
+        FileChange::Rename { .. } => out.push_str("rename to "),
+        FileChange::Link(_) => out.push_str("link to "),
+        FileChange::Attributes { mode, uid, gid, times } => {
+            out.push_str("set ");
+            for (name, value) in [("owner", uid), ("group", gid)] {
+                value.map_or(Ok(()), |value| write!(out, "{name} {value} "))?;
+            }
+            mode.map_or(Ok(()), |mode| write!(out, "mode {mode:04o} "))?;
+            out.push_str(if *times { "times of " } else { "of " });
+        }
+        FileChange::Xattr(name) => {
+            out.push_str("set attribute ");
+            put_piece(out, name)?;
+            out.push_str(" of ");
+        }
+    }
+    put_piece(out, &record.path)?;
+    match &record.change {
+        FileChange::Rename { from, replaced, exchanged } => {
+            out.push_str(if *exchanged { " and " } else { " from " });
+            put_piece(out, from)?;
+            out.push_str(if *replaced { ", in another's place" } else { "" });
+        }
+        FileChange::Link(from) => {
+            out.push_str(" from ");
+            put_piece(out, from)?;
+        }
+        _ => {}
+    }
+    out.push_str(if record.nameless { ", which has no name" } else { "" });
+    Ok(())
 }
 
 /// What is done with a call, as in `errno EPERM`.

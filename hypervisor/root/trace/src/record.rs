@@ -29,6 +29,47 @@ pub enum Record {
     Question(QuestionRecord),
     /// A question is settled.
     Settled(SettledRecord),
+    /// The file service has changed something.
+    Change(ChangeRecord),
+    /// A thread was made, of its process or of a new one.
+    Started(StartedRecord),
+    /// A process executes another program.
+    Executed(ExecutedRecord),
+    /// A thread or a process has ended.
+    Ended(EndedRecord),
+    /// Records are missing here, as the policy wants it.
+    Dropped(DroppedRecord),
+}
+
+/// The kinds of records, as events are called; by [`Record::kind`].
+pub const KINDS: [&str; 16] = [
+    "call",
+    "result",
+    "fault",
+    "policy",
+    "file-refused",
+    "file-changed",
+    "process-started",
+    "thread-started",
+    "executed",
+    "thread-ended",
+    "process-ended",
+    "taint",
+    "limit",
+    "file-granted",
+    "question",
+    "settled",
+];
+
+/// Records that were made and not told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DroppedRecord {
+    /// When the last of them was made.
+    pub time: u64,
+    /// When the first was.
+    pub since: u64,
+    /// How many of which of [`KINDS`].
+    pub counts: Vec<(u8, u64)>,
 }
 
 /// Which table a call's number belongs to.
@@ -332,11 +373,143 @@ pub struct GrantRecord {
     pub directory: bool,
 }
 
+/// What the file service has changed, as it saw it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeRecord {
+    /// When.
+    pub time: u64,
+    /// The thread, as the shim numbers them.
+    pub thread: u32,
+    /// The resolved path.
+    pub path: Piece,
+    /// The file has no name any more, or none yet.
+    pub nameless: bool,
+    /// What.
+    pub change: FileChange,
+}
+
+/// A thread that was made, as the shim tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartedRecord {
+    /// When.
+    pub time: u64,
+    /// The thread that made it.
+    pub by: u32,
+    /// The number of the call that made it ([`Answer::Pending`]); 0: it is the first one.
+    pub call: u64,
+    /// The thread.
+    pub thread: u32,
+    /// Its process: the same number if that is new.
+    pub process: u32,
+    /// The process' parent.
+    pub parent: u32,
+}
+
+/// A program that takes another's place in a process, as the shim tells it; the path is the file service's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecutedRecord {
+    /// When.
+    pub time: u64,
+    /// The process.
+    pub process: u32,
+    /// The resolved path.
+    pub path: Piece,
+    /// The first of its arguments.
+    pub arguments: Vec<Piece>,
+    /// There are more.
+    pub more: bool,
+}
+
+/// The end of a thread or of a process, as the shim tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedRecord {
+    /// When.
+    pub time: u64,
+    /// The process.
+    pub process: u32,
+    /// The thread that has ended; `None`: the process itself.
+    pub thread: Option<u32>,
+    /// Of a process: its status as wait(2) has it.
+    pub status: u32,
+}
+
+/// What can change of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FileChange {
+    /// It was made.
+    Create(FileKind),
+    /// So many bytes were written into it while it was open once.
+    Write(u64),
+    /// It has this length now.
+    Truncate(u64),
+    /// This name of it was taken away.
+    Delete(FileKind),
+    /// It was at `from`.
+    Rename {
+        /// Its path until now.
+        from: Piece,
+        /// Something else was here, and is gone.
+        replaced: bool,
+        /// Something else was here, and is at `from` now.
+        exchanged: bool,
+    },
+    /// This is a further name of what is at this path.
+    Link(Piece),
+    /// Those of its attributes that are not what they were.
+    Attributes {
+        /// Permission bits.
+        mode: Option<u32>,
+        /// Owner.
+        uid: Option<u32>,
+        /// Group.
+        gid: Option<u32>,
+        /// When it was read or written.
+        times: bool,
+    },
+    /// Its extended attribute of this name was set or taken away.
+    Xattr(Piece),
+}
+
+/// Kinds of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FileKind {
+    /// Bytes.
+    File,
+    /// Names.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A named pipe.
+    Fifo,
+    /// A socket with a path.
+    Socket,
+}
+
+impl FileKind {
+    /// In a word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Directory => "directory",
+            Self::Symlink => "symlink",
+            Self::Fifo => "fifo",
+            Self::Socket => "socket",
+        }
+    }
+}
+
 impl Piece {
     /// The first `most` of these bytes.
     #[must_use]
     pub fn first_of(bytes: &[u8], most: usize) -> Self {
         Self::Read { bytes: bytes.get(..most).unwrap_or(bytes).into(), whole: bytes.len() <= most }
+    }
+
+    /// Whether there is no more than is recorded.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        matches!(self, Self::Read { whole: true, .. })
     }
 }
 
@@ -369,7 +542,36 @@ impl Record {
             | Self::Limit(LimitRecord { time, .. })
             | Self::Grant(GrantRecord { time, .. })
             | Self::Question(QuestionRecord { time, .. })
-            | Self::Settled(SettledRecord { time, .. }) => *time,
+            | Self::Settled(SettledRecord { time, .. })
+            | Self::Change(ChangeRecord { time, .. })
+            | Self::Started(StartedRecord { time, .. })
+            | Self::Executed(ExecutedRecord { time, .. })
+            | Self::Ended(EndedRecord { time, .. })
+            | Self::Dropped(DroppedRecord { time, .. }) => *time,
+        }
+    }
+
+    /// Which of [`KINDS`] it is; none of them: it says what is missing.
+    #[must_use]
+    pub fn kind(&self) -> usize {
+        match self {
+            Self::Call(_) => 0,
+            Self::Result(_) => 1,
+            Self::Fault(_) => 2,
+            Self::Policy(_) => 3,
+            Self::Refusal(_) => 4,
+            Self::Change(_) => 5,
+            Self::Started(started) if started.thread == started.process => 6,
+            Self::Started(_) => 7,
+            Self::Executed(_) => 8,
+            Self::Ended(ended) if ended.thread.is_some() => 9,
+            Self::Ended(_) => 10,
+            Self::Taint(_) => 11,
+            Self::Limit(_) => 12,
+            Self::Grant(_) => 13,
+            Self::Question(_) => 14,
+            Self::Settled(_) => 15,
+            Self::Dropped(_) => KINDS.len(),
         }
     }
 }

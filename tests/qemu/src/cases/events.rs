@@ -2,7 +2,7 @@
 use crate::sandbox::{Outcome, wait};
 use crate::{Bench, Case, Verdict};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -38,7 +38,7 @@ fn run(bench: &Bench<'_>, file: &Path, options: &[&str]) -> Result<Outcome, Stri
 }
 
 /// `cargo xtask` with these words: exit code, standard output and error.
-fn xtask(bench: &Bench<'_>, words: &[&str]) -> Result<(Option<i32>, String), String> {
+pub(super) fn xtask(bench: &Bench<'_>, words: &[&str]) -> Result<(Option<i32>, String), String> {
     let output = Command::new(&bench.setup.xtask)
         .args(words)
         .stdin(Stdio::null())
@@ -48,11 +48,11 @@ fn xtask(bench: &Bench<'_>, words: &[&str]) -> Result<(Option<i32>, String), Str
     Ok((output.status.code(), String::from_utf8_lossy(&text).into_owned()))
 }
 
-fn wants(holds: bool, what: &str) -> Verdict {
+pub(super) fn wants(holds: bool, what: &str) -> Verdict {
     if holds { Ok(()) } else { Err(format!("wanted {what}")) }
 }
 
-fn read(file: &Path) -> Result<Vec<Value>, String> {
+pub(super) fn read(file: &Path) -> Result<Vec<Value>, String> {
     let text = fs::read_to_string(file).map_err(|error| error.to_string())?;
     text.lines().map(|line| serde_json::from_str(line).map_err(|error| format!("{error}: {line}"))).collect()
 }
@@ -132,7 +132,16 @@ fn timeline(bench: &Bench<'_>) -> Verdict {
         return Err(format!("no event of the format: {bad}"));
     }
     for sandbox in [1, 2] {
-        let slices = events.iter().filter(|event| event["ph"] == "X" && event["pid"] == sandbox);
+        let of_sandbox = |event: &&Value| event["pid"].as_u64().is_some_and(|pid| pid / 100_000 == sandbox);
+        let slices = events.iter().filter(of_sandbox).filter(|event| event["ph"] == "X");
+        let names = events.iter().filter(of_sandbox).filter(|event| event["name"] == "process_name");
+        let named: Vec<&str> = names.filter_map(|event| event["args"]["name"].as_str()).collect();
+        wants(named.iter().any(|name| name.starts_with("dash -c echo one")), &format!("the program among {named:?}"))?;
+        let processes: BTreeSet<u64> = slices.clone().filter_map(|slice| slice["pid"].as_u64()).collect();
+        wants(processes.len() == 2, "two processes")?;
+        let marked =
+            |name: &str| events.iter().filter(of_sandbox).any(|event| event["ph"] == "i" && event["name"] == name);
+        wants(marked("starts process 3") && marked("exited 3") && marked("executes dash"), "marks of processes")?;
         wants(slices.clone().any(|slice| slice["name"] == "openat"), "openat in each sandbox")?;
         let mut ends: BTreeMap<u64, f64> = BTreeMap::new();
         let mut sorted: Vec<&Value> = slices.collect();
@@ -207,6 +216,8 @@ fn report(bench: &Bench<'_>) -> Verdict {
     )?;
     holds("<code>/tmp/&lt;b&gt;</code></td><td><span class=\"badge warn\">create 1</span>")?;
     holds("<code>/bin/true</code></td><td><span class=\"badge \">execute 1</span>")?;
+    holds("<code>/tmp/&lt;b&gt;</code></td><td class=\"n\">2 B</td><td><span class=\"badge warn\">create 1</span>")?;
+    holds("<code title=\"/usr/bin/true\">/bin/true</code>")?;
     wants(
         !page.contains("<b>'") && !page.contains("<script") && !page.contains("src="),
         "nothing of the program's in the page itself",

@@ -3,8 +3,9 @@
 //! Names, arguments and reasons come from programs and policies: each goes through [`Text`].
 use super::super::event::Limit;
 use super::addresses::Addresses;
+use super::changes::{Changed, Changes};
 use super::files::{Files, Use};
-use super::processes::{Processes, Thread};
+use super::processes::{Process, Processes};
 use super::questions::{Asked, Questions};
 use super::rate::BARS;
 use super::{Denied, Kind, Report};
@@ -48,6 +49,19 @@ impl Display for Time {
     }
 }
 
+/// A number of bytes, in the unit that suits it.
+struct Bytes(u64);
+
+impl Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            bytes if bytes < 10_000 => write!(f, "{bytes} B"),
+            bytes if bytes < 1 << 20 => write!(f, "{:.1} KiB", bytes as f64 / f64::from(1 << 10)),
+            bytes => write!(f, "{:.1} MiB", bytes as f64 / f64::from(1 << 20)),
+        }
+    }
+}
+
 /// The whole page.
 pub(super) fn page(report: &Report) -> String {
     let title = report.sandboxes.first().map_or("", |sandbox| sandbox.program.as_str());
@@ -68,9 +82,10 @@ pub(super) fn page(report: &Report) -> String {
     limits(&mut out, report);
     denied(&mut out, report);
     kinds(&mut out, report);
+    processes(&mut out, &report.processes, report.sandboxes.len() > 1);
+    changes(&mut out, &report.changes, report.sandboxes.len() > 1);
     files(&mut out, &report.files);
     addresses(&mut out, &report.addresses);
-    processes(&mut out, &report.processes);
     out.push_str("</main></body></html>\n");
     out
 }
@@ -81,9 +96,15 @@ fn head(out: &mut String, report: &Report) {
         ..=1 => String::new(),
         last => format!(" <span class=\"badge warn\">changed while it ran, {} times</span>", last - 1),
     };
+    let missing = match report.dropped {
+        0 => String::new(),
+        dropped => {
+            format!(" <span class=\"badge bad\">{dropped} events are missing: this page does not know of them</span>")
+        }
+    };
     let _ = write!(
         out,
-        "<header><p class=\"brand\">Cordon · report of a run</p>\n<p class=\"policy\">policy <b>{}</b> <code>{}</code>{dry}{changed}</p>\n<ol class=\"programs\">\n",
+        "<header><p class=\"brand\">Cordon · report of a run</p>\n<p class=\"policy\">policy <b>{}</b> <code>{}</code>{dry}{changed}{missing}</p>\n<ol class=\"programs\">\n",
         Text(&report.policy),
         Text(report.policy_sha256.get(..16).unwrap_or(&report.policy_sha256))
     );
@@ -105,7 +126,6 @@ fn tiles(out: &mut String, report: &Report) {
     let longest = figures().map(|figures| figures.wall_us).max().unwrap_or(0);
     let memory: u64 = figures().map(|figures| figures.memory_bytes).sum();
     let names = report.files.names.len();
-    let altered = report.files.names.values().filter(|uses| uses.of.keys().any(|what| what.alters())).count();
     let tile = |value: String, label: &str, class: &str| {
         format!("<div class=\"tile {class}\"><b>{value}</b><span>{label}</span></div>\n")
     };
@@ -115,13 +135,16 @@ fn tiles(out: &mut String, report: &Report) {
         (report.calls.to_string(), "system calls judged", ""),
         (report.denied_count.to_string(), "not as they came", bad(report.denied_count)),
         (names.to_string(), "names of files", ""),
-        (altered.to_string(), "of them altered", ""),
-        (report.processes.threads.len().to_string(), "threads", ""),
-        (report.faults.to_string(), "faults", bad(report.faults)),
+        (report.changes.paths.len().to_string(), "files changed", ""),
+        (Bytes(report.changes.bytes()).to_string(), "written to files", ""),
+        (report.processes.of.len().to_string(), "processes", ""),
         (Time(longest.saturating_mul(1000)).to_string(), "the longest sandbox", ""),
-        (format!("{:.1} MiB", memory as f64 / f64::from(1 << 20)), "memory in all", ""),
+        (Bytes(memory).to_string(), "memory in all", ""),
     ] {
         out.push_str(&tile(value, label, class));
+    }
+    if report.faults > 0 {
+        out.push_str(&tile(report.faults.to_string(), "faults", "bad"));
     }
     out.push_str("</section>\n");
 }
@@ -249,7 +272,7 @@ fn kinds(out: &mut String, report: &Report) {
         let share = kind.times as f64 / most as f64 * 100.0;
         let Kind { times, failed, denied, ns } = kind;
         format!(
-            "<tr><td><code>{}</code></td><td class=\"n\">{times}</td><td class=\"bar\"><i style=\"width:{share:.1}%\"></i></td>\
+            "<tr><td class=\"name\"><code>{}</code></td><td class=\"n\">{times}</td><td class=\"bar\"><i style=\"width:{share:.1}%\"></i></td>\
              <td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>\n",
             Text(name),
             count(*failed),
@@ -259,6 +282,36 @@ fn kinds(out: &mut String, report: &Report) {
     });
     out.push_str("<section><h2>Calls by kind</h2>\n");
     table(out, &["call", "times", "", "failed", "denied", "time from verdict to result"], rows.collect());
+    out.push_str("</section>\n");
+}
+
+/// `several`: there are several sandboxes, each with files of its own.
+fn changes(out: &mut String, changes: &Changes, several: bool) {
+    let rows = changes.paths.iter().map(|((sandbox, path), changed)| {
+        let Changed { times, bytes, from } = changed;
+        let mut badges = String::new();
+        for (what, times) in times {
+            badges.push_str(&counted(what, if *what == "delete" { "bad" } else { "warn" }, (*times, 0)));
+        }
+        let from = from.as_ref().map_or(String::new(), |from| format!("from <code>{}</code>", Text(from)));
+        let of = if several { format!("<td class=\"n\">{sandbox}</td>") } else { String::new() };
+        let bytes = if *bytes == 0 { String::new() } else { Bytes(*bytes).to_string() };
+        format!(
+            "<tr>{of}<td><code>{}</code></td><td class=\"n\">{bytes}</td><td>{badges}{from}</td></tr>\n",
+            Text(path)
+        )
+    });
+    out.push_str("<section><h2>Files that it changed</h2>\n");
+    if changes.paths.is_empty() {
+        out.push_str("<p class=\"none\">None.</p></section>\n");
+        return;
+    }
+    let columns: &[&str] =
+        if several { &["sandbox", "path", "written", "change"] } else { &["path", "written", "change"] };
+    table(out, columns, rows.collect());
+    if changes.more > 0 {
+        let _ = writeln!(out, "<p class=\"none\">{} changes of further paths are not shown.</p>", changes.more);
+    }
     out.push_str("</section>\n");
 }
 
@@ -314,22 +367,61 @@ fn addresses(out: &mut String, addresses: &Addresses) {
     out.push_str("</section>\n");
 }
 
-fn processes(out: &mut String, processes: &Processes) {
-    let rows = processes.threads.iter().map(|((sandbox, number), thread)| {
-        let Thread { parent, program, calls, first_ns, last_ns, status } = thread;
+/// Characters of a command that are shown.
+const MAX_COMMAND: usize = 200;
+
+fn processes(out: &mut String, processes: &Processes, several: bool) {
+    let whole = processes.of.values().map(|process| process.last_ns).max().unwrap_or(0).max(1) as f64;
+    let rows = processes.tree().into_iter().map(|(depth, (sandbox, number), process)| {
+        let Process { first_ns, last_ns, threads, .. } = process;
+        let number = if several { format!("{sandbox}·{number}") } else { number.to_string() };
+        let threads = match threads {
+            0 => String::new(),
+            more => format!(" <span class=\"badge\">{} threads</span>", more + 1),
+        };
+        let (command, end) = (command(process), end(process));
+        let (indent, took) = (depth.min(20) * 22, last_ns.saturating_sub(*first_ns));
+        let (from, width) = (*first_ns as f64 / whole * 100.0, took as f64 / whole * 100.0);
         format!(
-            "<tr><td class=\"n\">{sandbox}·{number}</td><td class=\"n\">{}</td><td><code>{}</code></td><td class=\"n\">{calls}</td>\
-             <td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>\n",
-            parent.map_or(String::new(), |parent| parent.to_string()),
-            Text(program),
+            "<tr><td><div style=\"padding-left:{indent}px\"><span class=\"pid\">{number}</span> {command}{threads}</div>\
+             <div class=\"life\"><i style=\"margin-left:{from:.2}%;width:{width:.2}%\"></i></div></td>\
+             <td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{end}</td></tr>\n",
+            process.calls,
             Time(*first_ns),
-            Time(last_ns.saturating_sub(*first_ns)),
-            status.map_or(String::new(), |status| status.to_string())
+            Time(took),
         )
     });
-    out.push_str("<section><h2>Threads and processes</h2>\n");
-    table(out, &["thread", "made by", "executed", "calls", "from", "for", "exit"], rows.collect());
+    out.push_str("<section><h2>Processes</h2>\n");
+    table(out, &["process", "calls", "from", "for", "end"], rows.collect());
+    if processes.more > 0 {
+        out.push_str("<p class=\"none\">There were more processes than are shown.</p>\n");
+    }
     out.push_str("</section>\n");
+}
+
+fn command(process: &Process) -> String {
+    match (process.parent, process.command.as_str()) {
+        (Some(parent), "") => format!("<span class=\"none\">a copy of {parent}</span>"),
+        (_, command) => format!("<code title=\"{}\">{}</code>", Text(&process.path), Text(&beginning(command))),
+    }
+}
+
+fn end(process: &Process) -> String {
+    match process.end.as_deref() {
+        None => String::new(),
+        Some(end) => {
+            let class = if end == "exited 0" { "faint" } else { "warn" };
+            format!("<span class=\"badge {class}\">{}</span>", Text(end))
+        }
+    }
+}
+
+fn beginning(command: &str) -> String {
+    let mut shown: String = command.chars().take(MAX_COMMAND).collect();
+    if shown.len() < command.len() {
+        shown.push('…');
+    }
+    shown
 }
 
 fn count(number: u64) -> String {

@@ -2,6 +2,7 @@
 //!
 //! Everything is counted as it happens; what could grow without end is bounded, and says so.
 mod addresses;
+mod changes;
 mod files;
 mod html;
 mod processes;
@@ -9,10 +10,12 @@ mod questions;
 mod rate;
 
 use super::Observer;
-use super::event::{Call, Event, Limit, Refused, Settled, Tainted, What};
+use super::event::{Call, Event, Limit, Settled, Tainted, What};
+use super::file_events::Refused;
 use crate::output;
 use addresses::Addresses;
 use anyhow::{Context, Result};
+use changes::Changes;
 use control::RunStats;
 use files::Files;
 use processes::Processes;
@@ -48,7 +51,10 @@ pub(super) struct Report {
     questions: Questions,
     calls: u64,
     faults: u64,
+    /// Events that are missing.
+    dropped: u64,
     files: Files,
+    changes: Changes,
     addresses: Addresses,
     processes: Processes,
     rate: Rate,
@@ -97,7 +103,7 @@ impl Observer for Report {
             What::Call(call) => self.call(sandbox, ns, call),
             What::Result { call, value, .. } => {
                 if let Some((start, call)) = self.open.remove(&(sandbox, *call)) {
-                    self.returned(sandbox, ns, &call, Some(*value), ns.saturating_sub(start));
+                    self.returned(&call, Some(*value), ns.saturating_sub(start));
                 }
             }
             What::Question(question) => self.questions.posed(sandbox, question),
@@ -107,6 +113,13 @@ impl Observer for Report {
             What::Taint(taint) => self.tainted(sandbox, ns, taint),
             What::Limit(limit) if self.limits.len() < MAX_LIMITS => self.limits.push((ns, sandbox, limit.clone())),
             What::Limit(_) => {}
+            What::FileChanged(change) => self.changes.add(sandbox, change),
+            What::ProcessStarted(started) | What::ThreadStarted(started) => {
+                self.processes.started(sandbox, ns, started);
+            }
+            What::Executed(executed) => self.processes.executed(sandbox, ns, executed),
+            What::ProcessEnded(ended) | What::ThreadEnded(ended) => self.processes.ended(sandbox, ns, ended),
+            What::Dropped(dropped) => self.dropped = self.dropped.saturating_add(dropped.total()),
             What::Exit { outcome, status, reason, figures } => {
                 let status = status.map_or(String::new(), |status| format!(" {status}"));
                 let reason = reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
@@ -123,8 +136,8 @@ impl Observer for Report {
     }
 
     fn finish(mut self: Box<Self>) -> Result<()> {
-        for ((sandbox, _), (ns, call)) in std::mem::take(&mut self.open) {
-            self.returned(sandbox, ns, &call, None, 0);
+        for (_, call) in std::mem::take(&mut self.open).into_values() {
+            self.returned(&call, None, 0);
         }
         let page = html::page(&self);
         output::write(&self.path, &page).with_context(|| format!("cannot write the report {}", self.path.display()))?;
@@ -151,7 +164,9 @@ impl Report {
             questions: Questions::default(),
             calls: 0,
             faults: 0,
+            dropped: 0,
             files: Files::default(),
+            changes: Changes::default(),
             addresses: Addresses::default(),
             processes: Processes::default(),
             rate: Rate::default(),
@@ -173,7 +188,7 @@ impl Report {
         }
         match call.call {
             Some(number) if self.open.len() < MAX_OPEN => drop(self.open.insert((sandbox, number), (ns, call.clone()))),
-            _ => self.returned(sandbox, ns, call, call.value, 0),
+            _ => self.returned(call, call.value, 0),
         }
     }
 
@@ -190,7 +205,7 @@ impl Report {
                 let verdict = format!("{} ({})", settled.done, settled.by);
                 self.deny(Denied { sandbox, ns, thread, text, verdict, rule, ignored: false });
             }
-            self.returned(sandbox, ns, &call, settled.value, ns.saturating_sub(start));
+            self.returned(&call, settled.value, ns.saturating_sub(start));
         }
     }
 
@@ -216,7 +231,7 @@ impl Report {
         }
     }
 
-    fn returned(&mut self, sandbox: u32, ns: u64, call: &Call, value: Option<i64>, took: u64) {
+    fn returned(&mut self, call: &Call, value: Option<i64>, took: u64) {
         let failed = value.is_some_and(|value| policy::errno::Errno::of_result(value).is_some());
         let kind = self.kinds.entry(kind_of(call)).or_default();
         kind.ns += took;
@@ -224,9 +239,6 @@ impl Report {
         self.files.call(call, failed);
         // A connection that is under way is one.
         self.addresses.call(call, failed && value != Some(EINPROGRESS));
-        if let Some(value) = value {
-            self.processes.returned(sandbox, ns, call, value);
-        }
     }
 }
 

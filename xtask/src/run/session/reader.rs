@@ -107,6 +107,11 @@ impl Reader {
             kind::TRACE => {
                 let lines = self.observers.add(sandbox, payload)?;
                 self.outputs.write(sandbox, Stream::Trace, lines.as_bytes()).context("cannot write the trace")?;
+                let bytes = u32::try_from(size_of::<FrameHeader>() + payload.len())?;
+                if !self.observers.taken(bytes)? {
+                    // A root that is gone needs none.
+                    let _ = self.root.send(kind::TRACE_CREDIT, &bytes.to_le_bytes());
+                }
             }
             kind::DIFF => {
                 self.diffs.take(sandbox, payload)?;

@@ -5,7 +5,7 @@ use fuse_abi::linux::{__IncompleteArrayField, fuse_dirent, fuse_entry_out, fuse_
 
 use super::handles::Handle;
 use super::{Call, FileService};
-use crate::authorise::{Authority, Name, Object, Right};
+use crate::authorise::{Authority, Object, Right};
 use crate::request::put;
 
 /// Each entry starts at a multiple of this (FUSE_DIRENT_ALIGN).
@@ -119,7 +119,7 @@ impl<A: Authority> FileService<'_, A> {
 
     /// Whether a directory's reader may learn of this entry.
     fn is_shown(&self, dir: Ino, name: &[u8]) -> bool {
-        matches!(name, b"." | b"..") || self.authority.shows(&self.stack, Name { dir, name })
+        matches!(name, b"." | b"..") || self.shows(dir, name)
     }
 
     /// Starts to read where the request says. Reading from the start sees what is there now.

@@ -10,6 +10,8 @@ pub(super) enum Handle {
         ino: Ino,
         readable: bool,
         writable: bool,
+        /// Bytes that were written; `None`: it was not.
+        written: Option<u64>,
     },
     Directory {
         ino: Ino,
@@ -77,6 +79,23 @@ impl Handles {
             Handle::File { ino, writable: true, .. } => Ok(ino),
             _ => Err(Errno::EBADF),
         }
+    }
+
+    /// So many bytes were written.
+    pub(super) fn wrote(&mut self, number: u64, bytes: u64) {
+        let slot = Self::index(number).and_then(|index| self.slots.get_mut(index));
+        if let Some(Some(Handle::File { written, .. })) = slot {
+            *written = Some(written.unwrap_or(0).saturating_add(bytes));
+        }
+    }
+
+    /// The open files that were written to, and how many bytes; they count as not written from now on.
+    pub(super) fn written(&mut self) -> Vec<(Ino, u64)> {
+        let taken = |handle: &mut Handle| match handle {
+            Handle::File { ino, written, .. } => written.take().map(|bytes| (*ino, bytes)),
+            Handle::Directory { .. } => None,
+        };
+        self.slots.iter_mut().flatten().filter_map(taken).collect()
     }
 
     /// The inode of an open directory, and where reading it ends.

@@ -12,6 +12,7 @@ use proto::Segment;
 use super::handles::Handle;
 use super::{Call, FileService};
 use crate::authorise::{Authority, Name, Object, Right};
+use crate::changes::Changed;
 use crate::request::put;
 use crate::segments::Cursor;
 
@@ -86,7 +87,7 @@ impl<A: Authority> FileService<'_, A> {
         let flags = OpenFlags::new(asked.flags)?;
         self.check_room()?;
         self.handles.check_room()?;
-        if !self.authority.shows(&self.stack, Name { dir: call.node, name }) {
+        if !self.shows(call.node, name) {
             // The same for a hidden name, whether there is something or not.
             self.allow(Right::Create, Object::Entry { dir: call.node, name })?;
         }
@@ -96,6 +97,7 @@ impl<A: Authority> FileService<'_, A> {
             Err(Errno::ENOENT) => {
                 self.allow(Right::Create, Object::Entry { dir: call.node, name })?;
                 let ino = self.stack.mknod(&call.ctx, call.node, name, Kind::File, asked.mode)?;
+                self.changed_name(Name { dir: call.node, name }, |_| Changed::Created(Kind::File));
                 (ino, self.new_file_handle(ino, flags)?)
             }
             Err(error) => return Err(error),
@@ -152,12 +154,13 @@ impl<A: Authority> FileService<'_, A> {
         if flags.truncate {
             let empty = SetAttr { size: Some(0), ..SetAttr::default() };
             self.stack.setattr(ctx, ino, &empty, true)?;
+            self.changed_inode(ino, Changed::Truncated(0));
         }
         self.new_file_handle(ino, flags)
     }
 
     fn new_file_handle(&mut self, ino: Ino, flags: OpenFlags) -> Result<fuse_open_out, Errno> {
-        let handle = Handle::File { ino, readable: flags.read, writable: flags.write };
+        let handle = Handle::File { ino, readable: flags.read, writable: flags.write, written: None };
         self.new_handle(handle, fuse::FOPEN_KEEP_CACHE | fuse::FOPEN_NOFLUSH)
     }
 
@@ -193,6 +196,7 @@ impl<A: Authority> FileService<'_, A> {
         let offset = (asked.flags & linux::O_APPEND == 0).then_some(asked.offset);
         let written = self.stack.write(&call.ctx, ino, offset, len, |run| cursor.read(memory, run))?;
         self.written.add(written);
+        self.handles.wrote(asked.fh, written as u64);
         put(call.body, &transferred(written))
     }
 
@@ -213,6 +217,7 @@ impl<A: Authority> FileService<'_, A> {
         let asked: fuse_fallocate_in = call.arguments.only()?;
         let ino = self.handles.writable(asked.fh)?;
         self.stack.fallocate(&call.ctx, ino, asked.offset, asked.length, asked.mode)?;
+        self.handles.wrote(asked.fh, 0);
         Ok(0)
     }
 
@@ -233,6 +238,9 @@ impl<A: Authority> FileService<'_, A> {
     pub(super) fn release(&mut self, call: &Call<'_>) -> Result<usize, Errno> {
         let asked: fuse_release_in = call.arguments.only()?;
         let handle = self.handles.close(asked.fh)?;
+        if let Handle::File { ino, written: Some(bytes), .. } = handle {
+            self.changed_inode(ino, Changed::Written(bytes));
+        }
         self.stack.closed(handle.ino());
         Ok(0)
     }

@@ -7,7 +7,9 @@ use fuse_abi::linux::{
 };
 
 use super::{Call, FileService, wire};
-use crate::authorise::{Authority, Name, Object, Right};
+use crate::authorise::{Authority, Name, Object, Right, Seen};
+use crate::changes::{Changed, attributes};
+use crate::names::path;
 use crate::request::{Arguments, put};
 
 impl<A: Authority> FileService<'_, A> {
@@ -78,8 +80,16 @@ impl<A: Authority> FileService<'_, A> {
         }
         self.allow(Right::SetAttributes, Object::Inode(ino))?;
         let by_handle = handle.is_some() && self.handles.writable(asked.fh).is_ok();
+        let before = self.before(ino);
         self.stack.setattr(&call.ctx, ino, &set, by_handle)?;
-        put(call.body, &wire::attr_out(&self.stack.attr(ino)?))
+        let after = self.stack.attr(ino)?;
+        if set.size.is_some() {
+            self.changed_inode(ino, Changed::Truncated(after.size));
+        }
+        if let Some(changed) = before.and_then(|before| attributes(&set, &before, &after)) {
+            self.changed_inode(ino, changed);
+        }
+        put(call.body, &wire::attr_out(&after))
     }
 
     pub(super) fn access(&mut self, call: &Call<'_>) -> Result<usize, Errno> {
@@ -102,6 +112,7 @@ impl<A: Authority> FileService<'_, A> {
         let target = call.arguments.only_string()?;
         self.may_create(&call, name)?;
         let ino = self.stack.symlink(&call.ctx, call.node, name, target)?;
+        self.changed_name(Name { dir: call.node, name }, |_| Changed::Created(Kind::Symlink));
         self.tell(call.node, name, ino, call.body)
     }
 
@@ -119,6 +130,7 @@ impl<A: Authority> FileService<'_, A> {
         };
         self.may_create(&call, name)?;
         let ino = self.stack.mknod(&call.ctx, call.node, name, kind, asked.mode)?;
+        self.changed_name(Name { dir: call.node, name }, |_| Changed::Created(kind));
         self.tell(call.node, name, ino, call.body)
     }
 
@@ -127,6 +139,7 @@ impl<A: Authority> FileService<'_, A> {
         let name = call.arguments.only_string()?;
         self.may_create(&call, name)?;
         let ino = self.stack.mkdir(&call.ctx, call.node, name, asked.mode)?;
+        self.changed_name(Name { dir: call.node, name }, |_| Changed::Created(Kind::Directory));
         self.tell(call.node, name, ino, call.body)
     }
 
@@ -141,19 +154,28 @@ impl<A: Authority> FileService<'_, A> {
         let ino = Ino(oldnodeid);
         self.check_known(ino)?;
         self.allow_create(&call.ctx, call.node, name)?;
-        self.authority.allow_link(&self.stack, ino, Name { dir: call.node, name })?;
+        let to = Name { dir: call.node, name };
+        self.authority.allow_link(Seen { stack: &self.stack, names: &self.names }, ino, to)?;
+        let before = self.before(ino);
         self.stack.link(&call.ctx, ino, call.node, name)?;
+        self.changed_name(to, |Seen { stack, names }| match before {
+            Some(attr) if attr.nlink == 0 => Changed::Created(attr.kind),
+            _ => Changed::Linked { from: names.path_of(stack, ino) },
+        });
         self.tell(call.node, name, ino, call.body)
     }
 
     pub(super) fn unlink(&mut self, call: &Call<'_>) -> Result<usize, Errno> {
         let name = call.arguments.only_string()?;
         self.allow_remove(&call.ctx, call.node, name)?;
-        let ino = self.stack.lookup(&call.ctx, call.node, name);
+        let ino = self.stack.lookup(&call.ctx, call.node, name).ok();
+        let before = ino.and_then(|ino| self.before(ino));
         self.stack.unlink(&call.ctx, call.node, name)?;
-        if let Ok(ino) = ino {
-            self.authority.lost(Name { dir: call.node, name }, ino);
+        let name = Name { dir: call.node, name };
+        if let Some(ino) = ino {
+            self.names.lost(name, ino);
         }
+        self.changed_name(name, |_| Changed::Deleted(before.map_or(Kind::File, |attr| attr.kind)));
         Ok(0)
     }
 
@@ -161,6 +183,7 @@ impl<A: Authority> FileService<'_, A> {
         let name = call.arguments.only_string()?;
         self.allow_remove(&call.ctx, call.node, name)?;
         self.stack.rmdir(&call.ctx, call.node, name)?;
+        self.changed_name(Name { dir: call.node, name }, |_| Changed::Deleted(Kind::Directory));
         Ok(0)
     }
 
@@ -190,24 +213,32 @@ impl<A: Authority> FileService<'_, A> {
         let moved = self.stack.lookup(&call.ctx, from.dir, from.name).ok();
         let replaced = self.stack.lookup(&call.ctx, to.dir, to.name).ok();
         if let Some(ino) = moved {
-            self.authority.allow_move(&self.stack, ino, from, to)?;
+            self.allow_move(ino, from, to)?;
         }
         if let Some(ino) = replaced.filter(|_| mode != RenameMode::NoReplace) {
             self.allow(Right::Remove, Object::Entry { dir: to.dir, name: to.name })?;
             if mode == RenameMode::Exchange {
                 self.allow(Right::Create, Object::Entry { dir: from.dir, name: from.name })?;
-                self.authority.allow_move(&self.stack, ino, to, from)?;
+                self.allow_move(ino, to, from)?;
             }
         }
         self.stack.rename(&call.ctx, (from.dir, from.name), (to.dir, to.name), mode)?;
         // Two names of one file stay as they are (rename(2)).
         if moved != replaced {
             self.follow_rename((from, moved), (to, replaced), mode);
+            let exchanged = mode == RenameMode::Exchange;
+            let replaced = replaced.is_some() && !exchanged;
+            self.changed_name(to, |seen| Changed::Renamed { from: path(seen.stack, from), replaced, exchanged });
         }
         Ok(0)
     }
 
-    /// Tells the authority which names lead elsewhere now.
+    fn allow_move(&mut self, ino: Ino, from: Name<'_>, to: Name<'_>) -> Result<(), Errno> {
+        let seen = Seen { stack: &self.stack, names: &self.names };
+        self.authority.allow_move(seen, ino, from, to)
+    }
+
+    /// Notes which names lead elsewhere now.
     fn follow_rename(
         &mut self,
         (from, moved): (Name<'_>, Option<Ino>),
@@ -215,10 +246,10 @@ impl<A: Authority> FileService<'_, A> {
         mode: RenameMode,
     ) {
         if let Some(ino) = moved {
-            self.authority.lost(from, ino);
+            self.names.lost(from, ino);
         }
         if let Some(ino) = replaced {
-            self.authority.lost(to, ino);
+            self.names.lost(to, ino);
         }
         let other = replaced.filter(|_| mode == RenameMode::Exchange);
         for (name, ino) in [(to, moved), (from, other)] {

@@ -8,6 +8,7 @@ use proto::Segment;
 
 use super::{Call, FileService};
 use crate::authorise::{Authority, Object, Right};
+use crate::changes::Changed;
 use crate::request::put;
 use crate::segments::Cursor;
 
@@ -40,6 +41,7 @@ impl<A: Authority> FileService<'_, A> {
             &copied
         };
         self.stack.set_xattr(&call.ctx, call.node, name, value, how)?;
+        self.changed_inode(call.node, Changed::Xattr(name.into()));
         Ok(0)
     }
 
@@ -73,6 +75,7 @@ impl<A: Authority> FileService<'_, A> {
         let name = call.arguments.only_string()?;
         self.allow(Right::SetAttributes, Object::Inode(call.node))?;
         self.stack.remove_xattr(&call.ctx, call.node, name)?;
+        self.changed_inode(call.node, Changed::Xattr(name.into()));
         Ok(0)
     }
 }

@@ -13,7 +13,7 @@ use linux_raw_sys::{errno as e, general as linux};
 
 use super::files_service::{entries, open_directory};
 use super::{Shim, message, with_authority};
-use crate::{FileRules, Grant, Refusal};
+use crate::{Authority, FileRules, Grant, Refusal};
 
 const POLICY: &str = r#"version = 1
 default = "allow"
@@ -62,7 +62,7 @@ pub(super) fn refused(shim: &mut Shim<'_, FileRules>) -> Option<String> {
     Some(format!("{rights} {}{from}: {}, {entry}", text(&path), errno.number()))
 }
 
-pub(super) fn create(shim: &mut Shim<'_, FileRules>, dir: u64, name: &[u8], flags: u32) -> Result<u64, i32> {
+pub(super) fn create<A: Authority>(shim: &mut Shim<'_, A>, dir: u64, name: &[u8], flags: u32) -> Result<u64, i32> {
     let asked = fuse_create_in { flags, mode: linux::S_IFREG | 0o644, ..Default::default() };
     let body = shim.call(fuse_opcode::FUSE_CREATE, dir, &message!(asked, *name, [0_u8]))?;
     let (entry, _) = zerocopy::FromBytes::read_from_prefix(&body).map_err(|_| 0)?;
@@ -70,12 +70,16 @@ pub(super) fn create(shim: &mut Shim<'_, FileRules>, dir: u64, name: &[u8], flag
     Ok(nodeid)
 }
 
-pub(super) fn link(shim: &mut Shim<'_, FileRules>, file: u64, to: (u64, &[u8])) -> Result<Vec<u8>, i32> {
+pub(super) fn link<A: Authority>(shim: &mut Shim<'_, A>, file: u64, to: (u64, &[u8])) -> Result<Vec<u8>, i32> {
     let arguments = message!(fuse_link_in { oldnodeid: file }, *to.1, [0_u8]);
     shim.call(fuse_opcode::FUSE_LINK, to.0, &arguments)
 }
 
-pub(super) fn rename(shim: &mut Shim<'_, FileRules>, from: (u64, &[u8]), to: (u64, &[u8])) -> Result<Vec<u8>, i32> {
+pub(super) fn rename<A: Authority>(
+    shim: &mut Shim<'_, A>,
+    from: (u64, &[u8]),
+    to: (u64, &[u8]),
+) -> Result<Vec<u8>, i32> {
     let arguments = message!(fuse_rename_in { newdir: to.0 }, *from.1, [0_u8], *to.1, [0_u8]);
     shim.call(fuse_opcode::FUSE_RENAME, from.0, &arguments)
 }

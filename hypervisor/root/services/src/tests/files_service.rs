@@ -5,7 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 
-use files::{Errno, Stack};
+use files::Errno;
 use fuse_abi::linux::*;
 use guestmem::GuestMemory;
 use linux_raw_sys::errno as e;
@@ -14,7 +14,7 @@ use tlfs::addr::Gpa;
 use zerocopy::FromBytes;
 
 use super::{Shim, WINDOW, message, with_authority, with_shim};
-use crate::{Authority, Name, Object, Right};
+use crate::{Authority, Name, Object, Right, Seen};
 
 fn code(error: u32) -> i32 {
     error.cast_signed()
@@ -430,10 +430,10 @@ struct Denying {
 }
 
 impl Authority for &Denying {
-    fn allow(&mut self, stack: &Stack<'_>, right: Right, object: Object<'_>) -> Result<(), Errno> {
+    fn allow(&mut self, seen: Seen<'_, '_>, right: Right, object: Object<'_>) -> Result<(), Errno> {
         let object = match object {
             Object::Entry { dir, name } => {
-                let mut path = stack.directory_path(dir);
+                let mut path = seen.stack.directory_path(dir);
                 path.push(b'>');
                 path.extend_from_slice(name);
                 String::from_utf8(path).unwrap()
@@ -444,7 +444,7 @@ impl Authority for &Denying {
         if self.denied.get() == Some(right) { Err(Errno::EPERM) } else { Ok(()) }
     }
 
-    fn shows(&self, _stack: &Stack<'_>, _name: Name<'_>) -> bool {
+    fn shows(&self, _seen: Seen<'_, '_>, _name: Name<'_>) -> bool {
         self.denied.get() != Some(Right::Look)
     }
 }
