@@ -14,14 +14,17 @@ def attempt(act):
 
 
 # One thread connects again and again: no call that it begins once the file is open is carried out.
-known, over = threading.Event(), threading.Event()
+opening, known, over = threading.Event(), threading.Event(), threading.Event()
 found = {False: set(), True: set()}
 
 
 def connect():
     while not over.is_set():
         when = known.is_set()
-        found[when].add(attempt(lambda: socket.socket().connect(("127.0.0.1", 1))))
+        outcome = attempt(lambda: socket.socket().connect(("127.0.0.1", 1)))
+        # While the file is being opened, either may be.
+        if when or not opening.is_set():
+            found[when].add(outcome)
 
 
 # One is in the middle of sending: the rest, which is written since, is not sent.
@@ -45,6 +48,7 @@ while not found[False]:
     time.sleep(0.01)
 time.sleep(0.3)
 
+opening.set()
 with open(SECRET, "rb") as file:
     known.set()
     secret = file.read()
