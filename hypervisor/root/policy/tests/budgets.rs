@@ -1,11 +1,11 @@
 //! `[[budget]]`: which calls it names, and what is wrong with one.
 
+mod refused;
+
 use policy::{Action, Budget, File, parse, parse_files};
 
 fn refused(text: &str, line: u32, column: u32, words: &str) {
-    let error = parse("p.toml", &format!("version = 1\n[[budget]]\n{text}\n")).expect_err(text);
-    assert_eq!((error.line, error.column), (line, column), "{error}");
-    assert!(error.message.contains(words), "{error}");
+    refused::refused(&format!("version = 1\n[[budget]]\n{text}\n"), line, column, words);
 }
 
 #[test]

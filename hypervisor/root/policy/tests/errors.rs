@@ -1,14 +1,9 @@
 //! What is wrong with a policy is said with its place.
 
-use policy::{limits, parse, parse_bytes};
+mod refused;
 
-/// Asserts that `text` is refused at `line:column` with a message that holds `words`.
-fn refused(text: &str, line: u32, column: u32, words: &str) {
-    let error = parse("dir/p.toml", text).expect_err(text);
-    assert_eq!((error.line, error.column), (line, column), "{error}\n{text}");
-    assert!(error.message.contains(words), "{error}\nis to say: {words}");
-    assert_eq!(error.to_string(), format!("dir/p.toml:{line}:{column}: {}", error.message));
-}
+use policy::{limits, parse, parse_bytes};
+use refused::refused;
 
 /// A policy with one rule, whose keys stand in line 3 and on.
 fn rule(keys: &str) -> String {

@@ -1,5 +1,7 @@
 //! `[network]`: what it denies, what it leaves to the rules, and what it has no say in.
 
+mod refused;
+
 use policy::errno::Errno;
 use policy::{Action, File, Pointed, Policy, parse, parse_files};
 
@@ -8,9 +10,7 @@ fn compiled(text: &str) -> Policy {
 }
 
 fn refused(text: &str, column: u32, words: &str) {
-    let error = parse("p.toml", &format!("version = 1\n[network]\n{text}\n")).expect_err(text);
-    assert_eq!((error.line, error.column), (3, column), "{error}");
-    assert!(error.message.contains(words), "{error}");
+    refused::refused(&format!("version = 1\n[network]\n{text}\n"), 3, column, words);
 }
 
 /// What is said of this call to this address.

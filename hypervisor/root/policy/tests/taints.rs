@@ -1,5 +1,7 @@
 //! `[[taint]]`: what taints, which calls it denies, and what is wrong with one.
 
+mod refused;
+
 use policy::{Action, File, Policy, Rights, parse, parse_files};
 
 fn parsed(text: &str) -> Policy {
@@ -94,9 +96,7 @@ fn what_taints_is_compared_without_what_it_denies() {
 #[test]
 fn places_of_mistakes() {
     let refused = |text: &str, line: u32, column: u32, words: &str| {
-        let error = parse("p.toml", &format!("version = 1\n[[taint]]\n{text}\n")).expect_err(text);
-        assert_eq!((error.line, error.column), (line, column), "{error}");
-        assert!(error.message.contains(words), "{error}");
+        refused::refused(&format!("version = 1\n[[taint]]\n{text}\n"), line, column, words);
     };
     refused("deny = [\"read\"]", 2, 1, "has no `paths`");
     refused("paths = \"/a\"", 2, 1, "has no `deny`");
