@@ -67,8 +67,8 @@ pub(crate) struct RunOptions {
     pub(crate) trace: Option<PathBuf>,
 
     /// Write what happens to FILE: calls, verdicts, results, faults and ends, as JSON, one event a line (EVENTS.md). Each line is bound
-    /// to all before it; `cargo xtask trace verify` checks that. What cannot be written at once holds the sandboxes up, and nothing is
-    /// dropped
+    /// to all before it; `cargo xtask trace verify` checks that. What cannot be written at once holds the sandboxes up, unless the policy's
+    /// [events] has it dropped, and counted
     #[arg(long, value_name = "FILE")]
     pub(crate) events: Option<PathBuf>,
 
