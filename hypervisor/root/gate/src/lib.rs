@@ -386,7 +386,16 @@ impl Gate {
                 sink(Record::Call(capture::record(site, &call, judged, answer, source, now_100ns)));
             }
         };
-        let value = match if ignored { policy::Action::Allow } else { verdict.action } {
+        let action = match verdict.action {
+            _ if ignored => policy::Action::Allow,
+            // Nobody is there: what holds without an answer.
+            policy::Action::Ask | policy::Action::Stop if !self.mode.ask => match verdict.unasked().action {
+                policy::Action::Allow => questions::charged(&mut self.budgets, &self.policy, holds),
+                otherwise => otherwise,
+            },
+            action => action,
+        };
+        let value = match action {
             policy::Action::Allow | policy::Action::Rewrite => {
                 let args = if ignored { call.args } else { verdict.rewritten(call.args) };
                 let (args, flags) = match reads {
@@ -423,7 +432,7 @@ impl Gate {
                     record: capture::record(site, &call, judged, Answer::None, source, now_100ns),
                     reason: reason(site, &call, verdict, source),
                 };
-                return if verdict.action == policy::Action::Stop {
+                return if action == policy::Action::Stop {
                     self.stop(asked, site, sink)
                 } else {
                     self.ask(asked, sink)
@@ -436,8 +445,8 @@ impl Gate {
             }
             policy::Action::KillProcess | policy::Action::KillThread | policy::Action::Trap => {
                 record(Answer::None);
-                let reason = verdict.action.kills().then(|| reason(site, &call, verdict, source));
-                return self.condemn(&call, verdict.action, len, reason);
+                let reason = action.kills().then(|| reason(site, &call, verdict, source));
+                return self.condemn(&call, action, len, reason);
             }
             policy::Action::Fake(value) => value,
             policy::Action::Errno(errno) => errno.result(),

@@ -11,11 +11,12 @@ use alloc::string::String;
 
 use control::answer::Choice;
 use policy::Action as Verdict;
-use policy::Question;
+use policy::{Policy, Question};
 use proto::{Grant, grant_flags};
 use tlfs::time::REFERENCE_TICKS_PER_SECOND;
 use trace::{About, Answer, CallRecord, MAX_PATH, Piece, QuestionRecord, Record, Registers, SettledBy, SettledRecord};
 
+use crate::budget::Budgets;
 use crate::{Action, Call, CallSite, Gate, Sink, capture};
 
 /// Questions of a sandbox at a time, those included whose settlement the shim has not asked for yet.
@@ -92,12 +93,9 @@ pub(crate) struct Asked {
 }
 
 impl Gate {
-    /// Lets a call wait for an answer; if nobody is there to give one, does what holds without.
+    /// Lets a call wait for an answer.
     #[cold]
     pub(crate) fn ask(&mut self, asked: Asked, sink: Sink<'_>) -> Action {
-        if !self.mode.ask {
-            return self.without_asking(asked, sink);
-        }
         let grant = Grant { flags: asked.grant.flags | grant_flags::ASK, ..asked.grant };
         if !self.questions.has_room() {
             self.questions.turned_away = true;
@@ -111,9 +109,6 @@ impl Gate {
     /// Lets the whole sandbox wait for an answer about the call at `site`.
     #[cold]
     pub(crate) fn stop(&mut self, asked: Asked, site: &CallSite<'_>, sink: Sink<'_>) -> Action {
-        if !self.mode.ask {
-            return self.without_asking(asked, sink);
-        }
         let (time, limit) = (asked.record.time, asked.question.limit);
         let CallSite { gprs: general, rip, rflags, .. } = *site;
         let action = match self.await_answer(asked, true, sink) {
@@ -146,47 +141,6 @@ impl Gate {
         record.answer = Answer::Asked(sequence);
         sink(Record::Call(record));
         action
-    }
-
-    /// Nobody is there.
-    fn without_asking(&mut self, asked: Asked, sink: Sink<'_>) -> Action {
-        let Asked { call, question, grant, holds, instruction_len, mut record, reason } = asked;
-        let recorded = self.mode.record || record.verdict.logged;
-        let verdict = match question.otherwise {
-            Verdict::Allow => self.charged(holds),
-            other => other,
-        };
-        let action = match verdict {
-            Verdict::Allow => {
-                let (action, answer) = self.granted.forward(&call, grant, instruction_len, recorded);
-                self.budgets.begun(self.granted.last, holds);
-                record.answer = answer;
-                action
-            }
-            Verdict::Kill => {
-                self.counters.killed = self.counters.killed.saturating_add(1);
-                Action::Kill { reason }
-            }
-            Verdict::KillProcess | Verdict::KillThread => self.condemn(&call, verdict, instruction_len, Some(reason)),
-            other => {
-                let value = failure(other);
-                self.counters.denied = self.counters.denied.saturating_add(1);
-                record.answer = Answer::Value(value);
-                Action::Answer { value, instruction_len }
-            }
-        };
-        if recorded {
-            sink(Record::Call(record));
-        }
-        action
-    }
-
-    /// Allow, or what a taint in force or a spent budget says instead.
-    fn charged(&mut self, holds: u64) -> Verdict {
-        match self.budgets.charge(holds) {
-            Ok(()) => Verdict::Allow,
-            Err(bit) => self.policy.held(bit).action,
-        }
     }
 
     /// What has become of the question about the call that was granted as `sequence`. The first time it is posed: `process` and `program`, its path, are
@@ -296,10 +250,14 @@ impl Gate {
         let (sequence, holds) = (waiting.sequence, waiting.holds);
         // Budgets of a policy that holds no more are nobody's; taints are the program's.
         let holds = if waiting.generation == self.generation { holds } else { self.budgets.taints_among(holds) };
-        let verdict = if holds != 0 && verdict == Verdict::Allow { self.charged(holds) } else { verdict };
+        let verdict = if holds != 0 && verdict == Verdict::Allow {
+            charged(&mut self.budgets, &self.policy, holds)
+        } else {
+            verdict
+        };
         let answer = match verdict {
             Verdict::Allow if self.granted.is_open(sequence) => Answer::Pending(sequence),
-            Verdict::Errno(_) => Answer::Value(failure(verdict)),
+            Verdict::Errno(errno) => Answer::Value(errno.result()),
             _ => Answer::None,
         };
         if verdict == Verdict::Allow {
@@ -323,13 +281,9 @@ impl Gate {
     }
 }
 
-/// What a call returns that fails by this verdict.
-fn failure(verdict: Verdict) -> i64 {
-    match verdict {
-        Verdict::Errno(errno) => errno.result(),
-        // The policy's reader lets nothing else be said here.
-        _ => policy::errno::EPERM.result(),
-    }
+/// Allow, or what a taint in force or a spent budget says instead.
+pub(crate) fn charged(budgets: &mut Budgets, policy: &Policy, holds: u64) -> Verdict {
+    budgets.charge(holds).map_or_else(|bit| policy.held(bit).action, |()| Verdict::Allow)
 }
 
 fn withdrawn(waiting: &Waiting, time: u64) -> Record {
