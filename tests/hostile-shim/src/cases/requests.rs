@@ -3,7 +3,7 @@
 use fuse_abi::linux::{fuse_init_in, fuse_init_out, fuse_opcode};
 use linux_raw_sys::errno::{EFAULT, EINVAL, ENOSYS, ENOTTY, ESTALE};
 use proto::layout::SHIM_BASE_GPA;
-use proto::op::{self, ConsoleIo, Count, Exit, NotStarted, Wait, Woken};
+use proto::op::{self, ConsoleIo, Count, Exit, NotStarted, Wait, Woken, wait_events};
 use proto::{GatePage, MAX_SEGMENTS, MESSAGE_LEN};
 use tlfs::msr::HV_X64_MSR_TIME_REF_COUNT;
 use zerocopy::IntoBytes;
@@ -163,7 +163,7 @@ fn waits(shim: &mut Shim) {
         let wait = Wait { deadline, events };
         shim.service.call(op::WAIT, 0, &[wait.as_bytes()], &[])
     };
-    for events in [4, u64::MAX, 1 << 63] {
+    for events in [wait_events::ANSWER << 1, u64::MAX, 1 << 63] {
         tally.expect(wait(shim, 0, events), Err(EINVAL), "unknown events");
     }
     let Ok(now) = cpu::read_msr(HV_X64_MSR_TIME_REF_COUNT) else { panic!("the clock") };
