@@ -11,9 +11,9 @@ printf '%s|' {a..e} {1..10..3}; echo
 coproc cat; echo "to the coprocess" >&"${COPROC[1]}"; read -r l <&"${COPROC[0]}"; echo "$l"; eval "exec ${COPROC[1]}>&-"; wait "$COPROC_PID"; echo "coprocess $?"
 set -m
 sleep 1 & jobs | sed 's/  */ /g'; wait; echo "all waited $?"
-sleep 30 & kill %1; wait %1 2>/dev/null; echo "job killed $?"
+# When the shell says on its standard error that a job has ended is chance, here and below.
+{ sleep 30 & kill %1; wait %1; } 2>/dev/null; echo "job killed $?"
 (sleep 0.05; exit 3) & wait -n; echo "wait -n $?"
-# When the shell says on its standard error that a job has ended is chance.
 { sleep 30 & kill -STOP %%; while [ -z "$(jobs -s)" ]; do :; done; jobs -s | sed 's/  */ /g'; kill -CONT %%; kill %%; wait; } 2>/dev/null
 set +m
 trap 'echo "INT"' INT; kill -INT $$; trap - INT
