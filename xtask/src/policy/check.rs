@@ -2,6 +2,7 @@
 use super::model::{Comparison, Model};
 use super::{PolicyFiles, explain, paths, sections, taints};
 use crate::exit::Failure;
+use policy::numbers;
 use proto::syscalls::{self, SYSCALLS};
 
 /// The lines about a policy; the error if it is none.
@@ -33,7 +34,7 @@ pub(super) fn check(files: &PolicyFiles) -> Result<String, Failure> {
     Ok(lines)
 }
 
-/// Rules that never decide a call that they name, because an earlier one with fewer conditions, or with the same, always does. (One without
+/// Rules that never decide a call that they name, because an earlier one, whose conditions hold wherever theirs do, always does. (One without
 /// conditions is an error already.)
 fn unreachable(model: &Model) -> Vec<String> {
     let mut lines = Vec::new();
@@ -44,7 +45,7 @@ fn unreachable(model: &Model) -> Vec<String> {
             .collect();
         for (index, (place, conditions, _)) in rules.iter().enumerate() {
             let covers = |(_, earlier, further): &&(&str, Vec<Comparison>, bool)| {
-                !further && earlier.iter().all(|condition| conditions.contains(condition))
+                !further && earlier.iter().all(|condition| implied(condition, conditions))
             };
             if let Some((earlier, ..)) = rules.iter().take(index).find(covers) {
                 let name = call.name;
@@ -55,6 +56,14 @@ fn unreachable(model: &Model) -> Vec<String> {
         }
     }
     lines
+}
+
+/// Whether a condition holds wherever all these do.
+fn implied(condition: &Comparison, by: &[Comparison]) -> bool {
+    let number = |comparison: &Comparison| comparison.number();
+    let alike = by.iter().filter(|other| other.argument == condition.argument);
+    let opposite = numbers::Comparison { op: condition.op.opposite(), ..number(condition) };
+    numbers::contradict(&alike.map(number).chain([opposite]).collect::<Vec<_>>())
 }
 
 #[cfg(test)]
@@ -79,5 +88,8 @@ mod tests {
         let both = format!("{first}, {second}");
         assert!(lines(&(rule(first) + &rule(&both))).contains("f:6:1: never decides `read`: f:2 does"));
         assert!(!lines(&(rule(&both) + &rule(first) + &rule(second))).contains("never decides"));
+        let (wide, narrow) = ("{ arg = 2, op = \">=\", value = 5 }", "{ arg = \"count\", op = \"==\", value = 7 }");
+        assert!(lines(&(rule(wide) + &rule(narrow))).contains("f:6:1: never decides `read`"));
+        assert!(!lines(&(rule(narrow) + &rule(wide))).contains("never decides"));
     }
 }

@@ -1,24 +1,16 @@
 //! Numbers and their names, wherever they come from: `0x10`, `O_RDONLY`, `AF_UNIX`, `EPERM`.
 use policy::errno::Errno;
-use policy::signature::{self, Kind};
-use policy::symbols::Symbols;
+use policy::signature;
 use proto::syscalls::SYSCALLS;
 
 /// The number that a name stands for: in this argument of this call, or else in any argument of any call.
 pub(super) fn named(name: &str, call: u32, argument: usize) -> Option<u64> {
     let symbols = |number: u32, argument: usize| {
         let kinds = signature::of(number.into())?.arguments;
-        match kinds.get(argument)? {
-            Kind::Named(symbols) | Kind::LongNamed(symbols) => value(symbols, name),
-            _ => None,
-        }
+        kinds.get(argument)?.symbols()?.value(name)
     };
     let anywhere = || SYSCALLS.iter().find_map(|call| (0..6).find_map(|argument| symbols(call.number, argument)));
     symbols(call, argument).or_else(anywhere)
-}
-
-fn value(symbols: &Symbols, name: &str) -> Option<u64> {
-    symbols.value(name).or_else(|| (symbols.zero == name && name != "0").then_some(0))
 }
 
 /// A number as in C: decimal, hexadecimal or octal, with a sign or not.

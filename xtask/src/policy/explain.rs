@@ -1,25 +1,8 @@
 //! `policy explain`: which rule decides a call that is written as in a trace.
-use super::constants::number;
-use super::probes::SOME_ADDRESS;
-use super::{sections, sockaddr, taints};
+use super::written::{Call, is_listen, read};
+use super::{sections, taints};
 use crate::exit::Failure;
-use policy::signature::{self, Kind};
-use policy::symbols::Symbols;
 use policy::{Action, Pointed, Policy, Rewrite, Verdict};
-use proto::syscalls;
-
-/// A call as it is written.
-#[derive(Debug, PartialEq, Eq)]
-struct Call {
-    number: u64,
-    args: [u64; 6],
-    /// What is written as a string, by argument.
-    strings: Vec<(u8, Vec<u8>)>,
-    /// The socket address, as the program would pass it.
-    address: Option<Vec<u8>>,
-    /// What it writes or sends.
-    content: Option<Vec<u8>>,
-}
 
 /// The verdict on `call`, such as `openat(AT_FDCWD, "/etc/shadow", O_RDONLY)`, and why. `tainted`: with all taints in force.
 pub(super) fn explain(policy: &Policy, call: &str, tainted: bool) -> Result<String, Failure> {
@@ -59,11 +42,6 @@ pub(super) fn explain(policy: &Policy, call: &str, tainted: bool) -> Result<Stri
     lines.splice(0..0, changes(&verdict));
     lines.insert(0, format!("{}, by {}", action(&verdict), verdict.rule()));
     Ok(lines.join("\n") + "\n")
-}
-
-/// The call whose address is its socket's, which no argument names: here it may stand in place of the descriptor.
-fn is_listen(number: u64) -> bool {
-    syscalls::by_number(number).is_some_and(|call| call.name == "listen")
 }
 
 fn is_carried_out(verdict: &Verdict<'_>) -> bool {
@@ -107,146 +85,9 @@ fn plain(action: Action) -> String {
     }
 }
 
-/// A call. Arguments that are left out are 0.
-fn read(call: &str) -> Result<Call, String> {
-    let call = call.trim();
-    let inner = call.split_once('(').and_then(|(name, rest)| Some((name, rest.strip_suffix(')')?)));
-    let (name, list) = inner.ok_or("write it as a call, for example read(0)")?;
-    let number = syscalls::by_name(name.trim()).ok_or_else(|| format!("`{name}` is no x86-64 system call"))?.number;
-    let kinds = signature::of(number.into()).map_or(signature::UNKNOWN, |signature| signature.arguments);
-    let mut args = [0; 6];
-    let (mut strings, mut address, mut content) = (Vec::new(), None, None);
-    let words = split(list);
-    if words.len() > args.len() {
-        return Err("a call has six arguments at most".into());
-    }
-    for ((index, slot), word) in (0_u8..).zip(&mut args).zip(&words) {
-        let unknown = || format!("`{word}` is no value for argument {index}");
-        let kind = kinds.get(usize::from(index)).copied();
-        if !word.starts_with('"') {
-            *slot = value(word, kind).ok_or_else(unknown)?;
-            continue;
-        }
-        *slot = SOME_ADDRESS;
-        let text = string(word).ok_or_else(unknown)?;
-        let is_socket = is_listen(number.into()) && index == 0;
-        if is_socket || matches!(kind, Some(Kind::Address(_) | Kind::Message | Kind::Messages(_))) {
-            address = Some(sockaddr::of_text(&text).ok_or_else(unknown)?);
-        } else if matches!(kind, Some(Kind::Buffer(_) | Kind::Ranges(_))) {
-            content = Some(text);
-        } else {
-            strings.push((index, text));
-        }
-    }
-    Ok(Call { number: number.into(), args, strings, address, content })
-}
-
-/// The bytes of a string constant as C and traces have it.
-fn string(word: &str) -> Option<Vec<u8>> {
-    let mut rest = word.strip_prefix('"')?.strip_suffix('"')?.bytes().peekable();
-    let mut bytes = Vec::new();
-    while let Some(byte) = rest.next() {
-        let escaped = match byte {
-            b'\\' => rest.next()?,
-            b'"' => return None,
-            _ => {
-                bytes.push(byte);
-                continue;
-            }
-        };
-        bytes.push(match escaped {
-            b'n' => b'\n',
-            b'r' => b'\r',
-            b't' => b'\t',
-            b'v' => 0x0b,
-            b'f' => 0x0c,
-            b'0'..=b'7' => {
-                let mut value = u32::from(escaped - b'0');
-                for _ in 0..2 {
-                    let Some(digit) = rest.next_if(|digit| matches!(digit, b'0'..=b'7')) else { break };
-                    value = value * 8 + u32::from(digit - b'0');
-                }
-                u8::try_from(value).ok()?
-            }
-            other => other,
-        });
-    }
-    Some(bytes)
-}
-
-/// The arguments of a list, without the spaces around them. Commas in strings do not count.
-fn split(list: &str) -> Vec<&str> {
-    let (mut words, mut start, mut quoted, mut escaped) = (Vec::new(), 0, false, false);
-    for (at, character) in list.char_indices() {
-        match character {
-            _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            ',' if !quoted => {
-                words.push(list[start..at].trim());
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    let last = list[start..].trim();
-    if !last.is_empty() || !words.is_empty() {
-        words.push(last);
-    }
-    words
-}
-
-/// What an argument stands for that is no string: a number, or names joined by `|`.
-fn value(word: &str, kind: Option<Kind>) -> Option<u64> {
-    match word {
-        "NULL" => return Some(0),
-        "AT_FDCWD" => return Some((-100i64).cast_unsigned()),
-        _ => {}
-    }
-    number(word).or_else(|| match kind {
-        Some(Kind::Named(symbols) | Kind::LongNamed(symbols)) => names(word, symbols),
-        _ => None,
-    })
-}
-
-fn names(word: &str, symbols: &Symbols) -> Option<u64> {
-    word.split('|')
-        .map(|name| symbols.value(name.trim()).or_else(|| number(name.trim())))
-        .try_fold(0, |all, one| Some(all | one?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn calls_are_read_as_traces_write_them() {
-        let read = |call: &str| read(call).unwrap();
-        let fdcwd = (-100i64).cast_unsigned();
-        let plain = |number, args| Call { number, args, strings: Vec::new(), address: None, content: None };
-        assert_eq!(
-            read(r#"openat(AT_FDCWD, "/a, \"b\n\12\0019", O_WRONLY|O_CREAT, 0644)"#),
-            Call {
-                strings: vec![(1, b"/a, \"b\n\n\x019".to_vec())],
-                ..plain(257, [fdcwd, SOME_ADDRESS, 0o101, 0o644, 0, 0])
-            }
-        );
-        assert_eq!(read("getpid()"), plain(39, [0; 6]));
-        assert_eq!(read(" write ( 1 , NULL, 0x10 ) "), plain(1, [1, 0, 16, 0, 0, 0]));
-    }
-
-    #[test]
-    fn what_is_no_call_is_said() {
-        let refused = |call: &str| read(call).unwrap_err();
-        assert!(refused("read").contains("write it as a call"));
-        assert!(refused("raed(0)").contains("`raed` is no x86-64 system call"));
-        assert!(refused("read(zero)").contains("`zero` is no value for argument 0"));
-        assert!(refused("read(,)").contains("`` is no value for argument 0"));
-        assert!(refused("read(\")").contains("no value for argument 0"));
-        assert!(refused(r#"open("\777")"#).contains("no value for argument 0"));
-        assert!(refused("read(0,0,0,0,0,0,0)").contains("six arguments"));
-        assert!(refused(r#"connect(3, "127.0.0.1", 16)"#).contains("no value for argument 1"));
-    }
 
     #[test]
     fn the_rule_is_named() {

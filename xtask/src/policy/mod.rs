@@ -31,6 +31,7 @@ pub(crate) mod sockaddr;
 mod systemd;
 mod taints;
 mod values;
+mod written;
 
 pub(crate) use answered::Answered;
 pub(crate) use explain::action;

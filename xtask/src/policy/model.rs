@@ -7,6 +7,8 @@ use super::samples::Hosts;
 use super::sections::{self, Network};
 use super::values;
 use policy::groups::Group;
+use policy::numbers;
+pub(super) use policy::numbers::Op;
 use policy::signature::{self, Kind};
 use proto::syscalls;
 use std::net::IpAddr;
@@ -50,14 +52,11 @@ pub(super) struct Comparison {
     pub(super) mask: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Op {
-    Equal,
-    NotEqual,
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
+impl Comparison {
+    /// The same without its argument.
+    pub(super) fn number(&self) -> numbers::Comparison {
+        numbers::Comparison { mask: self.mask, value: self.value, op: self.op }
+    }
 }
 
 impl Model {
@@ -120,8 +119,8 @@ impl Rule {
     }
 
     /// What its conditions ask of memory: the key, the argument if they name one, and the patterns.
-    pub(super) fn pointed(&self) -> impl Iterator<Item = (&str, Option<u8>, Vec<&Value>)> {
-        self.when.iter().filter_map(pointed)
+    pub(super) fn pointed(&self, call: u32) -> impl Iterator<Item = (&str, Option<u8>, Vec<&Value>)> {
+        self.when.iter().filter_map(move |table| pointed(table, call))
     }
 
     /// Whether it has conditions on something else than numbers.
@@ -142,11 +141,20 @@ pub(super) fn numbers(entry: &Value) -> Vec<u32> {
     }
 }
 
-fn pointed(condition: &toml::Table) -> Option<(&str, Option<u8>, Vec<&Value>)> {
+fn pointed(condition: &toml::Table, call: u32) -> Option<(&str, Option<u8>, Vec<&Value>)> {
     let (key, value) = condition.iter().find(|(key, _)| POINTED.contains(&key.as_str()))?;
-    let argument = condition.get("arg").and_then(Value::as_integer).and_then(|index| u8::try_from(index).ok());
+    let argument = condition.get("arg").and_then(|argument| index(argument, call));
     let patterns = value.as_array().map_or_else(|| vec![value], |patterns| patterns.iter().collect());
     Some((key.as_str(), argument, patterns))
+}
+
+/// Which argument of a call that is.
+fn index(argument: &Value, call: u32) -> Option<u8> {
+    match argument {
+        Value::Integer(index) => u8::try_from(*index).ok(),
+        Value::String(name) => signature::of(call.into())?.argument(name),
+        _ => None,
+    }
 }
 
 /// Addresses of a host.
@@ -156,7 +164,7 @@ fn texts(addresses: &Value) -> Vec<IpAddr> {
 }
 
 fn comparison(table: &toml::Table, call: u32) -> Option<Comparison> {
-    let argument = u8::try_from(table.get("arg")?.as_integer()?).ok()?;
+    let argument = index(table.get("arg")?, call)?;
     let number = |key: &str| operand(table.get(key)?, call, argument);
     let kind = signature::of(call.into()).and_then(|signature| signature.arguments.get(usize::from(argument)));
     let bits = table.get("bits").and_then(Value::as_integer).and_then(|bits| u32::try_from(bits).ok());
@@ -192,13 +200,14 @@ mod tests {
 
     #[test]
     fn rules_are_read_with_their_lines_and_what_counts_of_each_argument() {
-        let text = "version = 1\n\n[[rule]]\ncalls = [\"openat\", \"@chown\", 3]\naction = \"allow\"\nwhen = [{ arg = 2, op = \"masked_eq\", value = \"O_RDWR|O_CREAT\", mask = -1 }, { path = \"x\" }]\n";
+        let text = "version = 1\n\n[[rule]]\ncalls = [\"openat\", \"mq_open\", 3]\naction = \"allow\"\nwhen = [{ arg = \"flags\", op = \"masked_eq\", value = \"O_RDWR|O_CREAT\", mask = -1 }, { arg = \"pathname\", path = \"x\" }]\n";
         let model = Model::read(&[Part::native("f", text)]).unwrap();
         let rule = &model.rules[0];
-        assert_eq!((rule.place.as_str(), rule.calls.len(), &rule.calls[5]), ("f:3", 6, &3));
+        assert_eq!((rule.place.as_str(), rule.calls.len(), &rule.calls[2]), ("f:3", 3, &3));
         let comparison = Comparison { argument: 2, op: Op::Equal, value: 0o102, mask: 0xffff_ffff };
         assert_eq!(rule.comparisons(257), [comparison]);
         assert!(rule.looks_further(257));
+        assert_eq!(rule.pointed(257).next().unwrap().1, Some(1));
         assert_eq!(model.about(257).count(), 1);
     }
 }

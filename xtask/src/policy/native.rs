@@ -1,5 +1,6 @@
 //! Writes policies in our language.
 use policy::errno::Errno;
+use policy::numbers::{Comparison, Op, contradict};
 use proto::syscalls;
 use std::fmt::Write;
 
@@ -54,10 +55,30 @@ impl Condition {
         }
     }
 
+    fn comparison(&self) -> Comparison {
+        let op = match self.op {
+            "!=" => Op::NotEqual,
+            "<" => Op::Less,
+            "<=" => Op::LessOrEqual,
+            ">" => Op::Greater,
+            ">=" => Op::GreaterOrEqual,
+            _ => Op::Equal,
+        };
+        Comparison { mask: self.mask.unwrap_or(u64::MAX), value: self.value, op }
+    }
+
     fn text(&self) -> String {
         let mask = self.mask.map(|mask| format!(", mask = {mask:#x}")).unwrap_or_default();
         format!("{{ arg = {}, op = \"{}\", value = {:#x}{mask}, bits = 64 }}", self.argument, self.op, self.value)
     }
+}
+
+/// Whether conditions never hold together, as far as can be told: our reader refuses such rules.
+pub(super) fn never_hold(conditions: &[Condition]) -> bool {
+    (0..6).any(|argument| {
+        let alike = conditions.iter().filter(|condition| condition.argument == argument);
+        contradict(&alike.map(Condition::comparison).collect::<Vec<_>>())
+    })
 }
 
 /// One rule.

@@ -51,7 +51,7 @@ impl Probes {
         for model in models {
             for rule in model.about(call) {
                 rule.comparisons(call).iter().for_each(|comparison| probes.compare(comparison));
-                for (key, argument, patterns) in rule.pointed() {
+                for (key, argument, patterns) in rule.pointed(call) {
                     probes.point(key, argument, &patterns, &model.hosts);
                 }
             }

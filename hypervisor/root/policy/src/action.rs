@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 use crate::Action;
 use crate::errno::{ERRNOS, Errno};
 use crate::error::PolicyError;
-use crate::parse::{Operand, Placed, Reader, Value, unsigned, word};
+use crate::parse::{Argument, Operand, Placed, Reader, Value, unsigned, word};
 use crate::question::Question;
 use crate::suggest::did_you_mean;
 
@@ -39,7 +39,7 @@ impl ActionText {
 
 /// One entry of `rewrite`.
 pub(crate) struct RewriteText {
-    pub(crate) argument: Placed<u8>,
+    pub(crate) argument: Placed<Argument>,
     pub(crate) change: Change,
     pub(crate) span: Range<usize>,
 }
@@ -57,6 +57,8 @@ pub(crate) enum Change {
 const KNOWN: &str = r#""allow", "kill", "trap", "log", "ask", "stop", { errno = "EPERM" }, { fake = 0 }, { kill = "process" }, { ask = { limit = "30s" } } or { rewrite = [{ arg = 0, value = 0 }] }"#;
 const ACTION_KEYS: &[&str] = &["errno", "fake", "kill", "rewrite", "ask", "stop"];
 const REWRITE_KEYS: &[&str] = &["arg", "value", "mask", "path"];
+/// Most entries of `rewrite`.
+const MAX_REWRITES: usize = 6;
 /// Most bytes of a path: with its NUL it is as long as Linux takes (PATH_MAX), and as a copy of a call's memory holds.
 const MAX_PATH: usize = COPY_LEN - 1;
 
@@ -145,16 +147,11 @@ impl Reader<'_, '_> {
         if array.is_empty() {
             return Err(self.source.error(&value.span(), "`rewrite` is empty; for no change write \"allow\""));
         }
-        let mut rewrites: Vec<RewriteText> = Vec::new();
-        for entry in array.iter() {
-            let rewrite = self.rewrite(entry)?;
-            // So there are six at most.
-            if rewrites.iter().any(|other| other.argument.value == rewrite.argument.value) {
-                return Err(self.source.error(&rewrite.argument.span, "this argument is rewritten twice; remove one"));
-            }
-            rewrites.push(rewrite);
+        // A call has no more arguments, and none is rewritten twice.
+        if let Some(beyond) = array.get(MAX_REWRITES) {
+            return Err(self.source.error(&beyond.span(), format!("more than {MAX_REWRITES} changes")));
         }
-        Ok(rewrites)
+        array.iter().map(|entry| self.rewrite(entry)).collect()
     }
 
     fn rewrite(&self, value: &Value<'_>) -> Result<RewriteText, PolicyError> {

@@ -1,5 +1,6 @@
 //! What the text says → the table that judges. Here conditions meet the calls' signatures.
 
+use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -24,9 +25,10 @@ use crate::glob::{GlobSet, Subject};
 use crate::limits;
 use crate::mounts::{MAX_BINDS, Mounts};
 use crate::network::Network;
+use crate::numbers::{Comparison, Op, contradict};
 use crate::parse::{
-    CallText, Comparison as ComparisonText, ConditionText, NumberText, Operand, Placed, PolicyText, RuleText, TestText,
-    name_of,
+    Argument, CallText, Comparison as ComparisonText, ConditionText, NumberText, Operand, Placed, PolicyText, RuleText,
+    TestText, name_of,
 };
 use crate::pointed::{PointedText, Read, address_of, string_of, wanted};
 use crate::process::Process;
@@ -34,7 +36,7 @@ use crate::question;
 use crate::quotas::Quotas;
 use crate::signature::{self, Kind};
 use crate::suggest::did_you_mean;
-use crate::table::{By, Clause, Comparison, Condition, DEFAULT_RULE, Op, Policy, Rewrite, Rule, Slot};
+use crate::table::{By, Clause, Condition, DEFAULT_RULE, Policy, Rewrite, Rule, Slot};
 use crate::taint;
 
 /// A file that was read: its text, and what it says.
@@ -170,6 +172,8 @@ struct Settled {
 /// An argument, and how many low bits of its register count.
 #[derive(Clone, Copy)]
 struct Seen {
+    /// From 0.
+    argument: u8,
     kind: Kind,
     /// 1 to 64.
     bits: u32,
@@ -342,8 +346,9 @@ impl FileCompiler<'_, '_, '_> {
             let condition = match &condition.test {
                 TestText::Number(text) => self.condition(condition, text, call.number)?,
                 TestText::Pointed(text) => {
-                    reads.push(self.read_string(&text.argument, text.subject, call)?);
-                    Condition::Glob { argument: text.argument.value, set, negated: text.negated }
+                    let read = self.read_string(&text.argument, text.subject, call)?;
+                    reads.push(read);
+                    Condition::Glob { argument: read.argument, set, negated: text.negated }
                 }
                 TestText::Address(text) => {
                     reads.push(self.read_address(&condition.span, call)?);
@@ -357,6 +362,7 @@ impl FileCompiler<'_, '_, '_> {
             };
             self.all.conditions.push(condition);
         }
+        self.no_contradiction(rule, first_condition)?;
         if !rule.conditions.is_empty() {
             return self.push_clause(index, call, first_condition, reads);
         }
@@ -453,23 +459,24 @@ impl FileCompiler<'_, '_, '_> {
             return Err(self.source.error(&text.value.span, message));
         }
         let comparison = Comparison { mask, value, op };
-        match constant(&comparison) {
+        match comparison.constant() {
             Some(holds) => {
                 let always = if holds { "always" } else { "never" };
                 let message =
                     format!("this condition {always} holds; remove it{}", if holds { "" } else { " with its rule" });
                 Err(self.source.error(&condition.span, message))
             }
-            None => Ok(Condition::Number { argument: argument.value, comparison }),
+            None => Ok(Condition::Number { argument: seen.argument, comparison }),
         }
     }
 
     /// What has to be read of a call's argument that is such a string.
-    fn read_string(&self, argument: &Placed<u8>, subject: Subject, call: &CallText) -> Result<Read, PolicyError> {
-        let kind = self.kind(argument, call.number)?;
-        string_of(argument.value, subject, kind).ok_or_else(|| {
+    fn read_string(&self, argument: &Placed<Argument>, subject: Subject, call: &CallText) -> Result<Read, PolicyError> {
+        let index = self.index(argument, call.number)?;
+        let kind = self.kind(index, argument, call.number)?;
+        string_of(index, subject, kind).ok_or_else(|| {
             let (name, wanted) = (name_of(call.number), wanted(subject));
-            self.source.error(&argument.span, format!("argument {} of `{name}` is no {wanted}", argument.value))
+            self.source.error(&argument.span, format!("argument {index} of `{name}` is no {wanted}"))
         })
     }
 
@@ -490,18 +497,40 @@ impl FileCompiler<'_, '_, '_> {
     }
 
     /// An argument as a condition with this `bits` sees it.
-    fn seen(&self, argument: &Placed<u8>, bits: Option<u32>, number: u32) -> Result<Seen, PolicyError> {
-        match (self.kind(argument, number), bits) {
-            (Ok(kind), bits) => Ok(Seen { kind, bits: bits.unwrap_or(kind.bits()) }),
+    fn seen(&self, argument: &Placed<Argument>, bits: Option<u32>, number: u32) -> Result<Seen, PolicyError> {
+        let index = self.index(argument, number)?;
+        match (self.kind(index, argument, number), bits) {
+            (Ok(kind), bits) => Ok(Seen { argument: index, kind, bits: bits.unwrap_or(kind.bits()) }),
             // Who says how many bits are compared means the register, and every call has six.
-            (Err(_), Some(bits)) => Ok(Seen { kind: Kind::Hex, bits }),
+            (Err(_), Some(bits)) => Ok(Seen { argument: index, kind: Kind::Hex, bits }),
             (Err(error), None) => Err(error),
         }
     }
 
-    fn kind(&self, argument: &Placed<u8>, number: u32) -> Result<Kind, PolicyError> {
+    /// Which argument of a call that is.
+    fn index(&self, argument: &Placed<Argument>, number: u32) -> Result<u8, PolicyError> {
+        let name = match &argument.value {
+            Argument::Index(index) => return Ok(*index),
+            Argument::Name(name) => name,
+        };
+        let signature = signature::of(number.into());
+        signature.and_then(|signature| signature.argument(name)).ok_or_else(|| {
+            let names = signature.map_or(&[][..], |signature| signature.names);
+            let known = match names {
+                [] => "no arguments with names".to_owned(),
+                names => format!("`{}`", names.join("`, `")),
+            };
+            let suggestion = did_you_mean(name, names.iter().copied());
+            let (name, call) = (name.escape_debug(), name_of(number));
+            let message = format!("`{call}` has no argument `{name}`{suggestion} (it has {known})");
+            self.source.error(&argument.span, message)
+        })
+    }
+
+    /// What argument `index` is.
+    fn kind(&self, index: u8, argument: &Placed<Argument>, number: u32) -> Result<Kind, PolicyError> {
         let kinds = signature::of(u64::from(number)).map_or(signature::UNKNOWN, |signature| signature.arguments);
-        kinds.get(usize::from(argument.value)).copied().ok_or_else(|| {
+        kinds.get(usize::from(index)).copied().ok_or_else(|| {
             let name = name_of(number);
             let message = match kinds.len() {
                 0 => format!("`{name}` has no arguments; put it into a rule without `when`"),
@@ -534,18 +563,13 @@ impl FileCompiler<'_, '_, '_> {
 
     /// The number that `A|B` stands for in this argument.
     fn names(&self, names: &str, span: &Range<usize>, kind: Kind, number: u32) -> Result<u64, PolicyError> {
-        let symbols = match kind {
-            Kind::Named(symbols) | Kind::LongNamed(symbols) => symbols,
-            _ => {
-                let message = format!("this argument of `{}` has no names; write a number", name_of(number));
-                return Err(self.source.error(span, message));
-            }
-        };
+        let symbols = kind.symbols().ok_or_else(|| {
+            self.source.error(span, format!("this argument of `{}` has no names; write a number", name_of(number)))
+        })?;
         let mut value = 0;
         for name in names.split('|').map(str::trim) {
             value |= symbols.value(name).ok_or_else(|| {
-                let known = symbols.choices.iter().chain(symbols.flags).map(|(_, name)| *name);
-                let suggestion = did_you_mean(name, known);
+                let suggestion = did_you_mean(name, symbols.names());
                 let message = format!(
                     "`{}` is no name for this argument of `{}`{suggestion}",
                     name.escape_debug(),
@@ -561,7 +585,10 @@ impl FileCompiler<'_, '_, '_> {
     fn rewrites(&self, rule: &RuleText) -> Result<Vec<Rewrite>, PolicyError> {
         let compiled = |call: &CallText| {
             let rewrites = rule.action.rewrites.iter();
-            rewrites.map(|rewrite| self.rewrite(rewrite, call.number)).collect::<Result<Vec<_>, _>>()
+            let rewrites: Vec<_> =
+                rewrites.map(|rewrite| self.rewrite(rewrite, call.number)).collect::<Result<_, _>>()?;
+            self.no_argument_twice(&rewrites, rule)?;
+            Ok(rewrites)
         };
         let Some((first, others)) = rule.calls.split_first() else { return Ok(Vec::new()) };
         let rewrites = compiled(first)?;
@@ -580,6 +607,17 @@ impl FileCompiler<'_, '_, '_> {
         Ok(rewrites)
     }
 
+    /// A name and a number can mean the same argument.
+    fn no_argument_twice(&self, rewrites: &[Rewrite], rule: &RuleText) -> Result<(), PolicyError> {
+        for (index, (rewrite, text)) in rewrites.iter().zip(&rule.action.rewrites).enumerate() {
+            let earlier = rewrites.get(..index).unwrap_or(&[]);
+            if earlier.iter().any(|other| other.argument == rewrite.argument) {
+                return Err(self.source.error(&text.argument.span, "this argument is rewritten twice; remove one"));
+            }
+        }
+        Ok(())
+    }
+
     fn rewrite(&self, text: &RewriteText, number: u32) -> Result<Rewrite, PolicyError> {
         let seen = self.seen(&text.argument, None, number)?;
         let (keep, set, path) = match &text.change {
@@ -587,7 +625,25 @@ impl FileCompiler<'_, '_, '_> {
             Change::Mask(mask) => (self.operand(mask, seen, number)?, 0, None),
             Change::Path(path) => (u64::MAX, 0, Some(path.clone())),
         };
-        Ok(Rewrite { argument: text.argument.value, keep, set, path })
+        Ok(Rewrite { argument: seen.argument, keep, set, path })
+    }
+
+    /// The conditions from `first` on are those of `rule`.
+    fn no_contradiction(&self, rule: &RuleText, first: usize) -> Result<(), PolicyError> {
+        let compiled = self.all.conditions.get(first..).unwrap_or(&[]);
+        for (index, (condition, text)) in compiled.iter().zip(&rule.conditions).enumerate() {
+            let Condition::Number { argument, .. } = condition else { continue };
+            let before = compiled.iter().take(index + 1).filter_map(|other| match other {
+                Condition::Number { argument: same, comparison } if same == argument => Some(*comparison),
+                _ => None,
+            });
+            let together: Vec<Comparison> = before.collect();
+            if together.len() > 1 && contradict(&together) {
+                let message = "this never holds where the conditions before it do; remove one of them, or the rule";
+                return Err(self.source.error(&text.span, message));
+            }
+        }
+        Ok(())
     }
 
     fn no_condition_twice(&self, conditions: &[ConditionText]) -> Result<(), PolicyError> {
@@ -599,18 +655,6 @@ impl FileCompiler<'_, '_, '_> {
             }
         }
         Ok(())
-    }
-}
-
-/// Whether a condition holds for every value of its argument, or for none.
-fn constant(comparison: &Comparison) -> Option<bool> {
-    match (comparison.op, comparison.value) {
-        (Op::Equal, 0) if comparison.mask == 0 => Some(true),
-        (Op::GreaterOrEqual, 0) => Some(true),
-        (Op::Less, 0) => Some(false),
-        (Op::LessOrEqual, value) if value == comparison.mask => Some(true),
-        (Op::Greater, value) if value == comparison.mask => Some(false),
-        _ => None,
     }
 }
 

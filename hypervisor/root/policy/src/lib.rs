@@ -42,6 +42,7 @@ pub mod hosts;
 mod include;
 pub mod mounts;
 pub mod network;
+pub mod numbers;
 mod parse;
 mod pointed;
 pub mod process;
@@ -67,6 +68,7 @@ pub use files::{FileVerdict, Rights};
 pub use include::{Include, includes};
 pub use pointed::{Form, Pointed, Read};
 pub use question::Question;
+pub use suggest::did_you_mean;
 pub use table::{By, Policy, Rewrite, RuleRef, Rules, Verdict};
 
 /// Bounds on what a policy may hold. They bound memory and the cost of a verdict; real policies stay far below.

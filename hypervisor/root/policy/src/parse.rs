@@ -21,11 +21,11 @@ use crate::groups::{GROUPS, Group};
 use crate::hosts;
 use crate::mounts::Mounts;
 use crate::network::{self, NetworkText};
+use crate::numbers::Op;
 use crate::pointed::{AddressText, PointedText};
 use crate::process::Process;
 use crate::quotas::{self, Quotas};
 use crate::suggest::did_you_mean;
-use crate::table::Op;
 use crate::taint::{self, TaintText};
 use crate::{Action, limits};
 
@@ -74,10 +74,19 @@ pub(crate) enum TestText {
     Content(ContentText),
 }
 
+/// An argument of a call.
+#[derive(PartialEq)]
+pub(crate) enum Argument {
+    /// By its place, from 0.
+    Index(u8),
+    /// By what its manual page calls it.
+    Name(String),
+}
+
 /// A comparison of the register.
 #[derive(PartialEq)]
 pub(crate) struct NumberText {
-    pub(crate) argument: Placed<u8>,
+    pub(crate) argument: Placed<Argument>,
     pub(crate) comparison: Comparison,
     pub(crate) value: Placed<Operand>,
     /// How many low bits of the register are compared; else as many as Linux looks at.
@@ -404,16 +413,28 @@ impl Reader<'_, '_> {
         }
     }
 
-    pub(crate) fn argument(&self, value: &Value<'_>) -> Result<Placed<u8>, PolicyError> {
-        let DeValue::Integer(number) = value.get_ref() else {
-            return Err(self.wrong_type(value, "arg", "an argument's index, 0 to 5", value.get_ref()));
+    pub(crate) fn argument(&self, value: &Value<'_>) -> Result<Placed<Argument>, PolicyError> {
+        let argument = match value.get_ref() {
+            DeValue::Integer(number) => Argument::Index(self.argument_index(number, value)?),
+            DeValue::String(name) => Argument::Name(name.to_string()),
+            other => {
+                return Err(self.wrong_type(
+                    value,
+                    "arg",
+                    r#"an argument's name, such as "flags", or its index"#,
+                    other,
+                ));
+            }
         };
+        Ok(Placed { value: argument, span: value.span() })
+    }
+
+    fn argument_index(&self, number: &DeInteger<'_>, value: &Value<'_>) -> Result<u8, PolicyError> {
         let index = unsigned(number).and_then(|index| u8::try_from(index).ok()).filter(|index| *index <= 5);
-        let index = index.ok_or_else(|| {
+        index.ok_or_else(|| {
             self.source
                 .error(&value.span(), format!("there is no argument {number}; `arg` counts from 0 and goes to 5"))
-        })?;
-        Ok(Placed { value: index, span: value.span() })
+        })
     }
 
     fn comparison(&self, op: &Value<'_>, mask: Option<&Value<'_>>) -> Result<Comparison, PolicyError> {

@@ -10,7 +10,7 @@ use crate::address::SocketAddress;
 use crate::error::PolicyError;
 use crate::glob::Subject;
 use crate::limits;
-use crate::parse::{Placed, Reader, Value};
+use crate::parse::{Argument, Placed, Reader, Value};
 use crate::signature::{Kind, Signature};
 
 /// Memory that has to be read before a call can be judged.
@@ -128,7 +128,7 @@ pub(crate) fn address_of(signature: &Signature) -> Option<Read> {
 /// The text of a condition on memory: one of the patterns has to match, or none.
 #[derive(PartialEq)]
 pub(crate) struct PointedText {
-    pub(crate) argument: Placed<u8>,
+    pub(crate) argument: Placed<Argument>,
     pub(crate) subject: Subject,
     pub(crate) patterns: Vec<Placed<String>>,
     pub(crate) negated: bool,

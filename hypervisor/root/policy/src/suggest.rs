@@ -8,7 +8,8 @@ use alloc::vec::Vec;
 const LONGEST: usize = 32;
 
 /// "; did you mean `x`?", or nothing if no candidate is near.
-pub(crate) fn did_you_mean<'c>(name: &str, candidates: impl Iterator<Item = &'c str>) -> String {
+#[must_use]
+pub fn did_you_mean<'c>(name: &str, candidates: impl Iterator<Item = &'c str>) -> String {
     match nearest(name, candidates) {
         Some(candidate) => format!("; did you mean `{candidate}`?"),
         None => String::new(),

@@ -15,22 +15,12 @@ use crate::files::FileRights;
 use crate::glob::GlobSet;
 use crate::mounts::Mounts;
 use crate::network::Network;
+use crate::numbers::Comparison;
 use crate::pointed::{Pointed, Read};
 use crate::process::Process;
 use crate::question::Question;
 use crate::quotas::Quotas;
 use crate::taint;
-
-/// How an argument is compared. All comparisons are of unsigned numbers, as seccomp's are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Op {
-    Equal,
-    NotEqual,
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
-}
 
 /// One condition of a clause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,28 +47,6 @@ pub(crate) enum Condition {
         set: u16,
         negated: bool,
     },
-}
-
-/// A comparison with a number, reduced to the bits that count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Comparison {
-    pub(crate) mask: u64,
-    pub(crate) value: u64,
-    pub(crate) op: Op,
-}
-
-impl Comparison {
-    fn holds(&self, argument: u64) -> bool {
-        let argument = argument & self.mask;
-        match self.op {
-            Op::Equal => argument == self.value,
-            Op::NotEqual => argument != self.value,
-            Op::Less => argument < self.value,
-            Op::LessOrEqual => argument <= self.value,
-            Op::Greater => argument > self.value,
-            Op::GreaterOrEqual => argument >= self.value,
-        }
-    }
 }
 
 /// A rule as it concerns one call: if all its conditions hold, it decides.

@@ -133,6 +133,14 @@ fn actions_with_values() {
     refused(&action("read", "{ rewrite = [{ arg = 1 }] }"), 4, 23, "either `value`");
     refused(&action("read", "{ rewrite = [{ arg = 1, value = 1, mask = 1 }] }"), 4, 23, "either `value`");
     refused(&action("read", "{ rewrite = [{ arg = 1, value = 1 }, { arg = 1, mask = 1 }] }"), 4, 55, "rewritten twice");
+    refused(
+        &action("read", "{ rewrite = [{ arg = 1, value = 1 }, { arg = \"buf\", mask = 1 }] }"),
+        4,
+        55,
+        "rewritten twice",
+    );
+    let seven = "{ arg = 1, value = 1 }, ".repeat(7);
+    refused(&action("read", &format!("{{ rewrite = [{seven}] }}")), 4, 167, "more than 6 changes");
     refused(&action("read", "{ rewrite = [{ arg = 0, value = 0x1_0000_0000 }] }"), 4, 42, "looks at 32 bits");
     let path = |call: &str, path: &str| action(call, &format!("{{ rewrite = [{{ arg = 1, path = {path} }}] }}"));
     refused(&path("openat", "\"fake\""), 4, 41, "begin the path with `/`");
@@ -182,7 +190,15 @@ fn conditions() {
         "there is no argument 6; `arg` counts from 0 and goes to 5",
     );
     refused(&when("read", "[{ arg = -1, op = \"==\", value = 1 }]"), 5, 17, "there is no argument -1");
-    refused(&when("read", "[{ arg = \"fd\", op = \"==\", value = 1 }]"), 5, 17, "an argument's index");
+    refused(&when("read", "[{ arg = true, op = \"==\", value = 1 }]"), 5, 17, "an argument's name");
+    refused(
+        &when("read", "[{ arg = \"cuont\", op = \"==\", value = 1 }]"),
+        5,
+        17,
+        "`read` has no argument `cuont`; did you mean `count`? (it has `fd`, `buf`, `count`)",
+    );
+    refused(&when("getpid", "[{ arg = \"pid\", op = \"==\", value = 1 }]"), 5, 17, "it has no arguments with names");
+    refused(&when("read", "[{ arg = \"fd\", path = \"/a\" }]"), 5, 17, "argument 0 of `read` is no path");
     refused(&when("read", "[{ arg = 0, op = \"=\", value = 1 }]"), 5, 25, "`=` is no operator");
     refused(&when("read", "[{ arg = 0, op = \"masked_eq\", value = 1 }]"), 5, 25, "`masked_eq` needs `mask`");
     refused(
@@ -265,6 +281,16 @@ fn conditions_that_say_nothing() {
         44,
         "stands in the rule twice",
     );
+    let never = |first: &str, second: &str, column: u32| {
+        let conditions = format!("[{{ arg = 2, {first} }}, {{ arg = \"flags\", {second} }}]");
+        refused(&when("openat", &conditions), 5, column, "never holds where the conditions before it do");
+    };
+    never("op = \"==\", value = 1", "op = \"==\", value = 2", 44);
+    never("op = \">\", value = 5", "op = \"<=\", value = 5", 43);
+    never("op = \"masked_eq\", mask = 3, value = 1", "op = \"==\", value = \"O_RDWR\"", 61);
+    never("op = \"!=\", value = 1", "op = \"==\", value = 1", 44);
+    let range = "[{ arg = 2, op = \">=\", value = 1 }, { arg = 2, op = \"<=\", value = 1 }]";
+    assert!(parse("p.toml", &when("openat", range)).is_ok());
 }
 
 #[test]

@@ -71,6 +71,9 @@ fn rules(random: &mut Random) -> Vec<Rule> {
         }
         let mut when: Vec<Condition> = (0..random.below(4)).map(|_| condition(random, &calls)).collect();
         when.dedup_by(|a, b| (a.arg, a.op) == (b.arg, b.op));
+        if !can_hold(&when, calls[0]) {
+            continue;
+        }
         if when.is_empty() {
             calls.iter().for_each(|call| settled[*call] = true);
         }
@@ -113,6 +116,14 @@ fn holds(condition: &Condition, call: usize, args: &[u64; 6]) -> bool {
         ">=" => argument >= condition.value,
         _ => argument & condition.mask == condition.value,
     }
+}
+
+/// Whether some small arguments fulfil them all: what is refused because it never holds is not made in the first place.
+fn can_hold(when: &[Condition], call: usize) -> bool {
+    (0..6).all(|arg| {
+        let fulfils = |value: u64| when.iter().filter(|one| one.arg == arg).all(|one| holds(one, call, &[value; 6]));
+        (0..=16).any(fulfils)
+    })
 }
 
 /// Which rule decides, from 1; 0 for the default.

@@ -185,6 +185,29 @@ fn made_up_results() {
 }
 
 #[test]
+fn arguments_have_the_names_of_their_manual_pages() {
+    let policy = compiled(
+        r#"[[rule]]
+calls = ["open", "openat"]
+action = "allow"
+when = [{ arg = "flags", op = "masked_eq", mask = "O_CREAT", value = "O_CREAT" }]
+"#,
+    );
+    let allowed = |call: &str, args: [u64; 6]| policy.judge(number(call), &args).action == Action::Allow;
+    assert!(allowed("open", [0, 0o101, 0, 0, 0, 0]) && !allowed("open", [0, 0, 0o101, 0, 0, 0]));
+    assert!(allowed("openat", [0, 0, 0o101, 0, 0, 0]) && !allowed("openat", [0, 0o101, 0, 0, 0, 0]));
+    let text = "[[rule]]\ncalls = [\"unlinkat\"]\nwhen = [{ arg = \"dirfd\", op = \"==\", value = \"AT_FDCWD\" }, { arg = \"pathname\", path = \"/a\" }]\naction = { rewrite = [{ arg = \"pathname\", path = \"/b\" }, { arg = \"flags\", mask = 0 }] }\n";
+    let policy = compiled(text);
+    let mut pointed = Pointed::NOTHING;
+    pointed.set(1, b"/a");
+    let verdict = policy.about(number("unlinkat")).judge(&[0xffff_ff9c, 9, 8, 0, 0, 0], &pointed);
+    assert_eq!(verdict.rewritten([1, 2, 3, 4, 5, 6]), [1, 2, 0, 4, 5, 6]);
+    assert_eq!(verdict.rewrites().first().map(|change| change.argument), Some(1));
+    let allowed = allowed_when("sendto", r#"{ arg = "flags", op = "==", value = "MSG_NOSIGNAL|MSG_DONTWAIT" }"#);
+    assert!(allowed([0, 0, 0, 0x4040, 0, 0]) && !allowed([0, 0, 0, 0x4000, 0, 0]));
+}
+
+#[test]
 fn rewrites() {
     let policy = compiled(
         r#"[[rule]]

@@ -494,7 +494,7 @@ impl Writer<'_> {
 
     fn argument(&mut self, kind: Kind, value: u64) -> fmt::Result {
         match kind {
-            Kind::Fd | Kind::Int => write!(self.out, "{}", signed32(value)),
+            Kind::Fd | Kind::Int | Kind::Spoken(_) => write!(self.out, "{}", signed32(value)),
             Kind::DirFd if signed32(value) == AT_FDCWD => self.out.write_str("AT_FDCWD"),
             Kind::DirFd => write!(self.out, "{}", signed32(value)),
             Kind::Id if signed32(value) == -1 => self.out.write_str("-1"),
@@ -514,6 +514,7 @@ impl Writer<'_> {
             | Kind::Messages(_)
             | Kind::Strings => self.pointer(value),
             Kind::FcntlArgument => self.fcntl_argument(value),
+            Kind::SocketOption => self.socket_option(value),
         }
     }
 
@@ -569,8 +570,15 @@ impl Writer<'_> {
             F_DUPFD | F_DUPFD_CLOEXEC | F_SETPIPE_SZ => write!(self.out, "{}", signed32(value)),
             F_SETFD => symbols::FD_CLOEXEC.write(self.out, value),
             F_SETFL => symbols::OPEN.write(self.out, value),
-            F_ADD_SEALS => write!(self.out, "{value:#x}"),
+            F_ADD_SEALS => symbols::SEALS.write(self.out, value),
             _ => self.pointer(value),
+        }
+    }
+
+    fn socket_option(&mut self, value: u64) -> fmt::Result {
+        match symbols::socket_option(self.arg(1) & u64::from(u32::MAX), value) {
+            Some(name) => self.out.write_str(name),
+            None => write!(self.out, "{}", signed32(value)),
         }
     }
 

@@ -51,9 +51,15 @@ impl Shape {
                 Kind::DirFd if value == HERE => conditions.push(number(HERE)),
                 Kind::DirFd => return None,
                 Kind::Fd => descriptor = descriptor.or(Some(number(value))),
-                Kind::Named(_) | Kind::LongNamed(_) | Kind::Id | Kind::Int | Kind::Uint | Kind::Hex32 | Kind::Mode => {
-                    conditions.push(number(value));
-                }
+                Kind::Named(_)
+                | Kind::LongNamed(_)
+                | Kind::Spoken(_)
+                | Kind::SocketOption
+                | Kind::Id
+                | Kind::Int
+                | Kind::Uint
+                | Kind::Hex32
+                | Kind::Mode => conditions.push(number(value)),
                 Kind::CreateMode(_)
                 | Kind::FcntlArgument
                 | Kind::Long

@@ -119,6 +119,7 @@ impl Learner {
             }
             for (values, seen) in by_value {
                 let conditions = deciding.iter().zip(values).map(|((argument, kind), value)| {
+                    let argument = argument_text(*number, *argument);
                     format!("{{ arg = {argument}, op = \"==\", value = {} }}", written(*kind, *value))
                 });
                 let when = format!("when = [{}]\n", conditions.collect::<Vec<_>>().join(", "));
@@ -159,6 +160,12 @@ fn deciding(number: u64) -> Vec<(usize, Kind)> {
     let Some(known) = signature::of(number) else { return Vec::new() };
     let arguments = DECIDING.iter().find(|(name, _)| *name == known.name).map_or(&[][..], |(_, arguments)| arguments);
     arguments.iter().filter_map(|&argument| Some((argument, *known.arguments.get(argument)?))).collect()
+}
+
+/// An argument as a policy has it: by name, if it has one.
+pub(super) fn argument_text(number: u64, argument: usize) -> String {
+    let name = signature::of(number).and_then(|signature| signature.names.get(argument));
+    name.map_or_else(|| argument.to_string(), |name| format!("{name:?}"))
 }
 
 /// A value as a policy has it: by name, if all of it has one.

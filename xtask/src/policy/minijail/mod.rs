@@ -126,6 +126,7 @@ fn alternatives(atoms: &[Atom]) -> Option<Vec<Vec<Condition>>> {
             })
             .collect();
     }
+    all.retain(|conditions| !native::never_hold(conditions));
     Some(all)
 }
 
@@ -191,6 +192,9 @@ mod tests {
         assert_eq!(verdict(text, 2, [0, 0o100, 1, 0, 0, 0]), "Allow");
         assert_eq!(verdict(text, 2, [0, 0o1100, 0, 0, 0, 0]), "Allow", "the default, which is to log");
         assert_eq!(verdict(text, 2, [0, u64::MAX, 0, 0, 0, 0]), "Allow");
+        let never = "read: arg0 == 1 && arg0 == 2 || arg0 == 3\nwrite: arg0 > 3 && arg0 < 2\n";
+        assert_eq!((verdict(never, 0, [3; 6]), verdict(never, 0, [1; 6])), ("Allow".into(), "KillProcess".into()));
+        assert_eq!(verdict(never, 1, [1; 6]), "KillProcess");
         for (args, expected) in [([1, 0], "Allow"), ([2, 0], "EACCES"), ([3, 6], "Trap"), ([3, 5], "EPERM")] {
             assert_eq!(verdict(text, 41, [args[0], args[1], 0, 0, 0, 0]), expected);
         }

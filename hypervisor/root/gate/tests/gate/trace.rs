@@ -50,7 +50,7 @@ fn whole_lines() {
     child.call("mount", [path, 0, 0, 1, 0, 0]);
     let expected = [
         r#"1500.001234  12 openat(AT_FDCWD, "/etc/os-release", O_RDONLY|O_CLOEXEC) = 3 [allow, rule 3 test.toml:10]"#,
-        "1500.001234  12 ptrace(0, 0, 0, 0) = -1 EACCES (Permission denied) [errno EACCES, rule 1 test.toml:3: no debugging]",
+        "1500.001234  12 ptrace(PTRACE_TRACEME, 0, 0, 0) = -1 EACCES (Permission denied) [errno EACCES, rule 1 test.toml:3: no debugging]",
         "1500.001234  12 syscall_0x1d6(0x1, 0, 0, 0, 0, 0) = -1 EPERM (Operation not permitted) [errno EPERM, default]",
         "1500.001234  12 syscall_0x40000001(0, 0, 0, 0, 0, 0) = -1 EPERM (Operation not permitted) [errno EPERM, default]",
         r#"1500.001234  12 mount("/etc/os-release", NULL, NULL, MS_RDONLY, NULL) = ? [kill, rule 2 test.toml:7]"#,
