@@ -1,7 +1,6 @@
 //! What a policy denies: the program sees the error, or ends with the code for it.
 use crate::{Bench, Case, Sandbox};
 use std::fs;
-use std::time::Duration;
 
 /// The example of a policy under which no memory is writable and executable.
 const WRITE_XOR_EXECUTE: &str = include_str!("../../../../policies/write-xor-execute.toml");
@@ -17,22 +16,6 @@ page = mmap.mmap(-1, 4096)
 address = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(page)))
 print(libc.mprotect(address, 4096, 5), ctypes.get_errno())
 print(libc.mprotect(address, 4096, 1))
-";
-
-/// How long a million tries may take.
-pub(super) const FLIPPING: Duration = Duration::from_secs(7200);
-
-/// A policy for the program `flip`.
-const NO_SECRET: &str = "version = 1
-default = \"allow\"
-[[rule]]
-calls = [\"open\"]
-when = [{ arg = 0, path = \"secret\" }]
-action = { errno = \"EACCES\" }
-[[rule]]
-calls = [\"openat\"]
-when = [{ arg = 1, path = \"secret\" }]
-action = { errno = \"EACCES\" }
 ";
 
 /// Tests of denials.
@@ -82,20 +65,6 @@ pub(crate) fn cases() -> Vec<Case> {
                     .complains("cat: can't open 'fruit': Invalid cross-device link")?
                     .complains("[errno EXDEV, rule 1 policy.toml:3: no fruit]")?
                     .done()
-            })
-        }),
-        Case::new("a path that changes while it is judged", |bench| {
-            with_policy(bench, NO_SECRET, bench.guest("flip", &["pipe"]), |sandbox| {
-                sandbox
-                    .run()?
-                    .exits(0)?
-                    .prints("opened after the exchange: Some(0), with a writer: Some(true)\n")?
-                    .done()
-            })?;
-            let tries = if bench.setup.all { "1000000" } else { "5000" };
-            with_policy(bench, NO_SECRET, bench.guest("flip", &[tries]).limit(FLIPPING), |sandbox| {
-                let said = format!("{tries} tries: the secret file was opened 0 times; both outcomes: true\n");
-                sandbox.run()?.exits(0)?.prints(&said)?.done()
             })
         }),
         Case::new("rules that name a group of calls", |bench| {

@@ -5,10 +5,6 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Duration;
-
-/// Longest time for one run.
-const LIMIT: Duration = Duration::from_secs(7200);
 
 const POLICY: &str = r#"version = 1
 default = "allow"
@@ -97,7 +93,7 @@ fn every_way(bench: &Bench<'_>) -> Verdict {
     let tries = if bench.setup.all { "100000" } else { "300" };
     let program = include_str!("file_rules.py");
     let sandbox = bench.in_tree("python", ["/usr/bin/python3", "-c", program, tries]).layer(scratch.path());
-    with_policy(bench, POLICY, sandbox.options(["--timeout", "7000"]).limit(LIMIT), |sandbox| {
+    with_policy(bench, POLICY, sandbox.options(["--timeout", "7000"]).limit(super::races::LIMIT), |sandbox| {
         let said = format!("{SAID}secrets: 0 - both outcomes: True\n");
         let outcome = sandbox.options(["--trace"]).run()?;
         outcome.exits(0)?.prints(&said)?;

@@ -31,6 +31,7 @@ mod overlay;
 mod policies;
 mod process_events;
 mod programs;
+mod races;
 mod real;
 mod refusals;
 mod rewrites;
@@ -70,6 +71,7 @@ pub(crate) fn all(setup: &Setup) -> Vec<Case> {
     all.extend(terminal::cases());
     all.extend(denials::cases());
     all.extend(rewrites::cases());
+    all.extend(races::cases());
     all.extend(forms::cases());
     all.extend(network::cases());
     all.extend(life::cases());

@@ -1,19 +1,6 @@
 //! Policies on socket addresses, and on what is written.
 use super::denials::with_policy;
 use crate::Case;
-use std::time::Duration;
-
-/// How long a million tries may take.
-const FLIPPING: Duration = Duration::from_secs(7200);
-
-/// A policy for `flip address` and `flip message`.
-const NO_7002: &str = "version = 1
-default = \"allow\"
-[[rule]]
-calls = [\"sendto\", \"sendmsg\"]
-when = [{ address = \"127.0.0.1:7002\" }]
-action = { errno = \"EACCES\" }
-";
 
 /// A policy for `network.py`. The name is in every `/etc/hosts`.
 const LISTS: &str = "version = 1
@@ -46,8 +33,8 @@ sendmmsg 1 Permission denied
 socketpair ok
 ";
 
-/// A policy for `flip content`, and for a program whose lines are judged.
-const NO_TEXT: &str = "version = 1
+/// A policy for a program whose lines are judged, and for one that changes them meanwhile.
+pub(super) const NO_TEXT: &str = "version = 1
 default = \"allow\"
 [[rule]]
 calls = [\"write\", \"writev\", \"sendto\", \"sendmsg\"]
@@ -61,15 +48,6 @@ const WRITE_LINES: &str = "echo fine; echo a PRIVATE KEY; busybox dd if=/dev/zer
 /// The tests.
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        Case::new("an address that changes while it is judged", |bench| {
-            let tries = if bench.setup.all { "1000000" } else { "3000" };
-            let beside = format!("{} message {tries}", bench.fixture.guest("flip"));
-            let sandbox = bench.guest("flip", &["address", tries]).options(["--beside", &beside]).limit(FLIPPING);
-            with_policy(bench, NO_7002, sandbox, |sandbox| {
-                let said = format!("{tries} datagrams: 0 to the forbidden port; both outcomes: true\n");
-                sandbox.run()?.exits(0)?.prints_somewhere(&said)?.prints_somewhere(&format!("[2] {said}"))?.done()
-            })
-        }),
         Case::new("a network of listed addresses: python3", |bench| {
             let sandbox = bench.in_tree("python", ["/usr/bin/python3", "-c", include_str!("network.py")]);
             with_policy(bench, LISTS, sandbox.options(["--trace"]), |sandbox| {
@@ -82,13 +60,7 @@ pub(crate) fn cases() -> Vec<Case> {
             })
         })
         .needs("python"),
-        Case::new("a text that changes while it is judged", |bench| {
-            let tries = if bench.setup.all { "1000000" } else { "3000" };
-            let sandbox = bench.guest("flip", &["content", tries]).limit(FLIPPING);
-            with_policy(bench, NO_TEXT, sandbox, |sandbox| {
-                let said = format!("{tries} writes: 0 of what was not judged; both outcomes: true\n");
-                sandbox.run()?.exits(0)?.prints(&said)?.done()
-            })?;
+        Case::new("a text that is judged", |bench| {
             with_policy(bench, NO_TEXT, bench.busybox(&["sh", "-c", WRITE_LINES]), |sandbox| {
                 sandbox.run()?.exits(0)?.prints("fine\n10000\n")?.complains("write error: Permission denied")?.done()
             })

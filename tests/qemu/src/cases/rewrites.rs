@@ -1,5 +1,5 @@
-//! Paths that a policy replaces by others, in Debian's programs and against a program that changes them meanwhile.
-use super::denials::{FLIPPING, with_policy};
+//! Paths that a policy replaces by others, in Debian's programs.
+use super::denials::with_policy;
 use crate::{Bench, Case, Verdict};
 use std::fs;
 
@@ -33,19 +33,6 @@ default = ["read", "execute", "list"]
 const PROGRAM: &str =
     "cat /srv/passwd; cd /srv; cat passwd; cat ./passwd; stat -c %s /srv/passwd; /usr/bin/false; echo $?";
 
-/// A policy for `flip rewritten`.
-const FLIPPED: &str = r#"version = 1
-default = "allow"
-[[rule]]
-calls = ["open"]
-when = [{ arg = 0, path = "secret" }]
-action = { rewrite = [{ arg = 0, path = "/tmp/instead" }] }
-[[rule]]
-calls = ["openat"]
-when = [{ arg = 1, path = "secret" }]
-action = { rewrite = [{ arg = 1, path = "/tmp/instead" }] }
-"#;
-
 /// Tests of paths that are replaced.
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -62,13 +49,6 @@ pub(crate) fn cases() -> Vec<Case> {
             })
         })
         .needs("shell"),
-        Case::new("a path that changes while it is rewritten", |bench| {
-            let tries = if bench.setup.all { "1000000" } else { "5000" };
-            with_policy(bench, FLIPPED, bench.guest("flip", &["rewritten", tries]).limit(FLIPPING), |sandbox| {
-                let said = format!("{tries} tries: the secret file was opened 0 times; both outcomes: true\n");
-                sandbox.run()?.exits(0)?.prints(&said)?.done()
-            })
-        }),
     ]
 }
 

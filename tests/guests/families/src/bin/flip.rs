@@ -1,7 +1,7 @@
 //! Races for what a policy judges: what it has judged, and nothing else, is carried out.
 //!
 //! Two files, `judged` and `secret`; the policy of the test denies the second one. A second thread exchanges the two names in the buffer that
-//! the first one opens from, as fast as it can. `flip N` makes N tries and prints how often the secret file was opened (never), and whether
+//! the first one opens from, as fast as it can. `flip N` makes N tries and prints how many opened the secret file (none), and whether
 //! both outcomes were seen, so that there was a race at all. `flip pipe` holds an open up in between, where a second look at the
 //! buffer would find the other name for certain. `flip rewritten N` is for a policy that has another file opened in the secret one's place.
 //!
@@ -44,15 +44,67 @@ fn main() -> ExitCode {
         Some("content") => contents(),
         Some("rewritten") => {
             std::fs::write("/tmp/instead", INSTEAD).expect("a new file");
-            race(argument(2))
+            names(argument(2))
         }
-        _ => race(argument(1)),
+        _ => names(argument(1)),
     }
 }
 
 /// How many tries there are to be.
 fn argument(index: usize) -> u64 {
     std::env::args().nth(index).and_then(|tries| tries.parse().ok()).unwrap_or(1000)
+}
+
+/// What came of one try.
+enum Outcome {
+    /// What may be was carried out.
+    Done,
+    /// It was refused, or something else was carried out in its place.
+    Refused,
+    /// What was not judged was carried out.
+    Wrong,
+}
+
+/// Makes the tries while another thread calls `exchange` as fast as it can, and tells how many came to what must not be.
+fn race(
+    tries: u64,
+    wrong: &str,
+    exchange: impl Fn() + Send + 'static,
+    mut attempt: impl FnMut(u64) -> Outcome,
+) -> ExitCode {
+    let exchanger = thread::spawn(move || {
+        while !OVER.load(Ordering::Relaxed) {
+            exchange();
+        }
+    });
+    let (mut done, mut refused, mut failed) = (0_u64, 0_u64, 0_u64);
+    for count in 0..tries {
+        match attempt(count) {
+            Outcome::Done => done += 1,
+            Outcome::Refused => refused += 1,
+            Outcome::Wrong => failed += 1,
+        }
+        if count % 15 == 0 {
+            // On one processor: the other thread has a turn, whose end leaves either choice. The number has no divisor in common with that of kinds
+            // of tries which take turns.
+            thread::yield_now();
+        }
+    }
+    OVER.store(true, Ordering::Relaxed);
+    let _ = exchanger.join();
+    let both = done > 0 && refused > 0;
+    println!("{tries} tries: {failed} {wrong}; both outcomes: {both}");
+    ExitCode::from(u8::from(failed > 0 || !both))
+}
+
+/// Exchanges the name in the buffer.
+fn exchange_name() {
+    NAME.fetch_xor(JUDGED ^ SECRET, Ordering::Relaxed);
+}
+
+/// Where a word is, for the kernel.
+fn place(slot: &AtomicU64) -> u64 {
+    slot.as_ptr().expose_provenance() as u64
 }
 
 /// Opens whatever the buffer says. The length of the file that it was, or nothing if it was denied.
@@ -65,29 +117,13 @@ fn open_named() -> Option<i64> {
     Some(stat.st_size)
 }
 
-fn race(tries: u64) -> ExitCode {
-    let flipper = thread::spawn(|| {
-        while !OVER.load(Ordering::Relaxed) {
-            NAME.fetch_xor(JUDGED ^ SECRET, Ordering::Relaxed);
-        }
-    });
-    let (mut opened, mut denied, mut wrong) = (0_u64, 0_u64, 0_u64);
-    for count in 0..tries {
-        match open_named() {
-            Some(JUDGED_LEN) => opened += 1,
-            Some(len) if len != INSTEAD.len() as i64 => wrong += 1,
-            Some(_) | None => denied += 1,
-        }
-        if count % 16 == 0 {
-            // On one processor: the other thread has a turn, whose end leaves either name.
-            thread::yield_now();
-        }
-    }
-    OVER.store(true, Ordering::Relaxed);
-    let _ = flipper.join();
-    let both = opened > 0 && denied > 0;
-    println!("{tries} tries: the secret file was opened {wrong} times; both outcomes: {both}");
-    ExitCode::from(u8::from(wrong > 0 || !both))
+/// Opens files by the name in the buffer.
+fn names(tries: u64) -> ExitCode {
+    race(tries, "opened the secret file", exchange_name, |_| match open_named() {
+        Some(JUDGED_LEN) => Outcome::Done,
+        Some(len) if len != INSTEAD.len() as i64 => Outcome::Wrong,
+        Some(_) | None => Outcome::Refused,
+    })
 }
 
 /// The judged name leads to a named pipe, whose open waits for a writer. The name is exchanged before there is one.
@@ -128,90 +164,61 @@ static NAMES: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
 
 /// Sends datagrams to one port, which another thread exchanges for the forbidden one.
 fn datagrams(in_message: bool) -> ExitCode {
-    let tries = argument(2);
     let (allowed, forbidden) = (receiver(7001), receiver(7002));
     let sender = UdpSocket::bind("127.0.0.1:0").expect("a free port");
     let (good, bad) = (words(7001), words(7002));
     for (slot, word) in NAMES.iter().zip([good, bad].concat()) {
         slot.store(word, Ordering::Relaxed);
     }
-    let place = |slot: &AtomicU64| slot.as_ptr().expose_provenance() as u64;
     RANGE[0].store(place(&RANGE[1]), Ordering::Relaxed);
     for (slot, word) in HEADER.iter().zip([place(&NAMES[0]), 16, place(&RANGE[0]), 1, 0, 0, 0]) {
         slot.store(word, Ordering::Relaxed);
     }
     ADDRESS[0].store(good[0], Ordering::Relaxed);
     let difference = place(&NAMES[0]) ^ place(&NAMES[2]);
-    let flipper = thread::spawn(move || {
-        while !OVER.load(Ordering::Relaxed) {
-            ADDRESS[0].fetch_xor(good[0] ^ bad[0], Ordering::Relaxed);
-            HEADER[0].fetch_xor(difference, Ordering::Relaxed);
-        }
-    });
+    let exchange = move || {
+        ADDRESS[0].fetch_xor(good[0] ^ bad[0], Ordering::Relaxed);
+        HEADER[0].fetch_xor(difference, Ordering::Relaxed);
+    };
     let fd = sender.as_raw_fd();
-    let (mut sent, mut denied, mut arrived, mut wrong) = (0_u64, 0_u64, 0_u64, 0_u64);
-    for count in 0..tries {
+    race(argument(2), "reached the forbidden port or none", exchange, |_| {
         let result = if in_message {
             sys!(libc::sendmsg(fd, HEADER.as_ptr().cast(), 0))
         } else {
             sys!(libc::sendto(fd, b"x".as_ptr().cast(), 1, 0, ADDRESS.as_ptr().cast(), 16))
         };
-        *(if result.is_ok() { &mut sent } else { &mut denied }) += 1;
-        arrived += u64::from(allowed.recv(&mut [0; 4]).is_ok());
-        wrong += u64::from(forbidden.recv(&mut [0; 4]).is_ok());
-        if count % 16 == 0 {
-            // On one processor: the other thread has a turn, whose end leaves either address.
-            thread::yield_now();
+        let arrived = |socket: &UdpSocket| socket.recv(&mut [0; 4]).is_ok();
+        match (result.is_ok(), arrived(&allowed), arrived(&forbidden)) {
+            (true, true, false) => Outcome::Done,
+            (false, false, false) => Outcome::Refused,
+            _ => Outcome::Wrong,
         }
-    }
-    OVER.store(true, Ordering::Relaxed);
-    let _ = flipper.join();
-    let both = sent > 0 && denied > 0 && arrived == sent;
-    println!("{tries} datagrams: {wrong} to the forbidden port; both outcomes: {both}");
-    ExitCode::from(u8::from(wrong > 0 || !both))
+    })
 }
 
 /// Writes the buffer, whose text another thread exchanges for the forbidden one.
 fn contents() -> ExitCode {
-    let tries = argument(2);
     let (mut reader, writer) = pipe().expect("a pipe");
     let (receiver, sender) = UnixDatagram::pair().expect("two sockets");
-    let place = |slot: &AtomicU64| slot.as_ptr().expose_provenance() as u64;
     // The first letter alone, and the others: two ranges that are one text.
     let ranges = [place(&NAME), 1, place(&NAME) + 1, 5];
     let header = [0, 0, ranges.as_ptr().expose_provenance() as u64, 2, 0, 0, 0_u64];
-    let flipper = thread::spawn(|| {
-        while !OVER.load(Ordering::Relaxed) {
-            NAME.fetch_xor(JUDGED ^ SECRET, Ordering::Relaxed);
-        }
-    });
-    let (mut written, mut denied, mut wrong) = (0_u64, 0_u64, 0_u64);
-    for count in 0..tries {
-        let (file, socket) = (writer.as_raw_fd(), sender.as_raw_fd());
+    let (file, socket) = (writer.as_raw_fd(), sender.as_raw_fd());
+    race(argument(2), "wrote what was not judged", exchange_name, |count| {
         let result = match count % 4 {
             0 => sys!(libc::write(file, NAME.as_ptr().cast(), 6)),
             1 => sys!(libc::writev(file, ranges.as_ptr().cast(), 2)),
             2 => sys!(libc::sendto(socket, NAME.as_ptr().cast(), 6, 0, std::ptr::null(), 0)),
             _ => sys!(libc::sendmsg(socket, header.as_ptr().cast(), 0)),
         };
+        if result.is_err() {
+            return Outcome::Refused;
+        }
         let mut text = [0; 6];
-        match (result, count % 4) {
-            (Err(_), _) => denied += 1,
-            (Ok(_), 0 | 1) => reader.read_exact(&mut text).expect("what was written"),
-            (Ok(_), _) => assert_eq!(receiver.recv(&mut text).expect("what was sent"), 6),
+        match count % 4 {
+            0 | 1 => reader.read_exact(&mut text).expect("what was written"),
+            _ => assert_eq!(receiver.recv(&mut text).expect("what was sent"), 6),
         }
-        if result.is_ok() {
-            written += 1;
-            wrong += u64::from(text != *b"judged");
-        }
-        if count % 15 == 0 {
-            // On one processor: the other thread has a turn, whose end leaves either text.
-            thread::yield_now();
-        }
-    }
-    OVER.store(true, Ordering::Relaxed);
-    let _ = flipper.join();
-    let both = written > 0 && denied > 0;
-    println!("{tries} writes: {wrong} of what was not judged; both outcomes: {both}");
-    ExitCode::from(u8::from(wrong > 0 || !both))
+        if text == *b"judged" { Outcome::Done } else { Outcome::Wrong }
+    })
 }
