@@ -111,9 +111,9 @@ struct Comparison {
     settled: u64,
     /// Equal verdicts on the others.
     judged: u64,
-    /// Differences where its filter compares the wrong half of an argument.
+    /// Differences where its filter compares the wrong half of an argument, and a rule gives our verdict.
     confused: u64,
-    /// Verdicts of libseccomp's that it has no reason for.
+    /// Differences where no rule gives its verdict, and one gives ours.
     unjustified: u64,
 }
 
@@ -138,22 +138,20 @@ impl Comparison {
                 self.judged += 1;
                 continue;
             }
-            if self.reference.is_some() && returned.is_some_and(|returned| returned.is_confused) {
-                self.confused += 1;
-                continue;
-            }
             let justified = self.reference.as_ref().map(|reference| reference.justified(name, &args));
             let is_justified = |said: Option<Said>| {
                 justified.as_ref().is_none_or(|actions| actions.iter().any(|action| said == Some(of_entry(*action))))
             };
-            if is_justified(expected) || !is_justified(Some(found)) {
-                let rule = verdict.rule();
-                return Err((
-                    number,
-                    format!("{name} {args:x?}: libseccomp says {expected:?}, we say {found:?} by {rule}"),
-                ));
+            let is_confused = justified.is_some() && returned.is_some_and(|returned| returned.is_confused);
+            if is_justified(Some(found)) && (is_confused || !is_justified(expected)) {
+                *(if is_confused { &mut self.confused } else { &mut self.unjustified }) += 1;
+                continue;
             }
-            self.unjustified += 1;
+            let rule = verdict.rule();
+            return Err((
+                number,
+                format!("{name} {args:x?}: libseccomp says {expected:?}, we say {found:?} by {rule}"),
+            ));
         }
         Ok(())
     }
