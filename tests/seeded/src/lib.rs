@@ -1,6 +1,11 @@
 //! Numbers for tests that look random and are the same on every run (SplitMix64, Vigna 2015).
+//! [`texts`] makes texts of them.
 #![no_std]
 #![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod texts;
 
 /// The numbers that follow from a seed.
 #[derive(Clone, Debug)]

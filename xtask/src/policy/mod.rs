@@ -11,7 +11,7 @@ mod explain;
 mod files;
 mod flatten;
 #[cfg(test)]
-pub(crate) mod fuzz;
+mod fuzz;
 #[cfg(test)]
 mod headers;
 mod includes;

@@ -1,11 +1,9 @@
 //! The compiled table against an evaluator that knows nothing of tables: it reads the rules from the top.
 
-mod random;
-
 use std::fmt::Write;
 
 use policy::{Action, parse};
-use random::Random;
+use seeded::Random;
 
 /// Calls with the widths of their first three arguments, from Linux' prototypes.
 const CALLS: [(&str, u64, [u32; 3]); 6] = [
@@ -54,7 +52,7 @@ fn condition(random: &mut Random, calls: &[usize]) -> Condition {
     let narrowest = calls.iter().map(|call| CALLS[*call].2[arg]).min().expect("a call");
     let limit = u64::MAX >> (64 - narrowest);
     let mask = (random.next() % 7 + 1) & limit;
-    let op = *random.pick(&OPERATORS);
+    let op = random.pick(&OPERATORS);
     // Numbers that the compiler takes for every one of the calls, and that do not decide by themselves.
     let value = (random.next() % 5 + 1) & limit;
     Condition { arg, op, value: if op == "masked_eq" { value & mask } else { value }, mask }
@@ -137,7 +135,7 @@ fn reference(rules: &[Rule], call: usize, args: &[u64; 6]) -> usize {
 fn table_agrees_with_reading_from_the_top() {
     let (mut by_rule, mut by_default) = (0, 0);
     for seed in 0..1500 {
-        let mut random = Random::new(seed);
+        let mut random = Random(seed);
         let rules = rules(&mut random);
         let default = random.below(ACTIONS.len());
         let text = text(&rules, default);

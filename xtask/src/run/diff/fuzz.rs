@@ -1,7 +1,7 @@
 //! What a root that is out of its mind may send: there is a layer or a reason, and nothing else is left.
 use super::Diffs;
-use crate::policy::fuzz::Random;
 use control::diff::{Attributes, Defect, MAX_RECORD, Record};
+use seeded::Random;
 use std::fs;
 
 /// One step, of which most fit behind the ones before.
