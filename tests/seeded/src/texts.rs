@@ -6,12 +6,12 @@ use alloc::vec::Vec;
 
 /// Most parts of a text.
 const PARTS: usize = 4;
-/// One of so many words is another one; 0: none is.
-const ODDS: [usize; 4] = [0, 16, 64, 64];
+/// One of so many words is another one.
+const ODDS: [usize; 4] = [16, 32, 64, 128];
 /// A mark is that much less often another one, as hardly any text with such a one has a structure.
-const MARKS: usize = 8;
+const MARKS: usize = 16;
 /// One of so many texts is damaged.
-const DAMAGED: usize = 4;
+const DAMAGED: usize = 8;
 
 /// A language, by example.
 #[derive(Clone, Copy, Debug)]
@@ -116,7 +116,7 @@ impl<'t> Texts<'t> {
     fn put(&self, words: &[Word<'t>], odds: usize, random: &mut Random, text: &mut String) {
         for word in words {
             let odds = if word.kind == Kind::Mark { odds * MARKS } else { odds };
-            let is_kept = word.kind == Kind::Space || odds == 0 || random.below(odds) > 0;
+            let is_kept = word.kind == Kind::Space || random.below(odds) > 0;
             text.push_str(if is_kept { word.text } else { self.other(word.kind, random) });
         }
     }
@@ -224,9 +224,9 @@ mod tests {
             all.push(text.clone());
         }
         let whole = all.iter().filter(|text| text.starts_with(LANGUAGE.heads) && text.ends_with(LANGUAGE.tail)).count();
-        assert!((600..950).contains(&whole), "{whole}");
+        assert!((700..980).contains(&whole), "{whole}");
         all.sort_unstable();
         all.dedup();
-        assert!(all.len() > 300, "{}", all.len());
+        assert!(all.len() > 150, "{}", all.len());
     }
 }
