@@ -76,7 +76,8 @@ fn parameters(info: &BootInfo, frames_start: u64, vdso: Vdso) -> Option<Start> {
     let mut list = |count| -> Option<Vec<Vec<u8>>> { (0..count).map(|_| strings.next()).collect() };
     let (arguments, environment) = (list(params.argc)?, list(params.envc)?);
     let directory = strings.next()?;
-    let setting = Setting::new(&params, strings.next()?, strings.next()?);
+    let names = [strings.next()?, strings.next()?];
+    let setting = Setting::new(&params, names, strings);
     Some(Start {
         frames_start,
         frames_end: info.free_end,

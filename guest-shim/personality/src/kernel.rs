@@ -37,7 +37,7 @@ use crate::platform::{Copied, Platform};
 use crate::random::Random;
 use crate::regs::UserRegs;
 use crate::sched::Schedule;
-use crate::setting::Setting;
+use crate::setting::{Folder, Setting};
 use crate::signal::deliver::SYSCALL_LEN;
 use crate::signal::{self, Info, Signal};
 use crate::task::{Call, Process, Task};
@@ -148,6 +148,8 @@ pub struct Kernel<P: Platform> {
     pub(crate) flags: u32,
     /// Host name and domain name.
     pub(crate) node_names: [Vec<u8>; 2],
+    /// Folders of the host that are shown.
+    pub(crate) folders: Vec<Folder>,
     pub(crate) realtime_offset_ns: u64,
     pub(crate) vdso: Vdso,
     /// Registers that a call wants instead of the ones that it came with (a new program's).
@@ -234,6 +236,7 @@ impl<P: Platform> Kernel<P> {
             staging: None,
             flags: start.flags,
             node_names: start.setting.names.clone(),
+            folders: start.setting.folders.clone(),
             realtime_offset_ns: start.realtime_offset_ns,
             vdso: start.vdso.clone(),
             new_regs: None,

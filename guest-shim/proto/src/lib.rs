@@ -34,7 +34,7 @@ pub const NO_ALARM: u64 = u64::MAX;
 /// [`BootInfo::magic`].
 pub const BOOT_MAGIC: u64 = u64::from_le_bytes(*b"CORDONSH");
 /// Version of everything in this crate; shim and root of one build agree.
-pub const PROTO_VERSION: u32 = 6;
+pub const PROTO_VERSION: u32 = 7;
 
 /// What the shim learns at start. Its virtual address is in RDI at the shim's entry.
 #[repr(C)]
@@ -100,7 +100,8 @@ pub mod boot_flags {
 pub const LIMITS: usize = 16;
 
 /// Head of the program parameters: what execve would be given, and what its process is like. The strings follow, each with its NUL:
-/// path, then `argc` arguments, then `envc` environment strings, then the working directory, the host name and the domain name.
+/// path, then `argc` arguments, then `envc` environment strings, then the working directory, the host name and the domain name, and then for each folder of
+/// the host that is shown its place, behind [`WRITABLE_FOLDER`] or [`READ_ONLY_FOLDER`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct ProgramParams {
@@ -121,6 +122,11 @@ pub struct ProgramParams {
     /// Soft and hard limit of each kind; `u64::MAX` is none.
     pub limits: [[u64; 2]; LIMITS],
 }
+
+/// Stands before the place of a folder of the host in which something may be changed.
+pub const WRITABLE_FOLDER: u8 = b'w';
+/// Stands before the place of one in which nothing may.
+pub const READ_ONLY_FOLDER: u8 = b'r';
 
 const _: () = assert!(size_of::<ProgramParams>() == 24 + 4 * MAX_GROUPS + 16 * LIMITS);
 

@@ -16,6 +16,7 @@ pub mod mqueue;
 pub mod pidfd;
 pub mod pipe;
 pub mod proc;
+mod proc_mounts;
 mod proc_system;
 mod proc_text;
 pub mod records;

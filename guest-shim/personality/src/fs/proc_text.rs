@@ -9,6 +9,7 @@ use core::fmt::Write;
 
 use super::dentry::Dentry;
 use super::proc::{Entry, ProcNode};
+use super::proc_mounts::{mount_info, mounts};
 use crate::errno::Errno;
 use crate::kernel::Kernel;
 use crate::mm::area::{Area, Backing, Prot};
@@ -17,14 +18,6 @@ use crate::platform::{PAGE, Platform};
 use crate::signal::SIG_IGN;
 use crate::task::{Life, Process, State, Task};
 use crate::time::{CLOCK_TICK, SECOND_TICKS};
-
-/// What is mounted: `/proc/N/mounts`, and the same for mountinfo with numbers of mounts and devices.
-const MOUNTS: [(&str, &str, &str, u64); 4] = [
-    ("cordon", "/", "tmpfs", crate::syscalls::FILE_DEVICE),
-    ("proc", "/proc", "proc", crate::syscalls::PROC_DEVICE),
-    ("sysfs", "/sys", "sysfs", crate::syscalls::PROC_DEVICE),
-    ("dev", "/dev", "devtmpfs", crate::syscalls::DEV_DEVICE),
-];
 
 /// Names and units of the resource limits, in the order of their numbers.
 const LIMITS: [(&str, &str); 16] = [
@@ -107,8 +100,8 @@ impl<P: Platform> Kernel<P> {
             Entry::Stat => self.stat_text(&process, task, tid),
             Entry::Statm => statm(space.as_ref()),
             Entry::Status => self.status_text(&process, task, tid),
-            Entry::Mounts => mounts(),
-            Entry::Mountinfo => mount_info(),
+            Entry::Mounts => return Some(mounts(&self.folders)),
+            Entry::Mountinfo => return Some(mount_info(&self.folders)),
             Entry::Limits => limits(&process),
             Entry::Io => String::from(
                 "rchar: 0\nwchar: 0\nsyscr: 0\nsyscw: 0\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n",
@@ -338,23 +331,6 @@ fn limits(process: &Process) -> String {
     for (limit, (name, unit)) in process.limits.iter().zip(LIMITS) {
         let (soft, hard) = (shown(limit.rlim_cur), shown(limit.rlim_max));
         let _ = writeln!(text, "{name:<25} {soft:<20} {hard:<20} {unit:<10}");
-    }
-    text
-}
-
-fn mounts() -> String {
-    let mut text = String::new();
-    for (source, place, kind, _) in MOUNTS {
-        let _ = writeln!(text, "{source} {place} {kind} rw,nosuid,nodev,relatime 0 0");
-    }
-    text
-}
-
-fn mount_info() -> String {
-    let mut text = String::new();
-    for (number, (source, place, kind, device)) in (1..).zip(MOUNTS) {
-        let parent = u32::from(number > 1);
-        let _ = writeln!(text, "{number} {parent} 0:{device} / {place} rw,nosuid,nodev,relatime - {kind} {source} rw");
     }
     text
 }

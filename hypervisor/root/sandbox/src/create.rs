@@ -118,7 +118,7 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
     /// # Errors
     /// [`CreateError`].
     pub fn create<T: Transport>(setup: Setup<'t>, world: &mut World<'_, T, R>) -> Result<Self, CreateError> {
-        let params = params::encode(setup.program, &setup.run.setting).map_err(|e| CreateError(e.into()))?;
+        let params = params::encode(setup.program, setup.run).map_err(|e| CreateError(e.into()))?;
         let params_len = u64::try_from(params.len()).unwrap_or(u64::MAX);
         let layout = Layout::plan(setup.budget.child, setup.shim.memory_len(), params_len);
         let layout = layout.map_err(|e| CreateError(e.into()))?;

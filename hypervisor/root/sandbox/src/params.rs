@@ -2,8 +2,8 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use bundle::{Program, Setting};
-use proto::{LIMITS, MAX_GROUPS, ProgramParams};
+use bundle::{Bind, BindMode, Program, RunConfig};
+use proto::{LIMITS, MAX_GROUPS, ProgramParams, READ_ONLY_FOLDER, WRITABLE_FOLDER};
 use zerocopy::IntoBytes;
 
 /// Largest block of parameters, in bytes: Linux' limit for arguments and environment (a quarter of an 8 MiB stack).
@@ -35,15 +35,17 @@ impl fmt::Display for ParamsError {
 
 impl core::error::Error for ParamsError {}
 
-/// The block for `program` in a process of this `setting`.
+/// The block for `program` in a process of the run's setting, which sees the run's folders.
 ///
 /// # Errors
 /// [`ParamsError`].
-pub fn encode(program: &Program, setting: &Setting) -> Result<Vec<u8>, ParamsError> {
+pub fn encode(program: &Program, run: &RunConfig) -> Result<Vec<u8>, ParamsError> {
+    let setting = &run.setting;
+    let folders: Vec<Vec<u8>> = run.binds.iter().map(folder).collect();
     let mut strings = Vec::new();
     let list = [&program.path].into_iter().chain(&program.args).chain(&program.env).chain([&program.cwd]);
     let names = [setting.hostname.as_bytes(), setting.domainname.as_bytes()];
-    for string in list.map(Vec::as_slice).chain(names) {
+    for string in list.map(Vec::as_slice).chain(names).chain(folders.iter().map(Vec::as_slice)) {
         if string.contains(&0) {
             return Err(ParamsError::Nul);
         }
@@ -75,10 +77,17 @@ pub fn encode(program: &Program, setting: &Setting) -> Result<Vec<u8>, ParamsErr
     Ok(block)
 }
 
+/// A folder of the host as the shim reads of it.
+fn folder(bind: &Bind) -> Vec<u8> {
+    let mode = if bind.mode == BindMode::ReadOnly { READ_ONLY_FOLDER } else { WRITABLE_FOLDER };
+    [&[mode], bind.at.as_slice()].concat()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use alloc::vec;
+    use bundle::Setting;
     use zerocopy::FromBytes;
 
     #[test]
@@ -91,10 +100,13 @@ mod tests {
             ..Program::default()
         };
         let setting = Setting { groups: vec![4, 5], limits: vec![(7, 1, 2)], ..Setting::default() };
-        let block = encode(&program, &setting).unwrap();
+        let bind = |at: &[u8], mode| Bind { at: at.to_vec(), mode, ..Bind::default() };
+        let binds = vec![bind(b"/mnt", BindMode::ReadOnly), bind(b"/a b", BindMode::CopyOnWrite)];
+        let run = RunConfig { setting, binds, ..RunConfig::default() };
+        let block = encode(&program, &run).unwrap();
         let (header, strings) = ProgramParams::read_from_prefix(&block).unwrap();
         assert_eq!((header.argc, header.envc), (3, 1));
-        assert_eq!(strings, b"/bin/echo\0echo\0\0x\0A=1\0/\0cordon\0(none)\0");
+        assert_eq!(strings, b"/bin/echo\0echo\0\0x\0A=1\0/\0cordon\0(none)\0r/mnt\0w/a b\0");
         assert_eq!((header.umask, header.group_count, &header.groups[..3]), (0o22, 2, [4, 5, 0].as_slice()));
         assert_eq!((header.stated_limits, header.limits[7]), (1 << 7, [1, 2]));
         assert_eq!(usize::try_from(header.strings_len), Ok(strings.len()));
@@ -103,11 +115,12 @@ mod tests {
     #[test]
     fn what_cannot_be_said_is_refused() {
         let program = Program { args: vec![b"a\0b".to_vec()], ..Program::default() };
-        let none = Setting::default();
+        let of = |setting: Setting| RunConfig { setting, ..RunConfig::default() };
+        let none = RunConfig::default();
         assert_eq!(encode(&program, &none), Err(ParamsError::Nul));
-        let many = Setting { groups: vec![0; MAX_GROUPS + 1], ..Setting::default() };
+        let many = of(Setting { groups: vec![0; MAX_GROUPS + 1], ..Setting::default() });
         assert_eq!(encode(&Program::default(), &many), Err(ParamsError::Groups));
-        let unknown = Setting { limits: vec![(16, 0, 0)], ..Setting::default() };
+        let unknown = of(Setting { limits: vec![(16, 0, 0)], ..Setting::default() });
         assert_eq!(encode(&Program::default(), &unknown), Err(ParamsError::Limit(16)));
         let program = Program { env: vec![vec![b'x'; MAX_LEN + 1]], ..Program::default() };
         assert_eq!(encode(&program, &none), Err(ParamsError::TooLong));
