@@ -1,6 +1,6 @@
 //! `policy check`: what is wrong with a policy, or at least odd.
 use super::model::{Comparison, Model};
-use super::{PolicyFiles, explain, paths, sections, taints};
+use super::{PolicyFiles, explain, paths, process, sections, taints};
 use crate::exit::Failure;
 use policy::numbers;
 use proto::syscalls::{self, SYSCALLS};
@@ -23,6 +23,7 @@ pub(super) fn check(files: &PolicyFiles) -> Result<String, Failure> {
     for part in files.parts() {
         lines.extend(part.notes.iter().map(|note| format!("{}: {note}\n", part.name)));
     }
+    lines.extend(process::check(&policy).iter().map(|line| format!("{line}\n")));
     lines.extend(sections::check(&policy, &model).iter().map(|line| format!("{line}\n")));
     lines.extend(taints::check(&policy).iter().map(|line| format!("{line}\n")));
     lines.extend(paths::summary(&policy).map(|line| format!("{line}\n")));

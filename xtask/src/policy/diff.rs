@@ -4,11 +4,11 @@
 //! with ([`Probes`]), in all combinations, or in as many as there is time for.
 use super::model::Model;
 use super::probes::{Probe, Probes};
-use super::{explain, paths, sections, taints};
+use super::{explain, paths, process, sections, taints};
 use policy::{Policy, Verdict};
 use proto::syscalls::SYSCALLS;
 
-/// A line for each call whose verdict changes, and for each change of what `[network]` lists, of budgets, taints and `[events]`, and of rights on files.
+/// A line for each call whose verdict changes, and for each change of what the process is and sees, of what `[network]` lists, of limits, budgets, taints and `[events]`, and of rights on files.
 pub(super) fn diff(before: (&Policy, &Model), after: (&Policy, &Model)) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(change) = change(&before.0.judge_unknown(), &after.0.judge_unknown()) {
@@ -24,6 +24,7 @@ pub(super) fn diff(before: (&Policy, &Model), after: (&Policy, &Model)) -> Vec<S
         });
         lines.extend(describe(call.name, changes));
     }
+    lines.extend(process::diff(before.0, after.0));
     lines.extend(sections::diff(before, after));
     lines.extend(taints::diff(before.0, after.0));
     lines.extend(paths::diff(before.0, after.0));

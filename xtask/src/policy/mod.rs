@@ -24,6 +24,7 @@ mod options;
 mod paths;
 mod position;
 mod probes;
+mod process;
 mod resolve;
 mod samples;
 mod sections;

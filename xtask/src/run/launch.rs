@@ -68,7 +68,7 @@ impl Launch {
         let mut tree = layer::tree(&store, &stored)?;
         layer::lay_all(&mut tree, &store, &options.layers)?;
         let launch = Self::of_image(options, process, &stored.settings()?, &tree)?;
-        tree.ensure_directory(&launch.cwd)?;
+        launch.make_directory(&mut tree, process)?;
         Ok((launch, tree))
     }
 
@@ -82,7 +82,7 @@ impl Launch {
             eprintln!("cordon: warning: {} is a device or socket: left out", left_out.display());
         }
         let launch = Self::of_image(options, process, &Settings::default(), &tree)?;
-        tree.ensure_directory(&launch.cwd)?;
+        launch.make_directory(&mut tree, process)?;
         Ok((launch, tree))
     }
 
@@ -96,13 +96,13 @@ impl Launch {
             search_path: std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into()),
             user: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
             terminal_type: true,
-            env: environment([DEFAULT_HOME.into(), DEFAULT_PATH.into()].into(), &options.env)?,
+            env: environment([DEFAULT_HOME.into(), DEFAULT_PATH.into()].into(), process, &options.env)?,
         };
         obey::obey(&mut launch, process);
         let mut tree = Tree::new();
         layer::lay_all(&mut tree, &layer::store(), &options.layers)?;
         if process.cwd.is_some() {
-            tree.ensure_directory(&launch.cwd)?;
+            launch.make_directory(&mut tree, process)?;
         }
         Ok((launch, tree))
     }
@@ -125,7 +125,7 @@ impl Launch {
         let home = user.home.map_or(IMAGE_HOME.into(), |home| [b"HOME=", home.as_slice()].concat());
         let defaults = vec![home, DEFAULT_PATH.into()];
         let of_image: Vec<OsString> = settings.env.iter().flatten().map(OsString::from).collect();
-        let env = environment(environment(defaults, &of_image)?, &options.env)?;
+        let env = environment(overridden(defaults, &of_image)?, process, &options.env)?;
         let directory = Path::new("/").join(settings.working_dir.as_deref().unwrap_or_default());
         obey::contradictions(options, process, &directory)?;
         let mut launch = Self {
@@ -139,6 +139,15 @@ impl Launch {
         obey::obey(&mut launch, process);
         launch.search_path = OsString::from_vec(launch.variable(b"PATH=").unwrap_or_default().to_vec());
         Ok(launch)
+    }
+
+    /// Sees to it that there is the working directory.
+    fn make_directory(&self, tree: &mut Tree, process: &Process) -> Result<(), Failure> {
+        match (tree.ensure_directory(&self.cwd), process.place("cwd")) {
+            (Ok(_), _) => Ok(()),
+            (Err(why), Some(place)) => Err(Failure::early(format!("{place}: the working directory {why}"))),
+            (Err(why), None) => Err(why.into()),
+        }
     }
 
     /// The value of the variable whose name, with its `=`, this is.
@@ -174,8 +183,13 @@ fn commands(options: &RunOptions, command: Vec<OsString>) -> Vec<Vec<OsString>> 
     commands
 }
 
-/// An environment, little by default so that nothing of this one leaks in, with what was asked for over it.
-fn environment(mut all: Vec<Vec<u8>>, asked: &[OsString]) -> Result<Vec<Vec<u8>>, Failure> {
+/// An environment, little by default so that nothing of this one leaks in, with what the policy passes on and then what was asked for over it.
+fn environment(defaults: Vec<Vec<u8>>, process: &Process, asked: &[OsString]) -> Result<Vec<Vec<u8>>, Failure> {
+    overridden(overridden(defaults, &obey::passed(process, std::env::vars_os()))?, asked)
+}
+
+/// Variables with others over them.
+fn overridden(mut all: Vec<Vec<u8>>, asked: &[OsString]) -> Result<Vec<Vec<u8>>, Failure> {
     for pair in asked {
         let pair = pair.as_bytes();
         let name_len = match pair.iter().position(|b| *b == b'=') {
@@ -259,10 +273,10 @@ mod tests {
     fn the_environment_is_small_and_can_be_overridden() {
         let defaults = || vec![DEFAULT_HOME.into(), DEFAULT_PATH.into()];
         let asked = ["A=1".into(), "PATH=/x".into(), "A=2".into()];
-        let env = environment(defaults(), &asked).unwrap();
+        let env = overridden(defaults(), &asked).unwrap();
         assert_eq!(env, [DEFAULT_HOME.into(), b"PATH=/x".to_vec(), b"A=2".to_vec()]);
-        assert!(environment(defaults(), &["A".into()]).is_err());
-        assert!(environment(defaults(), &["=x".into()]).is_err());
+        assert!(overridden(defaults(), &["A".into()]).is_err());
+        assert!(overridden(defaults(), &["=x".into()]).is_err());
     }
 
     fn launch(options: &[&str], settings: &Settings, tree: &Tree) -> Result<Launch, Failure> {

@@ -2,38 +2,33 @@
 use super::launch::Launch;
 use crate::cli::RunOptions;
 use crate::exit::Failure;
-use anyhow::Context;
 use bundle::Setting;
+use policy::environment::Said;
 use policy::process::Process;
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Refuses a command line that asks for something else than the policy says. `here` is what a relative `--cwd` starts from.
 pub(super) fn contradictions(options: &RunOptions, process: &Process, here: &Path) -> Result<(), Failure> {
-    let place = |key: &str| process.place(key).unwrap_or("the policy").to_owned();
     if let (Some(asked), Some(stated)) = (&options.cwd, &process.cwd)
         && here.join(asked) != Path::new(stated)
     {
-        let (asked, place) = (asked.display(), place("cwd"));
+        let (asked, place) = (asked.display(), process.place("cwd").unwrap_or("the policy"));
         return Err(Failure::early(format!("--cwd {asked}: the working directory is {stated:?} by {place}")));
     }
     for pair in &options.env {
         let (name, value) = split(pair.as_bytes());
         let shown = String::from_utf8_lossy(name);
-        let of_name = || place(&format!("env.{shown}"));
-        match process.env.iter().find(|(known, _)| known.as_bytes() == name) {
-            Some((_, Some(stated))) if stated.as_bytes() != value => {
-                return Err(Failure::early(format!("--env {shown}: its value is {stated:?} by {}", of_name())));
-            }
-            Some((_, None)) => {
-                return Err(Failure::early(format!("--env {shown}: the variable is left out by {}", of_name())));
-            }
-            None if !process.lets_in(name) => {
-                return Err(Failure::early(format!("--env {shown}: the variable is not allowed by {}", place("env"))));
-            }
-            _ => {}
-        }
+        let place = process.env.place(name).unwrap_or("the policy");
+        let why = match process.env.of(name) {
+            Said::Set(stated) if stated.as_bytes() != value => format!("its value is {stated:?} by {place}"),
+            Said::Unset => format!("the variable is left out by {place}"),
+            Said::NotAllowed => format!("the variable is not allowed by {place}"),
+            Said::Set(_) | Said::Passed | Said::Allowed => continue,
+        };
+        return Err(Failure::early(format!("--env {shown}: {why}")));
     }
     Ok(())
 }
@@ -50,13 +45,27 @@ pub(super) fn obey(launch: &mut Launch, process: &Process) {
         launch.cwd = cwd.into();
     }
     launch.user = (process.uid.unwrap_or(launch.user.0), process.gid.unwrap_or(launch.user.1));
-    launch.terminal_type &= process.lets_in(b"TERM");
-    launch.env.retain(|pair| {
-        let (name, _) = split(pair);
-        process.lets_in(name) && !process.env.keys().any(|known| known.as_bytes() == name)
-    });
-    let set = process.env.iter().filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?)));
+    launch.terminal_type &= may_be_given(process, b"TERM");
+    launch.env.retain(|pair| may_be_given(process, split(pair).0));
+    let set = process.env.values().map(|(name, value)| format!("{name}={value}"));
     launch.env.extend(set.map(String::into_bytes));
+}
+
+/// Whether a variable can have a value that the policy does not state.
+fn may_be_given(process: &Process, name: &[u8]) -> bool {
+    matches!(process.env.of(name), Said::Passed | Said::Allowed)
+}
+
+/// Of the variables `here` those that the policy passes on.
+pub(super) fn passed(process: &Process, here: impl Iterator<Item = (OsString, OsString)>) -> Vec<OsString> {
+    let is_passed = |(name, _): &(OsString, OsString)| process.env.of(name.as_bytes()) == Said::Passed;
+    let pair = |(name, value)| {
+        let mut pair: OsString = name;
+        pair.push("=");
+        pair.push::<OsString>(value);
+        pair
+    };
+    here.filter(is_passed).map(pair).collect()
 }
 
 /// What else the process is like.
@@ -79,8 +88,12 @@ pub(super) fn clock(process: &Process, now: SystemTime) -> Result<u64, Failure> 
     let distance = Duration::from_secs(offset.unsigned_abs());
     let shown = if offset < 0 { now.checked_sub(distance) } else { now.checked_add(distance) };
     let since = shown.and_then(|shown| shown.duration_since(UNIX_EPOCH).ok());
-    let since = since.context("the clock would stand before 1970")?;
-    Ok(u64::try_from(since.as_nanos()).context("the clock stands too late")?)
+    let of_policy = |why: &str| match process.place("clock") {
+        Some(place) => Failure::early(format!("{place}: {why}")),
+        None => Failure::early(why),
+    };
+    let since = since.ok_or_else(|| of_policy("the clock would stand before 1970"))?;
+    u64::try_from(since.as_nanos()).map_err(|_| of_policy("the clock would stand after 2554"))
 }
 
 #[cfg(test)]
@@ -89,7 +102,7 @@ mod tests {
     use clap::Parser;
     use std::path::PathBuf;
 
-    const POLICY: &str = "version = 1\n[process]\ncwd = \"/srv\"\nuid = 7\nclock = { offset = \"-1d\" }\nenv = { allow = [\"LC_*\", \"A\"], set = { A = \"1\" }, unset = [\"LC_ALL\"] }\n";
+    const POLICY: &str = "version = 1\n[process]\ncwd = \"/srv\"\nuid = 7\nclock = { offset = \"-1d\" }\nenv = { allow = [\"LC_*\", \"A\"], set = { A = \"1\" }, unset = [\"LC_ALL\"], pass = [\"T*\"] }\n";
 
     fn options(words: &[&str]) -> RunOptions {
         let words = ["xtask", "run"].iter().chain(words).chain(&["--", "x"]);
@@ -105,7 +118,7 @@ mod tests {
         let refused = |words: &[&str]| {
             contradictions(&options(words), policy.process(), Path::new("/")).err().map(|error| error.to_string())
         };
-        assert_eq!(refused(&["--cwd", "srv", "--env", "A=1", "--env", "LC_TIME=C"]), None);
+        assert_eq!(refused(&["--cwd", "srv", "--env", "A=1", "--env", "LC_TIME=C", "--env", "TZ=UTC"]), None);
         for (words, why) in [
             (["--cwd", "/tmp"], "--cwd /tmp: the working directory is \"/srv\" by p.toml:3"),
             (["--env", "A=2"], "--env A: its value is \"1\" by p.toml:6"),
@@ -125,14 +138,18 @@ mod tests {
             search_path: "/bin".into(),
             user: (1, 2),
             terminal_type: true,
-            env: ["HOME=/", "A=0", "LC_ALL=C", "LC_TIME=x"].map(|pair| pair.as_bytes().to_vec()).into(),
+            env: ["HOME=/", "TZ=UTC", "A=0", "LC_ALL=C", "LC_TIME=x"].map(|pair| pair.as_bytes().to_vec()).into(),
         };
         obey(&mut launch, policy.process());
-        assert_eq!((launch.cwd, launch.user, launch.terminal_type), (PathBuf::from("/srv"), (7, 2), false));
-        assert_eq!(launch.env, [b"LC_TIME=x".as_slice(), b"A=1"]);
+        assert_eq!((launch.cwd, launch.user, launch.terminal_type), (PathBuf::from("/srv"), (7, 2), true));
+        assert_eq!(launch.env, [b"TZ=UTC".as_slice(), b"LC_TIME=x", b"A=1"]);
+        let here = [("TZ", "CET"), ("A", "2"), ("LC_TIME", "x"), ("TERM", "vt=100")];
+        let passed = passed(policy.process(), here.into_iter().map(|(name, value)| (name.into(), value.into())));
+        assert_eq!(passed, ["TZ=CET", "TERM=vt=100"]);
         let day = Duration::from_secs(24 * 3600);
         assert_eq!(clock(policy.process(), UNIX_EPOCH + day + day).ok(), u64::try_from(day.as_nanos()).ok());
-        assert!(clock(policy.process(), UNIX_EPOCH).is_err());
+        let before = clock(policy.process(), UNIX_EPOCH).unwrap_err().to_string();
+        assert_eq!(before, "p.toml:5: the clock would stand before 1970");
         assert_eq!(setting(policy.process()), Setting::default());
     }
 }

@@ -4,7 +4,7 @@
 //! [`Policy::judge`] gives the verdict on one call, without allocation and without recursion: a call without
 //! conditions costs one look-up, any other the clauses that name it.
 //!
-//! `POLICIES.md` describes the language; the modules say what each section means in full: [`address`], [`budget`], [`events`], [`glob`],
+//! `POLICIES.md` describes the language; the modules say what each section means in full: [`address`], [`budget`], [`environment`], [`events`], [`glob`],
 //! [`groups`], [`hosts`], [`mounts`], [`network`], [`process`], [`question`], [`quotas`], [`taint`]. Where Linux' prototypes decide how wide
 //! an argument is, that is [`signature`]; names for numbers are [`symbols`].
 //!
@@ -32,6 +32,7 @@ pub mod address;
 pub mod budget;
 mod compile;
 mod contents;
+pub mod environment;
 pub mod errno;
 mod error;
 pub mod events;

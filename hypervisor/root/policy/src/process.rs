@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use toml::de::{DeInteger, DeTable, DeValue};
 
+use crate::environment::{Environment, Place};
 use crate::error::PolicyError;
 use crate::parse::{Reader, Value, unsigned};
 use crate::suggest::did_you_mean;
@@ -43,12 +44,10 @@ pub struct Process {
     pub clock_offset: Option<i64>,
     /// Resource limits, by RLIMIT_* (getrlimit(2)).
     pub limits: BTreeMap<u32, Limit>,
-    /// Variables: with their values, or to be left out.
-    pub env: BTreeMap<String, Option<String>>,
-    /// Which other variables may be there: names, or with a `*` at the end what they begin with. Nothing: all.
-    pub env_allow: Option<Vec<String>>,
-    /// Where each key stands that was stated: file and line.
-    pub(crate) places: BTreeMap<String, String>,
+    /// Its variables.
+    pub env: Environment,
+    /// Where each key stands that was stated.
+    places: BTreeMap<String, Place>,
 }
 
 /// A resource limit; `u64::MAX` is none.
@@ -61,21 +60,10 @@ pub struct Limit {
 }
 
 impl Process {
-    /// Where a key stands, such as `cwd` or `env.HOME`: `FILE:LINE`.
+    /// Where a key stands, such as `cwd`: `FILE:LINE`.
     #[must_use]
     pub fn place(&self, key: &str) -> Option<&str> {
-        self.places.get(key).map(String::as_str)
-    }
-
-    /// Whether a variable that the policy does not set may be in the environment.
-    #[must_use]
-    pub fn lets_in(&self, name: &[u8]) -> bool {
-        let unset = self.env.iter().any(|(known, value)| value.is_none() && known.as_bytes() == name);
-        let matches = |pattern: &String| match pattern.strip_suffix('*') {
-            Some(start) => name.starts_with(start.as_bytes()),
-            None => pattern.as_bytes() == name,
-        };
-        !unset && self.env_allow.as_ref().is_none_or(|allowed| allowed.iter().any(matches))
+        self.places.get(key).map(|place| place.0.as_str())
     }
 
     /// Takes from a file that is included what is not stated yet.
@@ -83,9 +71,9 @@ impl Process {
         macro_rules! first {
             ($($field:ident)*) => { $( self.$field = self.$field.take().or(other.$field); )* };
         }
-        first!(args cwd uid gid groups umask hostname domainname no_new_privileges clock_offset env_allow);
+        first!(args cwd uid gid groups umask hostname domainname no_new_privileges clock_offset);
         add_lacking(&mut self.limits, other.limits);
-        add_lacking(&mut self.env, other.env);
+        self.env.lay_under(other.env);
         add_lacking(&mut self.places, other.places);
     }
 }
@@ -141,7 +129,7 @@ impl Reader<'_, '_> {
         let mut process = Process::default();
         for (key, value) in table.iter() {
             let key = key.get_ref().as_ref();
-            process.places.insert(key.to_string(), format!("{label}:{}", self.source.line(value.span().start)));
+            process.places.insert(key.to_string(), self.line_of(value, label));
             match key {
                 "args" => process.args = Some(self.words(value)?),
                 "cwd" => process.cwd = Some(self.directory(value)?),
@@ -154,7 +142,7 @@ impl Reader<'_, '_> {
                 "no_new_privileges" => process.no_new_privileges = Some(self.boolean(value, key)?),
                 "clock" => process.clock_offset = Some(self.clock(value)?),
                 "rlimit" => process.limits = self.limits(value)?,
-                _ => self.environment(value, label, &mut process)?,
+                _ => process.env = self.environment(value, label)?,
             }
         }
         Ok(process)
@@ -277,56 +265,6 @@ impl Reader<'_, '_> {
         Ok(limit)
     }
 
-    fn environment(&self, value: &Value<'_>, label: &str, process: &mut Process) -> Result<(), PolicyError> {
-        let table = self.table(value, "env", "a table such as { set = { LANG = \"C\" }, unset = [\"HOME\"] }")?;
-        self.only_known_keys(table, &["allow", "set", "unset"], "`env`")?;
-        if let Some(value) = table.get("allow") {
-            let names = self.array(value, "allow", "an array of names, or of what they begin with (\"LC_*\")")?;
-            let pattern = |name: &Value<'_>| Ok(self.variable(name, "allow", true)?.to_string());
-            process.env_allow = Some(names.iter().map(pattern).collect::<Result<_, PolicyError>>()?);
-        }
-        if let Some(value) = table.get("set") {
-            self.set_variables(value, label, process)?;
-        }
-        for value in table
-            .get("unset")
-            .map_or(Ok(None), |value| self.array(value, "unset", "an array of names").map(Some))?
-            .into_iter()
-            .flatten()
-        {
-            let name = self.variable(value, "unset", false)?;
-            if process.env.insert(name.into(), None).is_some() {
-                let message = format!("`{}` is here twice; remove one", name.escape_debug());
-                return Err(self.source.error(&value.span(), message));
-            }
-            process.places.insert(format!("env.{name}"), format!("{label}:{}", self.source.line(value.span().start)));
-        }
-        Ok(())
-    }
-
-    fn set_variables(&self, value: &Value<'_>, label: &str, process: &mut Process) -> Result<(), PolicyError> {
-        for (key, value) in self.table(value, "set", "a table of variables and their values")?.iter() {
-            let name = key.get_ref().as_ref();
-            if !is_variable(name) {
-                return Err(self.source.error(&key.span(), "this is no name of a variable"));
-            }
-            let text = self.plain(value, name, "a text")?;
-            process.env.insert(name.into(), Some(text.into()));
-            process.places.insert(format!("env.{name}"), format!("{label}:{}", self.source.line(value.span().start)));
-        }
-        Ok(())
-    }
-
-    /// A name of a variable, perhaps with a `*` at its end.
-    fn variable<'v>(&self, value: &'v Value<'_>, key: &str, pattern: bool) -> Result<&'v str, PolicyError> {
-        let name = self.string(value, key, "an array of names")?;
-        let bare = if pattern { name.strip_suffix('*').unwrap_or(name) } else { name };
-        if (is_variable(bare) || (bare.is_empty() && name == "*")) && !bare.contains('*') {
-            return Ok(name);
-        }
-        Err(self.source.error(&value.span(), "this is no name of a variable"))
-    }
-
     pub(crate) fn table<'v, 't>(
         &self,
         value: &'v Value<'t>,
@@ -335,10 +273,6 @@ impl Reader<'_, '_> {
     ) -> Result<&'v DeTable<'t>, PolicyError> {
         value.get_ref().as_table().ok_or_else(|| self.wrong_type(value, key, wanted, value.get_ref()))
     }
-}
-
-fn is_variable(name: &str) -> bool {
-    !name.is_empty() && !name.contains(['=', '\0'])
 }
 
 /// An integer of the text, of either sign.

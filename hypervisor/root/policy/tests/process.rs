@@ -1,4 +1,5 @@
 //! `[process]`: what is read, how files come together, and what is refused where.
+use policy::environment::Said;
 use policy::process::{Limit, MAX_GROUPS};
 use policy::{File, parse, parse_files};
 
@@ -15,7 +16,7 @@ domainname = \"example.org\"
 no_new_privileges = true
 clock = { offset = \"-30d\" }
 rlimit = { nofile = [256, \"unlimited\"], core = 0 }
-env = { allow = [\"LC_*\", \"TERM\"], set = { LANG = \"C\" }, unset = [\"HOME\", \"LC_ALL\"] }
+env = { allow = [\"LC_*\", \"TERM\"], set = { LANG = \"C\", A_KEY = \"\" }, unset = [\"HOME\", \"LC_ALL\", \"*_KEY\"], pass = [\"TZ\", \"GIT_*_NAME\"] }
 ";
 
 #[test]
@@ -29,29 +30,45 @@ fn everything_can_be_said() {
     assert_eq!((process.clock_offset, process.no_new_privileges), (Some(-30 * 24 * 3600), Some(true)));
     let limits: Vec<(u32, Limit)> = process.limits.clone().into_iter().collect();
     assert_eq!(limits, [(4, Limit { soft: 0, hard: 0 }), (7, Limit { soft: 256, hard: u64::MAX })]);
-    assert_eq!((process.place("cwd"), process.place("env.HOME")), (Some("p.toml:4"), Some("p.toml:14")));
-    let lets_in = |name: &str| process.lets_in(name.as_bytes());
-    assert!(lets_in("LC_TIME") && lets_in("TERM"));
-    assert!(!lets_in("LC_ALL") && !lets_in("TERMINAL") && !lets_in("HOME") && !lets_in("PATH"));
+    let env = &process.env;
+    assert_eq!(
+        (process.place("cwd"), env.place(b"HOME"), env.place(b"X")),
+        (Some("p.toml:4"), Some("p.toml:14"), Some("p.toml:14"))
+    );
+    let said = |names: &[&'static str]| names.iter().map(|name| env.of(name.as_bytes())).collect::<Vec<_>>();
+    assert_eq!(said(&["LANG", "A_KEY"]), [Said::Set("C"), Said::Set("")]);
+    assert_eq!(said(&["LC_TIME", "TERM"]), [Said::Allowed; 2]);
+    assert_eq!(said(&["LC_ALL", "HOME", "B_KEY", "_KEY"]), [Said::Unset; 4]);
+    assert_eq!(said(&["TZ", "GIT_AUTHOR_NAME"]), [Said::Passed; 2]);
+    assert_eq!(said(&["TERMINAL", "PATH", "GIT_NAME", "KEY", "LC"]), [Said::NotAllowed; 5]);
+    assert_eq!(env.values().collect::<Vec<_>>(), [("A_KEY", ""), ("LANG", "C")]);
+}
+
+#[test]
+fn where_something_is_said_is_not_what_is_said() {
+    let policy = |text: &str| parse("p", text).unwrap();
+    let moved = WHOLE.replace("version = 1\n", "version = 1\n# moved\n");
+    assert_eq!(policy(WHOLE).process(), policy(&moved).process());
+    assert_ne!(policy(WHOLE).process(), policy(&WHOLE.replace("\"TZ\"", "\"TX\"")).process());
 }
 
 #[test]
 fn what_is_stated_first_holds() {
-    let first = "version = 1\ninclude = [\"b\"]\n[process]\nuid = 5\nrlimit = { core = 1 }\nenv = { set = { A = \"1\" }, unset = [\"B\"] }\n";
-    let second = "version = 1\n[process]\nuid = 6\ngid = 7\nrlimit = { core = 2, cpu = 3 }\nenv = { set = { B = \"2\", C = \"3\" }, unset = [\"A\"], allow = [] }\n";
+    let first = "version = 1\ninclude = [\"b\"]\n[process]\nuid = 5\nrlimit = { core = 1 }\nenv = { set = { A = \"1\" }, unset = [\"B\", \"E_*\"] }\n";
+    let second = "version = 1\n[process]\nuid = 6\ngid = 7\nrlimit = { core = 2, cpu = 3 }\nenv = { set = { A = \"4\", B = \"2\", C = \"3\", E_X = \"5\" }, unset = [\"A*\"], pass = [\"E_*\"], allow = [] }\n";
     let file = |name, text| File { name, text };
     let policy = parse_files(&[file("a", first), file("b", second)]).unwrap();
     let process = policy.process();
     assert_eq!((process.uid, process.gid), (Some(5), Some(7)));
     assert_eq!(
-        (process.place("uid"), process.place("gid"), process.place("env.C")),
+        (process.place("uid"), process.place("gid"), process.env.place(b"C")),
         (Some("a:4"), Some("b:4"), Some("b:6"))
     );
-    let env: Vec<_> = process.env.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
-    assert_eq!(env, [("A", Some("1")), ("B", None), ("C", Some("3"))]);
+    let env = &process.env;
+    assert_eq!(env.values().collect::<Vec<_>>(), [("A", "1"), ("C", "3")]);
+    assert_eq!((env.of(b"B"), env.of(b"D"), env.of(b"E_X")), (Said::Unset, Said::NotAllowed, Said::Unset));
     let hard: Vec<_> = process.limits.values().map(|limit| limit.hard).collect();
     assert_eq!(hard, [3, 1]);
-    assert!(!process.lets_in(b"D"));
 }
 
 #[test]
@@ -89,8 +106,11 @@ fn what_cannot_be_is_refused_with_its_place() {
         ("env = { set = { \"A=B\" = \"\" } }", 17, "no name of a variable"),
         ("env = { set = { A = 1 } }", 21, "`A` must be a text"),
         ("env = { set = { A = \"\" }, unset = [\"A\"] }", 36, "`A` is here twice"),
-        ("env = { unset = [\"A*\"] }", 18, "no name of a variable"),
-        ("env = { allow = [\"A*B\"] }", 18, "no name of a variable"),
+        ("env = { unset = [\"A*\"], pass = [\"A*\"] }", 33, "`A*` is here twice"),
+        ("env = { unset = [\"\"] }", 18, "no name of a variable"),
+        ("env = { pass = [\"A=*\"] }", 17, "no name of a variable"),
+        ("env = { pass = { A = \"\" } }", 16, "`pass` must be an array"),
+        ("env = { passed = [] }", 9, "did you mean `pass`?"),
         ("env = { allow = \"A\" }", 17, "`allow` must be an array"),
         ("env = []", 7, "`env` must be a table"),
     ] {

@@ -29,6 +29,7 @@ mod many;
 mod network;
 mod overlay;
 mod policies;
+mod process;
 mod process_events;
 mod programs;
 mod races;
@@ -73,6 +74,7 @@ pub(crate) fn all(setup: &Setup) -> Vec<Case> {
     all.extend(rewrites::cases());
     all.extend(races::cases());
     all.extend(forms::cases());
+    all.extend(process::cases());
     all.extend(network::cases());
     all.extend(life::cases());
     all.extend(limits::cases());

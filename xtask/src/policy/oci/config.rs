@@ -364,6 +364,7 @@ fn limits(limits: &[Rlimit]) -> Result<Table, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use policy::environment::Said;
     use policy::quotas::Quota;
 
     const CONFIG: &str = r#"{
@@ -391,8 +392,8 @@ mod tests {
         assert_eq!((process.uid, process.gid, process.umask), (Some(5), Some(6), Some(0o77)));
         assert_eq!((process.groups.as_deref(), process.hostname.as_deref()), (Some([9, 8].as_slice()), Some("box")));
         assert_eq!((process.limits[&7].soft, process.limits[&7].hard), (99, u64::MAX));
-        assert_eq!((process.env["A"].as_deref(), process.env["B"].as_deref()), (Some("2=3"), Some("")));
-        assert!(!process.lets_in(b"HOME") && process.no_new_privileges == Some(true));
+        assert_eq!((process.env.of(b"A"), process.env.of(b"B")), (Said::Set("2=3"), Said::Set("")));
+        assert_eq!((process.env.of(b"HOME"), process.no_new_privileges), (Said::NotAllowed, Some(true)));
         let limits: Vec<(Quota, u64)> = policy.quotas().all().collect();
         assert_eq!(limits, [(Quota::Memory, 64 << 20), (Quota::Threads, 32)]);
         let mounts = policy.mounts();
