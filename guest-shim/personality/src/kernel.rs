@@ -189,7 +189,7 @@ impl<P: Platform> Kernel<P> {
             Ok(space) => space,
             Err(error) => return Err((platform, error)),
         };
-        let mut fuse = Fuse::new(start.uid, start.gid);
+        let mut fuse = Fuse::new(start.uid, start.gid, start.flags & boot_flags::TELL_PROCESSES != 0);
         let root = Dentry::new(None, b"", Node::File(fuse.root()));
         let dev = Dentry::new(Some(Rc::clone(&root)), b"dev", Node::Device(Device::Directory));
         let proc_root = Dentry::new(Some(Rc::clone(&root)), b"proc", Node::Proc(proc::PROC));

@@ -297,6 +297,8 @@ pub mod result_flags {
 pub const MAX_GROUPS: usize = 32;
 /// Largest number of data segments in one request.
 pub const MAX_SEGMENTS: usize = 64;
+/// Largest number of handles that are closed with one request.
+pub const MAX_CLOSED: usize = 16;
 /// Offset of the message area in the service pages: request message first, reply message over it.
 pub const MESSAGE_OFFSET: usize = 2048;
 /// The service area is this many pages, contiguous in GPA space.
@@ -321,6 +323,9 @@ pub struct Segment {
 /// The message (a FUSE header and its arguments, names included) stands at [`MESSAGE_OFFSET`] and is `message_len` bytes long.
 /// Bulk data (of FUSE_READ, FUSE_WRITE and the console) never passes through the message: it is read from or
 /// written to `segments`. The reply (`fuse_out_header` and its body) replaces the message; `reply_len` is its length.
+///
+/// Handles of files and directories that nobody uses any more need no request of their own (FUSE_RELEASE): `closed` has those that are closed
+/// before the request is carried out, whatever it is and comes to. What is not open is passed over.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct ServiceRequest {
@@ -330,10 +335,12 @@ pub struct ServiceRequest {
     pub reply_len: u32,
     /// How many of `segments` count.
     pub segment_count: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// How many of `closed` count.
+    pub closed_count: u32,
     /// Where the bulk data is or goes.
     pub segments: [Segment; MAX_SEGMENTS],
+    /// Handles to close.
+    pub closed: [u64; MAX_CLOSED],
 }
 
 const _: () = assert!(size_of::<GatePage>() <= 4096);

@@ -22,7 +22,7 @@ pub(crate) const HEADER_LEN: usize = size_of::<fuse_in_header>();
 pub(crate) struct Frame {
     pub(crate) message_len: u32,
     pub(crate) segment_count: u32,
-    pub(crate) reserved: u32,
+    pub(crate) closed_count: u32,
     /// `len` of the FUSE header.
     pub(crate) header_len: u32,
     pub(crate) total_extlen: u16,
@@ -33,7 +33,7 @@ impl Frame {
     pub(crate) fn of(arguments: usize, segments: usize) -> Self {
         let message_len = u32::try_from(HEADER_LEN + arguments).unwrap_or(u32::MAX);
         let segment_count = u32::try_from(segments).unwrap_or(u32::MAX);
-        Self { message_len, segment_count, reserved: 0, header_len: message_len, total_extlen: 0 }
+        Self { message_len, segment_count, closed_count: 0, header_len: message_len, total_extlen: 0 }
     }
 }
 
@@ -100,7 +100,7 @@ impl Service {
             memory::write(at, part);
             at += part.len() as u64;
         }
-        let words = [frame.message_len, NO_REPLY, frame.segment_count, frame.reserved];
+        let words = [frame.message_len, NO_REPLY, frame.segment_count, frame.closed_count];
         memory::write(self.gpa, words.as_bytes());
         memory::write(self.gpa + offset_of!(ServiceRequest, segments) as u64, segments.as_bytes());
     }

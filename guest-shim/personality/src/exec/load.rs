@@ -200,7 +200,7 @@ impl<P: Platform> Kernel<P> {
         }
         self.check_access(&place, may::EXECUTE)?;
         if let Node::File(inode) = &place.node
-            && self.file_attributes(inode)?.mode & mode::S_IFMT != mode::S_IFREG
+            && self.file_type(inode)? != mode::S_IFREG
         {
             return Err(Errno::EACCES);
         }

@@ -454,11 +454,14 @@ impl Drop for OpenFile {
             FileKind::Directory { inode, handle } => (inode, *handle, true),
             _ => return,
         };
-        let gone = Gone::Handle { node: inode.number(), handle, directory };
+        // What has no name takes room while it is open, and what others have is theirs to have back.
+        let soon = inode.is_volatile() || !inode.is_named();
+        let written = !directory && self.writable();
+        let gone = Gone::Handle { node: inode.number(), handle, directory, written, soon };
         self.leftovers.borrow_mut().push(gone);
         self.happened(if self.writable() { IN_CLOSE_WRITE } else { IN_CLOSE_NOWRITE });
         inode.marks().closes();
-        if !directory && self.writable() {
+        if written {
             inode.closed_to_write();
         }
     }

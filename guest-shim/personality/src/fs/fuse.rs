@@ -10,7 +10,7 @@ use fuse_abi::linux::{
     FUSE_ROOT_ID, fuse_attr_out, fuse_batch_forget_in, fuse_entry_out, fuse_ext_header, fuse_ext_type, fuse_forget_one,
     fuse_fsync_in, fuse_getattr_in, fuse_in_header, fuse_opcode, fuse_out_header, fuse_release_in, fuse_setattr_in,
 };
-use proto::{MAX_GROUPS, MESSAGE_LEN, MESSAGE_OFFSET, Segment, ServiceRequest, op};
+use proto::{MAX_CLOSED, MAX_GROUPS, MESSAGE_LEN, MESSAGE_OFFSET, Segment, ServiceRequest, op};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::file::OpenFile;
@@ -34,6 +34,10 @@ pub enum Gone {
         handle: u64,
         /// FUSE_RELEASEDIR rather than FUSE_RELEASE.
         directory: bool,
+        /// It was open for writing.
+        written: bool,
+        /// The root is to be told at once.
+        soon: bool,
     },
     /// A node, with the number of times that a reply named it.
     Node {
@@ -64,6 +68,12 @@ const FORGET_BATCH: usize = 64;
 /// The connection to the root's services.
 pub struct Fuse {
     unique: u64,
+    /// Handles that are closed with the next request.
+    closing: Vec<u64>,
+    /// Nodes that are to be forgotten.
+    forgetting: Vec<fuse_forget_one>,
+    /// The root records what was written to a file when that is closed.
+    records: bool,
     uid: u32,
     gid: u32,
     /// Further groups of the user.
@@ -73,12 +83,22 @@ pub struct Fuse {
 }
 
 impl Fuse {
-    /// A client that acts for this user.
+    /// A client that acts for this user. `records`: the root records what was written to a file when that is closed.
     #[must_use]
-    pub fn new(uid: u32, gid: u32) -> Self {
+    pub fn new(uid: u32, gid: u32, records: bool) -> Self {
         let leftovers = Leftovers::default();
         let inodes = Inodes::new(Rc::clone(&leftovers));
-        Self { unique: 0, uid, gid, groups: Rc::default(), leftovers, inodes }
+        Self {
+            unique: 0,
+            closing: Vec::new(),
+            forgetting: Vec::new(),
+            records,
+            uid,
+            gid,
+            groups: Rc::default(),
+            leftovers,
+            inodes,
+        }
     }
 
     /// From now on it acts for another user, a member of these groups too.
@@ -128,7 +148,8 @@ impl Fuse {
             ..Default::default()
         };
         let area = platform.service();
-        put_request(area, len, segments).ok_or(Errno::EIO)?;
+        put_request(area, len, segments, &self.closing).ok_or(Errno::EIO)?;
+        self.closing.clear();
         let mut at = put(area, MESSAGE_OFFSET, header.as_bytes()).ok_or(Errno::EIO)?;
         at = put(area, at, args).ok_or(Errno::EIO)?;
         for name in names {
@@ -200,9 +221,32 @@ impl Fuse {
         platform: &mut P,
         inode: &Inode,
     ) -> Result<fuse_abi::linux::fuse_attr, Errno> {
-        if let Some(attr) = inode.attributes_in(self.inodes.call()) {
-            return Ok(attr);
+        match inode.attributes_in(self.inodes.call()) {
+            Some(attr) => Ok(attr),
+            None => self.ask_attributes(platform, inode),
         }
+    }
+
+    /// The same, of which only type, owner, and who may do what are needed.
+    ///
+    /// # Errors
+    /// As [`Fuse::request`].
+    pub fn lasting_attributes<P: Platform>(
+        &mut self,
+        platform: &mut P,
+        inode: &Inode,
+    ) -> Result<fuse_abi::linux::fuse_attr, Errno> {
+        match inode.lasting_in(self.inodes.call()) {
+            Some(attr) => Ok(attr),
+            None => self.ask_attributes(platform, inode),
+        }
+    }
+
+    fn ask_attributes<P: Platform>(
+        &mut self,
+        platform: &mut P,
+        inode: &Inode,
+    ) -> Result<fuse_abi::linux::fuse_attr, Errno> {
         let args = fuse_getattr_in::default();
         let len = self.request(platform, fuse_opcode::FUSE_GETATTR as u32, inode.number(), &args, &[], &[])?;
         let out: fuse_attr_out = Self::reply(platform, len)?;
@@ -262,7 +306,8 @@ impl Fuse {
         Rc::clone(&self.leftovers)
     }
 
-    /// At the end of a call: tells the root what nothing refers to any more, handles at once, nodes when there are enough of them.
+    /// At the end of a call: tells the root what nothing refers to any more. What makes no difference until then is left to the next request, as
+    /// handles are, or until there is enough of it, as nodes are.
     pub fn settle<P: Platform>(&mut self, platform: &mut P) {
         self.inodes.next_call();
         // Written pages leave their file behind: a second round closes it.
@@ -274,19 +319,22 @@ impl Fuse {
     }
 
     fn settle_once<P: Platform>(&mut self, platform: &mut P) {
-        let gone: Vec<Gone> = {
-            let mut leftovers = self.leftovers.borrow_mut();
-            let all = leftovers.len() >= FORGET_BATCH;
-            let (now, later) =
-                leftovers.drain(..).partition(|one| all || !matches!(one, Gone::Node { urgent: false, .. }));
-            *leftovers = later;
-            now
-        };
-        let mut nodes = Vec::new();
+        let gone = self.leftovers.take();
+        let mut forget = false;
         for one in gone {
             match one {
-                Gone::Node { node, lookups, .. } => nodes.push(fuse_forget_one { nodeid: node, nlookup: lookups }),
-                Gone::Handle { node, handle, directory } => self.release(platform, node, handle, directory),
+                Gone::Node { node, lookups, urgent } => {
+                    self.forgetting.push(fuse_forget_one { nodeid: node, nlookup: lookups });
+                    forget |= urgent;
+                }
+                Gone::Handle { node, handle, directory, written, soon } => {
+                    let soon = soon || (written && self.records);
+                    if soon || self.closing.len() >= MAX_CLOSED {
+                        self.release(platform, node, handle, directory);
+                    } else {
+                        self.closing.push(handle);
+                    }
+                }
                 Gone::Dirty { file, pages, bin } => {
                     // There is nobody left to tell of an error.
                     let _ = write_pages(self, platform, &file, &pages, &(0..u64::MAX));
@@ -294,11 +342,14 @@ impl Fuse {
                 }
             }
         }
-        self.forget(platform, &nodes);
+        if forget || self.forgetting.len() >= FORGET_BATCH {
+            self.forget(platform);
+        }
     }
 
     /// Gives nodes back, many by one request.
-    fn forget<P: Platform>(&mut self, platform: &mut P, nodes: &[fuse_forget_one]) {
+    fn forget<P: Platform>(&mut self, platform: &mut P) {
+        let nodes = core::mem::take(&mut self.forgetting);
         for batch in nodes.chunks(FORGET_BATCH) {
             batch.iter().for_each(|one| self.inodes.sweep(one.nodeid));
             let head = fuse_batch_forget_in { count: len32(batch.len()), dummy: 0 };
@@ -367,11 +418,12 @@ fn put_groups(area: &mut [u8], at: usize, groups: &[u32]) -> Option<()> {
     put(area, at, groups.as_bytes()).map(|_| ())
 }
 
-fn put_request(area: &mut [u8], len: usize, segments: &[Segment]) -> Option<()> {
+fn put_request(area: &mut [u8], len: usize, segments: &[Segment], closing: &[u64]) -> Option<()> {
     let (request, _) = ServiceRequest::mut_from_prefix(area).ok()?;
     request.message_len = len32(len);
     request.reply_len = 0;
-    request.reserved = 0;
+    request.closed_count = len32(closing.len());
+    request.closed.get_mut(..closing.len())?.copy_from_slice(closing);
     request.segment_count = len32(segments.len());
     request.segments.get_mut(..segments.len())?.copy_from_slice(segments);
     Some(())

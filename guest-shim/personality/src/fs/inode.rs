@@ -31,13 +31,19 @@ pub struct Inode {
     number: u64,
     lookups: Cell<u64>,
     attributes: Cell<Option<fuse_attr>>,
+    /// Something was done since that changes sizes, times or numbers of names.
+    stale: Cell<bool>,
     target: RefCell<Option<Rc<[u8]>>>,
     cache: Cache,
     /// The root may show its pages in the window.
     shown: Cell<Shown>,
     directory: Cell<bool>,
+    /// A directory whose names a program has listed.
+    listed: Cell<bool>,
     /// Others may change it: the root's answers about it hold for no time.
     volatile: Cell<bool>,
+    /// It may have lost its last name since its attributes were learned.
+    loses: Cell<bool>,
     /// The call in which its attributes were learned.
     learned_in: Cell<u64>,
     /// Its dentry, of a directory that has a name.
@@ -65,12 +71,20 @@ impl Inode {
     /// Its attributes, if what is known of them holds in this call.
     #[must_use]
     pub fn attributes_in(&self, call: u64) -> Option<fuse_attr> {
+        self.lasting_in(call).filter(|_| !self.stale.get())
+    }
+
+    /// The same, of which only those count that nothing changes without telling all of them anew: type, owner, and who may do what.
+    #[must_use]
+    pub fn lasting_in(&self, call: u64) -> Option<fuse_attr> {
         self.attributes.get().filter(|_| !self.is_volatile() || self.learned_in.get() == call)
     }
 
     /// Its attributes are these, as this call was told.
     pub fn learn(&self, attr: fuse_attr, call: u64) {
         self.learned_in.set(call);
+        self.stale.set(false);
+        self.loses.set(attr.nlink == 0);
         self.directory.set(attr.mode & mode::S_IFMT == mode::S_IFDIR);
         self.attributes.set(Some(attr));
     }
@@ -79,6 +93,17 @@ impl Inode {
     #[must_use]
     pub fn is_directory(&self) -> bool {
         self.directory.get()
+    }
+
+    /// A program lists its names.
+    pub fn lists(&self) {
+        self.listed.set(true);
+    }
+
+    /// Whether a program has listed its names.
+    #[must_use]
+    pub fn is_listed(&self) -> bool {
+        self.listed.get()
     }
 
     /// The dentry of a directory, while there is one.
@@ -98,9 +123,21 @@ impl Inode {
         &self.marks
     }
 
-    /// Something was done that changes its attributes.
+    /// Something was done that changes its size, its times, or how many names it has.
     pub fn changed(&self) {
-        self.attributes.set(None);
+        self.stale.set(true);
+    }
+
+    /// A name of it was taken away.
+    pub fn loses_name(&self) {
+        self.loses.set(true);
+        self.changed();
+    }
+
+    /// Whether it still has a name for sure: what is without one takes room until nobody uses it.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        !self.loses.get()
     }
 
     /// Whether the root shows its pages.
@@ -140,7 +177,7 @@ impl Inode {
 impl Drop for Inode {
     fn drop(&mut self) {
         if self.number != FUSE_ROOT_ID {
-            let urgent = self.attributes.get().is_none_or(|attr| attr.nlink == 0);
+            let urgent = !self.is_named();
             let gone = Gone::Node { node: self.number, lookups: self.lookups.get(), urgent };
             self.leftovers.borrow_mut().push(gone);
         }
@@ -184,11 +221,14 @@ impl Inodes {
                 number,
                 lookups: Cell::new(0),
                 attributes: Cell::new(None),
+                stale: Cell::new(false),
                 target: RefCell::new(None),
                 cache: Cache::default(),
                 shown: Cell::new(shown),
                 directory: Cell::new(false),
+                listed: Cell::new(false),
                 volatile: Cell::new(false),
+                loses: Cell::new(false),
                 learned_in: Cell::new(0),
                 place: RefCell::default(),
                 marks: Marks::default(),

@@ -42,6 +42,8 @@ pub struct Target {
     pub place: Option<Place>,
     /// The path ended in a slash: only a directory will do.
     pub slash: bool,
+    /// Nobody asked whether something is there ([`Last::NewName`], [`Last::NewFile`]).
+    pub unasked: bool,
 }
 
 impl Target {
@@ -93,8 +95,15 @@ pub enum Last {
     Stay,
     /// A name is to be made or taken away: what is there is not followed, and what a slash behind it means is up to the caller.
     Name,
+    /// The same, of a name that is to be made by a request that the root refuses where there is something: it is not asked about before.
+    NewName,
     /// A file is to be opened, or made where there is none, so that a slash behind its name is wrong in any case.
     File {
+        /// A symbolic link is followed.
+        follow: bool,
+    },
+    /// The same, if it is tried first to make it, as with [`Last::NewName`].
+    NewFile {
         /// A symbolic link is followed.
         follow: bool,
     },
@@ -111,9 +120,22 @@ impl Last {
         match self {
             Self::Follow => true,
             Self::Stay => slash,
-            Self::Name => false,
-            Self::File { follow } => follow || slash,
+            Self::Name | Self::NewName => false,
+            Self::File { follow } | Self::NewFile { follow } => follow || slash,
         }
+    }
+
+    fn is_file(self) -> bool {
+        matches!(self, Self::File { .. } | Self::NewFile { .. })
+    }
+
+    fn is_name(self) -> bool {
+        matches!(self, Self::Name | Self::NewName)
+    }
+
+    /// What nobody knows anything of is not asked about.
+    fn makes(self) -> bool {
+        matches!(self, Self::NewName | Self::NewFile { .. })
     }
 }
 
@@ -227,15 +249,18 @@ impl<P: Platform> Kernel<P> {
         }
         loop {
             let Some((range, slash)) = walk.next() else {
-                return Ok(Target { directory: here.clone(), name: Vec::new(), place: Some(here), slash: true });
+                let directory = Rc::clone(&here);
+                return Ok(Target { directory, name: Vec::new(), place: Some(here), slash: true, unasked: false });
             };
             self.check_search(&here)?;
             let name = walk.rest.get(range).unwrap_or(&[]);
             let last = walk.done();
-            if last && slash && matches!(end, Last::File { .. }) && is_name(name) {
+            if last && slash && end.is_file() && is_name(name) {
                 return Err(Errno::EISDIR);
             }
+            let unasked = last && !slash && end.makes() && self.is_unknown(&here, name);
             let found = match name {
+                _ if unasked => None,
                 b".." => Some(self.up(&here, &scope)?),
                 _ if name.len() <= NAME_MAX => self.child(&here, name)?,
                 _ if last => None,
@@ -243,7 +268,7 @@ impl<P: Platform> Kernel<P> {
             };
             let Some(place) = found else {
                 return if last {
-                    Ok(Target { directory: here, name: name.into(), place: None, slash })
+                    Ok(Target { directory: here, name: name.into(), place: None, slash, unasked })
                 } else {
                     Err(Errno::ENOENT)
                 };
@@ -272,11 +297,11 @@ impl<P: Platform> Kernel<P> {
                 Some(Link::Nowhere) | None => place,
             };
             if last {
-                if slash && end != Last::Name && !self.is_directory(&place)? {
+                if slash && !end.is_name() && !self.is_directory(&place)? {
                     return Err(Errno::ENOTDIR);
                 }
                 let name = name.into();
-                return Ok(Target { directory: here, name, place: Some(place), slash });
+                return Ok(Target { directory: here, name, place: Some(place), slash, unasked: false });
             }
             here = place;
         }
@@ -306,6 +331,19 @@ impl<P: Platform> Kernel<P> {
         Ok(parent.unwrap_or_else(|| Rc::clone(here)))
     }
 
+    /// Whether only the root could say what `name` is in `directory`, and says it of what nobody else can change.
+    fn is_unknown(&self, directory: &Place, name: &[u8]) -> bool {
+        let Node::File(inode) = &directory.node else { return false };
+        let made = is_name(name) && name.len() <= NAME_MAX && !inode.is_volatile();
+        made && self.mount_at(directory, name).is_none() && !self.names.knows(inode.number(), name)
+    }
+
+    /// What is mounted there.
+    fn mount_at(&self, directory: &Place, name: &[u8]) -> Option<&Place> {
+        let mut mounts = self.mounts.iter().filter(|_| directory.parent().is_none());
+        mounts.find(|(mounted, _)| mounted.as_bytes() == name).map(|(_, place)| place)
+    }
+
     /// What `name` is in `directory`, which has been checked to be one.
     ///
     /// # Errors
@@ -316,10 +354,8 @@ impl<P: Platform> Kernel<P> {
         }
         match &directory.node {
             Node::File(inode) => {
-                if directory.parent().is_none()
-                    && let Some(mount) = self.mounts.iter().find(|(mounted, _)| mounted.as_bytes() == name)
-                {
-                    return Ok(Some(Rc::clone(&mount.1)));
+                if let Some(mount) = self.mount_at(directory, name) {
+                    return Ok(Some(Rc::clone(mount)));
                 }
                 let number = inode.number();
                 if let Some(known) = self.names.get(number, name).filter(|_| !inode.is_volatile()) {
@@ -331,6 +367,9 @@ impl<P: Platform> Kernel<P> {
                     Err(Errno::ENOENT) => None,
                     Err(error) => return Err(error),
                 };
+                if place.is_some() && inode.is_listed() {
+                    self.names.could_be_spared();
+                }
                 self.names.put(number, name, place.clone());
                 Ok(place)
             }
@@ -393,8 +432,7 @@ impl<P: Platform> Kernel<P> {
     fn link(&mut self, place: &Place) -> Result<Option<Link>, Errno> {
         Ok(match &place.node {
             Node::File(inode) => {
-                let attr = self.fuse.attributes(&mut self.platform, inode)?;
-                if attr.mode & mode::S_IFMT != mode::S_IFLNK {
+                if self.file_type(inode)? != mode::S_IFLNK {
                     return Ok(None);
                 }
                 Some(Link::Text(self.fuse.link_target(&mut self.platform, inode)?))
@@ -479,13 +517,21 @@ impl<P: Platform> Kernel<P> {
         self.fuse.attributes(&mut self.platform, inode)
     }
 
+    /// The type of a node of the root's file system (S_IF*).
+    ///
+    /// # Errors
+    /// What the root says.
+    pub fn file_type(&mut self, inode: &super::inode::Inode) -> Result<u32, Errno> {
+        Ok(self.fuse.lasting_attributes(&mut self.platform, inode)?.mode & mode::S_IFMT)
+    }
+
     /// Is it a directory?
     ///
     /// # Errors
     /// What the root says.
     pub fn is_directory(&mut self, place: &Place) -> Result<bool, Errno> {
         Ok(match &place.node {
-            Node::File(inode) => self.file_attributes(inode)?.mode & mode::S_IFMT == mode::S_IFDIR,
+            Node::File(inode) => self.file_type(inode)? == mode::S_IFDIR,
             Node::Device(device) => device.is_directory(),
             Node::Proc(node) => node.kind() == ProcKind::Directory,
         })
@@ -513,7 +559,7 @@ impl<P: Platform> Kernel<P> {
     /// EACCES.
     pub fn check_access_as(&mut self, place: &Place, wanted: u32, uid: u32, gid: u32) -> Result<(), Errno> {
         let Node::File(inode) = &place.node else { return Ok(()) };
-        let attr = self.file_attributes(inode)?;
+        let attr = self.fuse.lasting_attributes(&mut self.platform, inode)?;
         let in_group = || gid == attr.gid || self.task.process.borrow().groups.contains(&attr.gid);
         let bits = match () {
             () if uid == attr.uid => attr.mode >> 6,

@@ -3,13 +3,14 @@
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
-use fuse_abi::linux::{fuse_opcode, fuse_read_in};
+use fuse_abi::linux::{fuse_entry_out, fuse_opcode, fuse_read_in};
 use proto::MESSAGE_LEN;
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 use super::Args;
 use crate::abi::{DIRENT_NAME, DirentHead};
 use crate::errno::{Errno, Outcome};
+use crate::fs::dentry::Dentry;
 use crate::fs::file::{FileKind, ListedName, OpenFile};
 use crate::fs::fuse::Fuse;
 use crate::kernel::Kernel;
@@ -18,6 +19,12 @@ use crate::platform::Platform;
 
 /// Bytes of `struct fuse_dirent` before the name.
 const FUSE_NAME: usize = 24;
+/// Bytes of `struct fuse_direntplus` before that.
+const FUSE_ENTRY: usize = size_of::<fuse_entry_out>();
+/// Bytes that a program has to have room for, if more than names are to be listed: each name takes so much more then that few would fit.
+const ROOM_AHEAD: usize = 4096;
+/// The longest listing: what a message's header leaves.
+const LONGEST_AHEAD: usize = MESSAGE_LEN - 64;
 /// Room for the longest name in a FUSE directory listing.
 const FUSE_LONGEST: usize = FUSE_NAME + 256;
 
@@ -109,21 +116,37 @@ fn from_root<P: Platform>(
     listing: &mut Listing,
 ) -> Result<(u64, bool), Errno> {
     let FileKind::Directory { inode, handle } = &file.kind else { return Err(Errno::ENOTDIR) };
+    let ahead = listing.room >= ROOM_AHEAD && !inode.is_volatile() && kernel.names.wants_ahead();
+    let place = file.place.as_ref().filter(|_| ahead);
+    let (opcode, head, longest) = match place {
+        Some(_) => (fuse_opcode::FUSE_READDIRPLUS, FUSE_ENTRY, LONGEST_AHEAD),
+        None => (fuse_opcode::FUSE_READDIR, 0, MESSAGE_LEN / 2),
+    };
     // An entry takes no more room in the program's form than in FUSE's.
-    let size = listing.room.clamp(FUSE_LONGEST, MESSAGE_LEN / 2);
+    let size = listing.room.clamp(FUSE_LONGEST, longest);
     let args = fuse_read_in { fh: *handle, offset: file.offset(), size: len32(size), ..Default::default() };
-    let opcode = fuse_opcode::FUSE_READDIR as u32;
-    let len = kernel.fuse.request(&mut kernel.platform, opcode, inode.number(), &args, &[], &[])?;
-    let mut rest = Fuse::body(&mut kernel.platform, len);
-    let mut next = file.offset();
-    while let Some((entry, name, after)) = split_entry(rest) {
-        if !listing.push(entry.inode, entry.next, entry.kind, name) {
-            return Ok((next, true));
+    let Kernel { platform, fuse, names, .. } = kernel;
+    let len = fuse.request(platform, opcode as u32, inode.number(), &args, &[], &[])?;
+    inode.lists();
+    let mut rest = Fuse::body(platform, len);
+    let (mut next, mut full) = (file.offset(), false);
+    while let Some((told, behind)) = rest.split_at_checked(head)
+        && let Some((entry, name, after)) = split_entry(behind)
+    {
+        if let Some(place) = place
+            && let Ok(told) = fuse_entry_out::read_from_bytes(told)
+            && let Some(found) = fuse.adopt(&told)
+            && !names.knows(inode.number(), name)
+        {
+            names.put_ahead(inode.number(), name, Dentry::of_file(place, name, found));
         }
-        next = entry.next;
+        full = full || !listing.push(entry.inode, entry.next, entry.kind, name);
+        if !full {
+            next = entry.next;
+        }
         rest = after;
     }
-    Ok((next, false))
+    Ok((next, full))
 }
 
 /// The fixed part of `struct fuse_dirent`.

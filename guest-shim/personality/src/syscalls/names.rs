@@ -25,10 +25,10 @@ pub(super) const HERE: i32 = raw::AT_FDCWD;
 
 impl<P: Platform> Kernel<P> {
     /// Walks a path that a program gave to a name that is to be made or taken away.
-    fn name_at(&mut self, directory: i32, path: u64) -> Result<Target, Errno> {
+    fn name_at(&mut self, directory: i32, path: u64, end: Last) -> Result<Target, Errno> {
         let path = self.path(path)?;
         let start = self.start_of(directory, &path)?;
-        self.resolve_within(start, &path, Last::Name, 0)
+        self.resolve_within(start, &path, end, 0)
     }
 
     /// Walks a path from the working directory to a name that is to be made.
@@ -66,12 +66,12 @@ impl<P: Platform> Kernel<P> {
     ) -> Outcome {
         target.check_vacant(opcode == fuse_opcode::FUSE_MKDIR)?;
         let parent = node_of_directory(&target.directory)?;
-        parent.changed();
         let name = &target.name[..];
         let made = match text {
             Some(text) => self.fuse.entry(&mut self.platform, opcode, parent, args, &[name, text])?,
             None => self.fuse.entry(&mut self.platform, opcode, parent, args, &[name])?,
         };
+        parent.changed();
         if let Some(inode) = &made {
             name_happened(&target.directory, &target.name, inode, raw::IN_CREATE, 0);
         }
@@ -129,7 +129,7 @@ pub(super) fn mkdirat<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outco
 }
 
 fn make_directory<P: Platform>(kernel: &mut Kernel<P>, directory: i32, path: u64, mode: u32) -> Outcome {
-    let target = kernel.name_at(directory, path)?;
+    let target = kernel.name_at(directory, path, Last::NewName)?;
     let args = fuse_mkdir_in { mode: kernel.umask_off(mode & 0o1777), umask: 0 };
     kernel.make(&target, fuse_opcode::FUSE_MKDIR, &args, None)
 }
@@ -142,7 +142,7 @@ pub(super) fn mknodat<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outco
         mode::S_IFDIR => return Err(Errno::EPERM.into()),
         _ => return Err(Errno::EINVAL.into()),
     }
-    let target = kernel.name_at(args.int(0), args.get(1))?;
+    let target = kernel.name_at(args.int(0), args.get(1), Last::NewName)?;
     let args = fuse_mknod_in { mode: kind | kernel.umask_off(mode & 0o7777), rdev: args.uint(3), umask: 0, padding: 0 };
     kernel.make(&target, fuse_opcode::FUSE_MKNOD, &args, None)
 }
@@ -165,7 +165,7 @@ fn make_symlink<P: Platform>(kernel: &mut Kernel<P>, text: u64, directory: i32, 
     if text.is_empty() {
         return Err(Errno::ENOENT.into());
     }
-    let target = kernel.name_at(directory, path)?;
+    let target = kernel.name_at(directory, path, Last::NewName)?;
     kernel.make(&target, fuse_opcode::FUSE_SYMLINK, &(), Some(&text))
 }
 
@@ -184,7 +184,7 @@ fn make_link<P: Platform>(kernel: &mut Kernel<P>, directories: [i32; 2], paths: 
     let follow = if flags & raw::AT_SYMLINK_FOLLOW == 0 { raw::AT_SYMLINK_NOFOLLOW } else { 0 };
     let old = kernel.place_at(directories[0], paths[0], follow | (flags & raw::AT_EMPTY_PATH))?;
     let Node::File(inode) = &old.node else { return Err(Errno::EXDEV.into()) };
-    let target = kernel.name_at(directories[1], paths[1])?;
+    let target = kernel.name_at(directories[1], paths[1], Last::Name)?;
     inode.changed();
     let args = fuse_link_in { oldnodeid: inode.number() };
     let inode = Rc::clone(inode);
@@ -210,7 +210,7 @@ pub(super) fn unlinkat<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outc
 }
 
 fn remove<P: Platform>(kernel: &mut Kernel<P>, directory: i32, path: u64, directories: bool) -> Outcome {
-    let target = kernel.name_at(directory, path)?;
+    let target = kernel.name_at(directory, path, Last::Name)?;
     match &target.name[..] {
         b"" => return Err(if directories { Errno::EBUSY } else { Errno::EISDIR }.into()),
         b"." => return Err(if directories { Errno::EINVAL } else { Errno::EISDIR }.into()),
@@ -229,7 +229,7 @@ fn remove<P: Platform>(kernel: &mut Kernel<P>, directory: i32, path: u64, direct
     let opcode = if directories { fuse_opcode::FUSE_RMDIR } else { fuse_opcode::FUSE_UNLINK };
     kernel.fuse.request(&mut kernel.platform, opcode as u32, parent.number(), &(), &[&target.name], &[])?;
     parent.changed();
-    inode.changed();
+    inode.loses_name();
     place.set_removed();
     kernel.names.put(parent.number(), &target.name, None);
     if !directories {
@@ -256,8 +256,8 @@ fn rename_at<P: Platform>(kernel: &mut Kernel<P>, directories: [i32; 2], paths: 
     if flags & !(raw::RENAME_NOREPLACE | raw::RENAME_EXCHANGE) != 0 || flags == 3 {
         return Err(Errno::EINVAL.into());
     }
-    let old = kernel.name_at(directories[0], paths[0])?;
-    let new = kernel.name_at(directories[1], paths[1])?;
+    let old = kernel.name_at(directories[0], paths[0], Last::Name)?;
+    let new = kernel.name_at(directories[1], paths[1], Last::Name)?;
     let (Node::File(from), Node::File(to)) = (&old.directory.node, &new.directory.node) else {
         return Err(Errno::EXDEV.into());
     };
@@ -306,7 +306,7 @@ fn renamed<P: Platform>(kernel: &mut Kernel<P>, old: &Target, new: &Target, plac
     }
     let replaced = new.place.as_ref();
     if let Some(Node::File(inode)) = replaced.map(|replaced| &replaced.node) {
-        inode.changed();
+        inode.loses_name();
     }
     match replaced {
         Some(other) if flags & raw::RENAME_EXCHANGE != 0 => {
@@ -346,7 +346,7 @@ fn read_link<P: Platform>(kernel: &mut Kernel<P>, directory: i32, path: u64, out
     let place = kernel.place_at(directory, path, raw::AT_SYMLINK_NOFOLLOW | raw::AT_EMPTY_PATH)?;
     let text: Vec<u8> = match &place.node {
         Node::File(inode) => {
-            if kernel.file_attributes(inode)?.mode & mode::S_IFMT != mode::S_IFLNK {
+            if kernel.file_type(inode)? != mode::S_IFLNK {
                 return Err(no_link(kernel, path).into());
             }
             kernel.fuse.link_target(&mut kernel.platform, inode)?.to_vec()

@@ -177,8 +177,16 @@ fn open_path<P: Platform>(kernel: &mut Kernel<P>, start: Place, path: &[u8], how
     let create = flags & raw::O_CREAT != 0 && flags & raw::O_PATH == 0;
     let exclusive = create && flags & raw::O_EXCL != 0;
     let follow = flags & raw::O_NOFOLLOW == 0 && !exclusive;
-    let end = if create { Last::File { follow } } else { Last::following(follow) };
-    let target = kernel.resolve_within(start, path, end, limits)?;
+    let end = if create { Last::NewFile { follow } } else { Last::following(follow) };
+    let mut target = kernel.resolve_within(Rc::clone(&start), path, end, limits)?;
+    if target.unasked {
+        match create_file(kernel, &target, flags | raw::O_EXCL, mode) {
+            Err(Stop::Error(Errno::EEXIST)) if !exclusive => {
+                target = kernel.resolve_within(start, path, Last::File { follow }, limits)?;
+            }
+            made => return made,
+        }
+    }
     let Some(place) = target.place.clone() else {
         return if create { create_file(kernel, &target, flags, mode) } else { Err(target.missing().into()) };
     };
@@ -216,7 +224,9 @@ fn create_file<P: Platform>(
 ) -> Result<Rc<OpenFile>, Stop> {
     target.check_vacant(false)?;
     let Node::File(parent) = &target.directory.node else { return Err(Errno::EACCES.into()) };
-    kernel.check_access(&target.directory, may::WRITE | may::EXECUTE)?;
+    if !target.unasked {
+        kernel.check_access(&target.directory, may::WRITE | may::EXECUTE)?;
+    }
     let (inode, handle) = request_new(kernel, parent, fuse_opcode::FUSE_CREATE, &target.name, flags, mode)?;
     let place = Dentry::of_file(&target.directory, &target.name, Rc::clone(&inode));
     kernel.names.put(parent.number(), &target.name, Some(Rc::clone(&place)));
@@ -237,8 +247,8 @@ fn request_new<P: Platform>(
     let umask = kernel.task.directories.borrow().umask;
     let mode = mode::S_IFREG | (mode & 0o7777 & !umask);
     let args = fuse_create_in { flags: asked(flags) & !raw::O_CLOEXEC, mode, umask, open_flags: 0 };
-    parent.changed();
     let len = kernel.fuse.request(&mut kernel.platform, opcode as u32, parent.number(), &args, &[name], &[])?;
+    parent.changed();
     let entry: fuse_entry_out = Fuse::reply(&mut kernel.platform, len)?;
     let body = Fuse::body(&mut kernel.platform, len);
     let opened = body.get(size_of::<fuse_entry_out>()..).unwrap_or(&[]);
@@ -260,7 +270,7 @@ fn kept(flags: u32) -> u32 {
 fn open_place<P: Platform>(kernel: &mut Kernel<P>, place: &Place, flags: u32) -> Result<Rc<OpenFile>, Stop> {
     let leftovers = kernel.fuse.leftovers();
     let kind = match &place.node {
-        Node::File(inode) if kernel.file_attributes(inode)?.mode & mode::S_IFMT == mode::S_IFIFO => {
+        Node::File(inode) if kernel.file_type(inode)? == mode::S_IFIFO => {
             return open_fifo(kernel, place, inode.number(), flags);
         }
         Node::File(inode) => {
@@ -368,7 +378,7 @@ fn opened_fifo<P: Platform>(kernel: &mut Kernel<P>, file: Rc<OpenFile>, before: 
 }
 
 fn open_inode<P: Platform>(kernel: &mut Kernel<P>, inode: &Rc<Inode>, flags: u32) -> Result<FileKind, Stop> {
-    let kind = kernel.file_attributes(inode)?.mode & mode::S_IFMT;
+    let kind = kernel.file_type(inode)?;
     let opcode = match kind {
         mode::S_IFREG => fuse_opcode::FUSE_OPEN,
         mode::S_IFDIR => fuse_opcode::FUSE_OPENDIR,

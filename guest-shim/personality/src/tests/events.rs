@@ -54,10 +54,6 @@ impl Sandbox {
             .collect()
     }
 
-    fn close(&mut self, fd: i64) {
-        assert_eq!(self.call(3, [fd.cast_unsigned(), 0, 0, 0, 0, 0]), 0);
-    }
-
     fn count(&mut self, fd: i64) -> Result<u64, i64> {
         self.read(fd, 8).map(|bytes| u64::from_le_bytes(bytes.try_into().expect("eight bytes")))
     }

@@ -10,7 +10,7 @@ use zerocopy::FromBytes;
 const HERE: u64 = 0xffff_ff9c;
 
 impl Sandbox {
-    fn stat(&mut self, path: &[u8], flags: u64) -> Result<Stat, i64> {
+    pub(super) fn stat(&mut self, path: &[u8], flags: u64) -> Result<Stat, i64> {
         let path = self.string(0, path);
         let out = self.scratch + 0x3000;
         match self.call(262, [HERE, path, out, flags, 0, 0]) {
@@ -61,6 +61,7 @@ fn a_file_is_read_and_closed() {
     assert_eq!(sandbox.write(fd, b"x"), error(Errno::EBADF));
     let open = sandbox.kernel.platform.server.open_count();
     assert_eq!(sandbox.call(3, [3, 0, 0, 0, 0, 0]), 0);
+    sandbox.ask_something();
     assert_eq!(sandbox.kernel.platform.server.open_count(), open - 1);
 }
 
@@ -194,7 +195,7 @@ fn what_is_known_is_not_asked_again() {
     assert_eq!(sandbox.kernel.platform.requests.len(), before);
     let fd = sandbox.open(b"/etc/text", raw::O_RDONLY, 0);
     sandbox.call(3, [fd.cast_unsigned(), 0, 0, 0, 0, 0]);
-    assert_eq!(sandbox.kernel.platform.requests.len(), before + 2);
+    assert_eq!(sandbox.kernel.platform.requests[before..], [fuse_opcode::FUSE_OPEN as u32]);
 }
 
 #[test]

@@ -272,6 +272,9 @@ impl Platform for Machine {
         let (header, body) = fuse_abi::linux::fuse_in_header::read_from_prefix(&message).expect("a FUSE header");
         assert_eq!(header.len, request.message_len);
         self.requests.push(header.opcode);
+        for &handle in &request.closed[..request.closed_count as usize] {
+            self.server.close(handle);
+        }
         let reply = if header.opcode >= op::FIRST {
             match self.serve(header.opcode, body, segments) {
                 Some(reply) => reply,

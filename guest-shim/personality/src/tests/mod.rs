@@ -12,6 +12,7 @@ mod limits;
 mod locks;
 mod machine;
 mod memory;
+mod requests;
 mod robustness;
 mod server;
 mod shared;
@@ -25,6 +26,7 @@ mod window;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use fuse_abi::linux::fuse_opcode;
 use linux_raw_sys::general as raw;
 use proto::{Grant, grant_flags};
 
@@ -175,6 +177,10 @@ impl Sandbox {
         self.call(257, [here, path, u64::from(flags), u64::from(mode), 0, 0])
     }
 
+    fn close(&mut self, fd: i64) {
+        assert_eq!(self.call(3, [fd.cast_unsigned(), 0, 0, 0, 0, 0]), 0);
+    }
+
     fn write(&mut self, fd: i64, data: &[u8]) -> i64 {
         let at = self.string(1, data);
         self.call(1, [fd.cast_unsigned(), at, data.len() as u64, 0, 0, 0])
@@ -185,6 +191,12 @@ impl Sandbox {
         let at = self.scratch + 0x2000;
         let count = self.call(0, [fd.cast_unsigned(), at, len as u64, 0, 0, 0]);
         usize::try_from(count).map(|count| self.bytes(at, count)).map_err(|_| count)
+    }
+
+    /// Asks the root something that changes nothing.
+    fn ask_something(&mut self) {
+        let Kernel { fuse, platform, .. } = &mut self.kernel;
+        assert!(fuse.request(platform, fuse_opcode::FUSE_STATFS as u32, 1, &(), &[], &[]).is_ok());
     }
 
     /// Makes a call whose first argument is a path.

@@ -111,6 +111,11 @@ impl Server {
         }
     }
 
+    /// Closes a handle, which must be open.
+    pub(super) fn close(&mut self, handle: u64) {
+        self.handles.remove(&handle).expect("an open handle");
+    }
+
     /// Files and directories that are open.
     pub(super) fn open_count(&self) -> usize {
         self.handles.len()
@@ -152,6 +157,11 @@ impl Server {
         fuse_entry_out { nodeid: number, attr: self.attr(number), attr_valid: u64::MAX, ..Default::default() }
     }
 
+    /// What a listing tells of a name: of `.` and `..` nothing.
+    fn entry_of(&mut self, name: &[u8], number: u64) -> fuse_entry_out {
+        if matches!(name, b"." | b"..") { fuse_entry_out::default() } else { self.entry(number) }
+    }
+
     fn open(&mut self, number: u64) -> fuse_open_out {
         let handle = self.next_handle;
         self.next_handle += 1;
@@ -190,7 +200,7 @@ impl Server {
         }
     }
 
-    fn list(&mut self, read: &fuse_read_in) -> Vec<u8> {
+    fn list(&mut self, read: &fuse_read_in, plus: bool) -> Vec<u8> {
         let number = *self.handles.get(&read.fh).expect("an open directory");
         let names: Vec<(Vec<u8>, u64)> = [(b".".to_vec(), number), (b"..".to_vec(), 1)]
             .into_iter()
@@ -198,11 +208,13 @@ impl Server {
             .collect();
         let mut out = Vec::new();
         for (at, (name, number)) in (1..).zip(names).skip(usize::try_from(read.offset).expect("small")) {
-            let len = (24 + name.len()).next_multiple_of(8);
+            let told = if plus { self.entry_of(&name, number).as_bytes().to_vec() } else { Vec::new() };
+            let len = (told.len() + 24 + name.len()).next_multiple_of(8);
             if out.len() + len > read.size as usize {
                 break;
             }
             let kind = self.node(number).mode >> 12;
+            out.extend_from_slice(&told);
             out.extend_from_slice(&number.to_le_bytes());
             out.extend_from_slice(&(at as u64).to_le_bytes());
             out.extend_from_slice(&u32::try_from(name.len()).expect("short").to_le_bytes());
@@ -232,6 +244,7 @@ impl Server {
         const READ: u32 = fuse_opcode::FUSE_READ as u32;
         const WRITE: u32 = fuse_opcode::FUSE_WRITE as u32;
         const READDIR: u32 = fuse_opcode::FUSE_READDIR as u32;
+        const READDIRPLUS: u32 = fuse_opcode::FUSE_READDIRPLUS as u32;
         const RELEASE: u32 = fuse_opcode::FUSE_RELEASE as u32;
         const RELEASEDIR: u32 = fuse_opcode::FUSE_RELEASEDIR as u32;
         const FORGET: u32 = fuse_opcode::FUSE_BATCH_FORGET as u32;
@@ -296,6 +309,10 @@ impl Server {
             OPEN | OPENDIR => Reply::body(&self.open(node)),
             CREATE => {
                 let (made, rest) = args::<fuse_create_in>(body);
+                if self.find(node, name(rest).0).is_some() {
+                    assert_ne!(made.flags & linux_raw_sys::general::O_EXCL, 0, "what is there is opened by its node");
+                    return (Reply::Error(EEXIST), read);
+                }
                 let number = self.insert(node, name(rest).0, Kind::File(Vec::new()), made.mode);
                 self.written.insert(number);
                 let mut out = self.entry(number).as_bytes().to_vec();
@@ -324,13 +341,13 @@ impl Server {
                 data[start..end].copy_from_slice(written);
                 Reply::body(&fuse_write_out { size: wanted.size, padding: 0 })
             }
-            READDIR => {
+            READDIR | READDIRPLUS => {
                 let (wanted, _) = args::<fuse_read_in>(body);
-                Reply::Body(self.list(&wanted))
+                Reply::Body(self.list(&wanted, header.opcode == READDIRPLUS))
             }
             RELEASE | RELEASEDIR => {
                 let (released, _) = args::<fuse_abi::linux::fuse_release_in>(body);
-                self.handles.remove(&released.fh).expect("an open handle");
+                self.close(released.fh);
                 done()
             }
             FORGET => {

@@ -120,6 +120,7 @@ fn a_second_program_leaves_nothing_of_the_first() {
         sandbox.regs = sandbox.kernel.exec(b"/bin/tiny", &arguments, &[]).expect("it starts again");
     }
     sandbox.kernel.fuse.settle(&mut sandbox.kernel.platform);
+    sandbox.ask_something();
     assert!(sandbox.kernel.frames.used() <= used + 0x8000, "frames leak");
     assert_eq!(sandbox.kernel.platform.server.open_count(), 1);
 }

@@ -103,6 +103,15 @@ impl<'t, A: Authority> FileService<'t, A> {
         &mut self.written
     }
 
+    /// A request of any kind comes, with which these handles are closed.
+    pub(crate) fn begin(&mut self, closed: &[u64]) {
+        self.changes.begin();
+        for &handle in closed {
+            // What is not open needs no closing.
+            let _ = self.close(handle);
+        }
+    }
+
     /// Carries out one request; the length of the reply's body.
     pub(crate) fn serve<M: GuestMemory + Window<'t>>(
         &mut self,
@@ -114,7 +123,6 @@ impl<'t, A: Authority> FileService<'t, A> {
         if self.authority.wants_names() {
             self.names.keep();
         }
-        self.changes.begin();
         let result = self.carry_out(exchange, memory, now);
         self.authority.concluded(result.map(|_| ()));
         result

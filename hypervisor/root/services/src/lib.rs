@@ -59,6 +59,9 @@
 //! it was told until its own requests change it. They are 0 for what is in a bound folder, which the host may change; there names that are
 //! not there may come, too. `nodeid` of handle requests is ignored; the handle counts.
 //!
+//! With any request handles are closed, before it is carried out: those of [`proto::ServiceRequest::closed`], each as RELEASE would. What of
+//! them is not open is passed over.
+//!
 //! Cordon's own opcodes and their structures are in [`proto::op`]:
 //!
 //! | opcode | arguments | reply | segments and remarks |
@@ -287,6 +290,7 @@ impl<'t, A: Authority> Services<'t, A> {
         if let Err(reason) = self.exchange.read(service_gpa, memory) {
             return request::refuse(service_gpa, memory, reason);
         }
+        self.files.begin(self.exchange.closed());
         let fuse_in_header { opcode, unique, .. } = *self.exchange.header();
         let mut lent = Lent { memory, console, entropy };
         let result = match self.dispatch(&mut lent, now) {

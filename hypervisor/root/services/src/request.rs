@@ -8,7 +8,7 @@ use core::mem::offset_of;
 use files::Errno;
 use fuse_abi::linux::{fuse_ext_header, fuse_ext_type, fuse_in_header, fuse_out_header};
 use guestmem::{GuestMemory, NotMapped};
-use proto::{MAX_GROUPS, MAX_SEGMENTS, MESSAGE_LEN, MESSAGE_OFFSET, Segment, ServiceRequest};
+use proto::{MAX_CLOSED, MAX_GROUPS, MAX_SEGMENTS, MESSAGE_LEN, MESSAGE_OFFSET, Segment, ServiceRequest};
 use tlfs::addr::{Gpa, PAGE_SIZE};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -34,6 +34,9 @@ pub(crate) struct Exchange {
     group_count: usize,
     segments: [Segment; MAX_SEGMENTS],
     segment_count: usize,
+    /// Handles that are closed with the request.
+    closed: [u64; MAX_CLOSED],
+    closed_count: usize,
     /// A reply header's room, then the body.
     reply: Vec<u8>,
 }
@@ -59,6 +62,8 @@ impl Exchange {
             group_count: 0,
             segments: [Segment::default(); MAX_SEGMENTS],
             segment_count: 0,
+            closed: [0; MAX_CLOSED],
+            closed_count: 0,
             reply: vec![0; MESSAGE_LEN],
         }
     }
@@ -74,10 +79,12 @@ impl Exchange {
         if !(HEADER_LEN..=MESSAGE_LEN).contains(&message_len) {
             return Err("the message's length is out of range");
         }
-        if segment_count > MAX_SEGMENTS || word(offset_of!(ServiceRequest, reserved)) != 0 {
-            return Err("too many segments, or reserved bits");
+        let closed_count = word(offset_of!(ServiceRequest, closed_count)) as usize;
+        if segment_count > MAX_SEGMENTS || closed_count > MAX_CLOSED {
+            return Err("too many segments, or too many handles to close");
         }
         self.read_segments(service, memory, segment_count)?;
+        self.read_closed(service, memory, closed_count)?;
         self.read_message(service, memory, message_len)
     }
 
@@ -95,6 +102,15 @@ impl Exchange {
         }
     }
 
+    fn read_closed<M: GuestMemory>(&mut self, service: Gpa, memory: &M, count: usize) -> Result<(), &'static str> {
+        self.closed_count = count;
+        if count == 0 {
+            return Ok(());
+        }
+        let closed = self.closed.get_mut(..count).ok_or("too many handles to close")?;
+        memory.read(at(service, offset_of!(ServiceRequest, closed))?, closed.as_mut_bytes()).map_err(not_mapped)
+    }
+
     fn read_message<M: GuestMemory>(&mut self, service: Gpa, memory: &M, len: usize) -> Result<(), &'static str> {
         self.message.resize(len, 0);
         memory.read(at(service, MESSAGE_OFFSET)?, &mut self.message).map_err(not_mapped)?;
@@ -110,6 +126,11 @@ impl Exchange {
 
     pub(crate) const fn header(&self) -> &fuse_in_header {
         &self.header
+    }
+
+    /// The handles that are closed with it.
+    pub(crate) fn closed(&self) -> &[u64] {
+        self.closed.get(..self.closed_count).unwrap_or(&[])
     }
 
     pub(crate) fn arguments(&self) -> Arguments<'_> {

@@ -105,6 +105,8 @@ struct Shim<'t, A = AllowAll> {
     console: Tape,
     entropy: Counter,
     segments: Vec<Segment>,
+    /// Handles to close with the next request.
+    closed: Vec<u64>,
     uid: u32,
     unique: u64,
 }
@@ -153,6 +155,7 @@ fn with_services<A: Authority>(
         console: Tape::default(),
         entropy: Counter::default(),
         segments: Vec::new(),
+        closed: Vec::new(),
         uid: 0,
         unique: 100,
     });
@@ -192,6 +195,9 @@ impl<A: Authority> Shim<'_, A> {
         request.message_len = len;
         request.segment_count = u32::try_from(self.segments.len()).unwrap();
         request.segments[..self.segments.len().min(MAX_SEGMENTS)].copy_from_slice(&self.segments);
+        request.closed_count = u32::try_from(self.closed.len()).unwrap();
+        request.closed[..self.closed.len()].copy_from_slice(&self.closed);
+        self.closed.clear();
         self.memory.write(SERVICE, request.as_bytes()).unwrap();
         let message = Gpa(SERVICE.0 + MESSAGE_OFFSET as u64);
         self.memory.write(message, header.as_bytes()).unwrap();
@@ -258,6 +264,10 @@ impl<A: Authority> Shim<'_, A> {
     }
 
     /// Data pages as segments: `lens` bytes of one page each, from GPA 0 on.
+    fn close_with_next(&mut self, handles: &[u64]) {
+        self.closed = handles.to_vec();
+    }
+
     fn use_segments(&mut self, lens: &[u32]) {
         let pages = (0u64..).step_by(4096);
         self.segments = pages.zip(lens).map(|(gpa, &len)| Segment { gpa, len, reserved: 0 }).collect();

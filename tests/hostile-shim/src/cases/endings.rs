@@ -56,7 +56,7 @@ fn frame(shim: &mut Shim, variant: &str) -> End {
         "header-disagrees" => (Frame { header_len: 41, ..good }, none),
         "header-huge" => (Frame { header_len: u32::MAX, ..good }, none),
         "extensions" => (Frame { total_extlen: 1, ..good }, none),
-        "frame-reserved" => (Frame { reserved: 1, ..good }, none),
+        "frame-closed" => (Frame { closed_count: 17, ..good }, none),
         "segments-65" => (Frame { segment_count: 65, ..good }, none),
         "segments-huge" => (Frame { segment_count: u32::MAX, ..good }, none),
         "segment-empty" => one(page, 0, 0),

@@ -41,7 +41,7 @@ const ENDINGS: [(&str, i32, &str); 59] = [
     ("header-disagrees", 125, MALFORMED),
     ("header-huge", 125, MALFORMED),
     ("extensions", 125, MALFORMED),
-    ("frame-reserved", 125, MALFORMED),
+    ("frame-closed", 125, MALFORMED),
     ("segments-65", 125, MALFORMED),
     ("segments-huge", 125, MALFORMED),
     ("segment-empty", 125, MALFORMED),

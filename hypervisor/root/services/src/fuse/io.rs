@@ -237,12 +237,17 @@ impl<A: Authority> FileService<'_, A> {
 
     pub(super) fn release(&mut self, call: &Call<'_>) -> Result<usize, Errno> {
         let asked: fuse_release_in = call.arguments.only()?;
-        let handle = self.handles.close(asked.fh)?;
+        self.close(asked.fh).map(|()| 0)
+    }
+
+    /// Closes a handle.
+    pub(super) fn close(&mut self, number: u64) -> Result<(), Errno> {
+        let handle = self.handles.close(number)?;
         if let Handle::File { ino, written: Some(bytes), .. } = handle {
             self.changed_inode(ino, Changed::Written(bytes));
         }
         self.stack.closed(handle.ino());
-        Ok(0)
+        Ok(())
     }
 }
 

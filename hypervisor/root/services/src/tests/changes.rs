@@ -61,6 +61,22 @@ fn bytes_are_told_in_one_sum_when_the_file_is_closed() {
 }
 
 #[test]
+fn bytes_are_told_by_whatever_request_the_file_is_closed_with() {
+    with_recording(|shim| {
+        let file = shim.node("dir/file");
+        for opcode in [fuse_opcode::FUSE_STATFS as u32, op::WINDOW_SIZE, op::WAIT, 0xffff] {
+            let fh = shim.open(file, linux::O_WRONLY).unwrap();
+            shim.use_segments(&[100]);
+            shim.write(fh, 0, 100, 0).unwrap();
+            shim.close_with_next(&[fh]);
+            shim.put(opcode, 1, &[]);
+            shim.ring();
+            assert_eq!(told(shim), one("/dir/file", Changed::Written(100)), "{opcode:#x}");
+        }
+    });
+}
+
+#[test]
 fn names_are_told_as_they_are_resolved() {
     with_recording(|shim| {
         let (tmp, sub) = (shim.node("tmp"), shim.node("dir/sub"));

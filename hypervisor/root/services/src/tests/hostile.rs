@@ -36,7 +36,8 @@ fn broken_frames() {
         (frame(offset_of!(ServiceRequest, segment_count)), 65),
         (frame(offset_of!(ServiceRequest, segment_count)), u32::MAX),
         (frame(offset_of!(ServiceRequest, segment_count)), 2),
-        (frame(offset_of!(ServiceRequest, reserved)), 1),
+        (frame(offset_of!(ServiceRequest, closed_count)), 17),
+        (frame(offset_of!(ServiceRequest, closed_count)), u32::MAX),
         (header(offset_of!(fuse_in_header, len)), 39),
         (header(offset_of!(fuse_in_header, len)), u32::MAX),
         (header(offset_of!(fuse_in_header, total_extlen)), 1),
@@ -176,6 +177,25 @@ fn a_shim_that_never_forgets_or_closes() {
     });
 }
 
+#[test]
+fn handles_to_close_that_are_not_open() {
+    with_shim(|shim| {
+        let file = shim.node("dir/file");
+        let (one, two) = (shim.open(file, linux::O_RDONLY).unwrap(), shim.open(file, linux::O_RDONLY).unwrap());
+        // They are passed over, and what is open is closed once.
+        shim.close_with_next(&[0, u64::MAX, one, one, two + 1, 1 << 32, one]);
+        assert_eq!(shim.call(fuse_opcode::FUSE_STATFS, 1, &[]).map(|_| ()), Ok(()));
+        shim.use_segments(&[100]);
+        assert_eq!(shim.read(one, 0, 1), Err(code(e::EBADF)));
+        assert_eq!(shim.read(two, 0, 1), Ok(1));
+        // It is closed before the request is looked at, and the request goes its own way.
+        shim.close_with_next(&[two; 16]);
+        assert_eq!(shim.read(two, 0, 1), Err(code(e::EBADF)));
+        shim.close_with_next(&[two; 16]);
+        assert_eq!(shim.open(file, linux::O_RDONLY).unwrap(), two, "its number is free");
+    });
+}
+
 fn bytes(random: &mut Random, len: usize) -> Vec<u8> {
     (0..len).map(|_| random.next().to_le_bytes()[3]).collect()
 }
@@ -240,6 +260,8 @@ fn random_arguments() {
                 }
                 let lens = vec![4096; random.below(4)];
                 shim.use_segments(&lens);
+                let closed: Vec<u64> = (0..random.below(3)).map(|_| number(&mut random)).collect();
+                shim.close_with_next(&closed);
                 shim.uid = [0, 0, 5][random.below(3)];
                 let opcode = match random.below(20) {
                     0 => op::FIRST + u32::try_from(random.below(10)).unwrap(),
