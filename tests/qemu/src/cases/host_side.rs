@@ -1,5 +1,5 @@
 //! The host's side of a run: it ends when it is told to, leaves nothing behind, and says what was asked for.
-use crate::{Bench, Case, LAYERS, Verdict, tree};
+use crate::{Bench, Case, LAYERS, Outcome, Verdict, tree};
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -41,6 +41,10 @@ pub(crate) fn cases() -> Vec<Case> {
             outcome.wants(outcome.stderr.is_empty(), "nothing on standard error")?.done()
         }),
         Case::new("what does not fit on the disk is told, and is not there by half", disk_full),
+        Case::new(
+            "an image store on a full disk holds nothing by half, and takes images when there is room",
+            store_full,
+        ),
         Case::new("a finished run leaves nothing behind", |bench| {
             let scratch = bench.fixture.scratch()?;
             let mut run = start(bench, &["true"], scratch.path(), Stdio::null())?;
@@ -80,17 +84,61 @@ echo old >out; "$xtask" layer export "$image" out; echo $? $(cat out) $(ls -A)
 "$xtask" layer destroy "$image" 2>/dev/null
 "#;
 
-fn disk_full(bench: &Bench<'_>) -> Verdict {
+/// Runs a script where it may mount, with a folder at `$2` for that, and another one in the place of `/tmp/layer`.
+fn with_disk(bench: &Bench<'_>, script: &str) -> Result<Outcome, String> {
     let scratch = bench.fixture.scratch()?;
     let (disk, layer) = (scratch.path().join("disk"), scratch.path().join("layer"));
     fs::create_dir(&disk).and_then(|()| fs::create_dir(&layer)).map_err(|error| error.to_string())?;
-    let script = DISK_FULL.replace("/tmp/layer", &layer.display().to_string());
+    let script = script.replace("/tmp/layer", &layer.display().to_string());
     let mut command: Vec<String> = vec!["unshare".into()];
     command.extend((!tree::is_root()).then(|| "--map-root-user".into()));
     command.extend(["--mount", "--", "/bin/sh", "-c", &script].map(String::from));
     command.extend([bench.setup.xtask.display().to_string(), bench.path_of_busybox(), disk.display().to_string()]);
-    let outcome =
-        bench.sandbox(command).options(["--env", &format!("{LAYERS}={}", bench.setup.layers.display())]).run_here()?;
+    bench.sandbox(command).options(["--env", &format!("{LAYERS}={}", bench.setup.layers.display())]).run_here()
+}
+
+/// An image of a small layer and one of 400 KiB, and the small one's archive, go into a store on a file system of 256 KiB at `$2`, then into one that is full
+/// to the last page, and then into one with room; after each try the exit code and the files that the store has. `$0` is xtask, `$1` busybox.
+const STORE_FULL: &str = r#"
+xtask=$0 busybox=$1 disk=$2
+mkdir /tmp/layer/small /tmp/layer/large && echo seen >/tmp/layer/small/seen && head -c 400k /dev/urandom >/tmp/layer/large/file || exit 99
+tar -C /tmp/layer/small -cf /tmp/layer/small.tar . && tar -C /tmp/layer/large -cf /tmp/layer/large.tar . || exit 99
+mount -t tmpfs -o size=8m made "$disk" || exit 99
+CORDON_LAYERS=$disk && export CORDON_LAYERS
+image=$("$xtask" layer base /tmp/layer/small.tar) && "$xtask" layer export "$image" /tmp/layer/image.tar --layer /tmp/layer/large.tar >/dev/null || exit 99
+umount "$disk" && mount -t tmpfs -o size=256k small "$disk" || exit 99
+left() { echo $? $(cd "$disk" && find . -type f | sed 's/[0-9a-f]\{64\}/HEX/' | sort); }
+in_layers() { "$xtask" run --no-build --layer /tmp/layer/small.tar --layer /tmp/layer/large.tar -- "$busybox" cat /seen; }
+"$xtask" layer import /tmp/layer/image.tar; left
+"$xtask" run --no-build --image /tmp/layer/image.tar -- "$busybox" true; left
+"$xtask" run --no-build --layer /tmp/layer/large.tar -- "$busybox" true; left
+"$xtask" layer list | wc -l
+head -c 256k /dev/zero >"$disk/fill" 2>/dev/null
+in_layers; left
+"$xtask" layer destroy --all; left
+"$xtask" layer import /tmp/layer/image.tar; left
+rm "$disk/fill" && mount -o remount,size=8m "$disk" || exit 99
+"$xtask" layer import /tmp/layer/image.tar >/dev/null; left
+in_layers; left
+umount "$disk"
+"#;
+
+fn store_full(bench: &Bench<'_>) -> Verdict {
+    let outcome = with_disk(bench, STORE_FULL)?;
+    let (one, both) = ("./layers/HEX.tar", "./images/HEX.json ./layers/HEX.tar ./layers/HEX.tar");
+    outcome.exits(0)?.prints(&format!(
+        "2 {one} ./lock\n2 {one} ./lock\n2 {one} ./lock\n1\n\
+         2 ./fill {one} ./lock\n0 ./fill ./lock\n2 ./fill {one} ./lock\n\
+         0 {both} ./lock ./seen/HEX\nseen\n0 {both} ./lock ./seen/HEX ./seen/HEX ./seen/HEX\n"
+    ))?;
+    let full = "cannot write the plain archive: No space left on device (os error 28)";
+    let told = |name: &str| outcome.said.iter().filter(|line| line.ends_with(&format!("{name}: {full}"))).count();
+    let told = ["image.tar", "large.tar", "small.tar"].map(told);
+    outcome.wants(told == [3, 1, 1], "what did not fit, each time")?.done()
+}
+
+fn disk_full(bench: &Bench<'_>) -> Verdict {
+    let outcome = with_disk(bench, DISK_FULL)?;
     let full = ": No space left on device (os error 28)";
     outcome
         .exits(0)?
