@@ -13,8 +13,10 @@ const LIBRARY: &str = "errno.h fcntl.h signal.h sys/eventfd.h sys/klog.h sys/mma
 const DEVICES: &str = "linux/fs.h linux/in6.h linux/kd.h linux/vt.h linux/loop.h linux/input.h linux/usbdevice_fs.h linux/serial.h linux/if.h linux/ipv6.h";
 
 /// Names that no header for programs has, or none of Debian 12's: what they are is known by the sources of Linux and of the C library alone.
-const IN_NO_HEADER: [&str; 12] = [
+const IN_NO_HEADER: [&str; 14] = [
     "ARCH_CET_STATUS",
+    "MADV_GUARD_INSTALL",
+    "MADV_GUARD_REMOVE",
     "MFD_EXEC",
     "MFD_NOEXEC_SEAL",
     "PIDFD_THREAD",

@@ -150,7 +150,9 @@ fn in_native(name: &str, text: &str, container: &Container, includes: &mut Inclu
     } else if minijail::is_one(text) {
         minijail::to_native(name, text, includes)?
     } else if systemd::is_one(text) {
-        systemd::to_native(text).map_err(placed)?
+        let (native, ignored) = systemd::to_native(text).map_err(placed)?;
+        notes = ignored;
+        native
     } else {
         text.to_owned()
     };

@@ -21,29 +21,81 @@ struct Lists {
     error: Option<Action>,
 }
 
-/// Whether a text looks like a unit file with a filter.
+/// Sections by which a unit is known that has no filter.
+const SECTIONS: [&str; 6] = ["[Unit]", "[Service]", "[Socket]", "[Mount]", "[Swap]", "[Install]"];
+/// Further settings by which a unit keeps its programs from something.
+const OTHERS: [&str; 14] = [
+    "SystemCallArchitectures",
+    "SystemCallLog",
+    "RestrictAddressFamilies",
+    "RestrictNamespaces",
+    "RestrictRealtime",
+    "RestrictSUIDSGID",
+    "RestrictFileSystems",
+    "MemoryDenyWriteExecute",
+    "LockPersonality",
+    "CapabilityBoundingSet",
+    "NoNewPrivileges",
+    "IPAddressDeny",
+    "IPAddressAllow",
+    "ProtectKernelModules",
+];
+
+/// Whether a text looks like a unit file.
 pub(super) fn is_one(text: &str) -> bool {
-    text.lines().any(|line| assignment(line).is_some_and(|(key, _)| key == FILTER))
+    let is_section = |line: &&str| SECTIONS.contains(&line.trim());
+    has_filter(text) || text.lines().any(|line| is_section(&line))
 }
 
-/// Translates the lines. Errors begin with line and column.
-pub(super) fn to_native(text: &str) -> Result<String, String> {
-    let mut lists = Lists::default();
-    for (line, content) in (1..).zip(text.lines()) {
-        let result = match assignment(content) {
+fn has_filter(text: &str) -> bool {
+    lines(text).iter().any(|(_, line)| assignment(line).is_some_and(|(key, _)| key == FILTER))
+}
+
+/// Translates the lines. Also says what of the file does not apply. Errors begin with line and column.
+pub(super) fn to_native(text: &str) -> Result<(String, Vec<String>), String> {
+    if !has_filter(text) {
+        return Err(format!("1:1: this unit has no `{FILTER}=` line: there is no policy in it"));
+    }
+    let (mut lists, mut notes) = (Lists::default(), Vec::new());
+    for (line, content) in lines(text) {
+        let result = match assignment(&content) {
             Some((FILTER, value)) => lists.filter(value),
             Some((ERROR, value)) => lists.error_number(value),
+            Some((other, _)) if OTHERS.contains(&other) => {
+                notes.push(format!("line {line}: {other}: does not apply, and is ignored"));
+                Ok(())
+            }
             _ => Ok(()),
         };
         result.map_err(|error| format!("{line}:1: {error}"))?;
     }
-    Ok(lists.native())
+    Ok((lists.native(), notes))
+}
+
+/// The lines with their numbers. One that ends with a backslash goes on in the next that is no comment (systemd.syntax(7)).
+fn lines(text: &str) -> Vec<(usize, String)> {
+    let mut all: Vec<(usize, String)> = Vec::new();
+    let mut goes_on = false;
+    for (number, line) in (1..).zip(text.lines()) {
+        if is_comment(line) {
+            continue;
+        }
+        let (content, more) = line.strip_suffix('\\').map_or((line, false), |content| (content, true));
+        match all.last_mut().filter(|_| goes_on) {
+            Some((_, begun)) => *begun += &format!(" {content}"),
+            None => all.push((number, content.to_owned())),
+        }
+        goes_on = more;
+    }
+    all
+}
+
+fn is_comment(line: &str) -> bool {
+    line.trim_start().starts_with(['#', ';'])
 }
 
 fn assignment(line: &str) -> Option<(&str, &str)> {
-    let line = line.trim();
-    let (key, value) = line.split_once('=')?;
-    (!line.starts_with(['#', ';'])).then(|| (key.trim(), value.trim()))
+    line.split_once('=').map(|(key, value)| (key.trim(), value.trim()))
 }
 
 impl Lists {
@@ -127,7 +179,7 @@ mod tests {
     use policy::{Action as Verdict, parse};
 
     fn verdict(lines: &str, call: &str) -> String {
-        let policy = parse("p", &to_native(lines).unwrap()).unwrap();
+        let policy = parse("p", &to_native(lines).unwrap().0).unwrap();
         let number = proto::syscalls::by_name(call).unwrap().number;
         match policy.judge(number.into(), &[0; 6]).action {
             Verdict::Errno(errno) => errno.name.to_owned(),
@@ -160,7 +212,22 @@ mod tests {
     #[test]
     fn errors_have_a_place() {
         assert_eq!(to_native("\nSystemCallFilter=@nothing\n").unwrap_err(), "2:1: `@nothing` is no group of systemd's");
-        assert_eq!(to_native("SystemCallErrorNumber=ENO\n").unwrap_err(), "1:1: `ENO` is no error of Linux");
-        assert!(is_one("SystemCallFilter=x") && !is_one("#SystemCallFilter=x"));
+        let error = to_native("SystemCallFilter=x \\\n y\nSystemCallErrorNumber=ENO\n").unwrap_err();
+        assert_eq!(error, "3:1: `ENO` is no error of Linux");
+        assert!(is_one("SystemCallFilter=x") && !is_one("#SystemCallFilter=x") && is_one("[Unit]\n"));
+        assert!(
+            to_native("[Unit]\nDescription=x\n").unwrap_err().starts_with("1:1: this unit has no `SystemCallFilter=`")
+        );
+    }
+
+    #[test]
+    fn lines_go_on_behind_a_backslash() {
+        let lines = "[Service]\nSystemCallFilter=~chroot \\\n# a comment between\n  mount:EACCES \\\n  reboot\nRestrictRealtime=yes\n";
+        for (call, expected) in
+            [("chroot", "KillProcess"), ("mount", "EACCES"), ("reboot", "KillProcess"), ("read", "Allow")]
+        {
+            assert_eq!(verdict(lines, call), expected, "{call}");
+        }
+        assert_eq!(to_native(lines).unwrap().1, ["line 6: RestrictRealtime: does not apply, and is ignored"]);
     }
 }

@@ -53,9 +53,6 @@ impl Policy {
                     includes.leave();
                 }
                 Statement::Call(call, filter) => {
-                    if let Some((_, earlier)) = self.filters.get(call) {
-                        return Err(format!("{place}: `{call}` has a line already: {earlier}"));
-                    }
                     if self.denies
                         && !(filter.groups.is_empty()
                             && matches!(filter.otherwise, Some(Action::Errno(_) | Action::KillProcess)))
@@ -64,9 +61,24 @@ impl Policy {
                             "{place}: after `@denylist`, a line is `NAME: return ERROR` or `NAME: kill`"
                         ));
                     }
-                    self.filters.insert(call, (filter, place));
+                    self.add(call, filter, place)?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Several lines about a call, in one file or several, are tried in their order; behind one that leaves nothing there is none.
+    fn add(&mut self, call: &'static str, filter: Filter, place: String) -> Result<(), String> {
+        match self.filters.get_mut(call) {
+            Some((Filter { otherwise: Some(_), .. }, earlier)) => {
+                return Err(format!("{place}: `{call}` has a line already, which leaves nothing of it: {earlier}"));
+            }
+            Some((known, _)) => {
+                known.groups.extend(filter.groups);
+                known.otherwise = filter.otherwise;
+            }
+            None => drop(self.filters.insert(call, (filter, place))),
         }
         Ok(())
     }
@@ -201,6 +213,18 @@ mod tests {
     }
 
     #[test]
+    fn several_lines_about_a_call_are_tried_in_their_order() {
+        // As crosvm's policies for graphics and video have them.
+        let text = "ioctl: arg1 == FIONBIO || arg1 & 0x6400\nread: 1\nioctl: arg1 == 0xc018aa3f || arg1 == 0xaa00 # more\nmadvise: arg2 == MADV_GUARD_INSTALL\nmadvise: return ENOSYS\n";
+        for (request, expected) in
+            [(0x5421, "Allow"), (0x400, "Allow"), (0xaa00, "Allow"), (0xc018_aa3f, "Allow"), (1, "KillProcess")]
+        {
+            assert_eq!(verdict(text, 16, [0, request, 0, 0, 0, 0]), expected, "{request:#x}");
+        }
+        assert_eq!((verdict(text, 28, [102; 6]), verdict(text, 28, [4; 6])), ("Allow".into(), "ENOSYS".into()));
+    }
+
+    #[test]
     fn lists_of_what_may_not_be_called() {
         assert_eq!(verdict("@denylist\nptrace: return EPERM\n", 101, [0; 6]), "EPERM");
         assert_eq!(verdict("@denylist\nptrace: return EPERM\n", 0, [0; 6]), "Allow");
@@ -211,7 +235,7 @@ mod tests {
     fn errors_have_a_place() {
         let error = |text: &str| native(text).unwrap_err();
         assert!(error("read: 1\nraed: 1\n").starts_with("p:2:1: `raed` is no x86-64 system call"));
-        assert_eq!(error("read: 1\nread: 1\n"), "p:2:1: `read` has a line already: p:1:1");
+        assert_eq!(error("read: 1\nread: 1\n"), "p:2:1: `read` has a line already, which leaves nothing of it: p:1:1");
         assert!(error("read: arg6 == 1\n").starts_with("p:1:7: there is no argument 6"));
         assert!(error("read: arg0 = 1\n").starts_with("p:1:12: "));
         assert!(error("read: arg0 == WHAT\n").starts_with("p:1:15: `WHAT` is no"));
