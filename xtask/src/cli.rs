@@ -41,6 +41,8 @@ pub(crate) enum Command {
 #[derive(Debug, Subcommand)]
 pub(crate) enum TraceCommand {
     /// Check that no event is missing or was changed
+    ///
+    /// Exits with 0 if that is so, and else with 2 and the first line that is not as it was written.
     Verify {
         /// The file of events
         file: PathBuf,

@@ -3,6 +3,7 @@ use super::file_events::{FileChange, Refused};
 use super::process_events::{Ended, Executed, Started};
 use control::{ExitReport, Outcome, RunStats};
 use policy::address::SocketAddress;
+use policy::signature::{self, ArgumentName, NumberChange};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use trace::{Abi, Answer, CallRecord, Content, Judged, Piece, Record};
@@ -326,6 +327,19 @@ enum Change {
     Path(Bytes),
 }
 
+impl Rewritten {
+    /// As a person reads it, of this call: `flags := O_RDONLY`.
+    fn text(&self, call: u64) -> String {
+        let of = ArgumentName { signature: signature::of(call), argument: self.argument };
+        let (keep, set) = match &self.change {
+            Change::Value(Word(value)) => (0, *value),
+            Change::Mask(Word(mask)) => (*mask, 0),
+            Change::Path(path) => return format!("{of} := \"{}\"", path.shown()),
+        };
+        NumberChange { of, keep, set }.to_string()
+    }
+}
+
 impl From<&trace::Change> for Rewritten {
     fn from(change: &trace::Change) -> Self {
         match change {
@@ -581,6 +595,19 @@ impl Call {
             "ask" | "stop" => !self.asked && self.otherwise.as_deref() != Some("allow"),
             _ => true,
         }
+    }
+
+    /// What the policy made of it: the arguments that it was carried out with, or what the program got; nothing if that is for others to say.
+    pub(super) fn effect(&self) -> String {
+        if !self.rewritten.is_empty() {
+            let changes: Vec<String> = self.rewritten.iter().map(|change| change.text(self.number)).collect();
+            return changes.join(", ");
+        }
+        let shown = |value: i64| match policy::errno::Errno::of_result(value) {
+            Some(errno) => format!("= -1 {}", errno.name),
+            None => format!("= {value}"),
+        };
+        self.value.map_or_else(String::new, shown)
     }
 
     /// Its name, or what there is in its place.

@@ -94,7 +94,11 @@ impl Ended {
     pub(super) fn text(&self) -> String {
         match (self.status, self.signal) {
             (Some(status), _) => format!("exited {status}"),
-            (None, Some(signal)) => format!("signal {signal}"),
+            (None, Some(signal)) => {
+                let mut name = String::new();
+                let named = policy::symbols::SIGNAL.write(&mut name, signal.into()).is_ok() && name.starts_with("SIG");
+                if named { name } else { format!("signal {signal}") }
+            }
             (None, None) => "ended".to_owned(),
         }
     }

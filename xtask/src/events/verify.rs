@@ -90,9 +90,15 @@ impl<R: Read> Events<R> {
         match read {
             Err(error) => Err(self.wrong(&error.to_string())),
             Ok(0) if self.ended => Ok(None),
+            Ok(0) if self.next == 0 => Err(self.wrong("there is no event in it")),
             Ok(0) => Err(self.wrong("it ends before the run did: the last events are missing")),
             Ok(_) if self.ended => Err(self.wrong("something follows the last event")),
-            Ok(_) => self.event(&line).map(Some).map_err(|why| self.wrong(&why)),
+            Ok(_) => self.event(&line).map(Some).map_err(|why| match line.ends_with('\n') {
+                true => self.wrong(&why),
+                false => {
+                    self.wrong(&format!("{why}, and the line has no end: the file was cut, or more was put behind it"))
+                }
+            }),
         }
     }
 
@@ -103,6 +109,9 @@ impl<R: Read> Events<R> {
             serde_json::from_str(&format!("{told}}}")).map_err(|error| format!("no event: {error}"))?;
         if v != VERSION {
             return Err(format!("events of version {v}; this reader knows {VERSION}"));
+        }
+        if prev != self.last && self.next == 0 {
+            return Err("it is not the first event of a run: what was before it is missing, or it was changed".into());
         }
         if prev != self.last {
             return Err("it does not follow the line before it: one was removed, added or changed".into());
@@ -241,11 +250,14 @@ mod tests {
             read(&lines).unwrap_err()
         };
         assert!(tampered(&|lines| drop(lines.remove(1))).starts_with("f:2: it does not follow"));
-        assert!(tampered(&|lines| lines.swap(0, 1)).starts_with("f:1: it does not follow"));
+        assert!(tampered(&|lines| lines.swap(0, 1)).starts_with("f:1: it is not the first event of a run"));
+        assert!(tampered(&|lines| drop(lines.remove(0))).starts_with("f:1: it is not the first event of a run"));
+        assert!(tampered(&|lines| lines.swap(1, 2)).starts_with("f:2: it does not follow"));
+        assert!(tampered(&|lines| lines[3].truncate(40)).starts_with("f:4: no event, and the line has no end"));
         assert!(tampered(&|lines| lines[1] = lines[1].replace("ENOENT", "EACCES")).starts_with("f:2: its hash"));
         assert!(tampered(&|lines| drop(lines.pop())).starts_with("f:4: it ends before the run did"));
         assert!(tampered(&|lines| lines.push(good[3].clone())).starts_with("f:5: something follows"));
         assert!(tampered(&|lines| lines[2] = "{}\n".into()).starts_with("f:3: no event"));
-        assert!(tampered(&|lines| lines.clear()).starts_with("f:1: it ends before"));
+        assert!(tampered(&|lines| lines.clear()).starts_with("f:1: there is no event in it"));
     }
 }

@@ -11,7 +11,7 @@ use proto::syscalls::SYSCALLS;
 /// A line for each call whose verdict changes, and for each change of what the process is and sees, of what `[network]` lists, of limits, budgets, taints and `[events]`, and of rights on files.
 pub(super) fn diff(before: (&Policy, &Model), after: (&Policy, &Model)) -> Vec<String> {
     let mut lines = Vec::new();
-    if let Some(change) = change(&before.0.judge_unknown(), &after.0.judge_unknown()) {
+    if let Some(change) = change(u64::MAX, &before.0.judge_unknown(), &after.0.judge_unknown()) {
         lines.push(format!("unknown calls: {change}"));
     }
     for call in SYSCALLS {
@@ -19,7 +19,7 @@ pub(super) fn diff(before: (&Policy, &Model), after: (&Policy, &Model)) -> Vec<S
         let rules = [before.0, after.0].map(|policy| policy.about(call.number.into()));
         let changes = probes.all().map(|probe| {
             let [before, after] = rules.map(|rules| rules.judge(&probe.args, &probe.pointed()));
-            let change = change(&before, &after);
+            let change = change(call.number.into(), &before, &after);
             (probe, change)
         });
         lines.extend(describe(call.name, changes));
@@ -47,14 +47,14 @@ fn describe<'p>(name: &str, changes: impl Iterator<Item = (Probe<'p>, Option<Str
     examples.iter().map(|(probe, change)| format!("{name}({}): {change}", probe.text())).collect()
 }
 
-/// What changes between two verdicts.
-fn change(before: &Verdict<'_>, after: &Verdict<'_>) -> Option<String> {
+/// What changes between two verdicts on a call of this number.
+fn change(call: u64, before: &Verdict<'_>, after: &Verdict<'_>) -> Option<String> {
     let is_same = before.action == after.action
         && before.log == after.log
         && before.rewrites() == after.rewrites()
         && before.question() == after.question();
     let stated = |verdict| {
-        let words = [vec![explain::action(verdict)], explain::changes(verdict)].concat();
+        let words = [vec![explain::action(verdict)], explain::changes(verdict, call)].concat();
         words.join(" ")
     };
     (!is_same).then(|| format!("{} -> {}", stated(before), stated(after)))
@@ -97,7 +97,7 @@ mod tests {
         assert!(differences(&rule("path = \"/a\""), &rule("path = \"/a\"")).is_empty());
         assert_eq!(
             differences(&rule("path = \"/a\""), &rule("path = \"/b\"")),
-            ["openat: rewrite argument 1 := \"/a\" -> rewrite argument 1 := \"/b\""]
+            ["openat: rewrite pathname := \"/a\" -> rewrite pathname := \"/b\""]
         );
     }
 

@@ -2,6 +2,7 @@
 use super::written::{Call, is_listen, read};
 use super::{sections, taints};
 use crate::exit::Failure;
+use policy::signature::{self, ArgumentName, NumberChange};
 use policy::{Action, Pointed, Policy, Rewrite, Verdict};
 
 /// The verdict on `call`, such as `openat(AT_FDCWD, "/etc/shadow", O_RDONLY)`, and why. `tainted`: with all taints in force.
@@ -39,7 +40,7 @@ pub(super) fn explain(policy: &Policy, call: &str, tainted: bool) -> Result<Stri
         lines.extend(sections::explain(policy, number));
         lines.extend(taints::explain(policy, number));
     }
-    lines.splice(0..0, changes(&verdict));
+    lines.splice(0..0, changes(&verdict, number));
     lines.insert(0, format!("{}, by {}", action(&verdict), verdict.rule()));
     Ok(lines.join("\n") + "\n")
 }
@@ -48,12 +49,15 @@ fn is_carried_out(verdict: &Verdict<'_>) -> bool {
     matches!(verdict.action, Action::Allow | Action::Rewrite | Action::Ask | Action::Stop)
 }
 
-/// What a rewrite changes, a text for each.
-pub(super) fn changes(verdict: &Verdict<'_>) -> Vec<String> {
-    let text = |Rewrite { argument, keep, set, path }: &Rewrite| match (path, keep) {
-        (Some(path), _) => format!("argument {argument} := \"{path}\""),
-        (None, 0) => format!("argument {argument} := {set:#x}"),
-        (None, keep) => format!("argument {argument} & {keep:#x}"),
+/// What a rewrite changes of this call, a text for each.
+pub(super) fn changes(verdict: &Verdict<'_>, call: u64) -> Vec<String> {
+    let signature = signature::of(call);
+    let text = |Rewrite { argument, keep, set, path }: &Rewrite| {
+        let of = ArgumentName { signature, argument: *argument };
+        match path {
+            Some(path) => format!("{of} := \"{path}\""),
+            None => NumberChange { of, keep: *keep, set: *set }.to_string(),
+        }
     };
     verdict.rewrites().iter().map(text).collect()
 }
@@ -112,7 +116,7 @@ mod tests {
         let policy = policy::parse("p.toml", text).unwrap();
         assert_eq!(
             explain(&policy, r#"openat(AT_FDCWD, "/a", O_RDWR)"#, false).unwrap(),
-            "rewrite, by rule 1 p.toml:2\nargument 1 := \"/b\"\nargument 2 := 0x0\n"
+            "rewrite, by rule 1 p.toml:2\npathname := \"/b\"\nflags := O_RDONLY\n"
         );
         let text = "version = 1\n[[rule]]\ncalls = [\"openat\"]\nwhen = [{ arg = 1, path = \"/etc/shadow\" }]\naction = \"kill\"\n";
         let policy = policy::parse("p.toml", text).unwrap();

@@ -6,6 +6,8 @@
 
 mod table;
 
+use core::fmt;
+
 use crate::symbols::{self, Symbols};
 pub use table::SIGNATURES;
 
@@ -147,6 +149,54 @@ impl Signature {
     }
 }
 
+/// An argument of a call, as a person reads it: its name, or `argument 0`.
+#[derive(Clone, Copy, Debug)]
+pub struct ArgumentName {
+    /// The call's signature, if it has one.
+    pub signature: Option<&'static Signature>,
+    /// The argument, from 0.
+    pub argument: u8,
+}
+
+impl ArgumentName {
+    /// What the argument is.
+    fn kind(&self) -> Option<Kind> {
+        self.signature?.arguments.get(usize::from(self.argument)).copied()
+    }
+}
+
+impl fmt::Display for ArgumentName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.signature.and_then(|signature| signature.names.get(usize::from(self.argument))) {
+            Some(name) => f.write_str(name),
+            None => write!(f, "argument {}", self.argument),
+        }
+    }
+}
+
+/// What a rule makes of a number: `flags := O_RDONLY`, or `flags & O_RDWR|O_CLOEXEC`, by names where all of it has some.
+#[derive(Clone, Copy, Debug)]
+pub struct NumberChange {
+    /// Which argument.
+    pub of: ArgumentName,
+    /// The bits that it keeps; none: it is replaced.
+    pub keep: u64,
+    /// What it becomes then.
+    pub set: u64,
+}
+
+impl fmt::Display for NumberChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sign, value) = if self.keep == 0 { (":=", self.set) } else { ("&", self.keep) };
+        write!(f, "{} {sign} ", self.of)?;
+        match self.of.kind() {
+            Some(Kind::Mode | Kind::CreateMode(_)) => write!(f, "0{value:o}"),
+            Some(Kind::Named(symbols) | Kind::LongNamed(symbols)) if symbols.covers(value) => symbols.write(f, value),
+            _ => write!(f, "{value:#x}"),
+        }
+    }
+}
+
 /// The arguments of a call that [`of`] does not know.
 pub const UNKNOWN: &[Kind] = &[Kind::Hex; 6];
 
@@ -164,6 +214,20 @@ mod tests {
             let repeated = |(index, name): (usize, &&str)| row.names[..index].contains(name);
             assert!(!row.names.iter().enumerate().any(repeated), "{}", row.name);
         }
+    }
+
+    #[test]
+    fn changes_are_told_by_name() {
+        extern crate alloc;
+        use alloc::string::ToString;
+        let text = |call, argument, keep, set| {
+            NumberChange { of: ArgumentName { signature: of(call), argument }, keep, set }.to_string()
+        };
+        assert_eq!(text(257, 2, 0, 0), "flags := O_RDONLY");
+        assert_eq!(text(257, 2, 0o2_000_002, 0), "flags & O_RDWR|O_CLOEXEC");
+        assert_eq!(text(257, 2, 0x8000_0000, 0), "flags & 0x80000000");
+        assert_eq!((text(95, 0, 0o22, 0), text(0, 0, 0, 2)), ("mask & 022".into(), "fd := 0x2".into()));
+        assert_eq!(text(999, 3, 0, 2), "argument 3 := 0x2");
     }
 
     #[test]

@@ -40,6 +40,16 @@ impl Symbols {
         self.choices.iter().find(|(known, _)| *known == value).map(|(_, name)| *name)
     }
 
+    /// Whether all of a value is written by names.
+    #[must_use]
+    pub fn covers(&self, value: u64) -> bool {
+        let chosen = self.choices.iter().find(|(chosen, _)| *chosen == value & self.choice_mask).map_or(0, |one| one.0);
+        self.flags
+            .iter()
+            .fold(value & !chosen, |rest, (bits, _)| if rest & bits == *bits { rest & !bits } else { rest })
+            == 0
+    }
+
     /// All names.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.choices.iter().chain(self.flags).chain(self.aliases).map(|(_, name)| *name)

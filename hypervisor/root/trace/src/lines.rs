@@ -13,7 +13,7 @@ use linux_raw_sys::general::{
 use policy::address::SocketAddress;
 use policy::errno::{Errno, MAX_ERRNO};
 use policy::quotas::Quota;
-use policy::signature::{self, Kind, Output};
+use policy::signature::{self, ArgumentName, Kind, NumberChange, Output, Signature};
 use policy::symbols;
 
 use crate::{
@@ -106,7 +106,7 @@ impl Lines {
 
     fn call(&mut self, call: &CallRecord, out: &mut String) {
         let line = format!("{}{}", Prefix(call.time, call.thread), call_text(call));
-        let judged = format!("{}", call.verdict);
+        let judged = format!("{}", Decided(&call.verdict, call.signature()));
         let output = output_of(call);
         if let (Answer::Asked(sequence), Some((action, otherwise))) = (&call.answer, asking(&call.verdict.judged)) {
             let Verdict { rule, generation, .. } = &call.verdict;
@@ -138,7 +138,7 @@ impl Lines {
     fn question(&self, question: &QuestionRecord, out: &mut String) {
         let Some(open) = self.open.iter().find(|open| open.sequence == question.sequence) else { return };
         let Some(Asked { otherwise, rule, generation, .. }) = &open.asked else { return };
-        let (limit, otherwise) = (question.limit, Done(otherwise));
+        let (limit, otherwise) = (question.limit, Done(otherwise, None));
         let done = if matches!(question.about, About::Stopped(_)) { "stopped" } else { "asked" };
         let _ = writeln!(out, "{} <{done}: {limit} s, else {otherwise}> [{}]", open.line, By(rule, *generation));
     }
@@ -147,7 +147,7 @@ impl Lines {
         let Some(index) = self.open.iter().position(|open| open.sequence == settled.sequence) else { return };
         let Some(open) = self.open.get_mut(index) else { return };
         let Some(Asked { action, rule, generation, .. }) = &open.asked else { return };
-        let (done, rule) = (Done(&settled.done), By(rule, *generation));
+        let (done, rule) = (Done(&settled.done, None), By(rule, *generation));
         open.judged = match settled.by {
             SettledBy::Answer => format!("[{action}: answered {done}, {rule}]"),
             SettledBy::Limit => format!("[{action}: no answer, {done}, {rule}]"),
@@ -295,7 +295,7 @@ fn change(record: &ChangeRecord, out: &mut String) -> fmt::Result {
 /// What is done with a call, as in `errno EPERM`.
 #[must_use]
 pub fn judged_text(judged: &Judged) -> String {
-    format!("{}", Done(judged))
+    format!("{}", Done(judged, None))
 }
 
 /// What a call has returned, as fits it: a value in its form, or an error by name.
@@ -361,7 +361,7 @@ fn asking(judged: &Judged) -> Option<(&'static str, &Judged)> {
 }
 
 /// An action in words.
-struct Done<'j>(&'j Judged);
+struct Done<'j>(&'j Judged, Option<&'static Signature>);
 
 impl fmt::Display for Done<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -379,7 +379,8 @@ impl fmt::Display for Done<'_> {
                 f.write_str("rewrite")?;
                 let mut separator = "";
                 for change in changes {
-                    write!(f, "{separator} {change}")?;
+                    let text = Changed(change, self.1);
+                    write!(f, "{separator} {text}")?;
                     separator = ",";
                 }
                 Ok(())
@@ -388,31 +389,40 @@ impl fmt::Display for Done<'_> {
     }
 }
 
-/// `[action, rule]`.
-impl fmt::Display for Verdict {
+/// `[action, rule]`, of a call with this signature.
+struct Decided<'v>(&'v Verdict, Option<&'static Signature>);
+
+impl fmt::Display for Decided<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rule = By(&self.rule, self.generation);
-        match &self.judged {
-            judged if self.ignored => write!(f, "[not done: {}, {rule}]", Done(judged)),
+        let Self(verdict, signature) = self;
+        let rule = By(&verdict.rule, verdict.generation);
+        match &verdict.judged {
+            judged if verdict.ignored => write!(f, "[not done: {}, {rule}]", Done(judged, *signature)),
             // One that waits for an answer is shown by itself.
             judged => match asking(judged) {
-                Some((action, otherwise)) => write!(f, "[{action}: nobody there, {}, {rule}]", Done(otherwise)),
-                None => write!(f, "[{}, {rule}]", Done(judged)),
+                Some((action, otherwise)) => {
+                    write!(f, "[{action}: nobody there, {}, {rule}]", Done(otherwise, *signature))
+                }
+                None => write!(f, "[{}, {rule}]", Done(judged, *signature)),
             },
         }
     }
 }
 
-/// `argument 0 := 0x2`.
-impl fmt::Display for Change {
+/// `flags := O_RDONLY`.
+struct Changed<'c>(&'c Change, Option<&'static Signature>);
+
+impl fmt::Display for Changed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Number(argument, 0, set) => write!(f, "argument {argument} := {set:#x}"),
-            Self::Number(argument, keep, _) => write!(f, "argument {argument} & {keep:#x}"),
-            Self::Path(argument, path) => {
+        let of = |argument: u8| ArgumentName { signature: self.1, argument };
+        match self.0 {
+            Change::Number(argument, keep, set) => {
+                write!(f, "{}", NumberChange { of: of(*argument), keep: *keep, set: *set })
+            }
+            Change::Path(argument, path) => {
                 let mut text = String::new();
                 put_piece(&mut text, path)?;
-                write!(f, "argument {argument} := {text}")
+                write!(f, "{} := {text}", of(*argument))
             }
         }
     }

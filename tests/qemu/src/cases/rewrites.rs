@@ -69,7 +69,7 @@ fn carried_out(bench: &Bench<'_>) -> Verdict {
         let outcome = sandbox.run()?;
         // `./passwd` is another text, which the rules do not name.
         outcome.exits(0)?.prints("another\nanother\nthe real one\n8\n0\n")?;
-        outcome.complains("openat(AT_FDCWD, \"/srv/passwd\", O_RDONLY) = 3 [rewrite argument 1 := \"/srv/fake/passwd\", rule 1 policy.toml:3: not for everybody]")?;
+        outcome.complains("openat(AT_FDCWD, \"/srv/passwd\", O_RDONLY) = 3 [rewrite pathname := \"/srv/fake/passwd\", rule 1 policy.toml:3: not for everybody]")?;
         outcome.complains("execve(\"/usr/bin/false\"")?.done()
     })?;
     // Of two paths one, where a program passes the same text for both.

@@ -133,7 +133,7 @@ fn tiles(out: &mut String, report: &Report) {
     out.push_str("<section class=\"tiles\">\n");
     for (value, label, class) in [
         (report.calls.to_string(), "system calls judged", ""),
-        (report.denied_count.to_string(), "not as they came", bad(report.denied_count)),
+        (report.denied_count.to_string(), "denied, faked, rewritten", bad(report.denied_count)),
         (names.to_string(), "names of files", ""),
         (report.changes.paths.len().to_string(), "files changed", ""),
         (Bytes(report.changes.bytes()).to_string(), "written to files", ""),
@@ -245,11 +245,13 @@ fn denied(out: &mut String, report: &Report) {
         return;
     }
     let rows = report.denied.iter().map(|one| {
-        let Denied { sandbox, ns, thread, text, verdict, rule, ignored } = one;
+        let Denied { sandbox, ns, thread, text, verdict, effect, rule, ignored } = one;
+        let effect =
+            if effect.is_empty() { String::new() } else { format!("<code class=\"effect\">{}</code>", Text(effect)) };
         let done = if *ignored { " (not done)" } else { "" };
         format!(
             "<tr><td class=\"n\">{}</td><td class=\"n\">{sandbox}·{thread}</td><td><code>{}</code></td>\
-             <td><span class=\"badge bad\">{}{done}</span></td><td>{}</td></tr>\n",
+             <td><span class=\"badge bad\">{}{done}</span>{effect}</td><td>{}</td></tr>\n",
             Time(*ns),
             Text(text),
             Text(verdict),
@@ -447,6 +449,26 @@ fn table(out: &mut String, columns: &[&str], rows: Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_became_of_a_call_is_shown() {
+        let call = |verdict: &str, rest: &str| {
+            let text = format!(
+                r#"{{"thread":1,"abi":"x86-64","number":257,"name":"openat","args":["0x0","0x0","0x0","0x0","0x0","0x0"],"text":"openat()","verdict":"{verdict}","rule":"rule 1"{rest}}}"#
+            );
+            serde_json::from_str::<super::super::Call>(&text).unwrap()
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let mut report = Report::create(&directory.path().join("r")).unwrap();
+        report.call(1, 0, &call("errno", r#","value":-13"#));
+        report.call(1, 0, &call("fake", r#","value":4242"#));
+        let rewritten = r#","rewritten":[{"argument":1,"path":{"text":"/<b>"}},{"argument":2,"mask":"0x80002"}]"#;
+        report.call(1, 0, &call("rewrite", rewritten));
+        let page = page(&report);
+        for shown in ["= -1 EACCES", "= 4242", "pathname := &quot;/&lt;b&gt;&quot;, flags &amp; O_RDWR|O_CLOEXEC"] {
+            assert!(page.contains(&format!("<code class=\"effect\">{shown}</code>")), "{shown}: {page}");
+        }
+    }
 
     #[test]
     fn text_cannot_leave_its_place() {

@@ -86,6 +86,8 @@ struct Denied {
     thread: u32,
     text: String,
     verdict: String,
+    /// What it came to.
+    effect: String,
     rule: String,
     ignored: bool,
 }
@@ -183,8 +185,9 @@ impl Report {
         kind.times += 1;
         if denied {
             kind.denied += 1;
+            let effect = if call.ignored { String::new() } else { call.effect() };
             let Call { thread, text, verdict, rule, ignored, .. } = call.clone();
-            self.deny(Denied { sandbox, ns, thread, text, verdict, rule, ignored });
+            self.deny(Denied { sandbox, ns, thread, text, verdict, effect, rule, ignored });
         }
         match call.call {
             Some(number) if self.open.len() < MAX_OPEN => drop(self.open.insert((sandbox, number), (ns, call.clone()))),
@@ -203,7 +206,7 @@ impl Report {
                 self.kinds.entry(kind_of(&call)).or_default().denied += 1;
                 let Call { thread, text, rule, .. } = call.clone();
                 let verdict = format!("{} ({})", settled.done, settled.by);
-                self.deny(Denied { sandbox, ns, thread, text, verdict, rule, ignored: false });
+                self.deny(Denied { sandbox, ns, thread, text, verdict, effect: String::new(), rule, ignored: false });
             }
             self.returned(&call, settled.value, ns.saturating_sub(start));
         }
@@ -211,13 +214,15 @@ impl Report {
 
     fn refused(&mut self, sandbox: u32, ns: u64, refused: &Refused) {
         let Refused { thread, text, errno, rule, ignored, .. } = refused.clone();
-        self.deny(Denied { sandbox, ns, thread, text, verdict: format!("errno {errno}"), rule, ignored });
+        let (verdict, effect) = (format!("errno {errno}"), String::new());
+        self.deny(Denied { sandbox, ns, thread, text, verdict, effect, rule, ignored });
     }
 
     /// Shown among what was denied, for it is why.
     fn tainted(&mut self, sandbox: u32, ns: u64, taint: &Tainted) {
         let Tainted { thread, text, rule, .. } = taint.clone();
-        self.show(Denied { sandbox, ns, thread, text, verdict: "taint".to_owned(), rule, ignored: false });
+        let (verdict, effect) = ("taint".to_owned(), String::new());
+        self.show(Denied { sandbox, ns, thread, text, verdict, effect, rule, ignored: false });
     }
 
     fn deny(&mut self, denied: Denied) {

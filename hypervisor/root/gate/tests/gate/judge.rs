@@ -98,7 +98,7 @@ fn rewritten_arguments_are_granted() {
     let Action::Forward { grant, .. } = child.call("dup3", [7, 8, u64::MAX, 1, 2, 3]) else { panic!("allowed") };
     assert_eq!(grant.args, [2, 8, 0o2_000_000, 1, 2, 3]);
     child.finish();
-    let judged = "[rewrite argument 0 := 0x2, argument 2 & 0x80000, rule 1 test.toml:2]\n";
+    let judged = "[rewrite oldfd := 0x2, flags & O_CLOEXEC, rule 1 test.toml:2]\n";
     assert!(child.lines.ends_with(judged), "{}", child.lines);
 }
 

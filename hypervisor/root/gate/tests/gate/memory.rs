@@ -91,7 +91,7 @@ fn another_path_stands_in_the_place_of_the_programs() {
     let replaced = (CopyHead { address: REWRITTEN | 1, len: 9, form: copy_forms::STRING }, b"/srv/fake".to_vec());
     assert_eq!(copies(&child)[..2], [replaced, (CopyHead::default(), Vec::new())]);
     child.finish();
-    let told = "openat(7, \"/etc/passwd\", O_RDWR) = ? [rewrite argument 1 := \"/srv/fake\", argument 2 := 0x0, rule 1";
+    let told = "openat(7, \"/etc/passwd\", O_RDWR) = ? [rewrite pathname := \"/srv/fake\", flags := O_RDONLY, rule 1";
     assert!(child.lines.contains(&told.replace(" = ?", " <unfinished ...>")), "{}", child.lines);
     // What no rule changes is handed over as it came.
     child.put(path, b"/usr\0");
