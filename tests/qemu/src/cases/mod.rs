@@ -28,6 +28,7 @@ mod limits;
 mod many;
 mod network;
 mod overlay;
+mod perfetto;
 mod policies;
 mod process;
 mod process_events;
@@ -80,6 +81,7 @@ pub(crate) fn all(setup: &Setup) -> Vec<Case> {
     all.extend(limits::cases());
     all.extend(asks::cases());
     all.extend(events::cases());
+    all.extend(perfetto::cases());
     all.extend(learned::cases());
     all.extend(bad_input::cases());
     all.extend(faults::cases());

@@ -90,7 +90,9 @@ fn texts_of_the_language() {
     }
     let others = count - policies;
     let compiled = policies + others - others * no_toml / looked_at.max(1);
-    println!("{count} texts: {policies} policies; of {looked_at} others {no_toml} are no TOML: {compiled} get to the compiler");
+    println!(
+        "{count} texts: {policies} policies; of {looked_at} others {no_toml} are no TOML: {compiled} get to the compiler"
+    );
     assert!(policies > count / 8 && others > count / 4, "{policies} of {count} are policies");
     assert!(compiled > count / 2 && compiled < count, "{compiled} of {count} get to the compiler");
 }

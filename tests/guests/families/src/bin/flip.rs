@@ -12,6 +12,7 @@
 #![allow(unsafe_code)]
 
 use families::files::{Scratch, path};
+use families::random::Random;
 use families::{c, libc, must, sys, zeroed};
 use std::io::{Read, pipe};
 use std::net::UdpSocket;
@@ -27,6 +28,9 @@ const SECRET: u64 = u64::from_le_bytes(*b"secret\0\0");
 /// How long the files are, which tells them apart once they are open: the judged one, and the one in the secret one's place.
 const JUDGED_LEN: i64 = 1;
 const INSTEAD: &str = "iii";
+
+/// Most exchanges of a turn.
+const BURST: u64 = 1000;
 
 static NAME: AtomicU64 = AtomicU64::new(JUDGED);
 static OVER: AtomicBool = AtomicBool::new(false);
@@ -73,8 +77,11 @@ fn race(
     mut attempt: impl FnMut(u64) -> Outcome,
 ) -> ExitCode {
     let exchanger = thread::spawn(move || {
+        let mut random = Random::new(1, tries);
         while !OVER.load(Ordering::Relaxed) {
-            exchange();
+            (0..=random.below(BURST)).for_each(|_| exchange());
+            // On one processor: what is judged goes on after a moment, with either choice, and is interrupted anywhere.
+            thread::yield_now();
         }
     });
     let (mut done, mut refused, mut failed) = (0_u64, 0_u64, 0_u64);
@@ -85,8 +92,7 @@ fn race(
             Outcome::Wrong => failed += 1,
         }
         if count % 15 == 0 {
-            // On one processor: the other thread has a turn, whose end leaves either choice. The number has no divisor in common with that of kinds
-            // of tries which take turns.
+            // On one processor: the other thread has a turn. The number has no divisor in common with that of kinds of tries which take turns.
             thread::yield_now();
         }
     }
