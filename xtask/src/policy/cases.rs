@@ -16,6 +16,7 @@
 use super::{explain, paths};
 use policy::{Policy, Rights};
 use serde::Deserialize;
+use toml::Spanned;
 
 /// Most cases of a file.
 const MAX_CASES: usize = 10_000;
@@ -24,7 +25,7 @@ const MAX_CASES: usize = 10_000;
 #[serde(deny_unknown_fields)]
 struct Cases {
     #[serde(default)]
-    case: Vec<Case>,
+    case: Vec<Spanned<Case>>,
 }
 
 #[derive(Deserialize)]
@@ -70,12 +71,13 @@ pub(super) fn test(policy: &Policy, name: &str, text: &str) -> Result<(String, u
     }
     let (mut lines, mut failed) = (String::new(), 0);
     for case in &cases {
-        let (what, wrong) = tried(policy, case);
+        let line = super::position::Position::of_offset(text, case.span().start).line;
+        let (what, wrong) = tried(policy, case.get_ref());
         match wrong {
             None => lines += &format!("{what} ... ok\n"),
             Some(why) => {
                 failed += 1;
-                lines += &format!("{what} ... FAILED: {why}\n");
+                lines += &format!("{name}:{line}: {what} ... FAILED: {why}\n");
             }
         }
     }
@@ -163,7 +165,10 @@ mod tests {
         let (lines, failed) =
             run(&(case("AF_UNIX", "kill", 1) + &case("AF_UNIX", "allow", 2) + &case("AF_WHAT", "allow", 1))).unwrap();
         assert_eq!(failed, 3);
-        assert!(lines.contains("FAILED: allow, by rule 1 p:2; wanted kill"), "{lines}");
+        assert!(
+            lines.starts_with("c:1: socket(AF_UNIX, 1, 0) ... FAILED: allow, by rule 1 p:2; wanted kill\nc:5: socket"),
+            "{lines}"
+        );
         assert!(lines.ends_with("0 passed, 3 failed\n"));
     }
 

@@ -218,6 +218,10 @@ pub fn parse_bytes(name: &str, bytes: &[u8]) -> Result<Policy, PolicyError> {
 pub fn text<'b>(name: &str, bytes: &'b [u8]) -> Result<&'b str, PolicyError> {
     core::str::from_utf8(bytes).map_err(|error| {
         let at = error.valid_up_to();
-        Source::new(name, bytes).error(&(at..at), "not UTF-8 from here on; a policy is a text file")
+        let message = match bytes {
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "this is UTF-16; write the policy as UTF-8",
+            _ => "not UTF-8 from here on; a policy is a text file",
+        };
+        Source::new(name, bytes).error(&(at..at), message)
     })
 }

@@ -343,5 +343,8 @@ fn depth_is_bounded() {
 fn bytes_that_are_no_text() {
     let error = parse_bytes("p.toml", b"version = 1\n# \xc3\xa4 \xff\n").expect_err("no text");
     assert_eq!(error.to_string(), "p.toml:2:5: not UTF-8 from here on; a policy is a text file");
+    let wide: Vec<u8> = "\u{feff}version = 1\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let error = parse_bytes("p.toml", &wide).expect_err("UTF-16");
+    assert_eq!(error.to_string(), "p.toml:1:1: this is UTF-16; write the policy as UTF-8");
     assert!(parse_bytes("p.toml", b"version = 1\n").is_ok());
 }

@@ -98,7 +98,7 @@ fn tampered(bench: &Bench<'_>) -> Verdict {
     let text = fs::read_to_string(&file).map_err(|error| error.to_string())?;
     let other = text.replacen("/etc/passwd", "/etc/secret", 1);
     for (changed, why) in
-        [(other, "it was changed"), (text.split_inclusive('\n').skip(1).collect(), "it does not follow")]
+        [(other, "it was changed"), (text.split_inclusive('\n').skip(1).collect(), "it is not the first event")]
     {
         fs::write(&file, changed).map_err(|error| error.to_string())?;
         let (code, said) = xtask(bench, &["trace", "verify", &name])?;
@@ -212,7 +212,7 @@ fn report(bench: &Bench<'_>) -> Verdict {
     let holds = |text: &str| wants(page.contains(text), &format!("a page with {text:?}"));
     holds("exited 0</span>")?;
     holds(
-        "<code>chdir(&quot;/tmp/&amp;&quot;)</code></td><td><span class=\"badge bad\">errno</span></td><td>rule 1 policy.toml:3: stay",
+        "<code>chdir(&quot;/tmp/&amp;&quot;)</code></td><td><span class=\"badge bad\">errno</span><code class=\"effect\">= -1 EACCES</code></td><td>rule 1 policy.toml:3: stay",
     )?;
     holds("<code>/tmp/&lt;b&gt;</code></td><td><span class=\"badge warn\">create 1</span>")?;
     holds("<code>/bin/true</code></td><td><span class=\"badge \">execute 1</span>")?;

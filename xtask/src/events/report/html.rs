@@ -244,6 +244,7 @@ fn denied(out: &mut String, report: &Report) {
         out.push_str("<p class=\"none\">Nothing: every call was carried out as it came.</p></section>\n");
         return;
     }
+    by_rule(out, report);
     let rows = report.denied.iter().map(|one| {
         let Denied { sandbox, ns, thread, text, verdict, effect, rule, ignored } = one;
         let effect =
@@ -264,6 +265,24 @@ fn denied(out: &mut String, report: &Report) {
         let _ = writeln!(out, "<p class=\"none\">{} more are not shown.</p>", report.denied_count - shown);
     }
     out.push_str("</section>\n");
+}
+
+/// How often each rule did, if one did so more than once.
+fn by_rule(out: &mut String, report: &Report) {
+    if report.by_rule.values().all(|times| *times == 1) {
+        return;
+    }
+    let mut rules: Vec<_> = report.by_rule.iter().collect();
+    rules.sort_by_key(|(key, times)| (std::cmp::Reverse(**times), *key));
+    let rows = rules.iter().map(|((rule, verdict), times)| {
+        format!(
+            "<tr><td class=\"n\">{times}</td><td><span class=\"badge bad\">{}</span></td><td>{}</td></tr>\n",
+            Text(verdict),
+            Text(rule)
+        )
+    });
+    table(out, &["times", "verdict", "rule"], rows.collect());
+    out.push_str("<h3>One by one</h3>\n");
 }
 
 fn kinds(out: &mut String, report: &Report) {
@@ -464,7 +483,10 @@ mod tests {
         report.call(1, 0, &call("fake", r#","value":4242"#));
         let rewritten = r#","rewritten":[{"argument":1,"path":{"text":"/<b>"}},{"argument":2,"mask":"0x80002"}]"#;
         report.call(1, 0, &call("rewrite", rewritten));
+        assert!(!page(&report).contains("One by one"), "each rule decided once");
+        report.call(1, 0, &call("fake", r#","value":4242"#));
         let page = page(&report);
+        assert!(page.contains("<td class=\"n\">2</td><td><span class=\"badge bad\">fake</span></td><td>rule 1</td>"));
         for shown in ["= -1 EACCES", "= 4242", "pathname := &quot;/&lt;b&gt;&quot;, flags &amp; O_RDWR|O_CLOEXEC"] {
             assert!(page.contains(&format!("<code class=\"effect\">{shown}</code>")), "{shown}: {page}");
         }

@@ -24,7 +24,7 @@ use rate::Rate;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Denied calls that are shown one by one.
+/// Denied calls that are shown one by one, and rules that are counted.
 const MAX_DENIED: usize = 500;
 /// Limits that are shown. There are eight for each sandbox and policy.
 const MAX_LIMITS: usize = 500;
@@ -46,6 +46,8 @@ pub(super) struct Report {
     kinds: BTreeMap<String, Kind>,
     denied: Vec<Denied>,
     denied_count: u64,
+    /// How often each rule denied something, by rule and verdict.
+    by_rule: BTreeMap<(String, String), u64>,
     /// Limits that were reached: when, in which sandbox.
     limits: Vec<(u64, u32, Limit)>,
     questions: Questions,
@@ -162,6 +164,7 @@ impl Report {
             kinds: BTreeMap::new(),
             denied: Vec::new(),
             denied_count: 0,
+            by_rule: BTreeMap::new(),
             limits: Vec::new(),
             questions: Questions::default(),
             calls: 0,
@@ -227,6 +230,10 @@ impl Report {
 
     fn deny(&mut self, denied: Denied) {
         self.denied_count += 1;
+        let key = (denied.rule.clone(), denied.verdict.clone());
+        if self.by_rule.len() < MAX_DENIED || self.by_rule.contains_key(&key) {
+            *self.by_rule.entry(key).or_default() += 1;
+        }
         self.show(denied);
     }
 
