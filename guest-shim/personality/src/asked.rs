@@ -2,6 +2,9 @@
 //!
 //! The thread waits as in any call that has to, and the others go on. A handler of a signal has to wait, too: a program whose timer runs would else take each question
 //! back before anybody could have read it. What ends the process ends the wait, and the question with it.
+//!
+//! What is carried out is what was shown. The gate has copied strings, addresses and what is written; the lists of strings of a program to be executed, for which it has no
+//! room, are kept here ([`exec::keep`]), before another thread has run since it read them.
 
 use proto::op::{self, settled, wait_events};
 use proto::{Grant, grant_flags};
@@ -12,6 +15,7 @@ use crate::kernel::Kernel;
 use crate::platform::Platform;
 use crate::regs::UserRegs;
 use crate::sched::Carried;
+use crate::syscalls::{Args, exec};
 use crate::task::Call;
 use crate::wait::Wait;
 
@@ -19,6 +23,7 @@ impl<P: Platform> Kernel<P> {
     /// What has become of the call under way that somebody is asked about. `None`: it is to be carried out.
     pub(crate) fn stand(&mut self, regs: &mut UserRegs, call: &Call) -> Option<Carried> {
         let grant = call.grant;
+        exec::keep(self, grant.number, &Args(grant.args));
         let process = self.task.process.borrow();
         let question = op::Question { sequence: grant.sequence, process: process.pid, reserved: 0 };
         let program = process.executable.as_ref().map(Dentry::path).unwrap_or_default();

@@ -57,6 +57,7 @@ pub(crate) fn first_task(
         policy: 0,
         futex: None,
         copies: Vec::new(),
+        strings: None,
         last_fault: (0, 0, 0),
         state: State::Ready,
         regs: UserRegs::default(),

@@ -270,6 +270,7 @@ impl<P: Platform> Kernel<P> {
             policy: inherited_policy(old.policy),
             futex: None,
             copies: Vec::new(),
+            strings: None,
             last_fault: (0, 0, 0),
             state: State::Ready,
             regs: old.regs,

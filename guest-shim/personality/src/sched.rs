@@ -179,6 +179,7 @@ impl<P: Platform> Kernel<P> {
     pub(crate) fn finish(&mut self, regs: &mut UserRegs, outcome: Outcome) {
         let Some(call) = self.task.call.take() else { return };
         self.task.copies = Vec::new();
+        self.task.strings = None;
         self.task.wait_until = None;
         self.task.progress = 0;
         self.task.opening = None;

@@ -10,6 +10,7 @@ use core::cell::RefCell;
 use proto::Grant;
 
 use crate::abi::{AltStack, Rlimit, SigAction};
+use crate::errno::Errno;
 use crate::fs::busy::Running;
 use crate::fs::dentry::Place;
 use crate::fs::file::OpenFile;
@@ -19,6 +20,7 @@ use crate::mm::space::AddressSpace;
 use crate::platform::Copied;
 use crate::regs::UserRegs;
 use crate::signal::Pending;
+use crate::syscalls::exec::Strings;
 use crate::timers::Timers;
 use crate::wait::{Channel, Wait};
 
@@ -255,6 +257,8 @@ pub struct Task {
     pub futex: Option<FutexWait>,
     /// What was judged of the present call's memory.
     pub copies: Vec<Copied>,
+    /// The strings of the program that the present call executes, or why there are none: as they were when somebody was asked about it.
+    pub strings: Option<Result<Strings, Errno>>,
     /// The last exception: vector, error code, address (for signal frames).
     pub last_fault: (u64, u64, u64),
     /// Whether it runs, or why not.

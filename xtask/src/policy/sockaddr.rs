@@ -12,7 +12,8 @@ pub(crate) fn of_text(text: &[u8]) -> Option<Vec<u8>> {
                 bytes.push(0);
                 bytes.extend_from_slice(name);
             }
-            path => {
+            // Behind what tells it from an abstract name.
+            [b'\\', path @ ..] | path => {
                 bytes.extend_from_slice(path);
                 bytes.push(0);
             }
@@ -54,7 +55,17 @@ mod tests {
 
     #[test]
     fn texts_come_back() {
-        for text in ["127.0.0.1:80", "[::1]:0", "unix:/run/x", "unix:@name", "unix:@", "AF_NETLINK", "family:99"] {
+        for text in [
+            "127.0.0.1:80",
+            "[::1]:0",
+            "unix:/run/x",
+            "unix:@name",
+            "unix:\\@name",
+            "unix:\\\\x",
+            "unix:@",
+            "AF_NETLINK",
+            "family:99",
+        ] {
             let bytes = of_text(text.as_bytes()).unwrap();
             assert_eq!(SocketAddress::read(&bytes).unwrap().text(), text.as_bytes());
         }

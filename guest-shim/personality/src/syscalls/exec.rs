@@ -15,12 +15,38 @@ const MAX_STRINGS: usize = 6 << 20;
 /// Longest single string, with its NUL.
 const MAX_STRING: u64 = 32 * PAGE;
 
+/// The calls that execute a program, and where their lists of strings are.
+const EXECVE: u64 = 59;
+const EXECVEAT: u64 = 322;
+const EXECVE_LISTS: (usize, usize) = (1, 2);
+const EXECVEAT_LISTS: (usize, usize) = (2, 3);
+
+/// What a program is started with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Strings {
+    arguments: Vec<Vec<u8>>,
+    environment: Vec<Vec<u8>>,
+}
+
+/// Keeps the strings of a call that executes a program, for another thread may change them until it is carried out. To be called before any has run since the
+/// call was made.
+pub(crate) fn keep<P: Platform>(kernel: &mut Kernel<P>, number: u64, args: &Args) {
+    let lists = match number {
+        EXECVE => EXECVE_LISTS,
+        EXECVEAT => EXECVEAT_LISTS,
+        _ => return,
+    };
+    if kernel.task.strings.is_none() {
+        kernel.task.strings = Some(read(kernel, args, lists));
+    }
+}
+
 pub(super) fn execve<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let path = kernel.path(args.get(0))?;
     if path.is_empty() {
         return Err(Errno::ENOENT.into());
     }
-    execute(kernel, &path, args.get(1), args.get(2))
+    execute(kernel, &path, args, EXECVE_LISTS)
 }
 
 /// Where descriptors have names.
@@ -52,20 +78,30 @@ pub(super) fn execveat<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outc
             return Err(Errno::ELOOP.into());
         }
     }
-    execute(kernel, &path, args.get(2), args.get(3))
+    execute(kernel, &path, args, EXECVEAT_LISTS)
 }
 
-fn execute<P: Platform>(kernel: &mut Kernel<P>, path: &[u8], arguments_at: u64, environment_at: u64) -> Outcome {
-    // The strings are held twice while the new stack is made.
-    let mut room = MAX_STRINGS.min(kernel.platform.spare_heap().left / 4);
-    let mut arguments = strings(kernel, arguments_at, &mut room)?;
-    let environment = strings(kernel, environment_at, &mut room)?;
+fn execute<P: Platform>(kernel: &mut Kernel<P>, path: &[u8], args: &Args, lists: (usize, usize)) -> Outcome {
+    let kept = kernel.task.strings.take();
+    let Strings { mut arguments, environment } = kept.unwrap_or_else(|| read(kernel, args, lists))?;
     if arguments.is_empty() {
         arguments.push(Vec::new());
     }
     let regs = kernel.exec(path, &arguments, &environment).map_err(|error| error.errno)?;
     kernel.new_regs = Some(regs);
     Ok(0)
+}
+
+fn read<P: Platform>(
+    kernel: &mut Kernel<P>,
+    args: &Args,
+    (arguments, environment): (usize, usize),
+) -> Result<Strings, Errno> {
+    // The strings are held twice while the new stack is made.
+    let mut room = MAX_STRINGS.min(kernel.platform.spare_heap().left / 4);
+    let arguments = strings(kernel, args.get(arguments), &mut room)?;
+    let environment = strings(kernel, args.get(environment), &mut room)?;
+    Ok(Strings { arguments, environment })
 }
 
 /// The strings of a list of pointers that ends with a null pointer. A null list is an empty one.

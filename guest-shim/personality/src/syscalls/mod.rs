@@ -9,7 +9,7 @@ mod credentials;
 mod directories;
 mod dirs;
 mod event;
-mod exec;
+pub(crate) mod exec;
 mod fd;
 mod futex;
 mod inotify;

@@ -5,6 +5,7 @@ use crate::errno::Errno;
 use crate::platform::Copied;
 use proto::copy_forms;
 use proto::op::{Settled, settled, wait_events};
+use zerocopy::IntoBytes;
 
 const GETPPID: u64 = 110;
 const GETTID: u64 = 186;
@@ -75,6 +76,41 @@ fn what_is_not_allowed_is_not_done() {
     assert_eq!(sandbox.ask(GETPPID, [0; 6], 0), Flow::Ended);
     assert_eq!(sandbox.kernel.platform.exit.map(|exit| exit.signal), Some(31));
     assert_eq!(sandbox.kernel.platform.withdrawn, [], "nothing was open any more");
+}
+
+#[test]
+fn a_program_is_executed_with_the_strings_of_the_time_of_the_question() {
+    for (number, shift) in [(59, 0), (322, 1)] {
+        let mut sandbox = Sandbox::new();
+        sandbox.second_thread();
+        let (path, one) = (sandbox.string(0, b"/bin/tiny"), sandbox.string(1, b"-good"));
+        let lists = sandbox.scratch + 0x3000;
+        sandbox.kernel.copy_out(lists, [path, one, 0, one, 0].as_bytes()).expect("scratch memory");
+        let mut args = [i64::from(raw::AT_FDCWD).cast_unsigned(); 6];
+        args[shift..shift + 3].copy_from_slice(&[path, lists, lists + 24]);
+        args[shift + 3..].fill(0);
+        sandbox.settle(&[settled::OPEN]);
+        assert_eq!(sandbox.ask(number, args, 0), Flow::Resume);
+        // The other thread, while somebody thinks about it: another string, and other lists.
+        sandbox.string(1, b"-evil");
+        sandbox.kernel.copy_out(lists, [1_u64; 5].as_bytes()).expect("scratch memory");
+        sandbox.settle(&[settled::ALLOWED]);
+        sandbox.kernel.platform.time += 1_000_000;
+        assert_eq!(sandbox.kernel.interrupt(&mut sandbox.regs), Flow::Resume);
+        let process = sandbox.kernel.task.process.borrow();
+        assert_eq!(process.arguments, b"/bin/tiny\0-good\0");
+        assert_eq!(process.environment, b"-good\0");
+        assert!(sandbox.kernel.task.strings.is_none());
+    }
+    // What could not be read then is missing, whatever is there by now.
+    let mut sandbox = Sandbox::new();
+    let path = sandbox.string(0, b"/bin/tiny");
+    let list = sandbox.scratch + 0x3000;
+    sandbox.kernel.copy_out(list, 1_u64.as_bytes()).expect("scratch memory");
+    sandbox.settle(&[settled::ALLOWED]);
+    assert_eq!(sandbox.ask(59, [path, list, 0, 0, 0, 0], 0), Flow::Resume);
+    assert_eq!(sandbox.regs.rax.cast_signed(), error(Errno::EFAULT));
+    assert!(sandbox.kernel.task.strings.is_none());
 }
 
 #[test]

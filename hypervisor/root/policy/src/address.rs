@@ -8,6 +8,7 @@
 //! | `*` | every IPv4 and IPv6 address |
 //! | any of these and `:80`, `:8000-8999`, `:*` | with a port, a range of ports, any port; without, any port |
 //! | `unix:/run/**` | a Unix socket that is a file, by a glob for paths ([`crate::glob`]); one with a `..` in it matches none |
+//! | `unix:\@name*` | a Unix socket that is a file whose name begins so |
 //! | `unix:@name*` | a Unix socket with an abstract name, by a glob for texts; `unix:@` asks for a free name |
 //! | `AF_NETLINK`, `family:16` | every address of a family, by its name or number |
 
@@ -80,6 +81,8 @@ impl<'a> SocketAddress<'a> {
         let _ = match self {
             Self::Internet(IpAddr::V4(host), port) => write!(text, "{host}:{port}"),
             Self::Internet(IpAddr::V6(host), port) => write!(text, "[{host}]:{port}"),
+            // A file by such a name is none of the abstract names.
+            Self::Path([b'@' | b'\\', ..]) => write!(text, "{UNIX}\\"),
             Self::Path(_) => text.write_str(UNIX),
             Self::Abstract(_) => write!(text, "{UNIX}@"),
             Self::Family(family) => Self::write_family(*family, &mut text),
@@ -427,6 +430,8 @@ mod tests {
             (v6("::ffff:127.0.0.1", 1), "127.0.0.1:1"),
             (sockaddr(AF_UNIX, b"/run/x\0rest"), "unix:/run/x"),
             (sockaddr(AF_UNIX, b"\0a\0b"), "unix:@a\0b"),
+            (sockaddr(AF_UNIX, b"@x\0"), "unix:\\@x"),
+            (sockaddr(AF_UNIX, b"\\@x"), "unix:\\\\@x"),
             (sockaddr(AF_UNIX, b""), "unix:@"),
             (sockaddr(16, &[0; 10]), "AF_NETLINK"),
             (sockaddr(999, &[]), "family:999"),
@@ -477,6 +482,7 @@ mod tests {
             ("unix:/run/*", b"/run/a", b"/run/a/b"),
             ("unix:@dbus-*", b"\0dbus-/1", b"dbus-1"),
             ("unix:@", b"", b"\0x"),
+            ("unix:\\@x", b"@x", b"\0x"),
             ("unix:**", b"/a/b", b"\0a"),
         ] {
             assert!(matches(pattern, &sockaddr(AF_UNIX, yes)), "{pattern}");

@@ -9,7 +9,8 @@
 //! asked, `otherwise` holds: "allow", "kill", or one of `{ errno = … }` and `{ kill = … }`.
 //!
 //! What a question shows of the strings, the socket address and the written bytes that the call passes is what is carried out after the answer: they are copied
-//! once, as for conditions on them, and with the same bounds. Not so an array of strings (execve's arguments) and what else pointers lead to.
+//! once, as for conditions on them, and with the same bounds. The arguments and the environment of a program to be executed are kept by the shim for that. What else
+//! pointers lead to is not shown, and is read when the call is carried out.
 //!
 //! `"stop"`, or `{ stop = { limit = "5m", otherwise = "kill" } }`, is the same for the whole sandbox: none of its threads runs until the answer, nothing that pointers lead to changes, and the
 //! registers are shown, too.

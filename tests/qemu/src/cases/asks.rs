@@ -10,7 +10,7 @@ use std::process::{Child, ChildStdout, Stdio};
 use std::time::Duration;
 
 /// Longest time for the end of a program that has said its last.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Asks about every directory that is made in /tmp.
 const ASK: &str = "version = 1
@@ -140,16 +140,16 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 /// A run with questions: its policy, answers and events.
-struct Asking {
+pub(super) struct Asking {
     policy: PathBuf,
     answers: PathBuf,
-    events: PathBuf,
-    remembered: PathBuf,
+    pub(super) events: PathBuf,
+    pub(super) remembered: PathBuf,
     _scratch: tempfile::TempDir,
 }
 
 impl Asking {
-    fn new(bench: &Bench<'_>, policy: &str, answers: &str) -> Result<Self, String> {
+    pub(super) fn new(bench: &Bench<'_>, policy: &str, answers: &str) -> Result<Self, String> {
         let scratch = bench.fixture.scratch()?;
         let at = |name: &str| scratch.path().join(name);
         let asking = Self {
@@ -165,7 +165,7 @@ impl Asking {
     }
 
     /// Somebody answers.
-    fn answered(&self, sandbox: Sandbox) -> Sandbox {
+    pub(super) fn answered(&self, sandbox: Sandbox) -> Sandbox {
         under(sandbox, &self.policy).options([
             OsStr::new("--answers"),
             self.answers.as_os_str(),
@@ -175,27 +175,27 @@ impl Asking {
     }
 
     /// Adds an answer.
-    fn answer(&self, line: &str) -> Verdict {
+    pub(super) fn answer(&self, line: &str) -> Verdict {
         let file = OpenOptions::new().append(true).open(&self.answers);
         file.and_then(|mut file| writeln!(file, "{line}")).map_err(text)
     }
 
     /// How often each of these is in a line of the events.
-    fn count<const N: usize>(&self, parts: [&str; N]) -> Result<[usize; N], String> {
+    pub(super) fn count<const N: usize>(&self, parts: [&str; N]) -> Result<[usize; N], String> {
         let events = fs::read_to_string(&self.events).map_err(text)?;
         Ok(parts.map(|part| events.lines().filter(|line| line.contains(part)).count()))
     }
 }
 
-fn under(sandbox: Sandbox, policy: &Path) -> Sandbox {
+pub(super) fn under(sandbox: Sandbox, policy: &Path) -> Sandbox {
     sandbox.options([OsStr::new("--policy"), policy.as_os_str()])
 }
 
-fn text(error: std::io::Error) -> String {
+pub(super) fn text(error: std::io::Error) -> String {
     error.to_string()
 }
 
-fn python(bench: &Bench<'_>, program: &str, arguments: &[&str]) -> Sandbox {
+pub(super) fn python(bench: &Bench<'_>, program: &str, arguments: &[&str]) -> Sandbox {
     let mut command = vec!["/usr/bin/python3", "-c", program];
     command.extend(arguments);
     bench.in_tree("python", command)
@@ -257,7 +257,7 @@ fn meanwhile(bench: &Bench<'_>) -> Verdict {
 }
 
 /// Starts it; its output can be read while it runs.
-fn start(sandbox: &Sandbox) -> Result<(Child, BufReader<ChildStdout>), String> {
+pub(super) fn start(sandbox: &Sandbox) -> Result<(Child, BufReader<ChildStdout>), String> {
     let mut run = sandbox.command_inside();
     run.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut run = run.spawn().map_err(text)?;
@@ -265,7 +265,7 @@ fn start(sandbox: &Sandbox) -> Result<(Child, BufReader<ChildStdout>), String> {
     Ok((run, output))
 }
 
-fn line(output: &mut impl BufRead) -> Result<String, String> {
+pub(super) fn line(output: &mut impl BufRead) -> Result<String, String> {
     let mut line = String::new();
     output.read_line(&mut line).map(|_| line).map_err(text)
 }

@@ -1,4 +1,5 @@
 //! The list of tests, by what they are about.
+mod answers;
 mod asks;
 mod attacks;
 mod bad_input;
@@ -79,6 +80,7 @@ pub(crate) fn all(setup: &Setup) -> Vec<Case> {
     all.extend(network::cases());
     all.extend(life::cases());
     all.extend(limits::cases());
+    all.extend(answers::cases());
     all.extend(asks::cases());
     all.extend(events::cases());
     all.extend(perfetto::cases());

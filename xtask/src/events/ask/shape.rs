@@ -39,7 +39,9 @@ impl Shape {
         for (argument, (kind, Word(value))) in kinds.iter().zip(call.args).enumerate() {
             let value = value & kind.mask();
             let number = |value: u64| Condition::Number(argument, written(*kind, value));
+            let counts_address = |other: &Kind| matches!(other, Kind::Address(len) if usize::from(*len) == argument);
             match kind {
+                _ if kinds.iter().any(counts_address) => {}
                 Kind::Path | Kind::Text if value == 0 => conditions.push(number(0)),
                 Kind::Path => conditions.push(Condition::String(argument, "path", escaped(text(call, argument)?))),
                 Kind::Text => conditions.push(Condition::String(argument, "string", escaped(text(call, argument)?))),
@@ -137,11 +139,26 @@ fn first_path<'c>(call: &'c Call, kinds: &[Kind]) -> Option<&'c str> {
 fn address(call: &Call, argument: usize) -> Option<String> {
     let Bytes::Address(text) = bytes(call, argument)? else { return None };
     match text.strip_prefix("unix:") {
-        Some(name) => Some(format!("unix:{}", escaped(name))),
+        Some(name) => unix(name),
         // The address that stands for every one is judged as another.
         None if text.starts_with("0.0.0.0:") || text.starts_with("[::]:") => None,
         None => Some(text.clone()),
     }
+}
+
+/// A pattern for a Unix socket by its name, as texts have it.
+fn unix(name: &str) -> Option<String> {
+    if let Some(name) = name.strip_prefix('@') {
+        return Some(format!("unix:@{}", escaped(name)));
+    }
+    // What tells it from an abstract name is no part of it.
+    let path = name.strip_prefix('\\').unwrap_or(name);
+    if path.split('/').any(|part| part == "..") {
+        // No pattern matches it.
+        return None;
+    }
+    let mark = if path.starts_with('@') { "\\" } else { "" };
+    Some(format!("unix:{mark}{}", escaped(path)))
 }
 
 /// A pattern that only this text matches.

@@ -146,10 +146,29 @@ fn a_call_has_the_shape_that_a_rule_can_have() {
     assert_eq!(written, "calls = [\"write\"]\nwhen = [{ arg = 0, op = \"==\", value = 1 }]\n");
     let socket = when(call("socket", [2, 1, 0, 0, 0, 0], &[])).unwrap();
     assert!(socket.contains("value = \"AF_INET\"") && socket.contains("value = \"SOCK_STREAM\""), "{socket}");
+    let connect = |name: &[u8]| {
+        let bytes = [&1_u16.to_le_bytes(), name].concat();
+        let mut asked = call("connect", [3, 0x1000, bytes.len() as u64, 0, 0, 0], &[]);
+        let content = Content::Address(Piece::Read { bytes, whole: true });
+        asked.data = vec![(&Data { argument: 1, content }).into()];
+        when(asked)
+    };
+    for (name, pattern) in [
+        (&b"/run/a*[x]?\0"[..], Some(r"unix:/run/a\*\[x\]\?")),
+        (b"@name\0", Some(r"unix:\@name")),
+        (b"\\@name\0", Some(r"unix:\\@name")),
+        (b"\0name*", Some(r"unix:@name\*")),
+        (b"/run/../x\0", None),
+    ] {
+        let wanted = pattern.map(|pattern| format!("calls = [\"connect\"]\nwhen = [{{ address = '{pattern}' }}]\n"));
+        assert_eq!(connect(name), wanted, "{name:?}");
+    }
     // Each of them is one that the policy's reader takes, and that matches the call.
     for one in [
         open("a*b[c]?\\"),
         open("/etc/\"quoted\""),
+        open("/{a,b}!~'''\n\"\"\"\t\u{7f}\u{1b}[m\u{202e}é"),
+        open("**/../**"),
         call("kill", [9, 15, 0, 0, 0, 0], &[]),
         call("mkdir", [1, 0o755, 0, 0, 0, 0], &[(0, "/x")]),
     ] {
