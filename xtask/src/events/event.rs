@@ -1,6 +1,7 @@
 //! The events of a run, as `--events` writes them: JSON, one object a line. EVENTS.md describes every field.
 use super::file_events::{FileChange, Refused};
 use super::process_events::{Ended, Executed, Started};
+use crate::run::printable;
 use control::{ExitReport, Outcome, RunStats};
 use policy::address::SocketAddress;
 use policy::signature::{self, ArgumentName, NumberChange};
@@ -580,7 +581,7 @@ impl Question {
     /// The program, for people.
     pub(super) fn program(&self) -> String {
         match &self.program {
-            Some(Bytes::Text(path)) => path.chars().filter(|character| !character.is_control()).collect(),
+            Some(Bytes::Text(path)) => printable(path),
             Some(Bytes::Hex(bytes)) => bytes.clone(),
             _ => String::new(),
         }

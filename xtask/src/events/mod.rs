@@ -36,6 +36,7 @@ use verify::Events;
 
 pub(crate) use ask::answers::{check as check_answers, follow as follow_answers};
 pub(crate) use ask::{Asker, Way};
+pub(crate) use log::Patience;
 pub(crate) use recorder::Progress;
 pub(crate) use replay::replay;
 
@@ -79,6 +80,7 @@ pub(crate) struct Observers {
     /// Calls have one that were carried out against their verdict.
     dry_lines: bool,
     recorder: Recorder,
+    patience: Patience,
     /// Of policies that were sent while the sandboxes ran.
     digests: Digests,
     /// Questions so far.
@@ -136,8 +138,9 @@ impl Observers {
         others.push(Box::new(asker.clone()));
         let nobody = Self::nobody(run.commands.len());
         let (all_lines, dry_lines) = (options.trace.is_some(), options.dry_run);
+        let patience = log.as_ref().map(Log::patience).unwrap_or_default();
         let recorder = Recorder::new(log, others);
-        let mut observers = Self { all_lines, dry_lines, recorder, digests, ..nobody };
+        let mut observers = Self { all_lines, dry_lines, recorder, patience, digests, ..nobody };
         let policy_sha256 = Digest::of(run.policy.as_bytes()).hex();
         for (sandbox, command) in (0u16..).zip(run.commands) {
             let program = command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
@@ -159,9 +162,15 @@ impl Observers {
             all_lines: false,
             dry_lines: false,
             recorder: Recorder::new(None, Vec::new()),
+            patience: Patience::default(),
             digests: Digests::default(),
             questions: 0,
         }
+    }
+
+    /// What the wait for who reads the events hangs on.
+    pub(crate) fn patience(&self) -> Patience {
+        self.patience.clone()
     }
 
     /// The run begins: events are written in a thread from now on, which tells how far it is.

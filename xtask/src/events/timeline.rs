@@ -6,6 +6,7 @@
 use super::Observer;
 use super::event::{Call, Event, Limit, Settled, Tainted, What};
 use super::file_events::{FileChange, Refused};
+use super::log::inert;
 use super::process_events::{Ended, Executed, Started};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -34,9 +35,12 @@ pub(super) struct Timeline {
     threads: BTreeMap<(u32, u32), u32>,
 }
 
-/// The number of a process in the picture; 0: the sandbox itself.
+/// Numbers of a sandbox in the picture.
+const PROCESSES: u64 = 100_000;
+
+/// The number of a process in the picture; 0: the sandbox itself. What a shim says of other processes than there can be stays its own affair.
 fn pid(sandbox: u32, process: u32) -> u64 {
-    u64::from(sandbox) * 100_000 + u64::from(process)
+    u64::from(sandbox) * PROCESSES + u64::from(process) % PROCESSES
 }
 
 /// A call under way.
@@ -230,7 +234,7 @@ impl Timeline {
     fn write(&mut self, event: &Value) -> Result<()> {
         let separator: &[u8] = if std::mem::replace(&mut self.first, false) { b"\n" } else { b",\n" };
         self.put(separator)?;
-        self.put(event.to_string().as_bytes())
+        self.put(inert(event.to_string()).as_bytes())
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<()> {

@@ -25,7 +25,7 @@ use bundle::{MAX_SANDBOXES, PolicyFile, Program, RunConfig};
 use launch::Launch;
 use policy::Policy;
 use policy::quotas::Quota;
-pub(crate) use report::printable;
+pub(crate) use report::{printable, say, steers};
 use rustix::termios;
 use session::Session;
 use std::ffi::{OsStr, OsString};

@@ -5,6 +5,7 @@ use crate::cli::{Accel, RunOptions};
 use crate::exit::{POLICY_KILLED, SANDBOX_FAILED, SIGNAL_BASE, TIMED_OUT};
 use crate::qemu::{self, code};
 use control::{ExitReport, Outcome, RunStats};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::{ExitCode, ExitStatus};
 use std::{fmt, fs};
@@ -56,6 +57,7 @@ fn show_figures(reports: &[Option<ExitReport>], ended: &Ended, options: &RunOpti
         let told = (0u16..).zip(reports).filter_map(|(sandbox, report)| Some((sandbox, report.as_ref()?)));
         for (sandbox, report) in told {
             eprintln!("cordon: {}{}", numbered(sandbox), own_figures(&report.stats));
+            eprintln!("cordon: {}{}", numbered(sandbox), root_figures(&report.stats));
         }
         eprint!("{}", figures_of_all(reports, ended, accel, exits));
     }
@@ -93,6 +95,7 @@ impl Verdict {
 fn verdicts(end: &End) -> Vec<Verdict> {
     let (code, message) = match end {
         End::Reported(reports) => return reports.iter().map(|report| told(report.as_ref())).collect(),
+        End::Unread(outcomes) => return outcomes.iter().map(verdict).collect(),
         End::Lost { status, root_was_up } => (SANDBOX_FAILED, Some(lost(*status, *root_was_up))),
         End::Hung { root_was_up: true } => {
             (TIMED_OUT, Some("timed out, and the root did not end the program: the machine was stopped".into()))
@@ -113,10 +116,17 @@ fn verdicts(end: &End) -> Vec<Verdict> {
 
 /// How a program ended, by the root's report.
 fn told(report: Option<&ExitReport>) -> Verdict {
-    let (code, message) = match report {
-        Some(report) => outcome(&report.outcome),
-        None => (SANDBOX_FAILED, Some("sandbox failed: the root did not tell its end".into())),
-    };
+    match report {
+        Some(report) => verdict(&report.outcome),
+        None => {
+            let message = Some("sandbox failed: the root did not tell its end".into());
+            Verdict { code: SANDBOX_FAILED, message }
+        }
+    }
+}
+
+fn verdict(end: &Outcome) -> Verdict {
+    let (code, message) = outcome(end);
     Verdict { code, message }
 }
 
@@ -163,9 +173,25 @@ fn show_logs(directory: &Path) {
     }
 }
 
-/// A line without control characters: what a sandbox says of itself must not steer the terminal.
+/// A line without characters that are not to be seen: what a sandbox says of itself must not steer the terminal.
 pub(crate) fn printable(line: &str) -> String {
-    line.chars().filter(|c| !c.is_control()).collect()
+    line.chars().filter(|c| !steers(*c)).collect()
+}
+
+/// A line of our own for the user while the programs run, whose terminal may take bytes as they are.
+pub(crate) fn say(text: &str) {
+    let mut stderr = io::stderr();
+    let end = if stderr.is_terminal() { "\r\n" } else { "\n" };
+    // A closed standard error stops neither a program nor us.
+    let _ = stderr.write_all(format!("cordon: {}{end}", printable(text)).as_bytes());
+}
+
+/// Whether a character does something to what stands around it instead of being seen: a control character, or one that turns text around, hides, or ends a line.
+pub(crate) fn steers(character: char) -> bool {
+    let hidden = ['\u{200b}'..='\u{200f}', '\u{2028}'..='\u{202e}', '\u{2060}'..='\u{206f}'];
+    character.is_control()
+        || matches!(character, '\u{ad}' | '\u{61c}' | '\u{feff}')
+        || hidden.iter().any(|range| range.contains(&character))
 }
 
 /// The hypervisor's own count of exits.
@@ -273,11 +299,22 @@ fn figures(report: &ExitReport, ended: &Ended, exits: Option<Exits>) -> String {
             stats.dispatches, stats.other_hypercalls, stats.service_requests, stats.wake_ups
         ),
     ];
+    lines.push(format!("cordon: {}", root_figures(stats)));
     lines.extend(exits.map(|exits| exits.to_string()));
     if let Some(boot) = ended.boot {
         lines.push(format!("cordon: boot: {:.3} s from QEMU's start until the root was up", boot.as_secs_f64()));
     }
     lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// What a sandbox took of the root.
+fn root_figures(stats: &RunStats) -> String {
+    format!(
+        "root: {} KiB of heap, {} events made, at most {} bytes of them waiting",
+        stats.root_heap_bytes / 1024,
+        stats.records,
+        stats.most_waiting
+    )
 }
 
 /// Microseconds as seconds.

@@ -8,14 +8,15 @@ mod reader;
 
 use super::diff::{Diffs, Missing};
 use super::outputs::Outputs;
+use super::report::say;
 use super::terminal::Raw;
 use super::watch::Watch;
 use super::window;
 use crate::cli::RunOptions;
-use crate::events::{Asker, Observers, Progress, Way};
+use crate::events::{Asker, Observers, Patience, Progress, Way};
 use crate::qemu;
 use anyhow::{Context, Result, bail};
-use control::{ExitReport, FrameHeader, INITIAL_CREDIT, kind};
+use control::{ExitReport, FrameHeader, INITIAL_CREDIT, Outcome, kind};
 use input::spawn_input;
 use reader::{Reader, spawn_reader};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
@@ -35,6 +36,9 @@ use zerocopy::IntoBytes;
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
 /// Time beyond the program's limit that the root has to end it, and to tell more of what it changed.
 const GRACE: Duration = Duration::from_secs(10);
+/// Time for which nobody may read the events before that is told; and, once no program runs any more, before it is waited no longer.
+const UNREAD_TOLD: Duration = Duration::from_secs(10);
+const UNREAD_LIMIT: Duration = Duration::from_secs(30);
 /// Time that QEMU has to end after the report.
 const END_LIMIT: Duration = Duration::from_secs(10);
 /// Time that the reader has to end after the machine.
@@ -59,6 +63,8 @@ pub(crate) enum End {
         /// Whether the root had said that it is up.
         root_was_up: bool,
     },
+    /// All programs ended so, and nobody reads the events of it.
+    Unread(Vec<Outcome>),
     /// A signal told us to stop.
     Interrupted(i32),
     /// Nobody reads standard output any more.
@@ -114,8 +120,10 @@ struct Streams {
 #[derive(Debug)]
 enum Event {
     RootUp,
-    /// A program has ended, and what it changed is being told; or events are being written.
+    /// What a program changed is being told, or events are to be written.
     Telling,
+    /// No program runs any more, and this is how they ended. There may be more to tell.
+    Over(Vec<Outcome>),
     /// Something could not be written at the end, and this is why.
     Unwritten(String),
     Ended(End),
@@ -186,6 +194,7 @@ impl Session {
         self.asker.connect(move |answer| drop(to_root.send(kind::ANSWER, &answer.encode())));
         let Streams { stdin, stdout, stderr, trace } = self.streams;
         let mut observers = self.observers;
+        let mut seen = Seen { patience: observers.patience(), ..Seen::default() };
         observers.start(progress(root.clone(), self.events.clone()));
         let reader = Reader {
             outputs: Outputs::new(stdout, stderr, trace, self.sandboxes),
@@ -193,6 +202,7 @@ impl Session {
             watch: self.watch,
             diffs: self.diffs.clone(),
             reports: vec![None; self.sandboxes],
+            outcomes: vec![None; self.sandboxes],
             answers: self.answers.map(|path| (path, self.asker.clone())),
             wishes: spawn_input(stdin, root.clone(), self.events.clone(), self.asker),
             root: root.clone(),
@@ -200,10 +210,12 @@ impl Session {
             unreturned: credit,
         };
         spawn_reader(output, reader);
-        let mut seen = Seen::default();
         let end = wait_for_end(&self.inbox, start, self.timeout, terminal.then_some(&root), &mut seen, &mut machine);
         drop(machine);
-        if matches!(end, Ok(End::Interrupted(_) | End::Hung { .. })) {
+        if matches!(end, Ok(End::Interrupted(_) | End::Hung { .. } | End::Unread(_)))
+            && !wait_for_reader(&self.inbox, &mut seen)
+        {
+            seen.patience.end();
             wait_for_reader(&self.inbox, &mut seen);
         }
         let missing = self.diffs.finish();
@@ -214,6 +226,14 @@ impl Session {
 /// What is seen of a session before its end.
 #[derive(Debug, Default)]
 struct Seen {
+    /// The wait for who reads the events.
+    patience: Patience,
+    /// How often he had taken some, and since when it is not more.
+    unread: Option<(u64, Instant)>,
+    /// That was told.
+    told_unread: bool,
+    /// How all programs ended, and when.
+    over: Option<(Vec<Outcome>, Instant)>,
     /// From QEMU's start until the root was up.
     boot: Option<Duration>,
     /// What could not be written, for the user.
@@ -261,7 +281,7 @@ fn wait_for_end(
     // Until the root is up, Ctrl-C is nobody's but ours.
     let mut _raw = None;
     loop {
-        let event = match deadline {
+        let event = match deadline.into_iter().chain(seen.patient_until()).min() {
             None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
             Some(at) => inbox.recv_timeout(at.saturating_duration_since(Instant::now())),
         };
@@ -272,7 +292,11 @@ fn wait_for_end(
                 deadline = timeout.map(|limit| Instant::now() + limit + GRACE);
             }
             // The limit was the program's.
-            Ok(Event::Telling) => deadline = deadline.map(|at| at.max(Instant::now() + GRACE)),
+            Ok(Event::Telling) => {
+                deadline = deadline.map(|at| at.max(Instant::now() + GRACE));
+                seen.look_at_reader();
+            }
+            Ok(Event::Over(outcomes)) => seen.over = Some((outcomes, Instant::now())),
             Ok(Event::Unwritten(complaint)) => seen.unwritten.push(complaint),
             Ok(Event::Ended(end)) => {
                 if matches!(end, End::Reported(_)) {
@@ -291,25 +315,57 @@ fn wait_for_end(
                 }
             }
             Ok(Event::Signal(signal)) => return Ok(End::Interrupted(signal)),
-            Err(RecvTimeoutError::Timeout) => {
+            Err(RecvTimeoutError::Timeout) if deadline.is_some_and(|at| at <= Instant::now()) => {
                 return Ok(End::Hung { root_was_up: seen.boot.is_some() });
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                if let Some(outcomes) = seen.unread_to_the_end() {
+                    return Ok(End::Unread(outcomes));
+                }
             }
             Err(RecvTimeoutError::Disconnected) => bail!("all threads of the session ended"),
         }
     }
 }
 
+impl Seen {
+    /// Looks whether somebody reads the events, and says it once if nobody does.
+    fn look_at_reader(&mut self) {
+        let now = Instant::now();
+        let same = |taken: u64| self.unread.filter(|(before, _)| *before == taken).unwrap_or((taken, now));
+        self.unread = self.patience.waits().map(same);
+        if self.unread.is_some_and(|(_, since)| now.duration_since(since) >= UNREAD_TOLD) && !self.told_unread {
+            self.told_unread = true;
+            say(&format!("nobody has read the events for {} s; the run waits for that", UNREAD_TOLD.as_secs()));
+        }
+    }
+
+    /// Until when it is waited for who reads the events: for ever while a program runs.
+    fn patient_until(&self) -> Option<Instant> {
+        let ((_, since), (_, over)) = self.unread.zip(self.over.as_ref())?;
+        Some(since.max(*over) + UNREAD_LIMIT)
+    }
+
+    /// How the programs ended, if it was waited long enough since.
+    fn unread_to_the_end(&mut self) -> Option<Vec<Outcome>> {
+        self.look_at_reader();
+        self.patient_until().filter(|until| *until <= Instant::now())?;
+        self.over.take().map(|(outcomes, _)| outcomes)
+    }
+}
+
 /// Gives the reader, whose stream has ended with the machine, time to write down what it has seen. It may hang at an output that nobody
-/// takes: then it is left.
-fn wait_for_reader(inbox: &Receiver<Event>, seen: &mut Seen) {
+/// takes. False: it does.
+fn wait_for_reader(inbox: &Receiver<Event>, seen: &mut Seen) -> bool {
     let deadline = Instant::now() + READER_LIMIT;
     while let Ok(event) = inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
         match event {
-            Event::Gone | Event::Ended(_) => return,
+            Event::Gone | Event::Ended(_) => return true,
             Event::Unwritten(complaint) => seen.unwritten.push(complaint),
-            Event::RootUp | Event::Telling | Event::Signal(_) => {}
+            Event::RootUp | Event::Telling | Event::Over(_) | Event::Signal(_) => {}
         }
     }
+    false
 }
 
 /// Makes the output pipe larger if the system allows it, and says how much the root may have on its way.
@@ -368,7 +424,7 @@ fn progress(root: ToRoot, events: Sender<Event>) -> Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use control::{Outcome, RunStats};
+    use control::RunStats;
     use std::fs;
 
     fn frame(kind: u16, payload: &[u8]) -> Vec<u8> {

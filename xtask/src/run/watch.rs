@@ -1,4 +1,5 @@
 //! `--watch-policy`: the policy file is read again when it, or a file that it includes, changes; it is checked here, and sent to the root.
+use super::report::say;
 use super::session::ToRoot;
 use crate::exit::Failure;
 use crate::policy::{Container, PolicyFiles};
@@ -10,7 +11,7 @@ use policy::Policy;
 use policy::quotas::Quota;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -165,15 +166,6 @@ fn memory(policy: &Policy) -> Option<u64> {
 fn stamp(path: &Path) -> Stamp {
     let metadata = fs::metadata(path).ok()?;
     Some((metadata.mtime(), metadata.mtime_nsec(), metadata.len(), metadata.ino()))
-}
-
-/// A line for the user, whose terminal may take bytes as they are.
-fn say(text: &str) {
-    let mut stderr = io::stderr();
-    let end = if stderr.is_terminal() { "\r\n" } else { "\n" };
-    let line = super::report::printable(text);
-    // A closed standard error stops neither a program nor us.
-    let _ = stderr.write_all(format!("cordon: {line}{end}").as_bytes());
 }
 
 #[cfg(test)]

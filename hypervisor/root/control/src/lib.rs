@@ -70,6 +70,8 @@ pub mod kind {
     pub const END: u16 = 8;
     /// Root → host: what a sandbox that has ended changed, before its end is told: a stream of [`super::diff::Record`]s.
     pub const DIFF: u16 = 9;
+    /// Root → host: a sandbox runs no more; payload: [`super::Outcome`] in postcard. It overtakes what is still to be told of it, behind which [`EXIT`] comes.
+    pub const OVER: u16 = 10;
     /// Host → root: bytes of standard input.
     pub const STDIN: u16 = 0x81;
     /// Host → root: standard input has ended.
@@ -211,6 +213,18 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// The payload of [`kind::OVER`].
+    pub fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
+        postcard::to_allocvec(self)
+    }
+
+    /// Reads the payload of [`kind::OVER`].
+    pub fn decode(payload: &[u8]) -> Result<Self, postcard::Error> {
+        postcard::from_bytes(payload)
+    }
+}
+
 /// Figures of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunStats {
@@ -244,6 +258,12 @@ pub struct RunStats {
     /// Of them those that were not told, as the policy wants it.
     #[serde(default)]
     pub dropped: u64,
+    /// The most bytes of its records that waited in the root for the host to take them.
+    #[serde(default)]
+    pub most_waiting: u64,
+    /// Bytes of the root's own heap, which all sandboxes share and which never shrinks, at this one's end.
+    #[serde(default)]
+    pub root_heap_bytes: u64,
 }
 
 #[cfg(test)]
@@ -274,5 +294,8 @@ mod tests {
         let bytes = report.encode().unwrap();
         assert_eq!(ExitReport::decode(&bytes).unwrap(), report);
         assert!(ExitReport::decode(&bytes[..1]).is_err());
+        let bytes = report.outcome.encode().unwrap();
+        assert_eq!(Outcome::decode(&bytes).unwrap(), report.outcome);
+        assert!(Outcome::decode(&[]).is_err());
     }
 }

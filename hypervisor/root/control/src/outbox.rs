@@ -273,10 +273,15 @@ mod tests {
         outbox.push_stream(0, kind::STDOUT, b"a");
         outbox.push_stream(0, kind::TRACE, b"2");
         outbox.push_stream(0, kind::STDOUT, b"b");
+        outbox.push_message(0, kind::OVER, b"").unwrap();
         outbox.push_message(0, kind::EXIT, b"").unwrap();
         outbox.push_stream(1, kind::STDOUT, b"c");
         let (out, trace) = (kind::STDOUT, kind::TRACE);
-        assert_eq!(leaving(&mut outbox), [trace, out, trace, trace, out, out], "as much of it as there is credit for");
+        assert_eq!(
+            leaving(&mut outbox),
+            [trace, out, trace, trace, out, out, kind::OVER],
+            "as much of it as there is credit for"
+        );
         assert_eq!(outbox.queued_trace(0), outbox.queued(0) - HEADER_LEN);
         outbox.grant_trace(u32::try_from(MAX_OUTPUT_PAYLOAD + HEADER_LEN).unwrap());
         assert_eq!(leaving(&mut outbox), [trace], "in their order, however small the last is");

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use control::answer::Answer;
 use control::policy::{Gathered, Sent};
-use control::{ExitReport, Inbox, Outbox, RunStats, kind};
+use control::{ExitReport, Inbox, Outbox, Outcome, RunStats, kind};
 use policy::WhenFull;
 use proto::op::wait_events;
 use sandbox::HostConsole;
@@ -20,7 +20,7 @@ use virtio_drivers::transport::pci::bus::PciRoot;
 use crate::dma::IdentityHal;
 use crate::pause::Pause;
 use crate::pci::{self, ConfigPorts};
-use crate::{apic, msix};
+use crate::{apic, heap, msix};
 
 /// Bytes of a sandbox' output that may wait before its program has to.
 const CONGESTED: usize = 64 << 10;
@@ -146,10 +146,10 @@ impl HostLink {
 
     /// So much output of a sandbox waits that its program should, too.
     pub(crate) fn congested(&self, sandbox: u16) -> bool {
-        let queued = self.outbox.queued(sandbox);
+        let (queued, records) = (self.outbox.queued(sandbox), self.outbox.queued_trace(sandbox));
         match self.when_full {
             WhenFull::Slow => queued > CONGESTED,
-            WhenFull::Drop => queued.saturating_sub(self.outbox.queued_trace(sandbox)) > CONGESTED,
+            WhenFull::Drop => queued.saturating_sub(records) > CONGESTED || records > trace::MOST_WAITING,
         }
     }
 
@@ -177,6 +177,8 @@ impl HostLink {
         let mut bytes = Vec::new();
         trace::encode(record, &mut bytes);
         self.outbox.push_stream(sandbox, kind::TRACE, &bytes);
+        let waiting = self.outbox.queued_trace(sandbox);
+        self.account(sandbox).waits(waiting);
     }
 
     fn account(&mut self, sandbox: u16) -> &mut Account {
@@ -234,11 +236,21 @@ impl HostLink {
         self.outbox.push_stream(sandbox, kind::DIFF, records);
     }
 
+    /// Says that a sandbox runs no more, and why, before all that is still to be told of it.
+    pub(crate) fn over(&mut self, sandbox: u16, outcome: &Outcome) {
+        if let Ok(payload) = outcome.encode() {
+            let _ = self.outbox.push_message(sandbox, kind::OVER, &payload);
+        }
+    }
+
     /// Says how a sandbox has ended.
     pub(crate) fn report(&mut self, sandbox: u16, report: &ExitReport) {
         self.settle(sandbox);
-        let (records, dropped) = self.account(sandbox).totals();
-        let stats = RunStats { records, dropped, ..report.stats.clone() };
+        let account = self.account(sandbox);
+        let (records, dropped) = account.totals();
+        let most_waiting = u64::try_from(account.most_waiting()).unwrap_or(u64::MAX);
+        let root_heap_bytes = heap::size();
+        let stats = RunStats { records, dropped, most_waiting, root_heap_bytes, ..report.stats.clone() };
         let report = ExitReport { outcome: report.outcome.clone(), stats };
         if let Ok(payload) = report.encode() {
             let _ = self.outbox.push_message(sandbox, kind::EXIT, &payload);

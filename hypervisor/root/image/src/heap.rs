@@ -1,5 +1,6 @@
 //! The root's heap. It starts in a region that [`crate::memory`] sets aside and grows by free frames.
 use core::alloc::Layout;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use talc::DefaultBinning;
 use talc::base::Talc;
@@ -14,6 +15,18 @@ const GROWTH: usize = 256 << 10;
 /// Room for the allocator's own words in a grown region.
 const OVERHEAD: usize = 256;
 
+/// Bytes of all its regions: none is given back.
+static SIZE: AtomicU64 = AtomicU64::new(0);
+
+/// The most bytes that the heap has needed so far, to a region.
+pub(crate) fn size() -> u64 {
+    SIZE.load(Ordering::Relaxed)
+}
+
+fn grown(bytes: usize) {
+    SIZE.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+}
+
 /// Takes frames when the heap is full.
 #[derive(Debug)]
 struct FromFrames;
@@ -24,6 +37,7 @@ unsafe impl Source for FromFrames {
         let needed = layout.size().saturating_add(layout.align()).saturating_add(OVERHEAD);
         let more = memory::frames_for_heap(needed.max(GROWTH));
         let (base, size) = more.or_else(|| memory::frames_for_heap(needed)).ok_or(())?;
+        grown(size);
         // SAFETY: the frames were free and are the heap's from now on.
         unsafe { talc.claim(base, size) }.map(|_| ()).ok_or(())
     }
@@ -37,6 +51,7 @@ static HEAP: TalcLock<spin::Mutex<()>, FromFrames, DefaultBinning> = TalcLock::n
 /// # Safety
 /// The region is writable memory that nothing else uses, for good.
 pub(crate) unsafe fn init(base: *mut u8, size: usize) {
+    grown(size);
     // SAFETY: the caller's promise.
     let _ = unsafe { HEAP.lock().claim(base, size) };
 }

@@ -1,8 +1,8 @@
 //! The run: the bundle's programs, each in a sandbox of its own, until the last has ended. One has the processor at a time, in
 //! [`Turns`]; in between the console and the clock are looked after.
+mod ends;
 mod questions;
 
-use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
@@ -12,7 +12,7 @@ use bundle::payload::Payload;
 use bundle::{PolicyFile, Program, RunConfig};
 use control::policy::Sent;
 use control::{ExitReport, Outcome, RunStats};
-use files::{Changes, Lower, Stack};
+use files::{Lower, Stack};
 use hvclient::Client;
 use hvclient::machine::{Clock, HypercallPage};
 use policy::Policy;
@@ -20,9 +20,9 @@ use policy::quotas::Quota;
 use sandbox::budget::Budget;
 use sandbox::create::{CreateError, SupervisorProtection};
 use sandbox::shim::Shim;
-use sandbox::time::{Over, Times};
+use sandbox::time::Times;
 use sandbox::turns::{SLICE, Turns, Waiting};
-use sandbox::{Failure, Remains, RootMemory, Sandbox, Setup, Step, World};
+use sandbox::{Failure, RootMemory, Sandbox, Setup, Step, World};
 use tlfs::addr::PAGE_SIZE;
 use tlfs::time::REFERENCE_TICKS_PER_SECOND;
 
@@ -33,6 +33,7 @@ use crate::memory::Pages;
 use crate::pause::TICK;
 use crate::policies::{compile, recompile};
 use crate::random::Generator;
+use ends::Ends;
 
 /// Everything that a run needs of the machine.
 pub(crate) struct Machine {
@@ -175,16 +176,6 @@ struct Member<'r> {
     times: Times,
 }
 
-/// A sandbox that has ended, of which it is told what it changed before its end is.
-struct Farewell<'r> {
-    number: u16,
-    changes: Changes<'r>,
-    report: ExitReport,
-}
-
-/// Steps of a walk over the changes at a time: some milliseconds.
-const CHANGES_A_TIME: usize = 64;
-
 /// All sandboxes of a run.
 struct Fleet<'m, 'r> {
     machine: &'m mut Machine,
@@ -192,10 +183,7 @@ struct Fleet<'m, 'r> {
     entropy: Generator,
     /// By number; `None`: it has ended.
     members: Vec<Option<Member<'r>>>,
-    /// Of these the first is heard: one file at a time is written on the host.
-    farewells: VecDeque<Farewell<'r>>,
-    /// Tell what each has changed.
-    diff: bool,
+    ends: Ends<'r>,
     turns: Turns,
     /// How long each may run, in 100 ns.
     time_limit: u64,
@@ -220,8 +208,7 @@ impl<'m, 'r> Fleet<'m, 'r> {
             policy: Rc::clone(&common.policy),
             entropy: Generator::new(run.seed),
             members: Vec::new(),
-            farewells: VecDeque::new(),
-            diff: run.diff,
+            ends: Ends::new(run.diff),
             turns: Turns::new(),
             time_limit,
             events: apic::events(),
@@ -255,9 +242,9 @@ impl<'m, 'r> Fleet<'m, 'r> {
             self.look_after_all();
             match self.turns.take() {
                 Some(sandbox) => self.turn(sandbox),
-                None if self.farewells_go_on() => {}
+                None if self.ends_go_on() => {}
                 // The last one may have ended just now, by its time limit: nothing would wake the processor again.
-                None if !self.turns.any_left() && self.farewells.is_empty() => return,
+                None if !self.turns.any_left() && self.ends.is_empty() => return,
                 None => self.rest(),
             }
         }
@@ -360,7 +347,7 @@ impl<'m, 'r> Fleet<'m, 'r> {
             }
         }
         self.settle_questions(now);
-        self.say_farewells();
+        self.go_on_with_ends();
         let link = &mut self.machine.link;
         let free: Vec<u16> = self.turns.held().filter(|&number| !link.congested(number)).collect();
         free.into_iter().for_each(|number| self.turns.ready(number));
@@ -434,7 +421,7 @@ impl<'m, 'r> Fleet<'m, 'r> {
             pause.rest(until.saturating_sub(self.machine.clock.now()));
             self.count_wake_up();
             self.look_after_all();
-            if self.turns.any_ready() || !self.turns.any_left() || self.farewells_go_on() {
+            if self.turns.any_ready() || !self.turns.any_left() || self.ends_go_on() {
                 return;
             }
         }
@@ -444,61 +431,6 @@ impl<'m, 'r> Fleet<'m, 'r> {
         for (number, _) in self.turns.waiting() {
             if let Some(Some(member)) = self.members.get_mut(usize::from(number)) {
                 member.sandbox.count_wake_up();
-            }
-        }
-    }
-
-    /// Ends a sandbox whose time is over.
-    fn end_in_time(&mut self, number: u16, mut sandbox: Sandbox<'r, Pages>, times: &Times) {
-        let over = times.over(self.machine.clock.now()).unwrap_or(Over::Timeout);
-        if let Over::Limit(quota) = over {
-            self.machine.lend(number, &mut self.entropy, |world| sandbox.reached(quota, world));
-        }
-        let reason = over.reason(&self.policy);
-        self.end(number, sandbox, Outcome::TimedOut { reason });
-    }
-
-    /// Takes a sandbox down and reports its end.
-    fn end(&mut self, number: u16, sandbox: Sandbox<'r, Pages>, outcome: Outcome) {
-        self.turns.end(number);
-        if let Outcome::SandboxFailed { reason } = &outcome {
-            self.some_failed = true;
-            log_failure(number, reason);
-        }
-        let remains = self.machine.lend(number, &mut self.entropy, |world| sandbox.destroy(world));
-        let Remains { stats, files, taken_down } = remains;
-        if let Err(failure) = taken_down {
-            let complaint = format!("taking the sandbox down: {}", failure.reason);
-            log::error!("{complaint}");
-            self.machine.link.log(number, &complaint);
-        }
-        let report = ExitReport { outcome, stats };
-        if self.diff {
-            self.farewells.push_back(Farewell { number, changes: Changes::of(files), report });
-        } else {
-            self.machine.link.report(number, &report);
-        }
-    }
-
-    /// Whether more can be told of one that has ended.
-    fn farewells_go_on(&self) -> bool {
-        self.farewells.front().is_some_and(|farewell| !self.machine.link.congested(farewell.number))
-    }
-
-    /// Tells what those that have ended changed, as far as the host takes it.
-    fn say_farewells(&mut self) {
-        for _ in 0..CHANGES_A_TIME {
-            let link = &mut self.machine.link;
-            let Some(Farewell { number, changes, report }) = self.farewells.front_mut() else { return };
-            if link.congested(*number) {
-                return;
-            }
-            let mut records = Vec::new();
-            let goes_on = changes.step(|record| record.encode(&mut records));
-            link.tell_changes(*number, &records);
-            if !goes_on {
-                link.report(*number, report);
-                self.farewells.pop_front();
             }
         }
     }

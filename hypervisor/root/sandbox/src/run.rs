@@ -182,13 +182,22 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
         self.stats.wake_ups += 1;
     }
 
+    /// Once it has ended: records what was written to a file that is open still, behind the last results. False: that was all, and it can be taken down.
+    pub fn conclude<T: Transport>(&mut self, world: &mut World<'_, T, R>) -> bool {
+        let now = (world.now)();
+        let _ = self.read_gate(now, world);
+        if !self.services.conclude() {
+            return false;
+        }
+        self.tell_changes(now, world);
+        true
+    }
+
     /// Takes the partition down and everything back, and gives what remains. The last results are recorded.
     pub fn destroy<T: Transport>(mut self, world: &mut World<'_, T, R>) -> Remains<'t> {
         // Nothing is left that an alarm could interrupt.
         let now = (world.now)();
         let _ = self.read_gate(now, world);
-        self.services.conclude();
-        self.tell_changes(now, world);
         let console = &mut *world.console;
         self.gate.withdraw_all(now.saturating_sub(self.parts.created), &mut |record| console.record(&record));
         let stats = self.final_stats(world);

@@ -75,12 +75,15 @@ impl<'t, A: Authority> FileService<'t, A> {
         self.names.path_of(&self.stack, Ino(node))
     }
 
-    /// Nobody asks any more: what was written to files that are open still.
-    pub(crate) fn conclude(&mut self) {
+    /// Nobody asks any more: what was written to the next file that is open still. False: to no other.
+    pub(crate) fn conclude(&mut self) -> bool {
         self.changes.begin();
-        for (ino, bytes) in self.handles.written() {
-            self.changed_inode(ino, Changed::Written(bytes));
+        if !self.changes.is_on() {
+            return false;
         }
+        let Some((ino, bytes)) = self.handles.take_written() else { return false };
+        self.changed_inode(ino, Changed::Written(bytes));
+        true
     }
 
     pub(crate) const fn stack(&self) -> &Stack<'t> {

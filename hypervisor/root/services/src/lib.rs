@@ -241,9 +241,10 @@ impl<'t, A: Authority> Services<'t, A> {
         self.told.take()
     }
 
-    /// Nobody asks for services any more: [`Services::take_changes`] gives what was written to files that are open still.
-    pub fn conclude(&mut self) {
-        self.files.conclude();
+    /// Nobody asks for services any more: [`Services::take_changes`] gives what was written to the next file that is open still. False: there is no
+    /// other, or nobody wants to know. One at a time, for there can be many, and each has a path.
+    pub fn conclude(&mut self) -> bool {
+        self.files.conclude()
     }
 
     /// The files as they are.

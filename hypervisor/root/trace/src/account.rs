@@ -5,6 +5,8 @@ use crate::{Answer, DroppedRecord, KINDS, Record};
 
 /// Bytes of a sandbox' records on their way, beyond which they are dropped.
 pub const FULL: usize = 48 << 10;
+/// Bytes of them beyond which the program waits all the same: more of what is always told.
+pub const MOST_WAITING: usize = 2 * FULL;
 /// Bytes of them at which they are told again: what is missing is so told in few places.
 const FREE: usize = FULL / 2;
 
@@ -13,6 +15,7 @@ const FREE: usize = FULL / 2;
 pub struct Account {
     made: u64,
     dropped: u64,
+    most_waiting: usize,
     missing: Option<Missing>,
 }
 
@@ -58,6 +61,17 @@ impl Account {
         Some(Record::Dropped(DroppedRecord { time: until, since, counts }))
     }
 
+    /// So many bytes of its records are on their way now.
+    pub fn waits(&mut self, waiting: usize) {
+        self.most_waiting = self.most_waiting.max(waiting);
+    }
+
+    /// The most that they ever were.
+    #[must_use]
+    pub const fn most_waiting(&self) -> usize {
+        self.most_waiting
+    }
+
     /// Records that were made, and how many of them were dropped.
     #[must_use]
     pub const fn totals(&self) -> (u64, u64) {
@@ -92,5 +106,7 @@ mod tests {
         assert!(!account.drops(&result(6), FULL), "anew");
         account.made();
         assert_eq!(account.totals(), (1, 3));
+        [3, 9, 4].into_iter().for_each(|waiting| account.waits(waiting));
+        assert_eq!(account.most_waiting(), 9);
     }
 }

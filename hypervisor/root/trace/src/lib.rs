@@ -16,7 +16,7 @@ mod lines;
 mod record;
 mod wire;
 
-pub use account::{Account, FULL};
+pub use account::{Account, FULL, MOST_WAITING};
 pub use lines::{
     Lines, call_text, change_text, dropped_text, grant_text, judged_text, limit_text, refusal_text, result_text,
     taint_text,

@@ -8,10 +8,13 @@ mod fuzz;
 mod gate;
 mod hypercalls;
 mod memory;
+mod names;
 mod overlay;
 mod processor;
+mod questions;
 mod requests;
 mod ring3;
+mod told;
 mod window;
 
 use crate::Shim;
@@ -29,6 +32,8 @@ pub(crate) fn run(shim: &mut Shim, name: &str, variant: &str) {
         "fuzz" => fuzz::run(shim, variant),
         "gate" => gate::run(shim),
         "window" => window::run(shim),
+        "questions" => questions::run(shim),
+        "told" => told::run(shim, variant),
         "alarm" => alarm::run(shim),
         "end" => endings::run(shim, variant),
         _ => panic!("no case {name:?}"),

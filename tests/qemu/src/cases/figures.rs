@@ -96,7 +96,7 @@ fn exits(bench: &Bench<'_>, calls: &str) -> Result<(i64, i64), String> {
 }
 
 /// The number that stands before `words` in one of Cordon's lines.
-fn number_before<N: FromStr>(outcome: &Outcome, words: &str) -> Result<N, String> {
+pub(super) fn number_before<N: FromStr>(outcome: &Outcome, words: &str) -> Result<N, String> {
     outcome
         .said
         .iter()

@@ -219,7 +219,7 @@ fn gate(bench: &Bench<'_>) -> Verdict {
 }
 
 /// Runs the hostile shim; the root must have lived to report its end.
-fn run(bench: &Bench<'_>, arguments: &[&str], options: &[&str]) -> Result<Outcome, String> {
+pub(super) fn run(bench: &Bench<'_>, arguments: &[&str], options: &[&str]) -> Result<Outcome, String> {
     let mut command = vec!["/bin/true"];
     command.extend(arguments);
     let shim = bench.setup.hostile_shim.display().to_string();
@@ -231,9 +231,13 @@ fn run(bench: &Bench<'_>, arguments: &[&str], options: &[&str]) -> Result<Outcom
 
 /// Runs a case that goes on; shows only its failures if there are any.
 fn all_refused(bench: &Bench<'_>, arguments: &[&str], options: &[&str]) -> Verdict {
-    let outcome = run(bench, arguments, &[&["--timeout", "60"], options].concat())?;
+    all_pass(&run(bench, arguments, &[&["--timeout", "60"], options].concat())?)
+}
+
+/// Whether all went well with all sandboxes of a run.
+pub(super) fn all_pass(outcome: &Outcome) -> Verdict {
     let output = String::from_utf8_lossy(&outcome.stdout);
-    let failures: Vec<&str> = output.lines().filter(|line| line.starts_with("FAIL")).collect();
+    let failures: Vec<&str> = output.lines().filter(|line| line.contains("FAIL ")).collect();
     if outcome.code == 0 && failures.is_empty() && output.contains("PASS") {
         return Ok(());
     }

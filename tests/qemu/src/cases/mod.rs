@@ -20,6 +20,7 @@ mod folders;
 mod forms;
 mod host_side;
 mod hostile;
+mod hostile_words;
 mod images;
 mod kernels;
 mod layers;
@@ -88,6 +89,7 @@ pub(crate) fn all(setup: &Setup) -> Vec<Case> {
     all.extend(bad_input::cases());
     all.extend(faults::cases());
     all.extend(hostile::cases());
+    all.extend(hostile_words::cases());
     all.extend(refusals::cases());
     all.extend(figures::cases());
     all.extend(host_side::cases());

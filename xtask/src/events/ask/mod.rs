@@ -11,7 +11,7 @@ mod shape;
 use super::Observer;
 use super::event::{Call, Event, What, Word};
 use crate::policy::PolicyFiles;
-use crate::run::printable;
+use crate::run::{printable, say};
 use anyhow::Result;
 use control::answer::{Answer, Choice};
 use keys::Line;
@@ -351,10 +351,6 @@ fn show(lines: &[String]) {
     let text: String = lines.iter().map(|line| format!("cordon: {line}{end}")).collect();
     // Where this cannot go, nothing else can.
     let _ = stderr.write_all(text.as_bytes());
-}
-
-fn say(line: &str) {
-    show(&[line.to_owned()]);
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::processes::{Process, Processes};
 use super::questions::{Asked, Questions};
 use super::rate::BARS;
 use super::{Denied, Kind, Report};
+use crate::run::steers;
 use std::fmt::{self, Display, Write as _};
 
 /// Rows of a table that are shown at once; the rest is behind a fold.
@@ -28,7 +29,7 @@ impl Display for Text<'_> {
                 '>' => f.write_str("&gt;")?,
                 '"' => f.write_str("&quot;")?,
                 '\'' => f.write_str("&#39;")?,
-                control if control.is_control() => f.write_str("\u{fffd}")?,
+                unseen if steers(unseen) => f.write_str("\u{fffd}")?,
                 other => f.write_char(other)?,
             }
         }

@@ -5,7 +5,7 @@ use crate::run::diff::Diffs;
 use crate::run::outputs::{Outputs, Stream};
 use crate::run::watch::Watch;
 use anyhow::{Context, Result, bail};
-use control::{ExitReport, FrameHeader, kind};
+use control::{ExitReport, FrameHeader, Outcome, kind};
 use std::io::{self, ErrorKind, PipeReader, Read};
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
@@ -48,6 +48,8 @@ pub(super) struct Reader {
     pub(super) answers: Option<(PathBuf, Asker)>,
     pub(super) diffs: Diffs,
     pub(super) reports: Vec<Option<ExitReport>>,
+    /// Of those that run no more.
+    pub(super) outcomes: Vec<Option<Outcome>>,
     pub(super) wishes: Sender<u32>,
     pub(super) root: ToRoot,
     pub(super) events: Sender<Event>,
@@ -121,12 +123,16 @@ impl Reader {
                 let bytes = <[u8; 4]>::try_from(payload).context("a malformed wish for input")?;
                 let _ = self.wishes.send(u32::from_le_bytes(bytes));
             }
+            kind::OVER => {
+                self.over(sandbox, Outcome::decode(payload).context("a malformed end")?);
+            }
             kind::EXIT => {
                 let report = ExitReport::decode(payload).context("a malformed report")?;
                 let lines = self.observers.end(sandbox, &report)?;
                 self.outputs.write(sandbox, Stream::Trace, lines.as_bytes()).context("cannot write the trace")?;
                 // Where the line cannot go, nothing else can.
                 let _ = self.outputs.finish(sandbox);
+                self.over(sandbox, report.outcome.clone());
                 if let Some(place) = self.reports.get_mut(usize::from(sandbox)) {
                     *place = Some(report);
                 }
@@ -135,6 +141,17 @@ impl Reader {
             other => bail!("a frame of unknown kind {other}"),
         }
         Ok(None)
+    }
+
+    /// A sandbox runs no more. The last one's end is told to who waits for it.
+    fn over(&mut self, sandbox: u16, outcome: Outcome) {
+        let all_were_over = self.outcomes.iter().all(Option::is_some);
+        if let Some(place) = self.outcomes.get_mut(usize::from(sandbox)) {
+            *place = Some(outcome);
+        }
+        if !all_were_over && self.outcomes.iter().all(Option::is_some) {
+            let _ = self.events.send(Event::Over(self.outcomes.iter().flatten().cloned().collect()));
+        }
     }
 
     /// Gives back credit once it is worth a frame. A root that is gone needs none.

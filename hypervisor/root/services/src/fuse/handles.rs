@@ -34,11 +34,13 @@ pub(super) struct Handles {
     slots: Vec<Option<Handle>>,
     free: Vec<usize>,
     limit: usize,
+    /// Of the slots those before this have been looked at by [`Handles::take_written`].
+    concluded: usize,
 }
 
 impl Handles {
     pub(super) const fn new(limit: usize) -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), limit }
+        Self { slots: Vec::new(), free: Vec::new(), limit, concluded: 0 }
     }
 
     /// ENFILE if no more can be opened.
@@ -89,13 +91,17 @@ impl Handles {
         }
     }
 
-    /// The open files that were written to, and how many bytes; they count as not written from now on.
-    pub(super) fn written(&mut self) -> Vec<(Ino, u64)> {
-        let taken = |handle: &mut Handle| match handle {
-            Handle::File { ino, written, .. } => written.take().map(|bytes| (*ino, bytes)),
-            Handle::Directory { .. } => None,
-        };
-        self.slots.iter_mut().flatten().filter_map(taken).collect()
+    /// Once nothing is opened any more: the next open file that was written to, and how many bytes.
+    pub(super) fn take_written(&mut self) -> Option<(Ino, u64)> {
+        for slot in self.slots.iter_mut().skip(self.concluded) {
+            self.concluded += 1;
+            if let Some(Handle::File { ino, written, .. }) = slot
+                && let Some(bytes) = written.take()
+            {
+                return Some((*ino, bytes));
+            }
+        }
+        None
     }
 
     /// The inode of an open directory, and where reading it ends.

@@ -51,13 +51,29 @@ fn bytes_are_told_in_one_sum_when_the_file_is_closed() {
         assert_eq!(told(shim), [], "nothing was written there");
         close(shim, fh);
         assert_eq!(told(shim), one("/dir/file", Changed::Written(300)));
-        let fh = shim.open(file, linux::O_WRONLY).unwrap();
-        shim.write(fh, 0, 7, 0).unwrap();
-        shim.services.conclude();
-        assert_eq!(told(shim), one("/dir/file", Changed::Written(7)));
-        shim.services.conclude();
+        for bytes in [7, 0, 9] {
+            let fh = shim.open(file, linux::O_WRONLY).unwrap();
+            if bytes > 0 {
+                shim.write(fh, 0, bytes, 0).unwrap();
+            }
+        }
+        for bytes in [7, 9] {
+            assert!(shim.services.conclude());
+            assert_eq!(told(shim), one("/dir/file", Changed::Written(bytes)), "one at a time");
+        }
+        assert!(!shim.services.conclude());
         assert_eq!(told(shim), []);
     });
+    with_services(
+        |stack| Services::new(stack, LIMITS),
+        |shim| {
+            let file = shim.node("dir/file");
+            let fh = shim.open(file, linux::O_WRONLY).unwrap();
+            shim.use_segments(&[7]);
+            shim.write(fh, 0, 7, 0).unwrap();
+            assert!(!shim.services.conclude(), "nobody wants to know");
+        },
+    );
 }
 
 #[test]
