@@ -13,6 +13,7 @@ mod recorder;
 mod replay;
 mod report;
 mod timeline;
+mod usage;
 mod verify;
 
 use crate::cli::{RunOptions, TraceCommand};
@@ -24,6 +25,7 @@ use event::{Dropped, Event, What};
 use layers::Digest;
 use learn::Learner;
 use log::Log;
+use policy::quotas::Quotas;
 use recorder::Recorder;
 use report::Report;
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,6 +71,8 @@ pub(crate) struct Run<'r> {
     pub(crate) policy_name: &'r str,
     /// The texts of its files, as the root gets them, one behind the other.
     pub(crate) policy: &'r str,
+    /// Its limits.
+    pub(crate) limits: &'r Quotas,
 }
 
 /// Everybody who is told what happens.
@@ -133,7 +137,7 @@ impl Observers {
             others.push(Box::new(Learner::create(path)?));
         }
         if let Some(path) = &options.report {
-            others.push(Box::new(Report::create(path)?));
+            others.push(Box::new(Report::create(path, run.limits)?));
         }
         others.push(Box::new(asker.clone()));
         let nobody = Self::nobody(run.commands.len());

@@ -1,9 +1,12 @@
 //! `cargo xtask replay`: what another policy would have said to a run.
-use super::event::{Bytes, Call, Tainted, What};
+use super::event::{Bytes, Call, Event, Tainted, What};
+use super::usage::{Told, Usage, told};
 use super::verify::Events;
 use crate::cli::ReplayOptions;
 use crate::exit::Failure;
 use crate::policy::{hexadecimal, sockaddr};
+use gate::{Budgets, Rate};
+use policy::quotas::Quota;
 use policy::signature::{self, Kind};
 use policy::{Pointed, Policy, Rights};
 use std::collections::BTreeMap;
@@ -15,40 +18,159 @@ const MAX_SHOWN: usize = 20;
 /// Exit code when something would have been blocked.
 const BLOCKED: u8 = 1;
 
+/// Ticks of 100 ns in a second.
+const TICKS: u64 = 10_000_000;
+
 /// Judges the recorded calls by the policy and prints what it would have blocked.
 pub(crate) fn replay(options: &ReplayOptions) -> Result<ExitCode, Failure> {
     let policy = crate::policy::read(&options.policy, &options.container)?.compiled()?;
     let mut events = Events::open(&options.events)?;
-    let (mut calls, mut blocked) = (0_u64, 0_usize);
-    let mut tainted = BTreeMap::new();
+    let mut replay = Replay::new(&policy);
     while let Some(event) = events.next_event().map_err(Failure::early)? {
-        let in_force: &mut u64 = tainted.entry(event.sandbox).or_default();
+        for line in replay.add(&event) {
+            println!("{line}");
+        }
+    }
+    let (lines, is_good) = replay.finish();
+    lines.iter().for_each(|line| println!("{line}"));
+    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::from(BLOCKED) })
+}
+
+/// A run under another policy.
+struct Replay<'p> {
+    policy: &'p Policy,
+    sandboxes: BTreeMap<u32, Sandbox>,
+    usage: Usage,
+    calls: u64,
+    blocked: usize,
+    waits: Waits,
+}
+
+/// One of its sandboxes, with the gate's own book-keeping.
+struct Sandbox {
+    budgets: Budgets,
+    rate: Rate,
+    /// How much later its calls would come, in 100 ns.
+    late: u64,
+}
+
+/// Calls that would have waited for `calls_per_second`.
+#[derive(Default)]
+struct Waits {
+    count: u64,
+    /// The first: when, in which sandbox.
+    first: Option<(u64, u32)>,
+    /// The longest that a sandbox would have waited in all, in 100 ns.
+    longest: u64,
+}
+
+impl<'p> Replay<'p> {
+    fn new(policy: &'p Policy) -> Self {
+        let usage = Usage::under(policy.quotas());
+        Self { policy, sandboxes: BTreeMap::new(), usage, calls: 0, blocked: 0, waits: Waits::default() }
+    }
+
+    /// The lines about what is blocked of an event.
+    fn add(&mut self, event: &Event) -> Vec<String> {
+        self.usage.add(event);
+        let Self { policy, .. } = *self;
+        let sandbox = self.sandboxes.entry(event.sandbox).or_insert_with(|| Sandbox {
+            budgets: Budgets::new(policy, 0),
+            rate: Rate::new(policy.quotas().get(Quota::CallsPerSecond), 0),
+            late: 0,
+        });
         let call = match &event.what {
             What::Call(call) => call,
             What::Taint(taint) => {
-                *in_force |= taints(&policy, taint);
-                continue;
+                sandbox.budgets.taint(taints(policy, taint));
+                return Vec::new();
             }
-            _ => continue,
+            What::Result { call, value, .. } => {
+                sandbox.budgets.returned(*call, *value);
+                return Vec::new();
+            }
+            _ => return Vec::new(),
         };
-        calls += 1;
-        let Some(verdict) = judged(&policy, call, *in_force) else { continue };
-        blocked += 1;
-        if blocked == 1 {
-            println!("first at {:.6} s in sandbox {}:", event.ns as f64 / 1e9, event.sandbox);
+        self.calls += 1;
+        self.waits.call(event, sandbox);
+        let Some(verdict) = judged(policy, call, &mut sandbox.budgets) else { return Vec::new() };
+        self.blocked += 1;
+        let first =
+            (self.blocked == 1).then(|| format!("first at {} in sandbox {}:", seconds(event.ns), event.sandbox));
+        let shown = (self.blocked <= MAX_SHOWN).then(|| format!("  thread {}: {} {verdict}", call.thread, call.text));
+        first.into_iter().chain(shown).collect()
+    }
+
+    /// What there is to say at the end, and whether nothing would have been blocked.
+    fn finish(&self) -> (Vec<String>, bool) {
+        let Self { policy, calls, blocked, .. } = self;
+        let mut lines = Vec::new();
+        if *blocked > MAX_SHOWN {
+            lines.push(format!("  and {} more", blocked - MAX_SHOWN));
         }
-        if blocked <= MAX_SHOWN {
-            println!("  thread {}: {} {verdict}", call.thread, call.text);
+        lines.push(format!("{calls} calls, {blocked} of them blocked"));
+        if policy.has_taints() {
+            lines.push("taints: only files that tainted in the recorded run are known to have been used".to_owned());
         }
+        let mut is_good = *blocked == 0;
+        for (quota, limit) in policy.quotas().all() {
+            let (line, is_kept) = self.limit(quota, limit);
+            lines.push(format!("{}: {line}", policy.quotas().describe(quota).unwrap_or_default()));
+            is_good &= is_kept;
+        }
+        (lines, is_good)
     }
-    if blocked > MAX_SHOWN {
-        println!("  and {} more", blocked - MAX_SHOWN);
+
+    /// What a limit would have done, and whether that is nothing as far as events tell.
+    fn limit(&self, quota: Quota, limit: u64) -> (String, bool) {
+        if quota == Quota::CallsPerSecond {
+            return self.waits.told();
+        }
+        if let Some((sandbox, ns)) = self.usage.first_beyond(quota) {
+            let consequence = quota.consequence();
+            return (format!("reached at {} in sandbox {sandbox}: {consequence}", seconds(ns)), false);
+        }
+        let used = self.usage.most(quota).map(|most| quota.amount(most));
+        let wall = self.usage.most(Quota::Wall).unwrap_or(u64::MAX);
+        let line = match (told(quota), used) {
+            (Told::Nothing(_), _) if quota == Quota::Cpu && wall <= limit => {
+                format!("not reached: the run took {} in all", quota.amount(wall))
+            }
+            (Told::Nothing(why), _) => format!("cannot be told: {why}"),
+            (_, None) => "cannot be told: the recorded run says nothing of it".to_owned(),
+            (Told::Whole, Some(used)) => format!("not reached, {used} at most"),
+            (Told::Part(why), Some(used)) => format!("not reached as far as is known, {used} at most: {why}"),
+        };
+        (line, true)
     }
-    println!("{calls} calls, {blocked} of them blocked");
-    if policy.has_taints() {
-        println!("taints: only files that tainted in the recorded run are known to have been used");
+}
+
+impl Waits {
+    fn call(&mut self, event: &Event, sandbox: &mut Sandbox) {
+        let now = (event.ns / 100).saturating_add(sandbox.late);
+        let Err(at) = sandbox.rate.take(now) else { return };
+        self.count += 1;
+        self.first.get_or_insert((event.ns, event.sandbox));
+        sandbox.late = sandbox.late.saturating_add(at.saturating_sub(now));
+        self.longest = self.longest.max(sandbox.late);
+        // There is enough by then.
+        let _ = sandbox.rate.take(at);
     }
-    Ok(if blocked == 0 { ExitCode::SUCCESS } else { ExitCode::from(BLOCKED) })
+
+    fn told(&self) -> (String, bool) {
+        let Some((ns, sandbox)) = self.first else { return ("nothing would have waited".to_owned(), true) };
+        let (count, longest) = (self.count, seconds(self.longest.saturating_mul(1_000_000_000 / TICKS)));
+        let line = format!(
+            "{count} calls would have waited, the first at {} in sandbox {sandbox}; {longest} in all, if nothing else had waited meanwhile",
+            seconds(ns)
+        );
+        (line, true)
+    }
+}
+
+/// A time since the start, for people.
+fn seconds(ns: u64) -> String {
+    format!("{:.6} s", ns as f64 / 1e9)
 }
 
 /// What a call's arguments point to, as far as all of it was recorded.
@@ -97,23 +219,32 @@ fn taints(policy: &Policy, taint: &Tainted) -> u64 {
     path.filter(|_| taint.whole).map_or(0, |path| policy.tainted_by(&path, used))
 }
 
-/// What the policy says to a call with these taints in force, unless it is carried out.
-fn judged(policy: &Policy, call: &Call, tainted: u64) -> Option<String> {
+/// What the policy says to a call when so much is left of its budgets and these taints are in force, unless it is carried out: then it is charged.
+fn judged(policy: &Policy, call: &Call, budgets: &mut Budgets) -> Option<String> {
     let verdict = match call.abi.as_str() {
         "x86-64" => {
             let read = Memory::of(call);
             let rules = policy.about(call.number);
             let verdict = rules.judge(&call.args.map(|word| word.0), &read.pointed());
-            let denying = policy::taint::deciding(rules.holds() & tainted).filter(|_| verdict.action.carries_out());
-            denying.map_or(verdict, |bit| policy.held(bit))
+            match budgets.charge(if verdict.action.carries_out() { rules.holds() } else { 0 }) {
+                Ok(()) => verdict,
+                Err(bit) => policy.held(bit),
+            }
         }
         _ => policy.judge_unknown(),
     };
-    (!verdict.action.carries_out()).then(|| format!("[{}, {}]", crate::policy::action(&verdict), verdict.rule()))
+    if verdict.action.carries_out() {
+        if let Some(number) = call.call {
+            budgets.begun(number, policy.about(call.number).holds());
+        }
+        return None;
+    }
+    Some(format!("[{}, {}]", crate::policy::action(&verdict), verdict.rule()))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::usage::tests::exit;
     use super::*;
     use trace::{Abi, Answer, CallRecord, Content, Judged, Piece, Verdict};
 
@@ -145,7 +276,7 @@ mod tests {
             policy::parse("p", &text).unwrap()
         };
         let (prefix, contains) = (rule("prefix = \"GET \""), rule("contains = { hex = \"ff 00\" }"));
-        let is_blocked = |policy: &Policy, call: &Call| judged(policy, call, 0).is_some();
+        let is_blocked = |policy: &Policy, call: &Call| judged(policy, call, &mut Budgets::new(policy, 0)).is_some();
         for name in ["write", "writev"] {
             assert!(is_blocked(&prefix, &writes(name, b"GET /", true)));
             assert!(!is_blocked(&prefix, &writes(name, b"POST GET /", true)));
@@ -158,6 +289,42 @@ mod tests {
         let negated = rule("prefix = \"GET \", not = true");
         assert!(is_blocked(&negated, &writes("write", b"PUT /", true)));
         assert!(!is_blocked(&negated, &writes("write", b"GET /", true)));
-        assert_eq!(judged(&prefix, &writes("write", b"GET /", true), 0).unwrap(), "[kill, rule 1 p:3]");
+        assert_eq!(
+            judged(&prefix, &writes("write", b"GET /", true), &mut Budgets::new(&prefix, 0)).unwrap(),
+            "[kill, rule 1 p:3]"
+        );
+    }
+
+    #[test]
+    fn budgets_and_limits_are_spent_as_the_gate_spends_them() {
+        let text = "version = 1\ndefault = \"allow\"\n[limits]\nmemory = \"4M\"\nopen_files = 9\ncpu = 9\nwall = 1\ncalls_per_second = 20\nthreads = 5\n\
+                    [[budget]]\ncalls = [\"write\"]\ncount = 3\nbytes = 12\n";
+        let policy = policy::parse("p", text).unwrap();
+        let mut replay = Replay::new(&policy);
+        let at = |ns: u64, what: What| Event { sandbox: 1, ns, what };
+        let mut lines = Vec::new();
+        for (number, value) in [(1, 7), (2, 5), (3, 0)] {
+            let call = Call { call: Some(number), ..writes("write", b"x", true) };
+            lines.extend(replay.add(&at(number * 1_000_000, What::Call(call))));
+            lines.extend(
+                replay.add(&at(number * 1_000_001, What::Result { call: number, value, errno: None, missing: false })),
+            );
+        }
+        replay.add(&at(4_000_000, What::Call(writes("writev", b"x", true))));
+        replay.add(&exit(1, 5 << 20, 999_000));
+        let expected = ["first at 0.003000 s in sandbox 1:", "errno EDQUOT, [[budget]] p:10]"];
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines.iter().zip(expected).all(|(line, expected)| line.ends_with(expected)), "{lines:?}");
+        let (lines, is_good) = replay.finish();
+        let expected = [
+            "4 calls, 1 of them blocked",
+            "[limits] p:4: memory 4M: reached at 0.999000 s in sandbox 1: what takes more fails with ENOMEM or ENOSPC",
+            "[limits] p:9: threads 5: cannot be told: the recorded run says nothing of it",
+            "[limits] p:5: open_files 9: cannot be told: descriptors are not told",
+            "[limits] p:6: cpu 9s: not reached: the run took 999ms in all",
+            "[limits] p:7: wall 1s: not reached, 999ms at most",
+            "[limits] p:8: calls_per_second 20: 3 calls would have waited, the first at 0.002000 s in sandbox 1; 0.147000 s in all, if nothing else had waited meanwhile",
+        ];
+        assert_eq!((lines.as_slice(), is_good), (expected.map(str::to_owned).as_slice(), false));
     }
 }

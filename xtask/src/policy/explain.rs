@@ -1,6 +1,6 @@
 //! `policy explain`: which rule decides a call that is written as in a trace.
 use super::written::{Call, is_listen, read};
-use super::{sections, taints};
+use super::{limits, sections, taints};
 use crate::exit::Failure;
 use policy::signature::{self, ArgumentName, NumberChange};
 use policy::{Action, Pointed, Policy, Rewrite, Verdict};
@@ -40,6 +40,7 @@ pub(super) fn explain(policy: &Policy, call: &str, tainted: bool) -> Result<Stri
         lines.extend(sections::explain(policy, number));
         lines.extend(taints::explain(policy, number));
     }
+    lines.extend(limits::explain(policy, number, is_carried_out(&verdict)));
     lines.splice(0..0, changes(&verdict, number));
     lines.insert(0, format!("{}, by {}", action(&verdict), verdict.rule()));
     Ok(lines.join("\n") + "\n")

@@ -16,6 +16,7 @@ mod fuzz;
 mod headers;
 mod includes;
 mod json;
+mod limits;
 mod minijail;
 mod model;
 mod native;

@@ -1,10 +1,9 @@
 //! What `[network]`, `[limits]`, `[[budget]]` and `[events]` come to in words, for those who look at policies without running anything.
-use super::explain;
 use super::files::Part;
 use super::model::Model;
 use super::position::Position;
 use super::values;
-use policy::quotas::Quota;
+use super::{explain, limits};
 use policy::{Budget, Policy, WhenFull};
 use proto::syscalls::{self, SYSCALLS};
 use toml::de::DeValue;
@@ -75,12 +74,7 @@ pub(super) fn check(policy: &Policy, model: &Model) -> Vec<String> {
             format!("{place}: no rule is about `{key}`: what the list lets through is decided by the default")
         }));
     }
-    lines.extend(
-        policy
-            .quotas()
-            .all()
-            .filter_map(|(quota, _)| Some(format!("{}; {}", policy.quotas().describe(quota)?, quota.consequence()))),
-    );
+    lines.extend(limits::check(policy));
     if let Some((file, line)) = policy.events_place() {
         lines.push(format!("{file}:{line}: [events] when_full: {}", when_full(policy)));
     }
@@ -88,6 +82,9 @@ pub(super) fn check(policy: &Policy, model: &Model) -> Vec<String> {
     for (index, budget) in budgets.iter().enumerate() {
         let Described { place, calls, terms, budget: own } = budget;
         lines.push(format!("{place}: {terms}, of {}", names(calls)));
+        if !calls.iter().any(|call| may_be_carried_out(policy, call)) {
+            lines.push(format!("{place}: never charged: no rule lets any of these calls be carried out"));
+        }
         // Whatever is charged to this one is charged to that one too, which gives no more.
         let covers = |earlier: &&Described| {
             let Budget { count, bytes } = earlier.budget;
@@ -120,9 +117,8 @@ pub(super) fn diff(before: (&Policy, &Model), after: (&Policy, &Model)) -> Vec<S
     if before.1.network.is_some() && after.1.network.is_some() {
         lines.extend(change("[network] others", &others(before.0), &others(after.0)));
     }
-    for quota in Quota::ALL {
-        let stated = |policy: &Policy| policy.quotas().get(quota).map_or("none".to_owned(), |own| quota.amount(own));
-        lines.extend(change(&format!("[limits] {}", quota.key()), &stated(before.0), &stated(after.0)));
+    for ((quota, then), (_, now)) in limits::stated(before.0).into_iter().zip(limits::stated(after.0)) {
+        lines.extend(change(&format!("[limits] {}", quota.key()), &then, &now));
     }
     lines.extend(change("[events] when_full", when_full(before.0), when_full(after.0)));
     let (before, after) = (budgets(before.0), budgets(after.0));
@@ -146,6 +142,11 @@ pub(super) fn diff(before: (&Policy, &Model), after: (&Policy, &Model)) -> Vec<S
         lines.push("[[budget]]: tried in another order".to_owned());
     }
     lines
+}
+
+/// Whether a rule, or the default, lets a call be carried out.
+pub(super) fn may_be_carried_out(policy: &Policy, call: &str) -> bool {
+    syscalls::by_name(call).is_some_and(|call| policy.about(call.number.into()).may_be_carried_out())
 }
 
 fn change(what: &str, before: &str, after: &str) -> Option<String> {
@@ -301,6 +302,14 @@ action = \"allow\"
             "[[budget]] f:11: never decides: [[budget]] f:6: enough counts the same calls and gives no more".to_owned(),
         ];
         assert_eq!(lines, expected);
+        let text = "version = 1\n[[budget]]\ncalls = [\"fsync\", \"read\"]\ncount = 1\n[[rule]]\ncalls = [\"read\"]\n";
+        let lines = |action: &str| {
+            let files = PolicyFiles::native("f", &format!("{text}{action}\n"));
+            check(&files.compiled().unwrap(), &files.model().unwrap())
+        };
+        let asked = "when = [{ arg = 0, op = \"==\", value = 1 }]\naction = \"ask\"";
+        assert_eq!((lines("action = \"allow\"").len(), lines(asked).len()), (1, 1));
+        assert!(lines("action = { fake = 1 }")[1].starts_with("[[budget]] f:2: never charged"));
         let files = PolicyFiles::native("f", "version = 1\n[network]\nbind = [\"*\"]\n");
         let lines = check(&files.compiled().unwrap(), &files.model().unwrap());
         assert!(lines[1].starts_with("f:2: no rule is about `bind`") && lines.len() == 2, "{lines:?}");

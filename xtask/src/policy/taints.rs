@@ -1,5 +1,6 @@
 //! What `[[taint]]` comes to in words, for those who look at policies without running anything.
 use super::explain;
+use super::sections::may_be_carried_out;
 use policy::{Policy, Verdict, taint::Taint};
 use proto::syscalls::SYSCALLS;
 
@@ -10,7 +11,11 @@ pub(super) fn check(policy: &Policy) -> Vec<String> {
         let calls = if calls.is_empty() { "no known call".to_owned() } else { calls.join(" ") };
         format!("{}: after {}: {action} for {calls}", taint.verdict.rule(), cause(&taint))
     };
-    policy.taints().map(line).collect()
+    let is_idle = |taint: &Taint<'_>| !denied(policy, taint).iter().any(|call| may_be_carried_out(policy, call));
+    let idle = |taint: Taint<'_>| {
+        format!("{}: denies nothing: no rule lets any of these calls be carried out", taint.verdict.rule())
+    };
+    policy.taints().flat_map(|taint| [Some(line(taint)), is_idle(&taint).then(|| idle(taint))]).flatten().collect()
 }
 
 /// The lines of `policy explain` about a call that is carried out.
@@ -110,6 +115,13 @@ action = { errno = \"EIO\" }
         let mut lines = check(&parsed(TEXT));
         lines.iter_mut().for_each(|line| *line = line.replace("sendto connect", "connect sendto"));
         assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn check_says_what_denies_nothing() {
+        let lines = check(&parsed(&TEXT.replace("default = \"allow\"\n", "")));
+        assert_eq!(lines.len(), 4);
+        assert!(lines[1].starts_with("[[taint]] f:2: it knows: denies nothing"), "{lines:?}");
     }
 
     #[test]

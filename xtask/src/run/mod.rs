@@ -68,7 +68,12 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
     let config = RunConfig { binds: binds_config, ask, ..configuration(options, &launch, &packed, &compiled)? };
     let directory = Directory::new(options.keep)?;
     // From here on signals are ours to handle: the directory is removed whatever comes.
-    let run = events::Run { commands: &launch.commands, policy_name: policy.name(), policy: &policy.text() };
+    let run = events::Run {
+        commands: &launch.commands,
+        policy_name: policy.name(),
+        policy: &policy.text(),
+        limits: compiled.quotas(),
+    };
     let watched = options.policy.as_deref().filter(|_| options.watch_policy);
     let watch = watched.map(|path| Watch::new(path, Container::with(&options.container), &policy)).transpose()?;
     let digests = watch.as_ref().map(Watch::digests).unwrap_or_default();

@@ -10,7 +10,7 @@ use proto::grant_flags;
 const MAX_UNDER_WAY: usize = 1024;
 
 /// The budgets of one sandbox.
-pub(crate) struct Budgets {
+pub struct Budgets {
     left: Box<[Budget]>,
     /// Calls whose results count: their sequence numbers and a bit for each budget.
     under_way: VecDeque<(u64, u64)>,
@@ -24,7 +24,8 @@ pub(crate) struct Budgets {
 
 impl Budgets {
     /// All of what `policy` gives. `tainted`: the taints in force.
-    pub(crate) fn new(policy: &Policy, tainted: u64) -> Self {
+    #[must_use]
+    pub fn new(policy: &Policy, tainted: u64) -> Self {
         let left: Box<[Budget]> = policy.budgets().collect();
         let bits = left.iter().enumerate().filter(|(_, budget)| budget.bytes != u64::MAX).map(|(index, _)| 1 << index);
         let of_bytes = bits.fold(0, |all, bit: u64| all | bit);
@@ -35,7 +36,10 @@ impl Budgets {
 
     /// Charges a call to the budgets in `bits`, or says by which bit it is held back, that of a taint in force or of a budget that is spent: then it is charged
     /// to none.
-    pub(crate) fn charge(&mut self, bits: u64) -> Result<(), usize> {
+    ///
+    /// # Errors
+    /// That bit ([`Policy::held`]).
+    pub fn charge(&mut self, bits: u64) -> Result<(), usize> {
         if let Some(taint) = taint::deciding(bits & self.tainted) {
             return Err(taint);
         }
@@ -58,7 +62,7 @@ impl Budgets {
     }
 
     /// Puts taints in force.
-    pub(crate) fn taint(&mut self, bits: u64) {
+    pub fn taint(&mut self, bits: u64) {
         self.tainted |= bits;
     }
 
@@ -68,7 +72,8 @@ impl Budgets {
     }
 
     /// The taints in force.
-    pub(crate) fn tainted(&self) -> u64 {
+    #[must_use]
+    pub fn tainted(&self) -> u64 {
         self.tainted
     }
 
@@ -80,7 +85,7 @@ impl Budgets {
     }
 
     /// Notes that call `sequence` is under way.
-    pub(crate) fn begun(&mut self, sequence: u64, bits: u64) {
+    pub fn begun(&mut self, sequence: u64, bits: u64) {
         if self.wants_result(bits) {
             if self.under_way.len() >= MAX_UNDER_WAY {
                 self.under_way.pop_front();
@@ -90,7 +95,7 @@ impl Budgets {
     }
 
     /// Charges what a call has returned.
-    pub(crate) fn returned(&mut self, sequence: u64, value: i64) {
+    pub fn returned(&mut self, sequence: u64, value: i64) {
         let Some(index) = self.under_way.iter().position(|(open, _)| *open == sequence) else { return };
         let Some((_, bits)) = self.under_way.remove(index) else { return };
         let moved = u64::try_from(value).unwrap_or(0);

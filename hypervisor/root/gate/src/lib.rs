@@ -53,7 +53,7 @@ use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 
-use budget::Budgets;
+pub use budget::Budgets;
 use capture::Source;
 use guestmem::GuestMemory;
 use memory::{CallMemory, NotRead};
@@ -63,7 +63,7 @@ use policy::{Pointed, Policy, Verdict};
 use proto::{CallResult, CopyHead, Grant, grant_flags, result_flags};
 use questions::{Asked, Questions};
 pub use questions::{MAX_QUESTIONS, Standing};
-use rate::Rate;
+pub use rate::Rate;
 use recognise::Instruction;
 use trace::{Abi, Answer, FaultRecord, PolicyRecord, Record, ResultRecord, TaintRecord};
 

@@ -14,7 +14,7 @@ const CALL: u64 = REFERENCE_TICKS_PER_SECOND;
 
 /// The bucket of one sandbox.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rate {
+pub struct Rate {
     /// Calls in a second; 0: any number.
     per_second: u64,
     level: u64,
@@ -24,16 +24,20 @@ pub(crate) struct Rate {
 
 impl Rate {
     /// A full bucket at time `now`, in 100 ns.
-    pub(crate) fn new(per_second: Option<u64>, now: u64) -> Self {
+    #[must_use]
+    pub fn new(per_second: Option<u64>, now: u64) -> Self {
         let per_second = per_second.unwrap_or(0);
         let mut rate = Self { per_second, level: 0, at: now };
         rate.level = rate.most();
         rate
     }
 
-    /// Takes one call's part, or says when there is enough.
+    /// Takes one call's part.
+    ///
+    /// # Errors
+    /// There is not enough; when there will be, in 100 ns.
     #[inline]
-    pub(crate) fn take(&mut self, now: u64) -> Result<(), u64> {
+    pub fn take(&mut self, now: u64) -> Result<(), u64> {
         if self.per_second == 0 { Ok(()) } else { self.take_part(now) }
     }
 

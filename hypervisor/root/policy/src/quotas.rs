@@ -126,6 +126,17 @@ impl Quota {
         whole.map_or_else(|| format!("{amount}"), |(name, unit)| format!("{}{name}", amount / unit))
     }
 
+    /// Its line in `[limits]`.
+    #[must_use]
+    pub fn setting(self, amount: u64) -> String {
+        let (key, stated) = (self.key(), self.amount(amount));
+        if stated.bytes().all(|byte| byte.is_ascii_digit()) {
+            format!("{key} = {stated}")
+        } else {
+            format!("{key} = \"{stated}\"")
+        }
+    }
+
     const fn unit(self) -> Unit {
         match self {
             Self::Memory | Self::BytesWritten => Unit::Bytes,

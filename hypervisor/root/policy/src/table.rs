@@ -375,6 +375,16 @@ impl<'p> Rules<'p> {
         self.slot.clauses != 0
     }
 
+    /// Whether there is a rule by which it may be carried out, be it with other arguments or after a question.
+    #[must_use]
+    pub fn may_be_carried_out(&self) -> bool {
+        let clauses = run(&self.policy.clauses, self.slot.first_clause, self.slot.clauses);
+        let rules = clauses.iter().map(|clause| clause.rule).chain([self.slot.otherwise]);
+        rules
+            .map(|rule| self.policy.verdict(rule).action)
+            .any(|action| action.carries_out() || matches!(action, Action::Ask | Action::Stop))
+    }
+
     /// The budgets that the call is charged to if it is carried out ([`Policy::budgets`], from the lowest bit up), and the taints that deny it
     /// ([`Policy::taints`], from the highest down).
     #[inline]

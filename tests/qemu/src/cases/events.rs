@@ -19,6 +19,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("events: a changed file is found", tampered),
         Case::new("events: a timeline of several sandboxes", timeline),
         Case::new("events: replayed under another policy", replayed),
+        Case::new("events: replayed under limits and budgets, and learned", replayed_under_limits),
         Case::new("events: a dry run carries out what the policy forbids", dry_run),
         Case::new("events: a learned policy denies nothing of the same, and what is more", learned),
         Case::new("events: a report of a run", report),
@@ -156,6 +157,52 @@ fn timeline(bench: &Bench<'_>) -> Verdict {
         }
     }
     Ok(())
+}
+
+/// Three processes at a time, a file, and a moment.
+const SMALL: &str = "(sleep 0.2; :) & sleep 0.2 & wait; echo twelve bytes >/tmp/x";
+
+fn replayed_under_limits(bench: &Bench<'_>) -> Verdict {
+    let scratch = bench.fixture.scratch()?;
+    let at = |name: &str| scratch.path().join(name).display().to_string();
+    let [events, learned, report] = ["events", "learned.toml", "report.html"].map(at);
+    let options = ["--events", &events, "--learn", &learned, "--report", &report];
+    bench.busybox(&["sh", "-c", SMALL]).options(options).run()?.exits(0)?;
+    let replay = |limits: &str| {
+        let policy = at("limits.toml");
+        fs::write(&policy, format!("version = 1\ndefault = \"allow\"\n{limits}")).map_err(|e| e.to_string())?;
+        xtask(bench, &["replay", &events, "--policy", &policy])
+    };
+    let says = |(code, said): (Option<i32>, String), wanted: i32, words: &[&str]| {
+        let missing = words.iter().find(|word| !said.contains(**word));
+        wants(code == Some(wanted) && missing.is_none(), &format!("{said}, without {missing:?}"))
+    };
+    let wide = "[limits]\nprocesses = 4\nthreads = 4\nopen_files = 64\nbytes_written = 13\nwall = 100\ncpu = 100\ncalls_per_second = 1_000_000\n[[budget]]\ncalls = [\"wait4\"]\ncount = 100\n";
+    let kept = [
+        "threads 4: not reached, 3 at most",
+        "processes 4: not reached as far as is known, 3 at most",
+        "bytes_written 13: not reached as far as is known, 13 at most",
+        "open_files 64: cannot be told",
+        "cpu 100s: not reached: the run took",
+        "calls_per_second 1000000: nothing would have waited",
+        " 0 of them blocked",
+    ];
+    says(replay(wide)?, 0, &kept)?;
+    let narrow = "[limits]\nprocesses = 2\nbytes_written = 12\nwall = \"100ms\"\ncalls_per_second = 20\n[[budget]]\ncalls = [\"wait4\"]\ncount = 0\n";
+    let reached = [
+        "processes 2: reached at 0.",
+        "in sandbox 1: further ones fail with EAGAIN",
+        "bytes_written 12: reached at",
+        "wall 100ms: reached at",
+        "calls would have waited, the first at 0.",
+        "[errno EDQUOT, [[budget]] limits.toml:8]",
+    ];
+    says(replay(narrow)?, 1, &reached)?;
+    let learned = fs::read_to_string(&learned).map_err(|e| e.to_string())?;
+    let page = fs::read_to_string(&report).map_err(|e| e.to_string())?;
+    let told = learned.contains("# processes = 6 # 3 was used")
+        && page.contains("<code>threads</code></td><td class=\"n\">3</td>");
+    if told { Ok(()) } else { Err(format!("learned: {learned}")) }
 }
 
 fn replayed(bench: &Bench<'_>) -> Verdict {

@@ -6,9 +6,11 @@ mod paths;
 
 use super::Observer;
 use super::event::{Call, Event, What};
+use super::usage::{Told, Usage, told};
 use crate::output;
 use anyhow::{Context, Result};
 use paths::Paths;
+use policy::quotas::{MIN_MEMORY, Quota};
 use policy::signature::{self, Kind};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -45,6 +47,7 @@ pub(super) struct Learner {
     /// By number.
     calls: BTreeMap<u64, Calls>,
     paths: Paths,
+    usage: Usage,
 }
 
 /// All calls of one number.
@@ -64,6 +67,7 @@ struct Seen {
 
 impl Observer for Learner {
     fn add(&mut self, event: &Event) -> Result<()> {
+        self.usage.add(event);
         match &event.what {
             What::Start { program, .. } => self.programs.push(program.join(" ")),
             What::FileGranted(granted) => self.paths.add(granted, event.ns),
@@ -90,7 +94,8 @@ impl Learner {
     /// To be written to this file at the end of the run.
     pub(super) fn create(path: &Path) -> Result<Self> {
         output::prepare(path).with_context(|| format!("cannot write the policy {}", path.display()))?;
-        Ok(Self { path: path.to_owned(), programs: Vec::new(), calls: BTreeMap::new(), paths: Paths::default() })
+        let (programs, calls, paths, usage) = (Vec::new(), BTreeMap::new(), Paths::default(), Usage::default());
+        Ok(Self { path: path.to_owned(), programs, calls, paths, usage })
     }
 
     fn call(&mut self, call: &Call, ns: u64) {
@@ -126,7 +131,26 @@ impl Learner {
                 rule(&mut text, *number, &when, *seen);
             }
         }
-        text + &self.paths.policy()
+        text + &self.paths.policy() + &self.limits()
+    }
+
+    /// Limits as comments: what one run used says little about the next one, whose input is larger or whose machine is slower.
+    fn limits(&self) -> String {
+        let mut text = String::from("\n# Limits of twice what was used, for who wants some:\n# [limits]\n");
+        for quota in Quota::ALL {
+            let why = match (told(quota), self.usage.most(quota)) {
+                (Told::Nothing(why), _) => {
+                    let _ = writeln!(text, "# {}: {why}", quota.key());
+                    continue;
+                }
+                (_, None) => continue,
+                (Told::Part(why), _) => format!("; {why}"),
+                (Told::Whole, _) => String::new(),
+            };
+            let used = self.usage.most(quota).unwrap_or(0);
+            let _ = writeln!(text, "# {} # {} was used{why}", quota.setting(headroom(quota, used)), quota.amount(used));
+        }
+        text
     }
 }
 
@@ -135,6 +159,16 @@ impl Seen {
     fn add(&mut self, ns: u64) {
         self.times += 1;
         self.first_ns = self.first_ns.min(ns);
+    }
+}
+
+/// Twice as much, and no less than there can be; memory and times in round numbers.
+fn headroom(quota: Quota, used: u64) -> u64 {
+    let twice = used.saturating_mul(2);
+    match quota {
+        Quota::Memory => twice.next_multiple_of(1 << 20).max(MIN_MEMORY),
+        Quota::Wall => twice.next_multiple_of(1000).max(1000),
+        _ => twice.max(1),
     }
 }
 
@@ -184,6 +218,7 @@ pub(super) fn written(kind: Kind, value: u64) -> String {
 mod tests {
     use super::*;
     use crate::events::event::Word;
+    use crate::events::usage::tests::exit;
 
     fn call(name: &str, args: [u64; 6]) -> Event {
         let number = u64::from(proto::syscalls::by_name(name).unwrap().number);
@@ -237,6 +272,27 @@ mod tests {
             call("socket", [2, 3, 0, 0, 0, 0]),
         ];
         assert!(!unseen.iter().any(&allows));
+    }
+
+    #[test]
+    fn limits_are_suggested_that_can_be_uncommented() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut learner = Learner::create(&directory.path().join("p")).unwrap();
+        learner.add(&call("getpid", [0; 6])).unwrap();
+        learner.add(&exit(1, 5 << 20, 1_400_000)).unwrap();
+        let text = learner.policy();
+        assert!(policy::parse("p", &text).unwrap().quotas().all().next().is_none());
+        let (before, limits) = text.split_once("# [limits]\n").unwrap();
+        let stated = limits.lines().filter(|line| line.contains(" = ")).map(|line| &line[2..]);
+        let uncommented = format!("{before}[limits]\n{}\n", stated.collect::<Vec<_>>().join("\n"));
+        let policy = policy::parse("p", &uncommented).unwrap_or_else(|error| panic!("{error}:\n{uncommented}"));
+        let limits: Vec<_> = policy.quotas().all().collect();
+        assert_eq!(limits, [(Quota::Memory, 10 << 20), (Quota::Wall, 3000), (Quota::CallsPerSecond, 2)]);
+        assert!(limits_line(&text, "open_files").contains("descriptors are not told"));
+    }
+
+    fn limits_line<'t>(text: &'t str, key: &str) -> &'t str {
+        text.lines().find(|line| line.starts_with(&format!("# {key}"))).unwrap_or_default()
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The page: HTML with everything in it, and nothing that is loaded or run.
 //!
 //! Names, arguments and reasons come from programs and policies: each goes through [`Text`].
+mod used;
+
 use super::super::event::Limit;
 use super::addresses::Addresses;
 use super::changes::{Changed, Changes};
@@ -81,6 +83,7 @@ pub(super) fn page(report: &Report) -> String {
     chart(&mut out, report);
     questions(&mut out, &report.questions);
     limits(&mut out, report);
+    used::used(&mut out, report);
     denied(&mut out, report);
     kinds(&mut out, report);
     processes(&mut out, &report.processes, report.sandboxes.len() > 1);
@@ -469,6 +472,7 @@ fn table(out: &mut String, columns: &[&str], rows: Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use policy::quotas::Quotas;
 
     #[test]
     fn what_became_of_a_call_is_shown() {
@@ -479,7 +483,7 @@ mod tests {
             serde_json::from_str::<super::super::Call>(&text).unwrap()
         };
         let directory = tempfile::tempdir().unwrap();
-        let mut report = Report::create(&directory.path().join("r")).unwrap();
+        let mut report = Report::create(&directory.path().join("r"), &Quotas::default()).unwrap();
         report.call(1, 0, &call("errno", r#","value":-13"#));
         report.call(1, 0, &call("fake", r#","value":4242"#));
         let rewritten = r#","rewritten":[{"argument":1,"path":{"text":"/<b>"}},{"argument":2,"mask":"0x80002"}]"#;

@@ -12,12 +12,14 @@ mod rate;
 use super::Observer;
 use super::event::{Call, Event, Limit, Settled, Tainted, What};
 use super::file_events::Refused;
+use super::usage::Usage;
 use crate::output;
 use addresses::Addresses;
 use anyhow::{Context, Result};
 use changes::Changes;
 use control::RunStats;
 use files::Files;
+use policy::quotas::Quotas;
 use processes::Processes;
 use questions::Questions;
 use rate::Rate;
@@ -50,6 +52,9 @@ pub(super) struct Report {
     by_rule: BTreeMap<(String, String), u64>,
     /// Limits that were reached: when, in which sandbox.
     limits: Vec<(u64, u32, Limit)>,
+    /// What the first policy grants, and what was used.
+    granted: Quotas,
+    usage: Usage,
     questions: Questions,
     calls: u64,
     faults: u64,
@@ -96,6 +101,7 @@ struct Denied {
 
 impl Observer for Report {
     fn add(&mut self, event: &Event) -> Result<()> {
+        self.usage.add(event);
         let (sandbox, ns) = (event.sandbox, event.ns);
         match &event.what {
             What::Start { program, policy, policy_sha256, dry_run } => {
@@ -152,7 +158,7 @@ impl Observer for Report {
 
 impl Report {
     /// To be written to this file at the end of the run.
-    pub(super) fn create(path: &Path) -> Result<Self> {
+    pub(super) fn create(path: &Path, granted: &Quotas) -> Result<Self> {
         output::prepare(path).with_context(|| format!("cannot write the report {}", path.display()))?;
         Ok(Self {
             path: path.to_owned(),
@@ -166,6 +172,8 @@ impl Report {
             denied_count: 0,
             by_rule: BTreeMap::new(),
             limits: Vec::new(),
+            granted: granted.clone(),
+            usage: Usage::default(),
             questions: Questions::default(),
             calls: 0,
             faults: 0,
