@@ -2,7 +2,8 @@
 //! read again: the copy that was judged, and is carried out, is what is recorded.
 
 use alloc::boxed::Box;
-use alloc::string::ToString;
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -17,7 +18,7 @@ use trace::{
 
 use crate::memory::CallMemory;
 use crate::message::{MESSAGE_LEN, Message};
-use crate::{Call, CallSite};
+use crate::{Call, CallSite, FIRST};
 
 /// Where a record's strings come from.
 #[derive(Clone, Copy)]
@@ -100,6 +101,13 @@ pub(crate) fn judged(action: Action) -> Judged {
         Action::Ask => Judged::Ask(Box::new(Judged::Allow)),
         Action::Stop => Judged::Stop(Box::new(Judged::Allow)),
     }
+}
+
+/// The call and the rule for which something ends.
+#[cold]
+pub(crate) fn reason(site: &CallSite<'_>, call: &Call, verdict: policy::Verdict<'_>, source: Source<'_>) -> String {
+    let record = record(site, call, self::verdict(verdict, false, FIRST), Answer::None, source, 0);
+    format!("{}: {}", trace::call_text(&record), verdict.rule())
 }
 
 struct Reader<'r> {

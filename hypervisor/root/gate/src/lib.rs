@@ -41,74 +41,45 @@ extern crate alloc;
 
 mod budget;
 mod capture;
+mod granted;
 mod limits;
 mod memory;
 mod message;
 mod questions;
 mod rate;
 pub mod recognise;
+mod site;
 
-use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 
 pub use budget::Budgets;
-use capture::Source;
+use capture::{Source, reason};
+use granted::Granted;
 use guestmem::GuestMemory;
 use memory::{CallMemory, NotRead};
 use policy::quotas::Quota;
-use policy::signature::{self, Output};
-use policy::{Pointed, Policy, Verdict};
+use policy::{Pointed, Policy};
 use proto::{CallResult, CopyHead, Grant, grant_flags, result_flags};
 use questions::{Asked, Questions};
 pub use questions::{MAX_QUESTIONS, Standing};
 pub use rate::Rate;
 use recognise::Instruction;
-use trace::{Abi, Answer, FaultRecord, PolicyRecord, Record, ResultRecord, TaintRecord};
+use site::{Call, fault, is_canonical, is_refused_gate, reflect, shim_failed};
+pub use site::{CallSite, INT_80_ERROR_CODE};
+use trace::{Answer, PolicyRecord, Record, ResultRecord, TaintRecord};
 
 /// Vector of the invalid-opcode exception, #UD.
 pub const INVALID_OPCODE: u8 = 6;
 /// Vector of the general-protection exception, #GP.
 pub const GENERAL_PROTECTION: u8 = 13;
-/// #GP's error code for `int 0x80` when ring 3 may not use that gate: vector 0x80 of the IDT (AMD APM volume 2, 8.4.1).
-pub const INT_80_ERROR_CODE: u32 = 0x402;
-/// The part of it that is looked at: it names a gate of the IDT, and the fault was not met while delivering an external
-/// event. QEMU 7.2 has the vector in the wrong place in 64-bit mode (0x802); the instruction says which it was anyway.
-const ERROR_CODE_TABLE: u32 = 0b11;
-
 /// The ways into the i386 ABI: how they are written, and how long they are in bytes.
 const SYSENTER: (&str, u8) = ("sysenter", 2);
 const INT_80: (&str, u8) = ("int 0x80", 2);
 
 /// The generation of the policy that a gate is made with.
 const FIRST: u32 = 1;
-
-/// Recorded calls under way whose results are still recorded. Of a shim that never reports the oldest are given up.
-const MAX_OPEN: usize = 256;
-
-/// A fault that a child's VP stopped at, as the exception intercept tells it.
-#[derive(Clone, Copy, Debug)]
-pub struct CallSite<'a> {
-    /// The exception's vector.
-    pub vector: u8,
-    /// Its error code; 0 for one without.
-    pub error_code: u32,
-    /// The privilege level that it came from.
-    pub cpl: u8,
-    /// General registers in the TLFS' order: RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8 to R15.
-    pub gprs: [u64; 16],
-    /// Address of the instruction.
-    pub rip: u64,
-    /// RFLAGS.
-    pub rflags: u64,
-    /// The page table that the VP uses.
-    pub cr3: u64,
-    /// The first bytes of the instruction; may be too few, or none.
-    pub instruction: &'a [u8],
-    /// The thread, for the trace.
-    pub thread: u32,
-}
 
 /// What the root does about a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -183,15 +154,6 @@ pub struct Counters {
     pub not_implemented: u64,
 }
 
-/// A call as it was read from the registers.
-#[derive(Clone, Copy, Debug)]
-struct Call {
-    abi: Abi,
-    number: u64,
-    args: [u64; 6],
-    cr3: u64,
-}
-
 /// What a gate does beside judging.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mode {
@@ -222,15 +184,6 @@ pub struct Gate {
     told: u32,
     /// The call and the rule for which a process or a thread was ended last.
     killed_for: Option<String>,
-}
-
-/// The calls that were granted.
-#[derive(Default)]
-struct Granted {
-    /// Number of the last one.
-    last: u64,
-    /// Numbers of recorded ones that have not come back.
-    open: VecDeque<u64>,
 }
 
 impl Gate {
@@ -539,97 +492,4 @@ impl Gate {
         record(Answer::Refused(format!("{} gives {signal}", instruction.0)));
         reflect(site)
     }
-}
-
-impl Granted {
-    /// Grants a call with the arguments and flags of `grant`. If it is recorded, its result is asked for, unless it does not return.
-    #[inline]
-    fn forward(&mut self, call: &Call, grant: Grant, instruction_len: u8, recorded: bool) -> (Action, Answer) {
-        self.last += 1;
-        let sequence = self.last;
-        let awaited = recorded && signature::of(call.number).is_none_or(|known| known.output != Output::Nothing);
-        if awaited {
-            if self.open.len() >= MAX_OPEN {
-                self.open.pop_front();
-            }
-            self.open.push_back(sequence);
-        }
-        let flags = grant.flags | if awaited { grant_flags::REPORT } else { 0 };
-        let grant = Grant { sequence, number: call.number, flags, ..grant };
-        let answer = if awaited { Answer::Pending(sequence) } else { Answer::None };
-        (Action::Forward { grant, instruction_len }, answer)
-    }
-
-    /// Whether the result of this call is recorded when it comes.
-    fn is_open(&self, sequence: u64) -> bool {
-        self.open.contains(&sequence)
-    }
-
-    /// This call has no result.
-    fn forget(&mut self, sequence: u64) {
-        self.open.retain(|open| *open != sequence);
-    }
-}
-
-impl Call {
-    /// Number in EAX; arguments in RDI, RSI, RDX, R10, R8, R9.
-    fn x86_64(site: &CallSite<'_>) -> Self {
-        let [rax, _, rdx, _, _, _, rsi, rdi, r8, r9, r10, ..] = site.gprs;
-        Self { abi: Abi::X86_64, number: low32(rax), args: [rdi, rsi, rdx, r10, r8, r9], cr3: site.cr3 }
-    }
-
-    /// Number in EAX; arguments in EBX, ECX, EDX, ESI, EDI, EBP.
-    fn i386(site: &CallSite<'_>) -> Self {
-        let [rax, rcx, rdx, rbx, _, rbp, rsi, rdi, ..] = site.gprs;
-        let args = [rbx, rcx, rdx, rsi, rdi, rbp].map(low32);
-        Self { abi: Abi::I386, number: low32(rax), args, cr3: site.cr3 }
-    }
-}
-
-/// The call and the rule for which something ends.
-#[cold]
-fn reason(site: &CallSite<'_>, call: &Call, verdict: Verdict<'_>, source: Source<'_>) -> String {
-    let record = capture::record(site, call, capture::verdict(verdict, false, FIRST), Answer::None, source, 0);
-    format!("{}: {}", trace::call_text(&record), verdict.rule())
-}
-
-#[cold]
-fn fault(site: &CallSite<'_>, time: u64) -> FaultRecord {
-    let error_code = has_error_code(site.vector).then_some(site.error_code);
-    FaultRecord { time, thread: site.thread, vector: site.vector, error_code, rip: site.rip }
-}
-
-/// Whether the fault is that an INT instruction named a gate of the IDT that ring 3 may not use.
-fn is_refused_gate(site: &CallSite<'_>) -> bool {
-    site.vector == GENERAL_PROTECTION && site.error_code & ERROR_CODE_TABLE == INT_80_ERROR_CODE & ERROR_CODE_TABLE
-}
-
-/// The fault as it came.
-fn reflect(site: &CallSite<'_>) -> Action {
-    let error_code = has_error_code(site.vector).then_some(site.error_code);
-    Action::Reflect { vector: site.vector, error_code }
-}
-
-#[cold]
-fn shim_failed(site: &CallSite<'_>) -> Action {
-    let reason = format!(
-        "exception {} (error code {:#x}) in ring {} at {:#x}",
-        site.vector, site.error_code, site.cpl, site.rip
-    );
-    Action::ShimFailed { reason }
-}
-
-/// The exceptions that push an error code (AMD64 manual volume 2, chapter 8).
-fn has_error_code(vector: u8) -> bool {
-    matches!(vector, 8 | 10..=14 | 17 | 21 | 29 | 30)
-}
-
-fn low32(value: u64) -> u64 {
-    value & u64::from(u32::MAX)
-}
-
-/// Whether an address is one that 4-level paging can translate: bits 63 to 47 are equal.
-fn is_canonical(address: u64) -> bool {
-    let top = address >> 47;
-    top == 0 || top == 0x1_ffff
 }

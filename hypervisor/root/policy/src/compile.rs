@@ -1,6 +1,7 @@
 //! What the text says → the table that judges. Here conditions meet the calls' signatures.
 
-use alloc::borrow::ToOwned;
+mod arguments;
+
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -16,7 +17,7 @@ use crate::action::ActionText;
 use crate::action::{Change, RewriteText};
 use crate::address::{AddressSet, Hosts};
 use crate::budget;
-use crate::contents::{ContentSet, ContentText, content_of};
+use crate::contents::{ContentSet, ContentText};
 use crate::errno::EPERM;
 use crate::error::{PolicyError, Source};
 use crate::events::Events;
@@ -25,18 +26,13 @@ use crate::glob::{GlobSet, Subject};
 use crate::limits;
 use crate::mounts::{MAX_BINDS, Mounts};
 use crate::network::Network;
-use crate::numbers::{Comparison, Op, contradict};
-use crate::parse::{
-    Argument, CallText, Comparison as ComparisonText, ConditionText, NumberText, Operand, Placed, PolicyText, RuleText,
-    TestText, name_of,
-};
-use crate::pointed::{PointedText, Read, address_of, string_of, wanted};
+use crate::numbers::{Comparison, contradict};
+use crate::parse::{CallText, ConditionText, Placed, PolicyText, RuleText, TestText, name_of};
+use crate::pointed::{PointedText, Read};
 use crate::process::Process;
 use crate::question;
 use crate::quotas::Quotas;
-use crate::signature::{self, Kind};
-use crate::suggest::did_you_mean;
-use crate::table::{By, Clause, Condition, DEFAULT_RULE, Policy, Rewrite, Rule, Slot};
+use crate::table::{By, Clause, Condition, DEFAULT_RULE, Policy, Rule, Slot};
 use crate::taint;
 
 /// A file that was read: its text, and what it says.
@@ -167,22 +163,6 @@ struct Settled {
     rule: u16,
     file: u8,
     line: u32,
-}
-
-/// An argument, and how many low bits of its register count.
-#[derive(Clone, Copy)]
-struct Seen {
-    /// From 0.
-    argument: u8,
-    kind: Kind,
-    /// 1 to 64.
-    bits: u32,
-}
-
-impl Seen {
-    fn mask(self) -> u64 {
-        u64::MAX >> (64 - self.bits)
-    }
 }
 
 /// What all files together have come to.
@@ -443,189 +423,6 @@ impl FileCompiler<'_, '_, '_> {
                 Err(self.source.error(&call.span, message))
             }
         }
-    }
-
-    /// A condition as it applies to one call: reduced to the bits that the kernel looks at.
-    fn condition(&self, condition: &ConditionText, text: &NumberText, number: u32) -> Result<Condition, PolicyError> {
-        let argument = &text.argument;
-        let seen = self.seen(argument, text.bits, number)?;
-        let value = self.operand(&text.value, seen, number)?;
-        let (mask, op) = match &text.comparison {
-            ComparisonText::Plain(op) => (seen.mask(), *op),
-            ComparisonText::Masked(mask) => (self.operand(mask, seen, number)?, Op::Equal),
-        };
-        if value & !mask != 0 {
-            let message = format!("this can never hold: value {value:#x} has bits outside the mask {mask:#x}");
-            return Err(self.source.error(&text.value.span, message));
-        }
-        let comparison = Comparison { mask, value, op };
-        match comparison.constant() {
-            Some(holds) => {
-                let always = if holds { "always" } else { "never" };
-                let message =
-                    format!("this condition {always} holds; remove it{}", if holds { "" } else { " with its rule" });
-                Err(self.source.error(&condition.span, message))
-            }
-            None => Ok(Condition::Number { argument: seen.argument, comparison }),
-        }
-    }
-
-    /// What has to be read of a call's argument that is such a string.
-    fn read_string(&self, argument: &Placed<Argument>, subject: Subject, call: &CallText) -> Result<Read, PolicyError> {
-        let index = self.index(argument, call.number)?;
-        let kind = self.kind(index, argument, call.number)?;
-        string_of(index, subject, kind).ok_or_else(|| {
-            let (name, wanted) = (name_of(call.number), wanted(subject));
-            self.source.error(&argument.span, format!("argument {index} of `{name}` is no {wanted}"))
-        })
-    }
-
-    /// The same for one on a socket address.
-    fn read_address(&self, span: &Range<usize>, call: &CallText) -> Result<Read, PolicyError> {
-        signature::of(call.number.into()).and_then(address_of).ok_or_else(|| {
-            let message = format!("`{}` is passed no socket address", name_of(call.number));
-            self.source.error(span, message)
-        })
-    }
-
-    /// The same for one on what is written.
-    fn read_content(&self, condition: &ConditionText, call: &CallText) -> Result<Read, PolicyError> {
-        signature::of(call.number.into()).and_then(content_of).ok_or_else(|| {
-            let message = format!("`{}` writes and sends no bytes that a rule can look at", name_of(call.number));
-            self.source.error(&condition.span, message)
-        })
-    }
-
-    /// An argument as a condition with this `bits` sees it.
-    fn seen(&self, argument: &Placed<Argument>, bits: Option<u32>, number: u32) -> Result<Seen, PolicyError> {
-        let index = self.index(argument, number)?;
-        match (self.kind(index, argument, number), bits) {
-            (Ok(kind), bits) => Ok(Seen { argument: index, kind, bits: bits.unwrap_or(kind.bits()) }),
-            // Who says how many bits are compared means the register, and every call has six.
-            (Err(_), Some(bits)) => Ok(Seen { argument: index, kind: Kind::Hex, bits }),
-            (Err(error), None) => Err(error),
-        }
-    }
-
-    /// Which argument of a call that is.
-    fn index(&self, argument: &Placed<Argument>, number: u32) -> Result<u8, PolicyError> {
-        let name = match &argument.value {
-            Argument::Index(index) => return Ok(*index),
-            Argument::Name(name) => name,
-        };
-        let signature = signature::of(number.into());
-        signature.and_then(|signature| signature.argument(name)).ok_or_else(|| {
-            let names = signature.map_or(&[][..], |signature| signature.names);
-            let known = match names {
-                [] => "no arguments with names".to_owned(),
-                names => format!("`{}`", names.join("`, `")),
-            };
-            let suggestion = did_you_mean(name, names.iter().copied());
-            let (name, call) = (name.escape_debug(), name_of(number));
-            let message = format!("`{call}` has no argument `{name}`{suggestion} (it has {known})");
-            self.source.error(&argument.span, message)
-        })
-    }
-
-    /// What argument `index` is.
-    fn kind(&self, index: u8, argument: &Placed<Argument>, number: u32) -> Result<Kind, PolicyError> {
-        let kinds = signature::of(u64::from(number)).map_or(signature::UNKNOWN, |signature| signature.arguments);
-        kinds.get(usize::from(index)).copied().ok_or_else(|| {
-            let name = name_of(number);
-            let message = match kinds.len() {
-                0 => format!("`{name}` has no arguments; put it into a rule without `when`"),
-                count => {
-                    format!("`{name}` has only {count} argument{}, counted from 0", if count == 1 { "" } else { "s" })
-                }
-            };
-            self.source.error(&argument.span, message)
-        })
-    }
-
-    fn operand(&self, operand: &Placed<Operand>, seen: Seen, number: u32) -> Result<u64, PolicyError> {
-        let value = match &operand.value {
-            Operand::Number(value) => *value,
-            Operand::Names(names) => self.names(names, &operand.span, seen.kind, number)?,
-        };
-        let mask = seen.mask();
-        // A negative number fits if cutting it off loses copies of its sign only.
-        let negative = value | (mask >> 1) == u64::MAX;
-        if value & !mask != 0 && !negative {
-            let message = format!(
-                "{value:#x} does not fit: `{}` looks at {} bits of this argument only",
-                name_of(number),
-                seen.bits
-            );
-            return Err(self.source.error(&operand.span, message));
-        }
-        Ok(value & mask)
-    }
-
-    /// The number that `A|B` stands for in this argument.
-    fn names(&self, names: &str, span: &Range<usize>, kind: Kind, number: u32) -> Result<u64, PolicyError> {
-        let symbols = kind.symbols().ok_or_else(|| {
-            self.source.error(span, format!("this argument of `{}` has no names; write a number", name_of(number)))
-        })?;
-        let mut value = 0;
-        for name in names.split('|').map(str::trim) {
-            value |= symbols.value(name).ok_or_else(|| {
-                let suggestion = did_you_mean(name, symbols.names());
-                let message = format!(
-                    "`{}` is no name for this argument of `{}`{suggestion}",
-                    name.escape_debug(),
-                    name_of(number)
-                );
-                self.source.error(span, message)
-            })?;
-        }
-        Ok(value)
-    }
-
-    /// What the rule changes, which must be the same for all its calls: their arguments may differ in width and names.
-    fn rewrites(&self, rule: &RuleText) -> Result<Vec<Rewrite>, PolicyError> {
-        let compiled = |call: &CallText| {
-            let rewrites = rule.action.rewrites.iter();
-            let rewrites: Vec<_> =
-                rewrites.map(|rewrite| self.rewrite(rewrite, call.number)).collect::<Result<_, _>>()?;
-            self.no_argument_twice(&rewrites, rule)?;
-            Ok(rewrites)
-        };
-        let Some((first, others)) = rule.calls.split_first() else { return Ok(Vec::new()) };
-        let rewrites = compiled(first)?;
-        for call in others {
-            let others = compiled(call)?;
-            let different = rewrites.iter().zip(&others).zip(&rule.action.rewrites).find(|((a, b), _)| a != b);
-            if let Some((_, text)) = different {
-                let message = format!(
-                    "this is not the same for `{}` and `{}`; make a rule for each",
-                    name_of(first.number),
-                    name_of(call.number)
-                );
-                return Err(self.source.error(&text.span, message));
-            }
-        }
-        Ok(rewrites)
-    }
-
-    /// A name and a number can mean the same argument.
-    fn no_argument_twice(&self, rewrites: &[Rewrite], rule: &RuleText) -> Result<(), PolicyError> {
-        for (index, (rewrite, text)) in rewrites.iter().zip(&rule.action.rewrites).enumerate() {
-            let earlier = rewrites.get(..index).unwrap_or(&[]);
-            if earlier.iter().any(|other| other.argument == rewrite.argument) {
-                return Err(self.source.error(&text.argument.span, "this argument is rewritten twice; remove one"));
-            }
-        }
-        Ok(())
-    }
-
-    fn rewrite(&self, text: &RewriteText, number: u32) -> Result<Rewrite, PolicyError> {
-        let seen = self.seen(&text.argument, None, number)?;
-        let (keep, set, path) = match &text.change {
-            Change::Set(value) => (0, self.operand(value, seen, number)?, None),
-            Change::Mask(mask) => (self.operand(mask, seen, number)?, 0, None),
-            Change::Path(path) => (u64::MAX, 0, Some(path.clone())),
-        };
-        Ok(Rewrite { argument: seen.argument, keep, set, path })
     }
 
     /// The conditions from `first` on are those of `rule`.
