@@ -311,7 +311,7 @@ fn ends(bench: &Bench<'_>) -> Verdict {
 
 fn terminal(bench: &Bench<'_>) -> Verdict {
     let program =
-        "mkdir /tmp/a && echo one; mkdir /tmp/b || echo two; read x; mkdir /tmp/b || echo three $x; mkdir /tmp/c";
+        "busybox mkdir /tmp/a && echo one; busybox mkdir /tmp/b || echo two; read x; busybox mkdir /tmp/b || echo three $x; busybox mkdir /tmp/c";
     with_policy(bench, ASK, bench.busybox(&["sh", "-c", program]), |sandbox| {
         let (code, screen) = sandbox.read_on_terminal(&[
             ("question 1: ", "?\r"),
@@ -347,7 +347,7 @@ fn standstill(bench: &Bench<'_>) -> Verdict {
 }
 
 fn standstill_on_terminal(bench: &Bench<'_>) -> Verdict {
-    let program = "mkdir /tmp/a && echo one; mkdir /tmp/b; echo two";
+    let program = "busybox mkdir /tmp/a && echo one; busybox mkdir /tmp/b; echo two";
     with_policy(bench, STOP, bench.busybox(&["sh", "-c", program]), |sandbox| {
         let (code, screen) =
             sandbox.read_on_terminal(&[("question 1: ", "c\r"), ("one", ""), ("question 2: ", "k\r")])?;

@@ -68,7 +68,7 @@ mount -t tmpfs -o size=64k small "$2" && cd "$2" || exit 99
 left() { echo $? $(ls -A); rm -f out; }
 try() {
     if [ "$fill" ]; then head -c 64k /dev/zero >fill; else echo old >out; fi 2>/dev/null
-    "$xtask" run --no-build "$@" -- "$busybox" sh -c 'i=0; while [ $i -lt 300 ]; do i=$((i+1)); [ -e /none/$i ]; done; head -c 100000 /dev/urandom >/tmp/file; echo end'
+    "$xtask" run --no-build "$@" -- "$busybox" sh -c 'i=0; while [ $i -lt 300 ]; do i=$((i+1)); [ -e /none/$i ]; done; busybox head -c 100000 /dev/urandom >/tmp/file; echo end'
 }
 xtask=$0 busybox=$1 fill=
 try --diff out; left

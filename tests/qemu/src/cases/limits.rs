@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Takes until it is refused.
 const PROGRAM: &str = include_str!("limits.py");
 /// A neighbour: it takes a little of everything.
-const NEIGHBOUR: &str = "i=0; while [ $i -lt 5 ]; do i=$((i+1)); (echo $i >>/tmp/x); done; cat /tmp/x";
+const NEIGHBOUR: &str = "i=0; while [ $i -lt 5 ]; do i=$((i+1)); (echo $i >>/tmp/x); done; busybox cat /tmp/x";
 const NEIGHBOURS: &str = "1\n2\n3\n4\n5\n";
 
 /// What `limits.py files` says with 40 descriptors for all processes.
@@ -85,7 +85,7 @@ pub(crate) fn cases() -> Vec<Case> {
             })
         }),
         Case::new("limits: waiting is no processor time", |bench| {
-            let sleep = bench.busybox(&["sh", "-c", "sleep 2; echo awake"]);
+            let sleep = bench.busybox(&["sh", "-c", "busybox sleep 2; echo awake"]);
             limited(bench, "cpu = \"1s\"", sleep, |run| {
                 run.outcome.exits(0)?.prints("awake\n")?.done()?;
                 run.told_nothing()
@@ -120,7 +120,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("limits: what is not reached changes nothing", |bench| {
             let all = "memory = \"200M\"\nprocesses = 100\nthreads = 100\nopen_files = 1000\nbytes_written = \"1M\"\ncpu = \"100s\"\nwall = \"100s\"\ncalls_per_second = 1_000_000";
             let script =
-                "echo one; (exit 3); echo $?; df /tmp >/dev/null; ls /proc/self/fd | wc -l >/tmp/x; cat /tmp/x";
+                "echo one; (exit 3); echo $?; busybox df /tmp >/dev/null; busybox ls /proc/self/fd | busybox wc -l >/tmp/x; busybox cat /tmp/x";
             let without = bench.busybox(&["sh", "-c", script]).run()?;
             limited(bench, all, bench.busybox(&["sh", "-c", script]), |run| {
                 run.outcome.exits(without.code)?.prints(&String::from_utf8_lossy(&without.stdout))?.done()?;
@@ -271,7 +271,7 @@ fn changed(bench: &Bench<'_>) -> Verdict {
 
 /// Fills files, then memory: neither by itself nor together more than there may be.
 fn memory(bench: &Bench<'_>) -> Verdict {
-    let fill = "busybox dd if=/dev/zero of=/tmp/fill bs=64k count=1000 2>/dev/null; busybox stat -c %s /tmp/fill; rm /tmp/fill; echo free";
+    let fill = "busybox dd if=/dev/zero of=/tmp/fill bs=64k count=1000 2>/dev/null; busybox stat -c %s /tmp/fill; busybox rm /tmp/fill; echo free";
     limited(bench, "memory = \"16M\"", beside(bench, bench.busybox(&["sh", "-c", fill])), |run| {
         run.outcome.exits(0)?.prints_somewhere("free\n")?.prints_somewhere("[2] 5\n")?;
         let filled = String::from_utf8_lossy(&run.outcome.stdout).lines().find_map(|line| line.parse::<u64>().ok());
@@ -301,7 +301,7 @@ fn memory(bench: &Bench<'_>) -> Verdict {
 
 /// Programs that take without end: the sandbox lasts, and its neighbour notices nothing.
 fn bombs(bench: &Bench<'_>) -> Verdict {
-    let bomb = "bomb() { bomb | bomb & }; bomb 2>/dev/null; sleep 2; echo over";
+    let bomb = "bomb() { bomb | bomb & }; bomb 2>/dev/null; busybox sleep 2; echo over";
     let limits = "processes = 20\nthreads = 20\nopen_files = 120\nmemory = \"48M\"";
     let sandbox = bench.busybox(&["sh", "-c", bomb]).options(["--timeout", "100"]);
     limited(bench, limits, beside(bench, sandbox), |run| {
