@@ -310,8 +310,7 @@ fn ends(bench: &Bench<'_>) -> Verdict {
 }
 
 fn terminal(bench: &Bench<'_>) -> Verdict {
-    let program =
-        "busybox mkdir /tmp/a && echo one; busybox mkdir /tmp/b || echo two; read x; busybox mkdir /tmp/b || echo three $x; busybox mkdir /tmp/c";
+    let program = "busybox mkdir /tmp/a && echo one; busybox mkdir /tmp/b || echo two; read x; busybox mkdir /tmp/b || echo three $x; busybox mkdir /tmp/c";
     with_policy(bench, ASK, bench.busybox(&["sh", "-c", program]), |sandbox| {
         let (code, screen) = sandbox.read_on_terminal(&[
             ("question 1: ", "?\r"),

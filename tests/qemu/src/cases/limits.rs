@@ -119,8 +119,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("limits: another policy while the program runs", changed).needs("python"),
         Case::new("limits: what is not reached changes nothing", |bench| {
             let all = "memory = \"200M\"\nprocesses = 100\nthreads = 100\nopen_files = 1000\nbytes_written = \"1M\"\ncpu = \"100s\"\nwall = \"100s\"\ncalls_per_second = 1_000_000";
-            let script =
-                "echo one; (exit 3); echo $?; busybox df /tmp >/dev/null; busybox ls /proc/self/fd | busybox wc -l >/tmp/x; busybox cat /tmp/x";
+            let script = "echo one; (exit 3); echo $?; busybox df /tmp >/dev/null; busybox ls /proc/self/fd | busybox wc -l >/tmp/x; busybox cat /tmp/x";
             let without = bench.busybox(&["sh", "-c", script]).run()?;
             limited(bench, all, bench.busybox(&["sh", "-c", script]), |run| {
                 run.outcome.exits(without.code)?.prints(&String::from_utf8_lossy(&without.stdout))?.done()?;
