@@ -400,11 +400,14 @@ pub(super) enum Bytes {
 }
 
 impl Bytes {
-    /// As a person reads them.
+    /// As a person reads them; of what is no UTF-8 each byte as an escape.
     pub(super) fn shown(&self) -> String {
         match self {
             Self::Text(text) | Self::Address(text) => text.clone(),
-            Self::Hex(digits) => format!("0x{digits}"),
+            Self::Hex(_) => self.bytes().unwrap_or_default().utf8_chunks().fold(String::new(), |mut text, chunk| {
+                text.push_str(chunk.valid());
+                chunk.invalid().iter().fold(text, |text, byte| format!("{text}\\x{byte:02x}"))
+            }),
             Self::Unreadable(address) => String::from(*address),
         }
     }

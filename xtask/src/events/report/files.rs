@@ -62,9 +62,10 @@ impl Files {
         for data in &call.data {
             let argument = usize::from(data.argument);
             let is_path = matches!(known.arguments.get(argument), Some(Kind::Path));
-            let [Bytes::Text(name)] = data.bytes.as_slice() else { continue };
+            let [name @ (Bytes::Text(_) | Bytes::Hex(_))] = data.bytes.as_slice() else { continue };
+            let name = name.shown();
             if is_path && !name.is_empty() {
-                self.note(name, use_of(known.name, call, argument), failed);
+                self.note(&name, use_of(known.name, call, argument), failed);
             }
         }
     }

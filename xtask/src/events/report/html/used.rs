@@ -1,7 +1,8 @@
 //! What a run used of what can be limited.
 use super::super::super::usage::{Told, told};
 use super::super::Report;
-use super::{Text, table};
+use super::table::{Narrow, table};
+use super::text::Text;
 use policy::quotas::Quota;
 
 /// What a sandbox used at most, beside what the policy grants.
@@ -27,7 +28,7 @@ pub(super) fn used(out: &mut String, report: &Report) {
     let rows: Vec<String> = Quota::ALL.into_iter().filter_map(row).collect();
     if !rows.is_empty() {
         out.push_str("<section><h2>Used of what can be limited</h2>\n");
-        table(out, &["of a sandbox", "used at most", "granted", ""], rows);
+        table(out, Narrow::Same, &["of a sandbox", "used at most", "granted", ""], rows.into_iter(), "");
         out.push_str("</section>\n");
     }
 }
