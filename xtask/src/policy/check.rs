@@ -30,9 +30,24 @@ pub(super) fn check(files: &PolicyFiles) -> Result<String, Failure> {
     lines.extend(unreachable(&model).iter().map(|line| format!("{line}\n")));
     lines += &match left.as_slice() {
         [] => "every known call is named by a rule\n".to_owned(),
-        calls => format!("{} calls are left to the default: {}\n", calls.len(), calls.join(" ")),
+        calls => format!("{} calls are left to the default:\n{}", calls.len(), wrapped(calls)),
     };
     Ok(lines)
+}
+
+/// Names in lines that fit a terminal.
+fn wrapped(names: &[&str]) -> String {
+    const WIDTH: usize = 100;
+    let mut lines = String::new();
+    let mut line = String::new();
+    for name in names {
+        if line.len() + 1 + name.len() > WIDTH {
+            lines.extend([line.as_str(), "\n"]);
+            line.clear();
+        }
+        line.extend([if line.is_empty() { "  " } else { " " }, name]);
+    }
+    lines + &line + "\n"
 }
 
 /// Rules that never decide a call that they name, because an earlier one, whose conditions hold wherever theirs do, always does. (One without
@@ -80,6 +95,7 @@ mod tests {
         let lines = lines("[[rule]]\ncalls = [\"@known\"]\naction = \"allow\"\n");
         assert!(lines.starts_with("f: 1 rules; the default is errno EPERM\n"), "{lines}");
         assert!(lines.contains(" statmount") && !lines.contains(" read "), "{lines}");
+        assert!(lines.lines().all(|line| line.len() <= 100), "{lines}");
     }
 
     #[test]

@@ -239,22 +239,27 @@ pub(super) fn warnings(parts: &[Part], network: Option<&Network>) -> Result<Vec<
         }
         for (key, why) in LEFT_OUT {
             let Some(section) = document.get_ref().get(key) else { continue };
-            let entries = match section.get_ref() {
+            let entries: Vec<usize> = match section.get_ref() {
                 DeValue::Array(entries) => entries.iter().map(|entry| entry.span().start).collect(),
                 _ => vec![section.span().start],
             };
-            lines.extend(entries.iter().map(|start| {
-                let line = Position::of_offset(&part.text, *start).line;
-                format!("{}:{line}: {why}", part.name)
-            }));
+            lines.push(format!("{}:{}: {why}", part.name, lines_of(&part.text, &entries)));
         }
         let taints = document.get_ref().get("taint").and_then(|taints| taints.get_ref().as_array());
-        for taint in taints.into_iter().flat_map(|taints| taints.iter()) {
-            let line = Position::of_offset(&part.text, taint.span().start).line;
-            lines.push(format!("{}:{line}: seccomp sees no files; this taint is left out", part.name));
+        let taints: Vec<usize> =
+            taints.into_iter().flat_map(|taints| taints.iter()).map(|taint| taint.span().start).collect();
+        if !taints.is_empty() {
+            let lines_of = lines_of(&part.text, &taints);
+            lines.push(format!("{}:{lines_of}: seccomp sees no files; this taint is left out", part.name));
         }
     }
     Ok(lines)
+}
+
+/// The lines in which entries begin: what is said of each is said once.
+fn lines_of(text: &str, starts: &[usize]) -> String {
+    let lines: Vec<String> = starts.iter().map(|start| Position::of_offset(text, *start).line.to_string()).collect();
+    lines.join(",")
 }
 
 #[cfg(test)]
@@ -352,7 +357,7 @@ count = 1
 ";
         let lines = PolicyFiles::native("f", text).model().unwrap().unexpressed;
         let places: Vec<&str> = lines.iter().filter_map(|line| line.split(' ').next()).collect();
-        assert_eq!(places, ["f:15:", "f:10:", "f:13:", "f:2:", "f:4:", "f:6:"], "{lines:?}");
+        assert_eq!(places, ["f:15:", "f:10,13:", "f:2:", "f:4:", "f:6:"], "{lines:?}");
         assert!(lines[1].contains("[[files]] is left out"));
     }
 

@@ -10,6 +10,7 @@ use super::usage::{Told, Usage, told};
 use crate::output;
 use anyhow::{Context, Result};
 use paths::Paths;
+use policy::groups::{GROUPS, Group};
 use policy::quotas::{MIN_MEMORY, Quota};
 use policy::signature::{self, Kind};
 use std::collections::BTreeMap;
@@ -116,12 +117,16 @@ impl Learner {
             let _ = writeln!(text, "#   {}", program.escape_default());
         }
         text.push_str("version = 1\ndefault = { errno = \"EPERM\" }\n");
-        for (number, Calls { all, by_value }) in &self.calls {
+        let any_value =
+            |(number, calls): &(&u64, &Calls)| deciding(**number).is_empty() || calls.by_value.len() > MAX_VALUES;
+        let (any, some): (Vec<_>, Vec<_>) = self.calls.iter().partition(any_value);
+        let mut topics: BTreeMap<&str, Vec<(u64, Seen)>> = BTreeMap::new();
+        for (number, calls) in any {
+            topics.entry(topic(*number)).or_default().push((*number, calls.all));
+        }
+        topics.iter().for_each(|(topic, calls)| rule_of_topic(&mut text, topic, calls));
+        for (number, Calls { by_value, .. }) in some {
             let deciding = deciding(*number);
-            if deciding.is_empty() || by_value.len() > MAX_VALUES {
-                rule(&mut text, *number, "", *all);
-                continue;
-            }
             for (values, seen) in by_value {
                 let conditions = deciding.iter().zip(values).map(|((argument, kind), value)| {
                     let argument = argument_text(*number, *argument);
@@ -160,6 +165,10 @@ impl Seen {
         self.times += 1;
         self.first_ns = self.first_ns.min(ns);
     }
+
+    fn text(self) -> String {
+        format!("{}, first at {}", made(self.times), seconds(self.first_ns))
+    }
 }
 
 /// Twice as much, and no less than there can be; memory and times in round numbers.
@@ -172,15 +181,42 @@ fn headroom(quota: Quota, used: u64) -> u64 {
     }
 }
 
-fn rule(text: &mut String, number: u64, when: &str, seen: Seen) {
-    let name =
-        proto::syscalls::by_number(number).map_or_else(|| number.to_string(), |known| format!("{:?}", known.name));
-    let times = if seen.times == 1 { "once".to_owned() } else { format!("{} times", seen.times) };
-    let first = seconds(seen.first_ns);
+/// Systemd's group that a call is in, so that calls of a kind stand together; the first of several. `others`: none.
+fn topic(number: u64) -> &'static str {
+    let holds = |group: &&Group| group.members().any(|call| u64::from(call.number) == number);
+    // `@default` is what every program needs, and holds some of most.
+    let (default, special): (Vec<&Group>, Vec<&Group>) = GROUPS.iter().partition(|group| group.name == "@default");
+    special.into_iter().chain(default).find(holds).map_or("others", |group| group.name)
+}
+
+/// One rule for calls of a kind, whatever their arguments.
+fn rule_of_topic(text: &mut String, topic: &str, calls: &[(u64, Seen)]) {
+    text.push_str("\n[[rule]]\ncalls = [\n");
+    for (number, seen) in calls {
+        let _ = writeln!(text, "    {}, # {}", name(*number), seen.text());
+    }
+    let times = calls.iter().map(|(_, seen)| seen.times).sum();
     let _ = write!(
         text,
-        "\n[[rule]]\ncalls = [{name}]\n{when}action = \"allow\"\nreason = \"seen {times}, first at {first}\"\n"
+        "]\naction = \"allow\"\nreason = \"{topic}: {} of its calls {}\"\n",
+        calls.len(),
+        if calls.len() == 1 { format!("was made {}", made(times)) } else { format!("were made {}", made(times)) }
     );
+}
+
+/// A rule for some values of a call's arguments.
+fn rule(text: &mut String, number: u64, when: &str, seen: Seen) {
+    let (name, seen) = (name(number), seen.text());
+    let _ = write!(text, "\n[[rule]]\ncalls = [{name}]\n{when}action = \"allow\"\nreason = \"seen {seen}\"\n");
+}
+
+/// A call as a policy has it.
+fn name(number: u64) -> String {
+    proto::syscalls::by_number(number).map_or_else(|| number.to_string(), |known| format!("{:?}", known.name))
+}
+
+fn made(times: u64) -> String {
+    if times == 1 { "once".to_owned() } else { format!("{times} times") }
 }
 
 /// A time since the start.
@@ -310,6 +346,6 @@ mod tests {
         (0..1000).for_each(|value| learner.add(&call("ioctl", [0, value, 0, 0, 0, 0])).unwrap());
         let Calls { all, by_value } = &learner.calls[&16];
         assert_eq!((all.times, by_value.len()), (1000, MAX_VALUES + 1));
-        assert!(learner.policy().contains("seen 1000 times"));
+        assert!(learner.policy().contains("\"ioctl\", # 1000 times"));
     }
 }
