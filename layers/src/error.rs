@@ -1,6 +1,7 @@
 //! What can go wrong.
 use std::fmt;
-use std::io;
+use std::io::{self, ErrorKind};
+use std::path::Path;
 
 /// A result with this crate's error.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -41,6 +42,16 @@ impl Error {
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |error| Self::Io { what, error }
+    }
+
+    /// The same for who asks where there was no room: in this directory.
+    pub(crate) fn for_room_in(self, directory: &Path) -> Self {
+        match self {
+            Self::Io { what, error } if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+                Self::Io { what: format!("{what} to the store in {}", directory.display()), error }
+            }
+            other => other,
+        }
     }
 }
 

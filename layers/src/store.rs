@@ -133,7 +133,8 @@ impl Store {
         }
         let from = File::open(path).map_err(what())?;
         let mut plain = self.temporary("layers")?;
-        let digest = decompress(from, plain.as_file_mut(), b"the archive", limits::LAYER)?.plain;
+        let decompressed = decompress(from, plain.as_file_mut(), b"the archive", limits::LAYER);
+        let digest = decompressed.map_err(|error| error.for_room_in(&self.directory))?.plain;
         archive::read(plain.as_file_mut())?;
         persist(plain, &self.layer_path(digest))?;
         if let Some(seen) = seen {
@@ -318,7 +319,7 @@ impl Store {
     fn put(&self, place: &Path, fill: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
         let kind = place.parent().and_then(Path::file_name).unwrap_or_default();
         let mut file = self.temporary(kind)?;
-        fill(file.as_file_mut())?;
+        fill(file.as_file_mut()).map_err(|error| error.for_room_in(&self.directory))?;
         persist(file, place)
     }
 
@@ -353,7 +354,7 @@ fn seen_key(path: &Path) -> Result<Option<Digest>> {
 }
 
 fn write(file: &mut File, bytes: &[u8]) -> Result<()> {
-    file.write_all(bytes).map_err(Error::io("cannot write to the store"))
+    file.write_all(bytes).map_err(Error::io("cannot write a file"))
 }
 
 fn persist(file: NamedTempFile, place: &Path) -> Result<()> {
