@@ -288,17 +288,22 @@ impl<P: Platform> Kernel<P> {
         self.flags & bit != 0
     }
 
-    fn launch(&mut self, start: &Start) -> Result<UserRegs, ExecError> {
+    pub(crate) fn launch(&mut self, start: &Start) -> Result<UserRegs, ExecError> {
         let root = self.task.directories.borrow().root.clone();
         let directory = self.resolve(root, &start.directory, true).and_then(crate::fs::walk::Target::existing);
-        let directory = directory.map_err(|errno| ExecError::new(errno, &start.directory, "no such directory"))?;
+        let directory = directory.and_then(|place| match self.is_directory(&place) {
+            Ok(true) => Ok(place),
+            Ok(false) => Err(Errno::ENOTDIR),
+            Err(errno) => Err(errno),
+        });
+        let directory = directory.map_err(|errno| ExecError::of_directory(errno, &start.directory))?;
         self.task.directories.borrow_mut().current = directory;
         self.tell_started(FIRST, FIRST, INIT);
         self.exec(&start.path, &start.arguments, &start.environment)
     }
 
     pub(crate) fn not_started(&mut self, error: &ExecError) {
-        let args = op::NotStarted { code: error.shell_code(), errno: error.errno.0.unsigned_abs() };
+        let args = op::NotStarted { code: error.code, errno: error.errno.0.unsigned_abs() };
         let mut message = Vec::from(args.as_bytes());
         message.extend_from_slice(error.reason.as_bytes());
         let _ = self.fuse.request(&mut self.platform, op::NOT_STARTED, 0, message.as_slice(), &[], &[]);

@@ -88,7 +88,7 @@ pub mod settled {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct NotStarted {
-    /// What a shell would exit with: 127 (not found) or 126 (cannot be executed).
+    /// What the run exits with: as a shell, 127 (not found) or 126 (cannot be executed); 2 if its working directory is none.
     pub code: u32,
     /// The positive errno that execve would have given.
     pub errno: u32,

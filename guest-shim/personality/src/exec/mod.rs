@@ -16,18 +16,26 @@ pub struct ExecError {
     pub errno: Errno,
     /// One line for the user.
     pub reason: String,
+    /// What `cordon run` exits with: as a shell, 127 when something was not found and 126 when it cannot be executed; 2 when it is not the
+    /// program that is missing, but what it is to be started with.
+    pub code: u32,
 }
 
 impl ExecError {
     /// `path: reason`.
     #[must_use]
     pub fn new(errno: Errno, path: &[u8], reason: &str) -> Self {
-        Self { errno, reason: format!("{}: {reason}", String::from_utf8_lossy(path)) }
+        let code = if errno == Errno::ENOENT { 127 } else { 126 };
+        Self { errno, reason: format!("{}: {reason}", String::from_utf8_lossy(path)), code }
     }
 
-    /// What a shell exits with: 127 when something was not found, 126 when it cannot be executed.
+    /// The first program's working directory is none that it can be in.
     #[must_use]
-    pub fn shell_code(&self) -> u32 {
-        if self.errno == Errno::ENOENT { 127 } else { 126 }
+    pub fn of_directory(errno: Errno, path: &[u8]) -> Self {
+        let reason = match errno {
+            Errno::ENOTDIR => "the working directory is no directory",
+            _ => "the working directory is not there",
+        };
+        Self { code: 2, ..Self::new(errno, path, reason) }
     }
 }

@@ -10,7 +10,7 @@ fn refused(server: Server, path: &[u8]) -> (u32, i32, alloc::string::String) {
     let start = start_parameters(path);
     let mut kernel = Kernel::new(machine, &start).unwrap_or_else(|_| panic!("memory for a kernel"));
     let error = kernel.exec(&start.path, &start.arguments, &start.environment).expect_err("it cannot start");
-    (error.shell_code(), error.errno.0, error.reason)
+    (error.code, error.errno.0, error.reason)
 }
 
 #[test]
@@ -100,6 +100,26 @@ fn the_root_is_told_why_nothing_started() {
 }
 
 #[test]
+fn a_program_starts_in_a_directory_or_not_at_all() {
+    let told = |directory: &[u8]| {
+        let machine = Machine::new(FRAMES_START, FRAMES_END, ordinary_server());
+        let start = Start { directory: directory.to_vec(), ..start_parameters(b"/bin/tiny") };
+        let mut kernel = Kernel::new(machine, &start).unwrap_or_else(|_| panic!("memory for a kernel"));
+        let launched = kernel.launch(&start);
+        launched.map(drop).map_err(|error| (error.code, error.errno, error.reason))
+    };
+    assert_eq!(told(b"/bin"), Ok(()));
+    assert_eq!(told(b"/proc/self"), Ok(()));
+    for (directory, errno, reason) in [
+        ("/proc/none", Errno::ENOENT, "/proc/none: the working directory is not there"),
+        ("/dev/null", Errno::ENOTDIR, "/dev/null: the working directory is no directory"),
+        ("/dev/null/x", Errno::ENOTDIR, "/dev/null/x: the working directory is no directory"),
+    ] {
+        assert_eq!(told(directory.as_bytes()), Err((2, errno, reason.into())));
+    }
+}
+
+#[test]
 fn a_script_runs_its_interpreter() {
     let mut server = ordinary_server();
     server.file("/bin/script", b"#! /bin/tiny -x y\nrest", 0o755);
@@ -135,6 +155,6 @@ fn a_program_with_memory_that_the_policy_forbids_does_not_start() {
     };
     assert!(start(0).is_ok());
     let refused = start(proto::boot_flags::WRITE_XOR_EXECUTE).expect_err("its one segment is both");
-    assert_eq!((refused.shell_code(), refused.errno), (126, Errno::EACCES));
+    assert_eq!((refused.code, refused.errno), (126, Errno::EACCES));
     assert!(refused.reason.contains("policy"), "{}", refused.reason);
 }

@@ -194,9 +194,9 @@ pub enum Outcome {
         /// The call, decoded, and the rule.
         reason: String,
     },
-    /// The program could not be started; as a shell, 127 (not found) or 126 (cannot be executed).
+    /// The program could not be started; as a shell, 127 (not found) or 126 (cannot be executed), or 2 (its working directory is none).
     NotStarted {
-        /// 126 or 127.
+        /// 2, 126 or 127.
         code: u8,
         /// Why, for the user.
         reason: String,

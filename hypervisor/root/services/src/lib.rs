@@ -75,7 +75,7 @@
 //! | QUESTION | `Question`, path | `Settled` | the reply is written by [`Services::finish_question`] |
 //! | WITHDRAW | `Question` | nothing | replied at once |
 //! | STARTED | none | nothing | |
-//! | NOT_STARTED | `NotStarted`, text | nothing | `code` 126 or 127, else EINVAL |
+//! | NOT_STARTED | `NotStarted`, text | nothing | `code` 2, 126 or 127, else EINVAL |
 //! | EXIT | `Exit` | nothing | `status` at most 255, `signal` at most 64, else EINVAL |
 //! | THREAD_STARTED | `ThreadStarted` | nothing | for the trace, as the two that follow |
 //! | EXECUTED | `Executed`, arguments | nothing | at most `MAX_TOLD_ARGUMENTS`, else EINVAL; the header's node is the program's file |
@@ -160,7 +160,7 @@ pub enum Served {
     Started,
     /// The program could not be started.
     NotStarted {
-        /// What a shell would exit with: 126 or 127.
+        /// What the run exits with: 126 or 127 as a shell, or 2.
         code: u8,
         /// The errno that execve would have given.
         errno: u32,

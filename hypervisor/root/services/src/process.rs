@@ -43,7 +43,7 @@ pub(crate) fn exit(arguments: Arguments<'_>) -> Result<Exit, Errno> {
 
 pub(crate) fn not_started(mut arguments: Arguments<'_>) -> Result<Served, Errno> {
     let NotStarted { code, errno } = arguments.take()?;
-    let code = u8::try_from(code).ok().filter(|code| matches!(code, 126 | 127)).ok_or(Errno::EINVAL)?;
+    let code = u8::try_from(code).ok().filter(|code| matches!(code, 2 | 126 | 127)).ok_or(Errno::EINVAL)?;
     Ok(Served::NotStarted { code, errno, reason: text(arguments.rest()) })
 }
 

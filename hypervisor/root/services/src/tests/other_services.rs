@@ -135,6 +135,9 @@ fn starting_and_ending() {
         shim.put(op::NOT_STARTED, 0, &message!(failed, *b"not an ELF\0"));
         let Served::NotStarted { code: 126, errno: 8, reason } = shim.ring() else { panic!("not understood") };
         assert_eq!(reason, "not an ELF");
+        let elsewhere = op::NotStarted { code: 2, errno: 2 };
+        shim.put(op::NOT_STARTED, 0, &message!(elsewhere, *b"no directory"));
+        assert!(matches!(shim.ring(), Served::NotStarted { code: 2, errno: 2, .. }));
         let success = op::NotStarted { code: 0, errno: 0 };
         assert_eq!(shim.call(op::NOT_STARTED, 0, &bytes_of(&success)), Err(code(e::EINVAL)));
     });
