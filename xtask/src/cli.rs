@@ -6,6 +6,8 @@ use crate::policy::{ContainerOptions, PolicyCommand};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
+#[cfg(test)]
+pub(crate) use run::parsed_run;
 pub(crate) use run::{Accel, RunOptions};
 
 /// Run untrusted Linux programs in partitions of their own; build, test and measure Cordon.

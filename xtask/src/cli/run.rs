@@ -186,19 +186,28 @@ impl RunOptions {
     }
 }
 
+/// The options that these words stand for, behind `cargo xtask run`.
+#[cfg(test)]
+pub(crate) fn parsed_run(words: impl IntoIterator<Item = String>) -> RunOptions {
+    use clap::Parser as _;
+    let words = ["xtask", "run"].map(str::to_owned).into_iter().chain(words);
+    match crate::cli::Cli::try_parse_from(words).unwrap().command {
+        crate::cli::Command::Run(options) => *options,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::{Cli, Command};
+    use crate::cli::Cli;
     use clap::Parser;
 
     #[test]
     fn commands_beside() {
         let arguments =
             ["xtask", "run", "--copies", "2", "--beside", "sh -c 'echo  a'", "--beside", "true", "ls", "-l"];
-        let Command::Run(options) = Cli::try_parse_from(arguments).unwrap().command else {
-            panic!("not `run`");
-        };
+        let options = parsed_run(arguments.iter().skip(2).map(ToString::to_string));
         let beside: Vec<&[OsString]> = options.beside.iter().map(|words| words.0.as_slice()).collect();
         assert_eq!((options.sandboxes(), options.command.as_slice()), (4, ["ls".into(), "-l".into()].as_slice()));
         assert_eq!(beside, [&["sh", "-c", "echo  a"][..], &["true"]]);
@@ -210,10 +219,7 @@ mod tests {
 
     #[test]
     fn options_after_the_program_are_the_programs() {
-        let cli = Cli::try_parse_from(["xtask", "run", "--stats", "ls", "--trace", "-l"]).unwrap();
-        let Command::Run(options) = cli.command else {
-            panic!("not `run`");
-        };
+        let options = parsed_run(["--stats", "ls", "--trace", "-l"].map(str::to_owned));
         assert!(options.stats && options.trace.is_none());
         assert_eq!(options.command, ["ls", "--trace", "-l"]);
     }

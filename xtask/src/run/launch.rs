@@ -280,11 +280,7 @@ mod tests {
     }
 
     fn launch(options: &[&str], settings: &Settings, tree: &Tree) -> Result<Launch, Failure> {
-        use clap::Parser;
-        let arguments = ["xtask", "run", "--image", "x"].iter().chain(options);
-        let crate::cli::Command::Run(options) = crate::cli::Cli::try_parse_from(arguments).unwrap().command else {
-            panic!("not `run`");
-        };
+        let options = crate::cli::parsed_run(["--image", "x"].iter().chain(options).map(ToString::to_string));
         Launch::of_image(&options, &Process::default(), settings, tree)
     }
 

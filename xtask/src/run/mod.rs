@@ -4,6 +4,7 @@ mod diff;
 mod launch;
 mod obey;
 mod outputs;
+mod places;
 mod report;
 mod session;
 mod terminal;
@@ -51,6 +52,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
         return Err(Failure::early(format!("{} sandboxes are too many: at most {MAX_SANDBOXES}", options.sandboxes())));
     }
     let policy = read_policy(options)?;
+    places::check(options, &policy)?;
     let qemu = qemu::require()?;
     let compiled = policy.compiled()?;
     let (launch, tree) = Launch::new(options, &compiled, &policy)?;

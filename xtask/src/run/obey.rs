@@ -99,17 +99,12 @@ pub(super) fn clock(process: &Process, now: SystemTime) -> Result<u64, Failure> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
     use std::path::PathBuf;
 
     const POLICY: &str = "version = 1\n[process]\ncwd = \"/srv\"\nuid = 7\nclock = { offset = \"-1d\" }\nenv = { allow = [\"LC_*\", \"A\"], set = { A = \"1\" }, unset = [\"LC_ALL\"], pass = [\"T*\"] }\n";
 
     fn options(words: &[&str]) -> RunOptions {
-        let words = ["xtask", "run"].iter().chain(words).chain(&["--", "x"]);
-        match crate::cli::Cli::try_parse_from(words).unwrap().command {
-            crate::cli::Command::Run(options) => *options,
-            other => panic!("{other:?}"),
-        }
+        crate::cli::parsed_run(words.iter().chain(&["--", "x"]).map(ToString::to_string))
     }
 
     #[test]

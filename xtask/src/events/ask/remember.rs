@@ -2,7 +2,7 @@
 use super::shape::Shape;
 use crate::output;
 use crate::policy::{Answered, PolicyFiles};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use control::answer::Choice;
 use std::path::{Path, PathBuf};
 
@@ -21,9 +21,6 @@ pub(super) struct Remember {
 impl Remember {
     /// To be written to `path` at the end of the run. It is made now, so that trouble with it comes before.
     pub(super) fn create(path: &Path, policy: PolicyFiles) -> Result<Self> {
-        if policy.is_made_of(path) {
-            bail!("--remember {}: that is a policy file of this run; name another", path.display());
-        }
         output::prepare(path).with_context(|| format!("cannot write the policy {}", path.display()))?;
         Ok(Self { path: path.to_owned(), policy, answers: Vec::new() })
     }
