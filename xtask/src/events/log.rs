@@ -4,9 +4,9 @@
 //! without that last member. Who changes, adds or removes a line breaks the chain there; who rewrites the whole file changes the last hash,
 //! which the run prints.
 use super::event::{Event, What};
-use crate::run::steers;
 use anyhow::{Context, Result};
 use layers::Digest;
+use policy::steers;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use serde::Serialize;

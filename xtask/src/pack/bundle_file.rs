@@ -285,7 +285,7 @@ mod tests {
 
     /// A policy's file.
     fn policy(text: &str) -> PolicyFile {
-        PolicyFile { name: "p".into(), text: text.into() }
+        PolicyFile { name: "p".into(), text: text.into(), ..PolicyFile::default() }
     }
 
     /// Writes a bundle of `tree` and reads its sections back.

@@ -1,6 +1,6 @@
 //! Answers that are to hold for always, as rules of a policy: each stands right before the rule that asked, so that what earlier rules say still comes first.
 use super::files::{Part, PolicyFiles};
-use super::{flatten, values};
+use super::flatten;
 use toml::{Table, Value};
 
 /// An answer.
@@ -25,9 +25,7 @@ impl PolicyFiles {
         let parts = self.parts();
         let mut tables = Vec::new();
         for part in parts {
-            let mut table = values::table(values::parse(&part.text)?.get_ref())?;
-            part.make_absolute(&mut table);
-            tables.push(table);
+            tables.push(part.table()?);
         }
         let mut placed: Vec<(Place, &Table)> = Vec::new();
         for Answered { asker, rule } in answers {
@@ -45,11 +43,9 @@ impl PolicyFiles {
         let mut changed = Vec::new();
         for (part, table) in parts.iter().zip(tables) {
             let text = toml::to_string(&table).map_err(|error| error.to_string())?;
-            let mut part = part.clone();
-            part.text = text;
-            changed.push(part);
+            changed.push(part.with_text(text));
         }
-        flatten::flatten(&changed)
+        flatten::flatten(&changed).and_then(|text| flatten::with_comments(&text))
     }
 }
 

@@ -5,7 +5,8 @@
 //! call = 'openat(AT_FDCWD, "/etc/shadow", O_RDONLY)'   # as a trace has it
 //! verdict = "errno EACCES"                              # as `policy explain` has it
 //! rule = 3                                              # optional: the rule that decides, from 1; 0 is the default; "3 base.toml" is
-//!                                                       # one of an included file, which is named as verdicts name it
+//!                                                       # one of an included file, which is named as verdicts name it, and
+//!                                                       # "docker.json:412" one of a file of another format
 //! tainted = true                                        # optional: once all that taints (`[[taint]]`) has been done
 //!
 //! [[case]]
@@ -50,11 +51,11 @@ enum RuleName {
 }
 
 impl RuleName {
-    /// How `explain` begins the name of such a rule, or entry (`what`).
+    /// How `explain` begins the name of such a rule, or entry (`what`): what follows is a `:`, if anything.
     fn explained(&self, what: &str, policy: &Policy) -> String {
         match self {
-            Self::Own(number) => format!("{what} {number} {}:", policy.name()),
-            Self::Included(name) => format!("{what} {name}:"),
+            Self::Own(number) => format!("{what} {number} {}", policy.name()),
+            Self::Included(name) => format!("{what} {name}"),
         }
     }
 }
@@ -121,7 +122,12 @@ fn wrong(policy: &Policy, (call, tainted): (&str, bool), verdict: &str, rule: Op
         RuleName::Own(0) => "default".to_owned(),
         rule => rule.explained("rule", policy),
     };
-    (!by.starts_with(&wanted)).then(|| format!("{explained}; wanted {}", wanted.trim_end_matches(':')))
+    (!names(by, &wanted)).then(|| format!("{explained}; wanted {wanted}"))
+}
+
+/// Whether a rule, with its place and its reason, is the one that is wanted.
+fn names(rule: &str, wanted: &str) -> bool {
+    rule.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', ' ']))
 }
 
 fn wrong_rights(policy: &Policy, path: &str, rights: &[String], entry: Option<&RuleName>) -> Option<String> {
@@ -142,7 +148,7 @@ fn wrong_rights(policy: &Policy, path: &str, rights: &[String], entry: Option<&R
         RuleName::Own(0) => "files default".to_owned(),
         entry => entry.explained("files entry", policy),
     };
-    (!verdict.to_string().starts_with(&wanted)).then(|| format!("{explained}; wanted {}", wanted.trim_end_matches(':')))
+    (!names(&verdict.to_string(), &wanted)).then(|| format!("{explained}; wanted {wanted}"))
 }
 
 #[cfg(test)]
@@ -174,7 +180,7 @@ mod tests {
 
     #[test]
     fn rules_of_included_files_have_names() {
-        let file = |name, text| policy::File { name, text };
+        let file = |name, text| policy::File::new(name, text);
         let main = "version = 1\ninclude = [\"b\"]\n[[rule]]\ncalls = [\"read\"]\naction = \"allow\"\n";
         let policy = policy::parse_files(&[file("a", main), file("b", POLICY)]).unwrap();
         let failed = |rule: &str| {

@@ -63,11 +63,16 @@ fn unreachable(model: &Model) -> Vec<String> {
             let covers = |(_, earlier, further): &&(&str, Vec<Comparison>, bool)| {
                 !further && earlier.iter().all(|condition| implied(condition, conditions))
             };
-            if let Some((earlier, ..)) = rules.iter().take(index).find(covers) {
-                let name = call.name;
-                lines.push(format!(
-                    "{place}:1: never decides `{name}`: {earlier} does, whose conditions hold whenever these do"
-                ));
+            // Of one line of another format there may be several rules, of which some say the same.
+            let Some((earlier, ..)) = rules.iter().take(index).find(covers).filter(|(earlier, ..)| earlier != place)
+            else {
+                continue;
+            };
+            let name = call.name;
+            let line =
+                format!("{place}: never decides `{name}`: {earlier} does, whose conditions hold whenever these do");
+            if lines.last() != Some(&line) {
+                lines.push(line);
             }
         }
     }
@@ -103,10 +108,10 @@ mod tests {
         let rule = |when: &str| format!("[[rule]]\ncalls = [\"read\"]\nwhen = [{when}]\naction = \"allow\"\n");
         let (first, second) = ("{ arg = 0, op = \"==\", value = 3 }", "{ arg = 2, op = \">\", value = 9 }");
         let both = format!("{first}, {second}");
-        assert!(lines(&(rule(first) + &rule(&both))).contains("f:6:1: never decides `read`: f:2 does"));
+        assert!(lines(&(rule(first) + &rule(&both))).contains("f:6: never decides `read`: f:2 does"));
         assert!(!lines(&(rule(&both) + &rule(first) + &rule(second))).contains("never decides"));
         let (wide, narrow) = ("{ arg = 2, op = \">=\", value = 5 }", "{ arg = \"count\", op = \"==\", value = 7 }");
-        assert!(lines(&(rule(wide) + &rule(narrow))).contains("f:6:1: never decides `read`"));
+        assert!(lines(&(rule(wide) + &rule(narrow))).contains("f:6: never decides `read`"));
         assert!(!lines(&(rule(narrow) + &rule(wide))).contains("never decides"));
     }
 }

@@ -2,15 +2,18 @@
 use super::includes::Includes;
 use super::model::Model;
 use super::position::Position;
-use super::{Container, bytes_of, flatten, in_native, resolve, text_of_bytes};
+use super::{Container, Native, bytes_of, flatten, in_native, json, resolve, text_of_bytes, values};
 use crate::exit::Failure;
 use policy::mounts::HostPath;
-use policy::{Include, PolicyError};
+use policy::{Include, Origins, PolicyError};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 /// The file of an OCI bundle that says how it is run.
 const CONFIG: &str = "config.json";
+
+/// Key of a rule that says where it comes from, until it is written: none of the language's.
+pub(super) const FROM: &str = "\0from";
 
 /// One of them.
 #[derive(Clone, Debug)]
@@ -23,7 +26,13 @@ pub(crate) struct Part {
     folder: PathBuf,
     /// What of the file does not apply.
     pub(super) notes: Vec<String>,
-    /// The JSON that this is the TOML of, which is what messages show the places of.
+    /// Where the parts of the text come from, if the file holds something else.
+    origins: Vec<policy::Origin>,
+    /// The further files that it was made of.
+    origin_files: Vec<String>,
+    /// It is a translation.
+    translated: bool,
+    /// What the file holds, if that is JSON of our language: the same bytes in the same places.
     json: Option<String>,
 }
 
@@ -32,26 +41,80 @@ impl Part {
     fn new(name: &str, bytes: &[u8], container: &Container, includes: &mut Includes) -> Result<Self, String> {
         let text = text_of_bytes(name, bytes)?;
         let native = in_native(name, text, container, includes)?;
-        let json = native.is_json.then(|| text.to_owned());
-        let folder = includes.folder().to_owned();
-        Ok(Self { name: name.to_owned(), text: native.text, folder, notes: native.notes, json })
+        let json = (!native.translated && native.text != text).then(|| text.to_owned());
+        Ok(Self::of(name, includes.folder().to_owned(), native, json))
     }
 
-    /// The place of a line and column of its text in what the file holds.
-    fn place(&self, line: u32, column: u32) -> Position {
-        match &self.json {
-            Some(json) => super::json::place(json, &self.text, line, column),
-            None => Position::new(line, column),
-        }
+    fn of(name: &str, folder: PathBuf, native: Native, json: Option<String>) -> Self {
+        let Native { text, origins, origin_files, translated, notes } = native;
+        Self { name: name.to_owned(), text, folder, notes, origins, origin_files, translated, json }
+    }
+
+    fn origins(&self) -> Origins<'_> {
+        Origins { parts: &self.origins, files: &self.origin_files, translated: self.translated }
+    }
+
+    /// File and line of what stands there in its text, as far as it is no error.
+    pub(super) fn place(&self, offset: usize) -> String {
+        let origins = self.origins();
+        let Some(origin) = origins.of(offset) else {
+            return format!("{}:{}", policy::shown(&self.name), Position::of_offset(&self.text, offset).line);
+        };
+        let name = origins.file(origin).unwrap_or(&self.name);
+        let column = if origin.narrow { format!(":{}", origin.column) } else { String::new() };
+        format!("{}:{}{column}", policy::shown(name), origin.line)
+    }
+
+    /// The same of several, of which the same is said.
+    pub(super) fn places(&self, offsets: &[usize]) -> String {
+        let own = format!("{}:", policy::shown(&self.name));
+        let mut places: Vec<String> = offsets.iter().map(|offset| self.place(*offset)).collect();
+        places.dedup();
+        // Of those in one file the first has its name.
+        let next = |place: &String| place.strip_prefix(&own).unwrap_or(place).to_owned();
+        places.iter_mut().skip(1).for_each(|place| *place = next(place));
+        places.join(",")
+    }
+
+    /// The same to the character.
+    fn exact(&self, offset: usize) -> String {
+        let text = self.json.as_ref().unwrap_or(&self.text);
+        format!("{}:{}", self.name, Position::of_offset(text, offset))
     }
 
     /// An error of our reader, with the place that it has in the file.
     fn said(&self, error: &PolicyError) -> String {
-        format!("{}:{}: {}", self.name, self.place(error.line, error.column), error.message)
+        match self.json {
+            Some(_) => format!("{}: {}", self.exact(error.at), error.message),
+            None => error.to_string(),
+        }
     }
 
-    /// Names the host's folders that the file's text names so that it can stand anywhere.
-    pub(super) fn make_absolute(&self, table: &mut Table) {
+    /// Lets it hold another text, made from its own.
+    pub(super) fn with_text(&self, text: String) -> Self {
+        Self { text, origins: Vec::new(), origin_files: Vec::new(), translated: false, json: None, ..self.clone() }
+    }
+
+    /// What it says so that it can stand anywhere: with the host's folders by their whole names, and under [`FROM`] where each rule comes from.
+    pub(super) fn table(&self) -> Result<Table, String> {
+        let document = values::parse(&self.text)?;
+        let mut table = values::table(document.get_ref())?;
+        self.make_absolute(&mut table);
+        let spans = document.get_ref().get("rule").and_then(|rules| rules.get_ref().as_array());
+        let starts = spans.into_iter().flat_map(|rules| rules.iter().map(|rule| rule.span().start));
+        let rules = table.get_mut("rule").and_then(Value::as_array_mut).into_iter().flatten();
+        for (rule, start) in rules.filter_map(Value::as_table_mut).zip(starts) {
+            rule.entry(FROM).or_insert_with(|| self.place(start).into());
+        }
+        Ok(table)
+    }
+
+    /// Whether it was translated from another format.
+    pub(super) fn is_translated(&self) -> bool {
+        self.translated
+    }
+
+    fn make_absolute(&self, table: &mut Table) {
         let absolute = |path: Option<&mut Value>| {
             if let Some(Value::String(path)) = path {
                 *path = self.folder.join(&*path).display().to_string();
@@ -64,7 +127,7 @@ impl Part {
     }
 
     fn file(&self) -> policy::File<'_> {
-        policy::File { name: &self.name, text: &self.text }
+        policy::File { name: &self.name, text: &self.text, origins: self.origins() }
     }
 }
 
@@ -94,7 +157,7 @@ impl PolicyFiles {
             return Self::read_watched(&path.join(CONFIG), &name, container, files);
         }
         *files = vec![path.to_owned()];
-        let mut includes = Includes::of_file(path, name);
+        let mut includes = Includes::of_file(path, name).mapped(&container.include_map);
         let policy = Self::with_includes(name, &bytes_of(path, name)?, container, &mut includes);
         *files = includes.into_looked_for();
         let mut policy = policy.map_err(Failure::early)?;
@@ -105,7 +168,8 @@ impl PolicyFiles {
     /// The same for a file that is read already.
     #[cfg(test)]
     pub(super) fn of_bytes(path: &Path, name: &str, bytes: &[u8], container: &Container) -> Result<Self, String> {
-        Self::with_includes(name, bytes, container, &mut Includes::of_file(path, name))
+        let mut includes = Includes::of_file(path, name).mapped(&container.include_map);
+        Self::with_includes(name, bytes, container, &mut includes)
     }
 
     fn with_includes(name: &str, bytes: &[u8], container: &Container, includes: &mut Includes) -> Result<Self, String> {
@@ -118,7 +182,7 @@ impl PolicyFiles {
     fn add(&mut self, name: &str, bytes: &[u8], container: &Container, includes: &mut Includes) -> Result<(), String> {
         let part = Part::new(name, bytes, container, includes)?;
         let named = policy::includes(name, &part.text).map_err(|error| part.said(&error))?;
-        let placed = |include: Include| (format!("{name}:{}", part.place(include.line, include.column)), include.name);
+        let placed = |include: Include| (part.exact(include.at), include.name);
         let named: Vec<(String, String)> = named.into_iter().map(placed).collect();
         self.parts.push(part);
         for (place, include) in named {
@@ -162,7 +226,13 @@ impl PolicyFiles {
 
     /// As the root gets them.
     pub(crate) fn packed(&self) -> Vec<bundle::PolicyFile> {
-        let file = |part: &Part| bundle::PolicyFile { name: part.name.clone(), text: part.text.clone() };
+        let file = |part: &Part| bundle::PolicyFile {
+            name: part.name.clone(),
+            text: part.text.clone(),
+            origins: part.origins.iter().map(origin).collect(),
+            origin_files: part.origin_files.clone(),
+            translated: part.translated,
+        };
         self.parts.iter().map(file).collect()
     }
 
@@ -185,17 +255,31 @@ impl PolicyFiles {
         flatten::flatten(&self.parts).map_err(|why| Failure::early(format!("{}: {why}", self.name())))
     }
 
+    /// The same as JSON.
+    pub(super) fn json(&self) -> Result<String, Failure> {
+        let written = match self.parts.as_slice() {
+            [own] if !own.is_translated() => json::of_toml(&own.text),
+            parts => flatten::with_reasons(parts).and_then(|whole| json::of(&whole)),
+        };
+        written.map_err(|why| Failure::early(format!("{}: {why}", self.name())))
+    }
+
     /// The same, once it has been found good.
     pub(crate) fn checked(self) -> Result<Self, Failure> {
         self.compiled().map(|_| self)
     }
 }
 
+fn origin(&policy::Origin { at, file, line, column, narrow }: &policy::Origin) -> bundle::Origin {
+    bundle::Origin { at, file, line, column, narrow }
+}
+
 #[cfg(test)]
 impl Part {
     /// A text in our language.
     pub(super) fn native(name: &str, text: &str) -> Self {
-        Self { name: name.to_owned(), text: text.to_owned(), folder: PathBuf::new(), notes: Vec::new(), json: None }
+        let native = Native { text: text.to_owned(), ..Native::default() };
+        Self::of(name, PathBuf::new(), native, None)
     }
 }
 
@@ -266,9 +350,9 @@ mod tests {
             ("more", "write: 1\n"),
         ]);
         let compiled = policy.unwrap().compiled().unwrap();
-        for (call, rule) in [(32, "oci.json"), (0, "jail.policy"), (1, "jail.policy")] {
+        for (call, rule) in [(32, "oci.json"), (0, "jail.policy"), (1, "more")] {
             let verdict = compiled.judge(call, &[0; 6]);
-            assert_eq!((verdict.action, verdict.rule().file), (policy::Action::Allow, rule), "{call}");
+            assert_eq!((verdict.action, verdict.rule().place.file), (policy::Action::Allow, rule), "{call}");
         }
     }
 

@@ -1,21 +1,56 @@
-//! Several files as one that says the same, without comments.
-use super::files::Part;
-use super::{model, values};
+//! Several files as one that says the same, without their comments.
+use super::files::{FROM, Part};
+use super::{model, native};
 use policy::environment::stands_for;
 use std::collections::BTreeSet;
 use toml::{Table, Value};
 
-/// One text for all files: the only one as it is, or what they come to together.
+/// One text for all files: the only one as it is, or what they come to together, with comments that say where rules come from.
 pub(super) fn flatten(parts: &[Part]) -> Result<String, String> {
     if let [only] = parts {
         return Ok(only.text.clone());
     }
+    let text = toml::to_string(&whole(parts)?).map_err(|error| error.to_string())?;
+    let names: Vec<String> = parts.iter().map(|part| policy::shown(&part.name)).collect();
+    with_comments(&format!("# Made by `cargo xtask policy convert` from {}.\n{text}", names.join(", ")))
+}
+
+/// What all files come to, each rule with where it comes from in its reason.
+pub(super) fn with_reasons(parts: &[Part]) -> Result<Table, String> {
+    let mut whole = whole(parts)?;
+    for rule in
+        whole.get_mut("rule").and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_table_mut)
+    {
+        let Some(Value::String(from)) = rule.remove(FROM) else { continue };
+        let reason = rule.get("reason").and_then(Value::as_str);
+        let text = reason.map_or_else(|| from.clone(), |reason| format!("{from}: {reason}"));
+        rule.extend(native::reason(&text).map(|reason| ("reason".to_owned(), Value::String(reason))));
+    }
+    Ok(whole)
+}
+
+/// A text with comments for [`FROM`].
+pub(super) fn with_comments(text: &str) -> Result<String, String> {
+    let key = toml::to_string(&Table::from_iter([(FROM.to_owned(), Value::Boolean(true))]));
+    let key = key.map_err(|error| error.to_string())?;
+    let key = key.split(" = ").next().unwrap_or(FROM);
+    let line = |line: &str| {
+        let Some(value) = line.strip_prefix(key).filter(|value| value.starts_with(" = ")) else {
+            return Ok(line.to_owned());
+        };
+        let from: Table = toml::from_str(&format!("from{value}")).map_err(|error| error.message().to_owned())?;
+        Ok(format!("# {}\n", from.get("from").and_then(Value::as_str).unwrap_or("")))
+    };
+    text.split_inclusive('\n').map(line).collect()
+}
+
+/// What all files come to.
+fn whole(parts: &[Part]) -> Result<Table, String> {
     let mut whole = Table::new();
     let mut decided = BTreeSet::new();
     for part in parts {
-        let mut table = values::table(values::parse(&part.text)?.get_ref())?;
+        let mut table = part.table()?;
         table.remove("include");
-        part.make_absolute(&mut table);
         if let Some(Value::Array(rules)) = table.get_mut("rule") {
             // What another file has decided is an error in one file.
             rules.retain_mut(|rule| leaves_something(rule, &decided));
@@ -28,9 +63,7 @@ pub(super) fn flatten(parts: &[Part]) -> Result<String, String> {
         whole.remove("rule");
     }
     keep_first_default(&mut whole);
-    let text = toml::to_string(&whole).map_err(|error| error.to_string())?;
-    let names: Vec<&str> = parts.iter().map(|part| part.name.as_str()).collect();
-    Ok(format!("# Made by `cargo xtask policy convert` from {}.\n{text}", names.join(", ")))
+    Ok(whole)
 }
 
 /// Of several entries of `files` that say what holds for all other paths the first one counts.
@@ -135,7 +168,7 @@ mod tests {
         assert!(
             flat.starts_with("# Made by `cargo xtask policy convert` from a, b, c.\n") && !flat.contains("include")
         );
-        let files = parts.each_ref().map(|part| policy::File { name: &part.name, text: &part.text });
+        let files = parts.each_ref().map(|part| policy::File::new(&part.name, &part.text));
         let (apart, together) = (policy::parse_files(&files).unwrap(), policy::parse("flat", &flat).unwrap());
         assert_eq!(together.rule_count(), 4);
         for call in 0..500 {
@@ -153,7 +186,7 @@ mod tests {
         let texts = [text("include = [\"b\"]\n", first), text("", second)];
         let parts = [Part::native("a", &texts[0]), Part::native("b", &texts[1])];
         let flat = flatten(&parts)?;
-        let files = parts.each_ref().map(|part| policy::File { name: &part.name, text: &part.text });
+        let files = parts.each_ref().map(|part| policy::File::new(&part.name, &part.text));
         Ok([policy::parse_files(&files).unwrap(), policy::parse("flat", &flat).unwrap()])
     }
 

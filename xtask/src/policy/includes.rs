@@ -1,7 +1,7 @@
 //! Files that a policy includes: read within bounds, and never in a circle.
 use policy::limits::{MAX_DEPTH, MAX_FILES, MAX_TEXT};
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 /// Paths that are kept of those that were looked for: a policy has fewer files, but may name some by several.
@@ -25,6 +25,8 @@ pub(super) struct Includes {
     looked_for: Vec<PathBuf>,
     /// How many were read in all.
     count: usize,
+    /// Folders that are somewhere else here.
+    map: Vec<(PathBuf, PathBuf)>,
 }
 
 /// What an included file holds.
@@ -40,7 +42,13 @@ impl Includes {
     pub(super) fn of_file(path: &Path, name: &str) -> Self {
         let looked_for = vec![path.to_owned()];
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        Self { seen: vec![path.clone()], open: vec![Open { path, name: name.to_owned() }], looked_for, count: 1 }
+        let (seen, open) = (vec![path.clone()], vec![Open { path, name: name.to_owned() }]);
+        Self { open, seen, looked_for, count: 1, map: Vec::new() }
+    }
+
+    /// The same where the files below some folders are looked for below others.
+    pub(super) fn mapped(self, map: &[(PathBuf, PathBuf)]) -> Self {
+        Self { map: map.to_vec(), ..self }
     }
 
     /// Reads a file that is named in the one that was entered last, relative to whose directory its name is. Whoever calls this calls
@@ -76,9 +84,22 @@ impl Includes {
         self.open.last().and_then(|file| file.path.parent()).unwrap_or(Path::new(""))
     }
 
+    /// Where a file is that is named so, if its folder is somewhere else here.
+    fn elsewhere(&self, named: &str) -> Option<PathBuf> {
+        self.map.iter().find_map(|(from, to)| Some(to.join(Path::new(named).strip_prefix(from).ok()?)))
+    }
+
     fn path(&mut self, named: &str) -> Result<PathBuf, String> {
-        let path = self.folder().join(named);
-        let found = path.canonicalize().map_err(|error| error.to_string());
+        let elsewhere = self.elsewhere(named);
+        let path = elsewhere.clone().unwrap_or_else(|| self.folder().join(named));
+        let found = path.canonicalize().map_err(|error| match (Path::new(named).parent(), &elsewhere) {
+            (Some(folder), None) if folder.is_absolute() && error.kind() == ErrorKind::NotFound => {
+                let folder = folder.display();
+                format!("{error}; if the files of {folder} are somewhere else here, say where: --include-map {folder}=FOLDER")
+            }
+            (_, Some(path)) => format!("{}: {error}", path.display()),
+            _ => error.to_string(),
+        });
         if self.looked_for.len() < MAX_LOOKED_FOR && !self.looked_for.contains(&path) {
             self.looked_for.push(path);
         }
@@ -91,7 +112,9 @@ impl Includes {
 
     fn enter_path(&mut self, named: &str, path: PathBuf) -> Result<Included, String> {
         let folder = self.open.last().and_then(|file| Path::new(&file.name).parent()).unwrap_or(Path::new(""));
-        let name = folder.join(named).display().to_string();
+        let plain = |path: &Path| path.strip_prefix(".").unwrap_or(path).to_owned();
+        let name = self.elsewhere(named).unwrap_or_else(|| folder.join(plain(Path::new(named))));
+        let name = plain(&name).display().to_string();
         if self.is_open(&path) {
             let chain = self.open.iter().skip_while(|open| open.path != path).map(|open| open.name.as_str());
             let chain: Vec<&str> = chain.chain([name.as_str()]).collect();
@@ -149,6 +172,25 @@ mod tests {
         let root = directory.path().canonicalize().unwrap();
         let looked_for = ["sub/a", "sub/b", "a", "sub"].map(|name| root.join(name));
         assert_eq!(includes.into_looked_for()[1..], looked_for[..]);
+    }
+
+    #[test]
+    fn folders_of_another_system_are_where_the_command_line_says() {
+        let directory = tempfile::tempdir().unwrap();
+        let here = directory.path().join("here");
+        fs::create_dir(&here).unwrap();
+        fs::write(here.join("a"), "A").unwrap();
+        let of = |map: &[(PathBuf, PathBuf)]| Includes::of_file(&directory.path().join("main"), "p/main").mapped(map);
+        let why = of(&[]).enter("/nowhere/policy/a").unwrap_err();
+        assert!(why.starts_with("cannot include /nowhere/policy/a: No such file"), "{why}");
+        assert!(why.ends_with("say where: --include-map /nowhere/policy=FOLDER"), "{why}");
+        let mut includes = of(&[("/nowhere/policy".into(), here.clone())]);
+        let entered = includes.enter("/nowhere/policy/a").unwrap();
+        assert_eq!((entered.name, entered.bytes.as_slice()), (here.join("a").display().to_string(), &b"A"[..]));
+        includes.leave();
+        let why = includes.enter("/nowhere/policy/b").unwrap_err();
+        assert!(why.contains(&format!("{}/b: No such file", here.display())), "{why}");
+        assert!(includes.enter("/nowhere/policyx/a").unwrap_err().contains("--include-map /nowhere/policyx="));
     }
 
     #[test]

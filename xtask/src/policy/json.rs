@@ -3,7 +3,10 @@
 //! A JSON text is made to TOML byte for byte: the outermost braces become blanks, the commas between outermost members ends of lines, and colons
 //! equals signs. So every byte of the one is in the same place in the other, by which errors of our reader name the place in the JSON text. For each
 //! line that begins where the JSON text has none, the next that it does have is left out: what begins a line there is in the same line here.
-use super::position::Position;
+use super::position::{Lines, Position};
+use super::{Native, values};
+use serde::Serialize;
+use toml::de::{DeArray, DeTable, DeValue};
 
 /// Objects and arrays within one another, at most.
 const MAX_DEPTH: usize = 32;
@@ -66,20 +69,65 @@ pub(super) fn to_toml(text: &str) -> Result<String, String> {
     String::from_utf8(toml).map_err(|_| "1:1: not UTF-8".to_owned())
 }
 
-/// The place in the JSON text of a place in the TOML text that it was made to.
-pub(super) fn place(json: &str, toml: &str, line: u32, column: u32) -> Position {
-    let line = usize::try_from(line).unwrap_or(usize::MAX).saturating_sub(1);
-    let start: usize = toml.split_inclusive('\n').take(line).map(str::len).sum();
-    let within = toml.get(start..).unwrap_or("");
-    let column = usize::try_from(column).unwrap_or(usize::MAX).saturating_sub(1);
-    let offset = within.char_indices().nth(column).map_or(within.len(), |(at, _)| at);
-    Position::of_offset(json, start + offset)
+/// The TOML text, and where in the JSON text that stands of which verdicts name the place.
+pub(super) fn to_native(json: &str) -> Result<Native, String> {
+    let text = to_toml(json)?;
+    let mut found = Values { lines: Lines::new(json), origins: Vec::new() };
+    // What is no TOML is refused where it is read.
+    if let Ok(document) = values::parse(&text) {
+        found.table(document.get_ref());
+    }
+    let mut origins = found.origins;
+    origins.sort_by_key(|origin| origin.at);
+    Ok(Native { text, origins, ..Native::default() })
+}
+
+/// The places of values, in a text that has the same bytes in the same places.
+struct Values<'t> {
+    lines: Lines<'t>,
+    origins: Vec<policy::Origin>,
+}
+
+impl Values<'_> {
+    fn table(&mut self, table: &DeTable<'_>) {
+        for value in table.values() {
+            self.add(value.span().start, false);
+            match value.get_ref() {
+                DeValue::Table(table) => self.table(table),
+                DeValue::Array(entries) => self.entries(entries),
+                _ => {}
+            }
+        }
+    }
+
+    /// Rules and the like: with a column where one begins in a line in which there is another.
+    fn entries(&mut self, entries: &DeArray<'_>) {
+        let starts: Vec<usize> =
+            entries.iter().filter(|entry| entry.get_ref().is_table()).map(|entry| entry.span().start).collect();
+        let lines: Vec<usize> = starts.iter().map(|start| self.lines.of_offset(*start).line).collect();
+        for (index, start) in starts.iter().enumerate() {
+            let beside = [index.checked_sub(1), Some(index + 1)].map(|index| index.and_then(|index| lines.get(index)));
+            self.add(*start, beside.contains(&lines.get(index)));
+        }
+    }
+
+    fn add(&mut self, at: usize, narrow: bool) {
+        let place = self.lines.of_offset(at);
+        let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let (line, column) = (number(place.line), number(place.column));
+        self.origins.push(policy::Origin { at: number(at), file: 0, line, column, narrow });
+    }
 }
 
 /// A policy of our language as JSON.
 pub(super) fn of_toml(text: &str) -> Result<String, String> {
     let value: serde_json::Value = toml::from_str(text).map_err(|error| error.message().to_owned())?;
-    serde_json::to_string_pretty(&value).map(|json| json + "\n").map_err(|error| error.to_string())
+    of(&value)
+}
+
+/// The same of what says it.
+pub(super) fn of(value: &impl Serialize) -> Result<String, String> {
+    serde_json::to_string_pretty(value).map(|json| json + "\n").map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -103,9 +151,8 @@ mod tests {
     #[test]
     fn places_are_those_of_the_json_text() {
         let json = "{\"version\": 1, \"rule\": [\n  {\"calls\": [\"raed\"], \"action\": \"allow\"}]}";
-        let toml = to_toml(json).unwrap();
-        let error = policy::parse("p", &toml).unwrap_err();
-        assert_eq!(place(json, &toml, error.line, error.column), Position { line: 2, column: 14 });
+        let error = policy::parse("p", &to_toml(json).unwrap()).unwrap_err();
+        assert_eq!(Position::of_offset(json, error.at), Position { line: 2, column: 14 });
     }
 
     #[test]

@@ -85,9 +85,7 @@ pub(crate) fn policy(command: &PolicyCommand) -> Result<ExitCode, Failure> {
 fn convert(policy: &PolicyFiles, to: Format) -> Result<String, Failure> {
     match to {
         Format::Toml => policy.flat(),
-        Format::Json => {
-            json::of_toml(&policy.flat()?).map_err(|why| Failure::early(format!("{}: {why}", policy.name())))
-        }
+        Format::Json => policy.json(),
         Format::Oci => {
             let written = oci::write::write(&policy.model()?).map_err(Failure::early)?;
             for warning in &written.warnings {
@@ -105,7 +103,7 @@ pub(crate) fn read(file: &Path, container: &ContainerOptions) -> Result<PolicyFi
 
 /// An OCI profile in our language, for such a container. Errors begin with line and column.
 pub(crate) fn native_of_oci(text: &str, container: &Container) -> Result<String, String> {
-    oci::to_native(text, container, Path::new("")).map(|native| native.text)
+    oci::to_native("profile", text, container, Path::new("")).map(|native| native.text)
 }
 
 /// The bytes of a file: one more, if there are more than a policy may have, whose reader says so.
@@ -128,10 +126,14 @@ fn text_of_bytes<'b>(name: &str, bytes: &'b [u8]) -> Result<&'b str, String> {
 }
 
 /// A text in our language.
+#[derive(Debug, Default)]
 struct Native {
     text: String,
-    /// It is JSON of our language, written as TOML.
-    is_json: bool,
+    /// Where its parts come from, and the further files that it was made of, if the file holds something else.
+    origins: Vec<policy::Origin>,
+    origin_files: Vec<String>,
+    /// It is of another format.
+    translated: bool,
     /// What of the file does not apply.
     notes: Vec<String>,
 }
@@ -139,25 +141,19 @@ struct Native {
 /// The policy that a file's content stands for, in our language. `includes` has the file as its innermost. Errors have a place.
 fn in_native(name: &str, text: &str, container: &Container, includes: &mut Includes) -> Result<Native, String> {
     let placed = |error: String| format!("{name}:{error}");
-    let is_json = text.trim_start().starts_with('{');
-    let is_own_json = is_json && is_own(text);
-    let mut notes = Vec::new();
-    let text = if is_own_json {
-        json::to_toml(text).map_err(placed)?
-    } else if is_json {
-        let native = oci::to_native(text, container, includes.folder()).map_err(placed)?;
-        notes = native.notes;
-        native.text
-    } else if minijail::is_one(text) {
-        minijail::to_native(name, text, includes)?
-    } else if systemd::is_one(text) {
-        let (native, ignored) = systemd::to_native(text).map_err(placed)?;
-        notes = ignored;
-        native
-    } else {
-        text.to_owned()
-    };
-    Ok(Native { text, is_json: is_own_json, notes })
+    if text.trim_start().starts_with('{') {
+        return match is_own(text) {
+            true => json::to_native(text).map_err(placed),
+            false => oci::to_native(name, text, container, includes.folder()).map_err(placed),
+        };
+    }
+    if minijail::is_one(text) {
+        return minijail::to_native(name, text, includes);
+    }
+    if systemd::is_one(text) {
+        return systemd::to_native(name, text);
+    }
+    Ok(Native { text: text.to_owned(), ..Native::default() })
 }
 
 /// Whether JSON is of our language, which says so by its `version`, and not OCI's.

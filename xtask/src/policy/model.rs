@@ -2,7 +2,6 @@
 //! found good before.
 use super::constants;
 use super::files::Part;
-use super::position::Position;
 use super::samples::Hosts;
 use super::sections::{self, Network};
 use super::values;
@@ -65,8 +64,7 @@ impl Model {
         let (hosts, unexpressed) = (Hosts::new(), Vec::new());
         let mut model = Self { default: None, rules: Vec::new(), network: None, hosts, unexpressed };
         for part in parts {
-            let Part { name, text, .. } = part;
-            model.add(name, text).map_err(|why| format!("{name}: {why}"))?;
+            model.add(part).map_err(|why| format!("{}: {why}", part.name))?;
             if model.network.is_none() {
                 model.network = Network::read(part)?;
             }
@@ -75,8 +73,8 @@ impl Model {
         Ok(model)
     }
 
-    fn add(&mut self, name: &str, text: &str) -> Result<(), String> {
-        let document = values::parse(text)?;
+    fn add(&mut self, part: &Part) -> Result<(), String> {
+        let document = values::parse(&part.text)?;
         if let (None, Some(default)) = (&self.default, document.get_ref().get("default")) {
             self.default = Some(values::value(default.get_ref())?);
         }
@@ -85,7 +83,7 @@ impl Model {
         }
         let rules = document.get_ref().get("rule").and_then(|rules| rules.get_ref().as_array());
         for rule in rules.into_iter().flat_map(|rules| rules.iter()) {
-            self.rules.push(Rule::read(name, text, rule)?);
+            self.rules.push(Rule::read(part, rule)?);
         }
         Ok(())
     }
@@ -97,8 +95,7 @@ impl Model {
 }
 
 impl Rule {
-    fn read(name: &str, text: &str, rule: &Spanned<DeValue<'_>>) -> Result<Self, String> {
-        let line = Position::of_offset(text, rule.span().start).line;
+    fn read(part: &Part, rule: &Spanned<DeValue<'_>>) -> Result<Self, String> {
         let mut table = match values::value(rule.get_ref())? {
             Value::Table(table) => table,
             _ => return Err("a rule is a table".to_owned()),
@@ -110,7 +107,7 @@ impl Rule {
         let calls = list("calls").iter().flat_map(numbers).collect();
         let when = list("when").into_iter().filter_map(|entry| entry.try_into().ok()).collect();
         let action = table.remove("action").ok_or("a rule without action")?;
-        Ok(Self { place: format!("{name}:{line}"), calls, action, when })
+        Ok(Self { place: part.place(rule.span().start), calls, action, when })
     }
 
     /// The comparisons of numbers among its conditions, as they concern this call.

@@ -2,7 +2,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
-/// Which entries of Docker's profiles count: some are for containers with certain capabilities only. They change nothing else.
+/// How others' formats are read. Some entries of Docker's profiles are for containers with certain capabilities only, which change nothing else.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct ContainerOptions {
     /// Read a Docker profile as for a container that has this capability beside Docker's usual ones, such as SYS_ADMIN (may be repeated)
@@ -12,6 +12,19 @@ pub(crate) struct ContainerOptions {
     /// Read it as for one that lacks this capability, or ALL (may be repeated)
     #[arg(long, value_name = "CAP")]
     pub(crate) cap_drop: Vec<String>,
+
+    /// Look for the files below this folder that policies include from below another one, absolute and on another system (may be repeated):
+    /// `--include-map /usr/share/policy/crosvm=jail/seccomp/x86_64`
+    #[arg(long, value_name = "FOLDER=HERE", value_parser = include_map)]
+    pub(crate) include_map: Vec<(PathBuf, PathBuf)>,
+}
+
+/// A folder, and where it is here.
+fn include_map(text: &str) -> Result<(PathBuf, PathBuf), String> {
+    match text.split_once('=') {
+        Some((from, to)) if from.starts_with('/') && !to.is_empty() => Ok((from.into(), to.into())),
+        _ => Err("write it as /FOLDER=HERE".into()),
+    }
 }
 
 /// What is asked about a policy.
@@ -72,7 +85,7 @@ pub(crate) enum PolicyCommand {
     /// Try calls whose verdicts, and paths whose rights are known
     ///
     /// The cases are TOML: `[[case]]` with `call` as a trace has it, `verdict` as `explain` has it ("allow", "errno EPERM", ...), and, if wanted,
-    /// `rule`, the number of the rule that decides (0 is the default; "2 base.toml" is one of an included file), and `tainted = true` for what is said once all that taints has been done. Or with `path`, `rights` (all that the path has: ["read", "list"]), and, if wanted,
+    /// `rule`, the number of the rule that decides (0 is the default; "2 base.toml" is one of an included file, "docker.json:412" one of another format), and `tainted = true` for what is said once all that taints has been done. Or with `path`, `rights` (all that the path has: ["read", "list"]), and, if wanted,
     /// `entry`, the number of the entry of `[[files]]`. Exits with 0 if all are as expected, and with 1 if not.
     Test {
         /// The policy file

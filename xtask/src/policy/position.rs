@@ -2,7 +2,7 @@
 use std::fmt;
 
 /// A line and a column, both from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Position {
     pub(super) line: usize,
     pub(super) column: usize,
@@ -15,12 +15,6 @@ impl fmt::Display for Position {
 }
 
 impl Position {
-    /// The place that our reader names.
-    pub(super) fn new(line: u32, column: u32) -> Self {
-        let number = |number| usize::try_from(number).unwrap_or(usize::MAX);
-        Self { line: number(line), column: number(column) }
-    }
-
     /// The place of a byte. Columns count characters.
     pub(super) fn of_offset(text: &str, offset: usize) -> Self {
         let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
@@ -55,6 +49,41 @@ impl Position {
     }
 }
 
+/// The places in a text in which many are asked for.
+pub(super) struct Lines<'t> {
+    text: &'t str,
+    /// The byte with which each line begins.
+    starts: Vec<usize>,
+}
+
+impl<'t> Lines<'t> {
+    pub(super) fn new(text: &'t str) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        Self { text, starts: std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect() }
+    }
+
+    /// As [`Position::of_offset`].
+    pub(super) fn of_offset(&self, offset: usize) -> Position {
+        let offset = offset.min(self.text.len());
+        let line = self.starts.partition_point(|start| *start <= offset);
+        let start = line.checked_sub(1).and_then(|line| self.starts.get(line)).copied().unwrap_or(0);
+        let before = self.text.as_bytes().get(start..offset).unwrap_or_default();
+        Position { line, column: before.iter().filter(|byte| **byte & 0xc0 != 0x80).count() + 1 }
+    }
+
+    /// As [`Position::of_part`].
+    pub(super) fn of_part(&self, part: &str) -> Position {
+        self.of_offset(Position::offset_of_part(self.text, part))
+    }
+
+    /// A line without its end, from 1.
+    pub(super) fn line(&self, number: usize) -> Option<&'t str> {
+        let start = *self.starts.get(number.checked_sub(1)?)?;
+        let end = self.starts.get(number).map_or(self.text.len(), |next| next - 1);
+        self.text.get(start..end)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,5 +99,10 @@ mod tests {
         assert_eq!(place(2, 5).then(place(1, 3)), place(2, 7));
         assert_eq!(place(2, 5).then(place(3, 3)), place(4, 3));
         assert_eq!(place(2, 5).to_string(), "2:5");
+        let lines = Lines::new(text);
+        for offset in 0..=text.len() {
+            assert_eq!(lines.of_offset(offset), Position::of_offset(text, offset), "{offset}");
+        }
+        assert_eq!([0, 1, 2, 3, 4].map(|line| lines.line(line)), [None, Some("ä b"), Some("ccc d"), Some(""), None]);
     }
 }

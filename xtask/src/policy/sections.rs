@@ -1,7 +1,6 @@
 //! What `[network]`, `[limits]`, `[[budget]]` and `[events]` come to in words, for those who look at policies without running anything.
 use super::files::Part;
 use super::model::Model;
-use super::position::Position;
 use super::values;
 use super::{explain, limits};
 use policy::{Budget, Policy, WhenFull};
@@ -43,7 +42,7 @@ impl Network {
             _ => Vec::new(),
         };
         let (connect, bind, listen) = (list("connect"), list("bind"), list("listen"));
-        let place = format!("{}:{}", part.name, Position::of_offset(&part.text, section.span().start).line);
+        let place = part.place(section.span().start);
         Ok(Some(Self { place, connect, bind, listen, action: table.remove("action").unwrap_or_else(denied) }))
     }
 
@@ -75,8 +74,8 @@ pub(super) fn check(policy: &Policy, model: &Model) -> Vec<String> {
         }));
     }
     lines.extend(limits::check(policy));
-    if let Some((file, line)) = policy.events_place() {
-        lines.push(format!("{file}:{line}: [events] when_full: {}", when_full(policy)));
+    if let Some(place) = policy.events_place() {
+        lines.push(format!("{place}: [events] when_full: {}", when_full(policy)));
     }
     let budgets = budgets(policy);
     for (index, budget) in budgets.iter().enumerate() {
@@ -228,14 +227,10 @@ pub(super) fn warnings(parts: &[Part], network: Option<&Network>) -> Result<Vec<
     for part in parts {
         let document = values::parse(&part.text)?;
         if let Some(limits) = document.get_ref().get("limits") {
-            let line = Position::of_offset(&part.text, limits.span().start).line;
+            let place = part.place(limits.span().start);
             let keys = limits.get_ref().as_table().into_iter().flat_map(|table| table.keys());
             let keys: Vec<&str> = keys.map(|key| key.get_ref().as_ref()).collect();
-            lines.push(format!(
-                "{}:{line}: seccomp has no limits; left out of [limits]: {}",
-                part.name,
-                keys.join(" ")
-            ));
+            lines.push(format!("{place}: seccomp has no limits; left out of [limits]: {}", keys.join(" ")));
         }
         for (key, why) in LEFT_OUT {
             let Some(section) = document.get_ref().get(key) else { continue };
@@ -243,23 +238,16 @@ pub(super) fn warnings(parts: &[Part], network: Option<&Network>) -> Result<Vec<
                 DeValue::Array(entries) => entries.iter().map(|entry| entry.span().start).collect(),
                 _ => vec![section.span().start],
             };
-            lines.push(format!("{}:{}: {why}", part.name, lines_of(&part.text, &entries)));
+            lines.push(format!("{}: {why}", part.places(&entries)));
         }
         let taints = document.get_ref().get("taint").and_then(|taints| taints.get_ref().as_array());
         let taints: Vec<usize> =
             taints.into_iter().flat_map(|taints| taints.iter()).map(|taint| taint.span().start).collect();
         if !taints.is_empty() {
-            let lines_of = lines_of(&part.text, &taints);
-            lines.push(format!("{}:{lines_of}: seccomp sees no files; this taint is left out", part.name));
+            lines.push(format!("{}: seccomp sees no files; this taint is left out", part.places(&taints)));
         }
     }
     Ok(lines)
-}
-
-/// The lines in which entries begin: what is said of each is said once.
-fn lines_of(text: &str, starts: &[usize]) -> String {
-    let lines: Vec<String> = starts.iter().map(|start| Position::of_offset(text, *start).line.to_string()).collect();
-    lines.join(",")
 }
 
 #[cfg(test)]

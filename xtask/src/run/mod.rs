@@ -26,7 +26,7 @@ use bundle::{MAX_SANDBOXES, PolicyFile, Program, RunConfig};
 use launch::Launch;
 use policy::Policy;
 use policy::quotas::Quota;
-pub(crate) use report::{printable, say, steers};
+pub(crate) use report::{printable, say};
 use rustix::termios;
 use session::Session;
 use std::ffi::{OsStr, OsString};

@@ -175,7 +175,7 @@ fn show_logs(directory: &Path) {
 
 /// A line without characters that are not to be seen: what a sandbox says of itself must not steer the terminal.
 pub(crate) fn printable(line: &str) -> String {
-    line.chars().filter(|c| !steers(*c)).collect()
+    line.chars().filter(|c| !policy::steers(*c)).collect()
 }
 
 /// A line of our own for the user while the programs run, whose terminal may take bytes as they are.
@@ -184,14 +184,6 @@ pub(crate) fn say(text: &str) {
     let end = if stderr.is_terminal() { "\r\n" } else { "\n" };
     // A closed standard error stops neither a program nor us.
     let _ = stderr.write_all(format!("cordon: {}{end}", printable(text)).as_bytes());
-}
-
-/// Whether a character does something to what stands around it instead of being seen: a control character, or one that turns text around, hides, or ends a line.
-pub(crate) fn steers(character: char) -> bool {
-    let hidden = ['\u{200b}'..='\u{200f}', '\u{2028}'..='\u{202e}', '\u{2060}'..='\u{206f}'];
-    character.is_control()
-        || matches!(character, '\u{ad}' | '\u{61c}' | '\u{feff}')
-        || hidden.iter().any(|range| range.contains(&character))
 }
 
 /// The hypervisor's own count of exits.

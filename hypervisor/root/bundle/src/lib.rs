@@ -168,6 +168,27 @@ pub struct PolicyFile {
     pub name: String,
     /// What it holds: TOML.
     pub text: String,
+    /// Where the parts of the text come from, by ascending byte, if it was made of something else.
+    pub origins: Vec<Origin>,
+    /// Names of the further files that it was made of.
+    pub origin_files: Vec<String>,
+    /// It is a translation, whose rules nobody has counted.
+    pub translated: bool,
+}
+
+/// Where a part of a policy's text comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Its first byte.
+    pub at: u32,
+    /// 0: the file itself; else one of the further files, from 1.
+    pub file: u16,
+    /// The line there, from 1.
+    pub line: u32,
+    /// The character in the line, from 1.
+    pub column: u32,
+    /// The line alone would not say what is meant.
+    pub narrow: bool,
 }
 
 impl PolicyFile {

@@ -181,7 +181,7 @@ mod tests {
         let run = RunConfig { programs: vec![program; programs], memory: 7, ..RunConfig::default() };
         let run = postcard::to_allocvec(&run).unwrap();
         let tree = postcard::to_allocvec(&TreeIndex::default()).unwrap();
-        let policy = [PolicyFile { name: "p".into(), text: "version = 1".into() }];
+        let policy = [PolicyFile { name: "p".into(), text: "version = 1".into(), ..PolicyFile::default() }];
         write(&[
             (section_kind::SHIM, b"shim"),
             (section_kind::POLICY, &postcard::to_allocvec(policy.as_slice()).unwrap()),

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 /// Most bytes of a policy that is sent so.
-pub const MAX_POLICY: usize = 1088 * 1024;
+pub const MAX_POLICY: usize = 1280 * 1024;
 /// Bytes of a piece.
 pub const POLICY_PIECE: usize = 16 * 1024;
 
@@ -52,7 +52,7 @@ mod tests {
         gathered.add(b"ab");
         gathered.add(b"c");
         assert_eq!(gathered.finish(2), Sent { generation: 2, bytes: Some(b"abc".to_vec()) });
-        (0..69).for_each(|_| gathered.add(&vec![0; POLICY_PIECE]));
+        (0..81).for_each(|_| gathered.add(&vec![0; POLICY_PIECE]));
         assert!(gathered.bytes.is_empty(), "nothing is kept of what is too long");
         assert_eq!(gathered.finish(3), Sent { generation: 3, bytes: None });
         assert_eq!(gathered.finish(4).bytes, Some(Vec::new()), "the next one begins anew");

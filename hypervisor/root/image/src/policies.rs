@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use bundle::PolicyFile;
 use control::policy::{MAX_POLICY, Sent};
-use policy::Policy;
+use policy::{Origin, Origins, Policy};
 use sandbox::{Failure, RootMemory};
 use tlfs::addr::PAGE_SIZE;
 
@@ -13,9 +13,19 @@ use crate::memory::Pages;
 
 /// Reads the policy, as the host did before.
 pub(crate) fn compile(files: &[PolicyFile]) -> Result<Policy, Failure> {
-    let files: Vec<policy::File<'_>> =
-        files.iter().map(|PolicyFile { name, text }| policy::File { name, text }).collect();
+    let origins: Vec<Vec<Origin>> = files.iter().map(|file| file.origins.iter().map(origin).collect()).collect();
+    let files: Vec<policy::File<'_>> = files.iter().zip(&origins).map(|(file, origins)| named(file, origins)).collect();
     policy::parse_files(&files).map_err(|error| Failure::new(error.to_string()))
+}
+
+fn named<'f>(file: &'f PolicyFile, parts: &'f [Origin]) -> policy::File<'f> {
+    let PolicyFile { name, text, origin_files, translated, .. } = file;
+    let origins = Origins { parts, files: origin_files, translated: *translated };
+    policy::File { name, text, origins }
+}
+
+fn origin(&bundle::Origin { at, file, line, column, narrow }: &bundle::Origin) -> Origin {
+    Origin { at, file, line, column, narrow }
 }
 
 /// Memory that reading and compiling a policy may take for each byte of its text, and beside that: more than was ever seen.

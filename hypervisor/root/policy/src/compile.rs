@@ -27,6 +27,7 @@ use crate::limits;
 use crate::mounts::{MAX_BINDS, Mounts};
 use crate::network::Network;
 use crate::numbers::{Comparison, contradict};
+use crate::origin::{Labels, Spot};
 use crate::parse::{CallText, ConditionText, Placed, PolicyText, RuleText, TestText, name_of};
 use crate::pointed::{PointedText, Read};
 use crate::process::Process;
@@ -38,21 +39,18 @@ use crate::taint;
 /// A file that was read: its text, and what it says.
 pub(crate) struct FileText<'t> {
     pub(crate) source: Source<'t>,
-    /// What it is called in verdicts.
-    pub(crate) label: String,
     pub(crate) text: PolicyText,
 }
 
 /// Compiles a whole policy: its files in the order in which their rules are tried.
-pub(crate) fn compile(mut files: Vec<FileText<'_>>) -> Result<Policy, PolicyError> {
-    let mut names = Vec::new();
+pub(crate) fn compile(mut files: Vec<FileText<'_>>, labels: &Labels) -> Result<Policy, PolicyError> {
     let mut rules = vec![default_rule(&files)];
     let mut compiler = Compiler::new(hosts(&files));
     let (mut process, mut quotas, mut mounts) = (Process::default(), Quotas::default(), Mounts::default());
     let network = network(&mut files, &mut compiler, &mut rules)?;
     let events = events(&files);
     let mut rights = Vec::new();
-    for (file, FileText { source, label, text }) in (0..).zip(files) {
+    for (file, FileText { source, text }) in (0..).zip(files) {
         let mut compiling = FileCompiler { file, source: &source, all: &mut compiler };
         compiling.rules(text.rules, &mut rules)?;
         compiling.budgets(text.budgets, &mut rules)?;
@@ -63,7 +61,6 @@ pub(crate) fn compile(mut files: Vec<FileText<'_>>) -> Result<Policy, PolicyErro
         if mounts.binds.len() > MAX_BINDS {
             return Err(source.error(&(0..0), format!("more than {MAX_BINDS} binds in all files together")));
         }
-        names.push(label);
         rights.push((text.files, source));
     }
     let rights = FileRights::gather(rights)?;
@@ -72,9 +69,8 @@ pub(crate) fn compile(mut files: Vec<FileText<'_>>) -> Result<Policy, PolicyErro
     }
     let Table { slots, clauses, reads } = flatten(&compiler.calls);
     let Compiler { conditions, globs, addresses, contents, budgets, taints, .. } = compiler;
-    let files = names;
     Ok(Policy {
-        files,
+        labels: labels.clone(),
         rules,
         slots,
         clauses,
@@ -96,9 +92,9 @@ pub(crate) fn compile(mut files: Vec<FileText<'_>>) -> Result<Policy, PolicyErro
 
 /// The first `[events]` that says something.
 fn events(files: &[FileText<'_>]) -> Option<Events> {
-    (0..).zip(files).find_map(|(file, FileText { text, .. })| {
+    files.iter().find_map(|FileText { text, .. }| {
         let stated = text.events?;
-        Some(Events { when_full: stated.when_full?, file, line: stated.line })
+        Some(Events { when_full: stated.when_full?, spot: stated.spot })
     })
 }
 
@@ -120,11 +116,11 @@ fn hosts(files: &[FileText<'_>]) -> Hosts {
 
 /// The first one that is stated, or that of a policy that states none.
 fn default_rule(files: &[FileText<'_>]) -> Rule {
-    let stated = (0..).zip(files).find_map(|(file, known)| Some((file, known.text.default.as_ref()?)));
-    let usual = ActionText::plain(Action::Errno(EPERM));
-    let (file, line, text) = stated.map_or((0, 0, &usual), |(file, (text, line))| (file, *line, text));
+    let stated = files.iter().find_map(|known| known.text.default.as_ref());
+    let usual = (ActionText::plain(Action::Errno(EPERM)), Spot::default());
+    let (text, spot) = stated.unwrap_or(&usual);
     let ActionText { action, log, question, .. } = *text;
-    Rule { action, log, by: By::Default, file, line, reason: None, rewrites: Vec::new(), question }
+    Rule { action, log, by: By::Default, spot: *spot, reason: None, rewrites: Vec::new(), question }
 }
 
 /// What is gathered about one call while the rules are read in order.
@@ -207,15 +203,14 @@ impl FileCompiler<'_, '_, '_> {
             })?;
             self.rule(index, &rule)?;
             let rewrites = self.rewrites(&rule)?;
-            let line = self.source.line(rule.span.start);
+            let spot = self.source.spot(rule.span.start);
             let log = rule.log.unwrap_or(rule.action.log);
             let RuleText { action, reason, .. } = rule;
             rules.push(Rule {
                 action: action.action,
                 log,
-                by: By::Rule(number),
-                file: self.file,
-                line,
+                by: if self.source.is_translated() { By::Translated } else { By::Rule(number) },
+                spot,
                 reason,
                 rewrites,
                 question: action.question,
@@ -346,7 +341,7 @@ impl FileCompiler<'_, '_, '_> {
         if !rule.conditions.is_empty() {
             return self.push_clause(index, call, first_condition, reads);
         }
-        let line = self.source.line(rule.span.start);
+        let line = self.source.spot(rule.span.start).line;
         let settled = Settled { rule: index, file: self.file, line };
         self.look_at(call, reads)?.settled = Some(settled);
         Ok(())
@@ -377,9 +372,9 @@ impl FileCompiler<'_, '_, '_> {
 
     /// A rule that a section stands for.
     pub(crate) fn section(&self, by: By, action: ActionText, span: &Range<usize>) -> Rule {
-        let line = self.source.line(span.start);
+        let spot = self.source.spot(span.start);
         let ActionText { action, log, question, .. } = action;
-        Rule { action, log, by, file: self.file, line, reason: None, rewrites: Vec::new(), question }
+        Rule { action, log, by, spot, reason: None, rewrites: Vec::new(), question }
     }
 
     /// Adds conditions under which rule `index` decides a call, to those that are there.

@@ -139,13 +139,12 @@ const KEYS: &[&str] = &["allow", "set", "unset", "pass"];
 const NAMES: &str = "an array of names, in which `*` stands for any characters (\"LC_*\")";
 
 impl Reader<'_, '_> {
-    /// Reads the table of a file that verdicts call `label`.
-    pub(crate) fn environment(&self, value: &Value<'_>, label: &str) -> Result<Environment, PolicyError> {
+    pub(crate) fn environment(&self, value: &Value<'_>) -> Result<Environment, PolicyError> {
         let table = self.table(value, "env", "a table such as { set = { LANG = \"C\" }, unset = [\"HOME\"] }")?;
         self.only_known_keys(table, KEYS, "`env`")?;
         let mut environment = Environment::default();
         if let Some(value) = table.get("set") {
-            environment.entries = self.set_variables(value, label)?;
+            environment.entries = self.set_variables(value)?;
         }
         for (key, does) in [("unset", Does::Unset), ("pass", Does::Pass)] {
             let Some(value) = table.get(key) else { continue };
@@ -155,19 +154,19 @@ impl Reader<'_, '_> {
                     let message = format!("`{}` is here twice; remove one", name.escape_debug());
                     return Err(self.source.error(&value.span(), message));
                 }
-                let place = self.line_of(value, label);
+                let place = self.line_of(value);
                 environment.entries.push(Entry { name: name.to_string(), does: does.clone(), place });
             }
         }
         if let Some(value) = table.get("allow") {
             let names = self.array(value, "allow", NAMES)?.iter();
             let names = names.map(|name| Ok(self.variables(name, "allow")?.to_string()));
-            environment.allow = Some((names.collect::<Result<_, PolicyError>>()?, self.line_of(value, label)));
+            environment.allow = Some((names.collect::<Result<_, PolicyError>>()?, self.line_of(value)));
         }
         Ok(environment)
     }
 
-    fn set_variables(&self, value: &Value<'_>, label: &str) -> Result<Vec<Entry>, PolicyError> {
+    fn set_variables(&self, value: &Value<'_>) -> Result<Vec<Entry>, PolicyError> {
         let table = self.table(value, "set", "a table of variables and their values")?;
         let entries = table.iter().map(|(key, value)| {
             let name = key.get_ref().as_ref();
@@ -175,7 +174,7 @@ impl Reader<'_, '_> {
                 return Err(self.source.error(&key.span(), NO_NAME));
             }
             let text = self.plain(value, name, "a text")?;
-            Ok(Entry { name: name.to_string(), does: Does::Set(text.to_string()), place: self.line_of(value, label) })
+            Ok(Entry { name: name.to_string(), does: Does::Set(text.to_string()), place: self.line_of(value) })
         });
         entries.collect()
     }
@@ -187,8 +186,8 @@ impl Reader<'_, '_> {
     }
 
     /// Where a value stands.
-    pub(crate) fn line_of(&self, value: &Value<'_>, label: &str) -> Place {
-        Place(format!("{label}:{}", self.source.line(value.span().start)))
+    pub(crate) fn line_of(&self, value: &Value<'_>) -> Place {
+        Place(self.source.shown(value.span().start).to_string())
     }
 }
 

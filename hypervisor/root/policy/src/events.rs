@@ -10,6 +10,7 @@ use alloc::format;
 use toml::de::DeValue;
 
 use crate::error::PolicyError;
+use crate::origin::{Place, Spot};
 use crate::parse::{Reader, Value};
 use crate::table::Policy;
 
@@ -42,15 +43,14 @@ impl WhenFull {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EventsText {
     pub(crate) when_full: Option<WhenFull>,
-    pub(crate) line: u32,
+    pub(crate) spot: Spot,
 }
 
 /// The section that holds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Events {
     pub(crate) when_full: WhenFull,
-    pub(crate) file: u8,
-    pub(crate) line: u32,
+    pub(crate) spot: Spot,
 }
 
 impl Reader<'_, '_> {
@@ -60,7 +60,7 @@ impl Reader<'_, '_> {
         };
         self.only_known_keys(table, KEYS, "`[events]`")?;
         let when_full = table.get("when_full").map(|value| self.when_full(value)).transpose()?;
-        Ok(EventsText { when_full, line: self.source.line(value.span().start) })
+        Ok(EventsText { when_full, spot: self.source.spot(value.span().start) })
     }
 
     fn when_full(&self, value: &Value<'_>) -> Result<WhenFull, PolicyError> {
@@ -80,9 +80,9 @@ impl Policy {
         self.events.map_or(WhenFull::default(), |events| events.when_full)
     }
 
-    /// File and line of the `[events]` that says so, if one does.
+    /// Where the `[events]` stands that says so, if one does.
     #[must_use]
-    pub fn events_place(&self) -> Option<(&str, u32)> {
-        self.events.map(|events| (self.file(events.file), events.line))
+    pub fn events_place(&self) -> Option<Place<'_>> {
+        self.events.map(|events| self.place(events.spot))
     }
 }

@@ -13,6 +13,7 @@ use toml::de::{DeTable, DeValue};
 use crate::error::{PolicyError, Source};
 use crate::glob::{GlobSet, Subject};
 use crate::limits;
+use crate::origin::{Place, Spot};
 use crate::parse::{Placed, Reader, Value};
 use crate::suggest::did_you_mean;
 use crate::table::Policy;
@@ -92,11 +93,9 @@ pub(crate) struct Entry {
     /// The patterns of `paths` as they are written.
     patterns: Vec<Placed<String>>,
     rights: Rights,
-    /// Index of its file.
-    file: u8,
-    /// Which entry of the file it is, from 1.
+    spot: Spot,
+    /// Which entry of its file it is, from 1; 0 in a translation, where nobody has counted them.
     number: u16,
-    line: u32,
     reason: Option<String>,
 }
 
@@ -132,13 +131,13 @@ impl FileRights {
     /// Too many entries, or none that says what holds for other paths.
     pub(crate) fn gather(texts: Vec<(FilesText, Source<'_>)>) -> Result<Option<Self>, PolicyError> {
         let (mut entries, mut default, mut first) = (Vec::new(), None, None);
-        for (file, (text, source)) in (0..).zip(texts) {
+        for (text, source) in texts {
             if text.entries.is_empty() && text.default.is_none() {
                 continue;
             }
             let start = text.start..text.start;
-            entries.extend(text.entries.into_iter().map(|entry| Entry { file, ..entry }));
-            default = default.or(text.default.map(|entry| Entry { file, ..entry }));
+            entries.extend(text.entries);
+            default = default.or(text.default);
             if entries.len() > limits::MAX_FILE_RULES {
                 let message = format!("more than {} entries in all files together", limits::MAX_FILE_RULES);
                 return Err(source.error(&start, message));
@@ -183,16 +182,17 @@ impl FileRights {
 pub struct FileVerdict<'p> {
     /// What may be done.
     pub rights: Rights,
-    entry: Option<(&'p Entry, &'p str)>,
+    entry: Option<(&'p Entry, Place<'p>)>,
 }
 
 impl fmt::Display for FileVerdict<'_> {
     /// The entry that says so: `files entry 2 p.toml:9: reason`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((entry, file)) = self.entry else { return f.write_str("no entry of files") };
-        match entry.patterns.is_empty() {
-            true => write!(f, "files default {file}:{}", entry.line)?,
-            false => write!(f, "files entry {} {file}:{}", entry.number, entry.line)?,
+        let Some((entry, place)) = self.entry else { return f.write_str("no entry of files") };
+        match (entry.patterns.is_empty(), entry.number) {
+            (true, _) => write!(f, "files default {place}")?,
+            (false, 0) => write!(f, "files entry {place}")?,
+            (false, number) => write!(f, "files entry {number} {place}")?,
         }
         entry.reason.iter().try_for_each(|reason| write!(f, ": {reason}"))
     }
@@ -212,7 +212,7 @@ impl Policy {
             None => FileVerdict { rights: Rights::ALL, entry: None },
             Some(rights) => {
                 let entry = rights.entry(path);
-                FileVerdict { rights: entry.rights, entry: Some((entry, self.file(entry.file))) }
+                FileVerdict { rights: entry.rights, entry: Some((entry, self.place(entry.spot))) }
             }
         }
     }
@@ -222,7 +222,7 @@ impl Policy {
     pub fn other_files(&self) -> FileVerdict<'_> {
         let default = self.rights.as_ref().map(|rights| &rights.default);
         let rights = default.map_or(Rights::ALL, |default| default.rights);
-        FileVerdict { rights, entry: default.map(|default| (default, self.file(default.file))) }
+        FileVerdict { rights, entry: default.map(|default| (default, self.place(default.spot))) }
     }
 
     /// The patterns of all entries, as they are written, in the order in which they are tried.
@@ -260,6 +260,7 @@ impl Reader<'_, '_> {
         let mut text = FilesText { start, ..FilesText::default() };
         let mut patterns = 0;
         for (number, value) in (1..).zip(array.iter()) {
+            let number = if self.source.is_translated() { 0 } else { number };
             let DeValue::Table(table) = value.get_ref() else {
                 return Err(self.wrong_type(value, "files", "a table (`[[files]]`)", value.get_ref()));
             };
@@ -292,7 +293,7 @@ impl Reader<'_, '_> {
         let (paths, patterns) = self.absolute_paths(paths)?;
         let rights = self.rights(rights, "rights")?;
         let reason = table.get("reason").map(|value| self.reason(value)).transpose()?;
-        Ok(Entry { paths, patterns, rights, file: 0, number, line: self.source.line(value.span().start), reason })
+        Ok(Entry { paths, patterns, rights, spot: self.source.spot(value.span().start), number, reason })
     }
 
     fn files_default(&self, value: &Value<'_>, table: &DeTable<'_>, number: u16) -> Result<Entry, PolicyError> {
@@ -304,7 +305,7 @@ impl Reader<'_, '_> {
         }
         let reason = table.get("reason").map(|value| self.reason(value)).transpose()?;
         let (paths, patterns) = (GlobSet::none(), Vec::new());
-        Ok(Entry { paths, patterns, rights, file: 0, number, line: self.source.line(value.span().start), reason })
+        Ok(Entry { paths, patterns, rights, spot: self.source.spot(value.span().start), number, reason })
     }
 
     /// Patterns that begin where paths do.
@@ -355,7 +356,7 @@ impl Reader<'_, '_> {
             if let Some(other) = earlier.iter().find(covering) {
                 let message = format!(
                     "this pattern never decides: the entry in line {} matches all that it does; remove it or move this entry up",
-                    other.line
+                    other.spot.line
                 );
                 return Err(self.source.error(&pattern.span, message));
             }

@@ -54,7 +54,7 @@ impl Reader<'_, '_> {
 #[must_use]
 pub fn names(text: &str) -> Vec<String> {
     let source = Source::new("", text.as_bytes());
-    match parse::read(&source, "", text) {
+    match parse::read(&source, text) {
         Ok(PolicyText { hosts: None, rules, network, .. }) => {
             let conditions = rules.iter().flat_map(|rule| &rule.conditions);
             let patterns = conditions.flat_map(|condition| match &condition.test {

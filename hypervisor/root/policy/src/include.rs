@@ -18,6 +18,8 @@ pub struct Include {
     pub line: u32,
     /// The character in the line, from 1.
     pub column: u32,
+    /// Its byte.
+    pub at: usize,
 }
 
 /// The files that a text includes, in the order in which their rules are tried. Only this key of the text is looked at.
@@ -31,7 +33,7 @@ pub fn includes(name: &str, text: &str) -> Result<Vec<Include>, PolicyError> {
     let names = Reader { source: &source }.include(value)?.into_iter();
     let include = |Placed { value, span }: Placed<String>| {
         let (line, column) = source.place(span.start);
-        Include { name: value, line, column }
+        Include { name: value, line, column, at: span.start }
     };
     Ok(names.map(include).collect())
 }

@@ -44,6 +44,7 @@ mod include;
 pub mod mounts;
 pub mod network;
 pub mod numbers;
+mod origin;
 mod parse;
 mod pointed;
 pub mod process;
@@ -56,7 +57,6 @@ mod table;
 pub mod taint;
 
 use alloc::format;
-use alloc::string::ToString;
 use alloc::vec::Vec;
 
 pub use budget::Budget;
@@ -67,6 +67,8 @@ use error::Source;
 pub use events::WhenFull;
 pub use files::{FileVerdict, Rights};
 pub use include::{Include, includes};
+use origin::Labels;
+pub use origin::{Origin, Origins, Place, shown, steers};
 pub use pointed::{Form, Pointed, Read};
 pub use question::Question;
 pub use suggest::did_you_mean;
@@ -82,6 +84,12 @@ pub mod limits {
     pub const MAX_FILES: usize = 64;
     /// Files that include one another, one within the other.
     pub const MAX_DEPTH: usize = 8;
+    /// Parts that come from somewhere else, in all files.
+    pub const MAX_ORIGINS: usize = 4096;
+    /// Further files that they come from.
+    pub const MAX_ORIGIN_FILES: usize = 256;
+    /// Bytes of a file's name that are shown, and a few more.
+    pub const MAX_NAME: usize = 512;
     /// Rules in all files.
     pub const MAX_RULES: usize = 1024;
     /// Conditions in one rule.
@@ -156,6 +164,16 @@ pub struct File<'t> {
     pub name: &'t str,
     /// What it holds.
     pub text: &'t str,
+    /// Where that comes from, if the text was made of something else.
+    pub origins: Origins<'t>,
+}
+
+impl<'t> File<'t> {
+    /// One that was made of nothing else.
+    #[must_use]
+    pub fn new(name: &'t str, text: &'t str) -> Self {
+        Self { name, text, origins: Origins::default() }
+    }
 }
 
 /// Reads and compiles a policy that is one file. `name` is the file's name, for messages.
@@ -163,7 +181,7 @@ pub struct File<'t> {
 /// # Errors
 /// The first thing that is wrong, with its place and what to do; so is that it includes others.
 pub fn parse(name: &str, text: &str) -> Result<Policy, PolicyError> {
-    parse_files(&[File { name, text }])
+    parse_files(&[File::new(name, text)])
 }
 
 /// Reads and compiles a policy from its files, in the order in which their rules are tried: that which was asked for, and those that it includes.
@@ -172,28 +190,26 @@ pub fn parse(name: &str, text: &str) -> Result<Policy, PolicyError> {
 /// The first thing that is wrong, with its place and what to do.
 pub fn parse_files(files: &[File<'_>]) -> Result<Policy, PolicyError> {
     let (mut texts, mut total) = (Vec::new(), 0);
-    // In verdicts the first file goes without its folders, and the others are named as seen from there.
-    let first = files.first().map_or("", |file| file.name);
-    let folder = first.rfind(['/', '\\']).and_then(|end| first.get(..=end)).unwrap_or("");
-    for file in files {
-        let source = Source::new(file.name, file.text.as_bytes());
+    if files.len() > limits::MAX_FILES {
+        let source = Source::new(files.first().map_or("", |file| file.name), &[]);
+        return Err(source.error(&(0..0), format!("a policy has {} files at most", limits::MAX_FILES)));
+    }
+    origin::check(files)?;
+    let labels = Labels::new(files);
+    for (index, file) in (0..).zip(files) {
+        let source = Source::of_file(file, index, &labels);
         total += file.text.len();
         check_size(&source, file.text.len(), limits::MAX_TEXT, "the policy has")?;
         check_size(&source, total, limits::MAX_TOTAL_TEXT, "the policy with what it includes has")?;
-        let label = file.name.strip_prefix(folder).unwrap_or(file.name).to_string();
-        let text = parse::read(&source, &label, file.text)?;
+        let text = parse::read(&source, file.text)?;
         match &text.includes {
             Some(span) if files.len() == 1 => {
                 return Err(source.error(span, "what this file includes was not read together with it"));
             }
-            _ => texts.push(FileText { source, label, text }),
+            _ => texts.push(FileText { source, text }),
         }
     }
-    if texts.len() > limits::MAX_FILES {
-        let source = Source::new(first, &[]);
-        return Err(source.error(&(0..0), format!("a policy has {} files at most", limits::MAX_FILES)));
-    }
-    compile::compile(texts)
+    compile::compile(texts, &labels)
 }
 
 fn check_size(source: &Source<'_>, bytes: usize, most: usize, what: &str) -> Result<(), PolicyError> {

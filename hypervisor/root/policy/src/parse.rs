@@ -22,6 +22,7 @@ use crate::hosts;
 use crate::mounts::Mounts;
 use crate::network::{self, NetworkText};
 use crate::numbers::Op;
+use crate::origin::Spot;
 use crate::pointed::{AddressText, PointedText};
 use crate::process::Process;
 use crate::quotas::{self, Quotas};
@@ -116,8 +117,8 @@ pub(crate) struct RuleText {
 pub(crate) struct PolicyText {
     /// Where the first name in `include` stands, if there is one.
     pub(crate) includes: Option<Range<usize>>,
-    /// The default action and its line, if the file states one.
-    pub(crate) default: Option<(ActionText, u32)>,
+    /// The default action and where it stands, if the file states one.
+    pub(crate) default: Option<(ActionText, Spot)>,
     pub(crate) rules: Vec<RuleText>,
     pub(crate) process: Process,
     pub(crate) quotas: Quotas,
@@ -150,9 +151,8 @@ const MASKED: &str = "masked_eq";
 pub(crate) type Value<'t> = Spanned<DeValue<'t>>;
 
 /// Reads a whole file.
-/// `label` is what the file is called in verdicts.
-pub(crate) fn read(source: &Source<'_>, label: &str, text: &str) -> Result<PolicyText, PolicyError> {
-    Reader { source }.document(document(source, text)?.get_ref(), label)
+pub(crate) fn read(source: &Source<'_>, text: &str) -> Result<PolicyText, PolicyError> {
+    Reader { source }.document(document(source, text)?.get_ref())
 }
 
 /// A text as TOML.
@@ -168,12 +168,12 @@ pub(crate) struct Reader<'s, 't> {
 }
 
 impl Reader<'_, '_> {
-    fn document(&self, top: &DeTable<'_>, label: &str) -> Result<PolicyText, PolicyError> {
+    fn document(&self, top: &DeTable<'_>) -> Result<PolicyText, PolicyError> {
         self.version(top)?;
         self.only_known_keys(top, TOP_KEYS, "a policy")?;
         let includes = top.get("include").map_or(Ok(Vec::new()), |value| self.include(value))?;
         let default = match top.get("default") {
-            Some(value) => Some((self.default_action(value)?, self.source.line(value.span().start))),
+            Some(value) => Some((self.default_action(value)?, self.source.spot(value.span().start))),
             None => None,
         };
         let rules = match top.get("rule") {
@@ -181,9 +181,9 @@ impl Reader<'_, '_> {
             None => Vec::new(),
         };
         let includes = includes.into_iter().next().map(|first| first.span);
-        let process = top.get("process").map_or(Ok(Process::default()), |value| self.process(value, label))?;
+        let process = top.get("process").map_or(Ok(Process::default()), |value| self.process(value))?;
         let mounts = self.mounts(top.get("root"), top.get("bind"))?;
-        let quotas = top.get(quotas::KEY).map_or(Ok(Quotas::default()), |value| self.quotas(value, label))?;
+        let quotas = top.get(quotas::KEY).map_or(Ok(Quotas::default()), |value| self.quotas(value))?;
         let hosts = top.get(hosts::KEY).map(|value| self.hosts(value)).transpose()?;
         let files = top.get("files").map_or(Ok(FilesText::default()), |value| self.files(value))?;
         let budgets = top.get(budget::KEY).map_or(Ok(Vec::new()), |value| self.budgets(value))?;

@@ -122,14 +122,13 @@ const OFFSET: &str = "seconds, or a text such as \"-30d\" (units s, m, h, d, w)"
 const LIMIT: &str = "a number, \"unlimited\", or [soft, hard]";
 
 impl Reader<'_, '_> {
-    /// Reads the table of a file that verdicts call `label`.
-    pub(crate) fn process(&self, value: &Value<'_>, label: &str) -> Result<Process, PolicyError> {
+    pub(crate) fn process(&self, value: &Value<'_>) -> Result<Process, PolicyError> {
         let table = self.table(value, "process", "a table (`[process]`)")?;
         self.only_known_keys(table, KEYS, "`[process]`")?;
         let mut process = Process::default();
         for (key, value) in table.iter() {
             let key = key.get_ref().as_ref();
-            process.places.insert(key.to_string(), self.line_of(value, label));
+            process.places.insert(key.to_string(), self.line_of(value));
             match key {
                 "args" => process.args = Some(self.words(value)?),
                 "cwd" => process.cwd = Some(self.directory(value)?),
@@ -142,7 +141,7 @@ impl Reader<'_, '_> {
                 "no_new_privileges" => process.no_new_privileges = Some(self.boolean(value, key)?),
                 "clock" => process.clock_offset = Some(self.clock(value)?),
                 "rlimit" => process.limits = self.limits(value)?,
-                _ => process.env = self.environment(value, label)?,
+                _ => process.env = self.environment(value)?,
             }
         }
         Ok(process)

@@ -14,7 +14,7 @@
 //! Sizes are bytes, or a text with K, M or G; times seconds, or a text with ms, s, m, h, d or w. None can be 0.
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 
 use toml::de::DeValue;
 
@@ -208,14 +208,13 @@ impl Quotas {
 }
 
 impl Reader<'_, '_> {
-    /// Reads the table of a file that verdicts call `label`.
-    pub(crate) fn quotas(&self, value: &Value<'_>, label: &str) -> Result<Quotas, PolicyError> {
+    pub(crate) fn quotas(&self, value: &Value<'_>) -> Result<Quotas, PolicyError> {
         let table = self.table(value, KEY, "a table (`[limits]`)")?;
         self.only_known_keys(table, &Quota::ALL.map(Quota::key), "`[limits]`")?;
         let mut quotas = Quotas::default();
         for (quota, slot) in Quota::ALL.into_iter().zip(&mut quotas.stated) {
             if let Some(value) = table.get(quota.key()) {
-                let place = format!("{label}:{}", self.source.line(value.span().start));
+                let place = self.source.shown(value.span().start).to_string();
                 *slot = Some((self.quota(value, quota)?, place));
             }
         }

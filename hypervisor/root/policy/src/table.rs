@@ -16,6 +16,7 @@ use crate::glob::GlobSet;
 use crate::mounts::Mounts;
 use crate::network::Network;
 use crate::numbers::Comparison;
+use crate::origin::{Labels, Place, Spot};
 use crate::pointed::{Pointed, Read};
 use crate::process::Process;
 use crate::question::Question;
@@ -78,9 +79,7 @@ pub(crate) struct Rule {
     pub(crate) action: Action,
     pub(crate) log: bool,
     pub(crate) by: By,
-    /// Index of its file.
-    pub(crate) file: u8,
-    pub(crate) line: u32,
+    pub(crate) spot: Spot,
     pub(crate) reason: Option<String>,
     /// For [`Action::Rewrite`].
     pub(crate) rewrites: Vec<Rewrite>,
@@ -109,7 +108,7 @@ pub(crate) const DEFAULT_RULE: u16 = 0;
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// What the files are called, that which was asked for first.
-    pub(crate) files: Vec<String>,
+    pub(crate) labels: Labels,
     pub(crate) rules: Vec<Rule>,
     pub(crate) slots: Vec<Slot>,
     pub(crate) clauses: Vec<Clause>,
@@ -146,10 +145,9 @@ impl<'p> Verdict<'p> {
     /// Which rule said so.
     #[must_use]
     pub fn rule(&self) -> RuleRef<'p> {
-        let file = |index| self.policy.file(index);
         match self.source {
-            Ok(rule) => RuleRef { by: rule.by, file: file(rule.file), line: rule.line, reason: rule.reason.as_deref() },
-            Err(reason) => RuleRef { by: By::Default, file: file(0), line: 0, reason: Some(reason) },
+            Ok(rule) => RuleRef { by: rule.by, place: self.policy.place(rule.spot), reason: rule.reason.as_deref() },
+            Err(reason) => RuleRef { by: By::Default, place: self.policy.place(Spot::default()), reason: Some(reason) },
         }
     }
 
@@ -191,6 +189,8 @@ pub enum By {
     Default,
     /// A rule; which one of its file, from 1.
     Rule(u16),
+    /// A rule of a translation, which has no number in the file that was translated.
+    Translated,
     /// `[network]`.
     Network,
     /// A `[[budget]]` that is spent.
@@ -199,28 +199,27 @@ pub enum By {
     Taint,
 }
 
-/// The rule behind a verdict. Prints as `rule 3 default.toml:41`, `[network] default.toml:7`, or `default`, and the reason if it has one.
+/// The rule behind a verdict. Prints as `rule 3 default.toml:41`, `rule docker.json:412` (of a translation), `[network] default.toml:7`, or `default`, and the reason if it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RuleRef<'p> {
     /// What of the file it is.
     pub by: By,
-    /// The policy file's name: without folders, or, if it was included, as seen from the folder of the one that was asked for.
-    pub file: &'p str,
-    /// The line on which the rule starts; 0 for a default that the file does not state.
-    pub line: u32,
+    /// Where it starts.
+    pub place: Place<'p>,
     /// The rule's own words.
     pub reason: Option<&'p str>,
 }
 
 impl fmt::Display for RuleRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, line, .. } = self;
+        let place = self.place;
         match self.by {
             By::Default => f.write_str("default")?,
-            By::Rule(index) => write!(f, "rule {index} {file}:{line}")?,
-            By::Network => write!(f, "[network] {file}:{line}")?,
-            By::Budget => write!(f, "[[budget]] {file}:{line}")?,
-            By::Taint => write!(f, "[[taint]] {file}:{line}")?,
+            By::Rule(index) => write!(f, "rule {index} {place}")?,
+            By::Translated => write!(f, "rule {place}")?,
+            By::Network => write!(f, "[network] {place}")?,
+            By::Budget => write!(f, "[[budget]] {place}")?,
+            By::Taint => write!(f, "[[taint]] {place}")?,
         }
         match self.reason {
             Some(reason) => write!(f, ": {reason}"),
@@ -292,13 +291,13 @@ impl Policy {
     /// What the file that was asked for is called in verdicts.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.file(0)
+        self.place(Spot::default()).file
     }
 
     /// How many rules its files have, the default not counted.
     #[must_use]
     pub fn rule_count(&self) -> usize {
-        self.rules.iter().filter(|rule| matches!(rule.by, By::Rule(_))).count()
+        self.rules.iter().filter(|rule| matches!(rule.by, By::Rule(_) | By::Translated)).count()
     }
 
     fn decide(&self, slot: &Slot, args: &[u64; 6], pointed: &Pointed<'_>) -> u16 {
@@ -336,8 +335,8 @@ impl Policy {
         }
     }
 
-    pub(crate) fn file(&self, index: u8) -> &str {
-        self.files.get(usize::from(index)).map_or("", String::as_str)
+    pub(crate) fn place(&self, spot: Spot) -> Place<'_> {
+        self.labels.place(spot)
     }
 
     pub(crate) fn verdict(&self, index: u16) -> Verdict<'_> {

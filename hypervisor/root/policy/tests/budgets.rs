@@ -20,7 +20,8 @@ fn budgets_of_all_files_hold() {
             "version = 1\n[[budget]]\ncalls = [\"read\"]\ncount = 1\nbytes = 2\n[[rule]]\ncalls = [\"read\"]\naction = \"allow\"\n",
         ),
     ];
-    let policy = parse_files(&files.map(|(name, text)| File { name, text })).unwrap_or_else(|error| panic!("{error}"));
+    let policy =
+        parse_files(&files.map(|(name, text)| File::new(name, text))).unwrap_or_else(|error| panic!("{error}"));
     let budgets: Vec<(u64, u64)> = policy.budgets().map(|Budget { count, bytes }| (count, bytes)).collect();
     assert_eq!(budgets, [(7, u64::MAX), (u64::MAX, 0), (1, 2)]);
     let bits = |name| policy.about(proto::syscalls::by_name(name).expect("a call").number.into()).holds();

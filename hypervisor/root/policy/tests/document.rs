@@ -28,9 +28,9 @@ fn read(block: &str) -> Result<(), PolicyError> {
     let text = if block.contains("version = ") { block.to_string() } else { format!("version = 1\n{block}") };
     let hosts = if text.contains("example.org:") { "[hosts]\n\"example.org\" = [\"192.0.2.1\"]\n" } else { "" };
     let text = format!("{text}{hosts}");
-    let mut files = vec![File { name: "block.toml", text: &text }];
+    let mut files = vec![File::new("block.toml", &text)];
     if text.contains("include = ") {
-        files.push(File { name: "base.toml", text: "version = 1\n" });
+        files.push(File::new("base.toml", "version = 1\n"));
     }
     parse_files(&files).map(|_| ())
 }

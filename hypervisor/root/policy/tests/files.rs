@@ -39,7 +39,7 @@ fn without_entries_everything_is_granted() {
 
 #[test]
 fn of_several_files_the_including_one_comes_first() {
-    let file = |name, text| policy::File { name, text };
+    let file = |name, text| policy::File::new(name, text);
     let first = "version = 1\ninclude = [\"b.toml\"]\n[[files]]\npaths = \"/a\"\nrights = [\"read\"]\n";
     let second = "version = 1\n[[files]]\npaths = \"/**\"\nrights = [\"write\"]\n[[files]]\ndefault = []\n";
     let policy = policy::parse_files(&[file("a.toml", first), file("b.toml", second)]).expect("a policy");

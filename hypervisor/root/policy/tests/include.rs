@@ -7,7 +7,7 @@ const OPEN: u64 = 2;
 const CLOSE: u64 = 3;
 
 fn of(files: &[(&str, &str)]) -> Result<Policy, PolicyError> {
-    let files: Vec<File<'_>> = files.iter().map(|(name, text)| File { name, text }).collect();
+    let files: Vec<File<'_>> = files.iter().map(|(name, text)| File::new(name, text)).collect();
     parse_files(&files)
 }
 
@@ -44,7 +44,7 @@ fn the_file_that_includes_decides_first_and_verdicts_name_the_file() {
     assert_eq!(verdict(&policy, OPEN), "EIO rule 2 lib/base.toml:6");
     assert_eq!(policy.judge(OPEN, &[0; 6]).rule().to_string(), "rule 2 etc/last.toml:6");
     assert_eq!(verdict(&policy, CLOSE), "EACCES default");
-    assert_eq!(policy.judge(CLOSE, &[0; 6]).rule().line, 2);
+    assert_eq!(policy.judge(CLOSE, &[0; 6]).rule().place.line, 2);
 }
 
 #[test]

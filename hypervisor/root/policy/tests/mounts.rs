@@ -6,7 +6,7 @@ use policy::{File, parse, parse_files};
 fn files_of_the_host_are_named_with_the_file_that_names_them() {
     let first = "version = 1\ninclude = [\"b\"]\n[[bind]]\nhost = \"x\"\nat = \"/x//y\"\nmode = \"cow\"\nmerge = true\nexcept = [\"/a/b/\"]\n";
     let second = "version = 1\n[root]\npath = \"rootfs\"\n[[bind]]\nhost = \"/z\"\nat = \"/z\"\n";
-    let policy = parse_files(&[File { name: "a", text: first }, File { name: "b", text: second }]).unwrap();
+    let policy = parse_files(&[File::new("a", first), File::new("b", second)]).unwrap();
     let mounts = policy.mounts();
     let root = mounts.root.as_ref().unwrap();
     assert_eq!((root.path.as_str(), root.file), ("rootfs", 1));
@@ -44,7 +44,7 @@ fn what_cannot_be_is_refused_with_its_place() {
     let error = parse("p", &format!("version = 1\n{}", binds.repeat(MAX_BINDS + 1))).unwrap_err();
     assert_eq!((error.line, error.message.as_str()), (50, "more than 16 binds"));
     let half = format!("version = 1\ninclude = [\"b\"]\n{}", binds.repeat(MAX_BINDS / 2 + 1));
-    let file = |name, text| File { name, text };
+    let file = |name, text| File::new(name, text);
     let error = parse_files(&[file("a", half.as_str()), file("b", half.as_str())]).unwrap_err();
     assert_eq!(error.to_string(), "b:1:1: more than 16 binds in all files together");
 }

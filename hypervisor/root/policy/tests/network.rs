@@ -104,7 +104,8 @@ fn actions_and_files() {
         ("b", "version = 1\ndefault = \"allow\"\n[network]\nbind = [\"*\"]\n"),
         ("c", "version = 1\n[network]\n"),
     ];
-    let policy = parse_files(&files.map(|(name, text)| File { name, text })).unwrap_or_else(|error| panic!("{error}"));
+    let policy =
+        parse_files(&files.map(|(name, text)| File::new(name, text))).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(judged(&policy, "bind", Some(&local(1))).0, Action::Allow, "the first statement holds");
     assert_eq!(judged(&policy, "connect", Some(&local(1))).1, "[network] b:3");
 }

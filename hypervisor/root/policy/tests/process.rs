@@ -56,7 +56,7 @@ fn where_something_is_said_is_not_what_is_said() {
 fn what_is_stated_first_holds() {
     let first = "version = 1\ninclude = [\"b\"]\n[process]\nuid = 5\nrlimit = { core = 1 }\nenv = { set = { A = \"1\" }, unset = [\"B\", \"E_*\"] }\n";
     let second = "version = 1\n[process]\nuid = 6\ngid = 7\nrlimit = { core = 2, cpu = 3 }\nenv = { set = { A = \"4\", B = \"2\", C = \"3\", E_X = \"5\" }, unset = [\"A*\"], pass = [\"E_*\"], allow = [] }\n";
-    let file = |name, text| File { name, text };
+    let file = |name, text| File::new(name, text);
     let policy = parse_files(&[file("a", first), file("b", second)]).unwrap();
     let process = policy.process();
     assert_eq!((process.uid, process.gid), (Some(5), Some(7)));

@@ -40,7 +40,8 @@ fn what_a_file_includes_adds_what_it_does_not_state() {
         ("d/a", "version = 1\n[limits]\nprocesses = 3\n"),
         ("d/b", "version = 1\n[limits]\nprocesses = 2\nthreads = 9\n"),
     ];
-    let policy = parse_files(&files.map(|(name, text)| File { name, text })).unwrap_or_else(|error| panic!("{error}"));
+    let policy =
+        parse_files(&files.map(|(name, text)| File::new(name, text))).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(policy.quotas().describe(Processes).as_deref(), Some("[limits] a:3: processes 3"));
     assert_eq!(policy.quotas().describe(Threads).as_deref(), Some("[limits] b:4: threads 9"));
 }

@@ -32,10 +32,10 @@ fn taints_of_all_files_hold() {
             "version = 1\n[[taint]]\npaths = \"/vault/key\"\nrights = [\"write\"]\ndeny = [\"write\", 1, \"connect\"]\naction = \"kill\"\n",
         ),
     ];
-    let files = files.map(|(name, text)| File { name, text });
+    let files = files.map(|(name, text)| File::new(name, text));
     assert_eq!(parse_files(&files).unwrap_err().to_string(), "d/b:5:18: `write` stands in this rule twice; remove one");
     let [first, File { text, .. }] = files;
-    let policy = parse_files(&[first, File { name: "d/b", text: &text.replace("\"write\", 1,", "\"write\",") }]);
+    let policy = parse_files(&[first, File::new("d/b", &text.replace("\"write\", 1,", "\"write\","))]);
     let policy = policy.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(
         [held(&policy, "connect"), held(&policy, "write"), held(&policy, "read")],

@@ -98,6 +98,7 @@ impl Count {
 fn assert_written_again(policy: &PolicyFiles, text: &str) {
     let written = check::check(policy).and_then(|_| policy.flat()).map_err(|why| why.to_string());
     let written = written.and_then(|flat| json::of_toml(&flat));
+    let written = written.and_then(|_| policy.json().map_err(|why| why.to_string()));
     assert!(written.is_ok(), "{written:?} for {text:?}");
 }
 

@@ -1,12 +1,15 @@
 //! Policy files of minijail (minijail0(5), and what its `compile_seccomp_policy.py` adds): a line a call, `NAME: FILTER`.
 //!
 //! What no line names, and what a filter leaves, ends the process unless the file says otherwise. Whole registers are compared.
+mod comments;
 mod parse;
 
 use super::includes::Includes;
-use super::native::{self, Action, Condition, Rule};
-use super::text_of_bytes;
-use parse::{Atom, Comparison, Filter, Statement};
+use super::native::{self, Action, Condition, Origin, Rule, Translation};
+use super::position::{Lines, Position};
+use super::{Native, text_of_bytes};
+use comments::Comments;
+use parse::{Atom, Comparison, Filter, Group, Statement};
 use std::collections::BTreeMap;
 
 /// Most rules that one filter may come to: `arg0 & X` is a rule for each bit of X.
@@ -23,31 +26,66 @@ pub(super) fn is_one(text: &str) -> bool {
 }
 
 /// Translates a file. Errors begin with file, line and column.
-pub(super) fn to_native(name: &str, text: &str, includes: &mut Includes) -> Result<String, String> {
-    let mut policy = Policy { default: Action::KillProcess, denies: false, filters: BTreeMap::new() };
+pub(super) fn to_native(name: &str, text: &str, includes: &mut Includes) -> Result<Native, String> {
+    let first = Origin::of(Position::of_offset(text, 0));
+    let default = (Action::KillProcess, first);
+    let mut policy = Policy { names: Vec::new(), default, denies: false, filters: BTreeMap::new() };
     policy.read(name, text, includes)?;
     let rules = policy.rules()?;
-    Ok(native::write("Made by `cargo xtask policy convert` from a policy of minijail's.", policy.default, &rules))
+    let Policy { names, default, .. } = policy;
+    let kind = "a policy of minijail's";
+    Ok(Translation { kind, names: &names, default, rules: &rules, sections: &[] }.write())
 }
 
 /// What the files say.
 struct Policy {
-    default: Action,
+    /// What the files are called, the outermost first.
+    names: Vec<String>,
+    default: (Action, Origin),
     /// Whether calls are listed that may not be made.
     denies: bool,
-    /// By call; with the place of the line.
-    filters: BTreeMap<&'static str, (Filter, String)>,
+    filters: BTreeMap<&'static str, Line>,
+}
+
+/// What lines say about a call.
+struct Line {
+    cases: Vec<Case>,
+    /// What is done else, if that is not the default.
+    otherwise: Option<Action>,
+    /// The first of them, and the last.
+    first: Origin,
+    last: Origin,
+    /// What the last one's comment says.
+    reason: Option<String>,
+}
+
+/// What is done under conditions.
+struct Case {
+    atoms: Vec<Atom>,
+    action: Action,
+    origin: Origin,
+    reason: Option<String>,
 }
 
 impl Policy {
+    /// Reads a file, and those that it includes, where it does.
     fn read(&mut self, name: &str, text: &str, includes: &mut Includes) -> Result<(), String> {
-        for (place, statement) in parse::statements(text).map_err(|why| format!("{name}:{why}"))? {
-            let place = format!("{name}:{place}");
+        let file = self.names.iter().position(|known| known == name).unwrap_or_else(|| {
+            self.names.push(name.to_owned());
+            self.names.len() - 1
+        });
+        // There are fewer files: `includes` counts them.
+        let file = u16::try_from(file).unwrap_or(u16::MAX);
+        let lines = Lines::new(text);
+        let comments = Comments::of(&lines);
+        for (at, statement) in parse::statements(text).map_err(|why| format!("{name}:{why}"))? {
+            let place = lines.of_offset(at);
+            let origin = Origin { file, ..Origin::of(place) };
             match statement {
-                Statement::Default(action) => self.default = action,
-                Statement::DenyList => (self.denies, self.default) = (true, Action::Allow),
+                Statement::Default(action) => self.default = (action, origin),
+                Statement::DenyList => (self.denies, self.default) = (true, (Action::Allow, origin)),
                 Statement::Include(file) => {
-                    let included = includes.enter(&file).map_err(|why| format!("{place}: {why}"))?;
+                    let included = includes.enter(&file).map_err(|why| format!("{name}:{place}: {why}"))?;
                     let text = text_of_bytes(&included.name, &included.bytes)?;
                     self.read(&included.name, text, includes)?;
                     includes.leave();
@@ -58,10 +96,10 @@ impl Policy {
                             && matches!(filter.otherwise, Some(Action::Errno(_) | Action::KillProcess)))
                     {
                         return Err(format!(
-                            "{place}: after `@denylist`, a line is `NAME: return ERROR` or `NAME: kill`"
+                            "{name}:{place}: after `@denylist`, a line is `NAME: return ERROR` or `NAME: kill`"
                         ));
                     }
-                    self.add(call, filter, place)?;
+                    self.add(call, line(filter, origin, &lines, &comments))?;
                 }
             }
         }
@@ -69,52 +107,77 @@ impl Policy {
     }
 
     /// Several lines about a call, in one file or several, are tried in their order; behind one that leaves nothing there is none.
-    fn add(&mut self, call: &'static str, filter: Filter, place: String) -> Result<(), String> {
+    fn add(&mut self, call: &'static str, line: Line) -> Result<(), String> {
+        let place = |Origin { file, place, .. }: Origin| {
+            format!("{}:{place}", self.names.get(usize::from(file)).map_or("", String::as_str))
+        };
         match self.filters.get_mut(call) {
-            Some((Filter { otherwise: Some(_), .. }, earlier)) => {
-                return Err(format!("{place}: `{call}` has a line already, which leaves nothing of it: {earlier}"));
+            Some(Line { otherwise: Some(_), first, .. }) => {
+                let (here, earlier) = (place(line.first), place(*first));
+                return Err(format!("{here}: `{call}` has a line already, which leaves nothing of it: {earlier}"));
             }
-            Some((known, _)) => {
-                known.groups.extend(filter.groups);
-                known.otherwise = filter.otherwise;
+            Some(known) => {
+                known.cases.extend(line.cases);
+                (known.otherwise, known.last, known.reason) = (line.otherwise, line.last, line.reason);
             }
-            None => drop(self.filters.insert(call, (filter, place))),
+            None => drop(self.filters.insert(call, line)),
         }
         Ok(())
     }
 
     fn rules(&self) -> Result<Vec<Rule>, String> {
-        let mut plain: Vec<Rule> = Vec::new();
-        let mut conditional = Vec::new();
-        for (call, (filter, place)) in &self.filters {
-            let otherwise = filter.otherwise.unwrap_or(self.default);
-            let mut conditions = Vec::new();
-            for (group, action) in &filter.groups {
-                let alternatives = alternatives(group).ok_or_else(|| {
-                    format!("{place}: the filter of `{call}` comes to more than {MAX_ALTERNATIVES} rules; write it with fewer flags")
-                })?;
-                conditions.extend(alternatives.into_iter().map(|all| Rule {
-                    calls: vec![*call],
-                    action: *action,
-                    conditions: all,
-                }));
-            }
-            // What always holds decides the rest.
-            let always = conditions.iter().position(|rule| rule.conditions.is_empty());
-            let last = always.and_then(|at| conditions.get(at)).map_or(otherwise, |rule| rule.action);
-            conditions.truncate(always.unwrap_or(conditions.len()));
-            let is_conditional = !conditions.is_empty();
-            conditional.extend(conditions);
-            match plain.iter_mut().find(|rule| rule.action == last) {
-                Some(rule) if !is_conditional => rule.calls.push(call),
-                _ if is_conditional => {
-                    conditional.push(Rule { calls: vec![*call], action: last, conditions: Vec::new() })
-                }
-                _ => plain.push(Rule { calls: vec![*call], action: last, conditions: Vec::new() }),
-            }
+        let mut filters: Vec<(&'static str, &Line)> = self.filters.iter().map(|(call, line)| (*call, line)).collect();
+        filters.sort_by_key(|(_, line)| line.first);
+        let mut rules: Vec<Rule> = Vec::new();
+        for (call, line) in filters {
+            rules.extend(line.rules(call, self.default.0).ok_or_else(|| {
+                let Origin { file, place, .. } = line.first;
+                let name = self.names.get(usize::from(file)).map_or("", String::as_str);
+                format!("{name}:{place}: the filter of `{call}` comes to more than {MAX_ALTERNATIVES} rules; write it with fewer flags")
+            })?);
         }
-        plain.extend(conditional);
-        Ok(plain)
+        Ok(rules)
+    }
+}
+
+/// What a line says, with what its comments say of it.
+fn line(filter: Filter, origin: Origin, lines: &Lines<'_>, comments: &Comments<'_, '_>) -> Line {
+    let reason = comments.about(origin.place.line);
+    let case = |Group { atoms, action, at }| {
+        let place = lines.of_offset(at);
+        // Of a list in braces each of its lines may say something.
+        let own = if place.line == origin.place.line { None } else { comments.own(place.line) };
+        Case { atoms, action, origin: Origin { place, ..origin }, reason: own.or_else(|| reason.clone()) }
+    };
+    let cases = filter.groups.into_iter().map(case).collect();
+    Line { cases, otherwise: filter.otherwise, first: origin, last: origin, reason }
+}
+
+impl Line {
+    /// The rules that decide about the call. None: there are too many.
+    fn rules(&self, call: &'static str, default: Action) -> Option<Vec<Rule>> {
+        let mut rules: Vec<Rule> = Vec::new();
+        for Case { atoms, action, origin, reason } in &self.cases {
+            rules.extend(alternatives(atoms)?.into_iter().map(|conditions| Rule {
+                calls: vec![call],
+                action: *action,
+                conditions,
+                origin: *origin,
+                reason: reason.clone(),
+            }));
+        }
+        // What always holds decides the rest.
+        let always = rules.iter().position(|rule| rule.conditions.is_empty());
+        if let Some(always) = always {
+            rules.truncate(always + 1);
+            return Some(rules);
+        }
+        let none_holds = (!self.cases.is_empty()).then_some("no condition holds");
+        let reason = [self.reason.as_deref(), none_holds].into_iter().flatten().collect::<Vec<_>>().join("; ");
+        let action = self.otherwise.unwrap_or(default);
+        let reason = native::reason(&reason);
+        rules.push(Rule { calls: vec![call], action, conditions: Vec::new(), origin: self.last, reason });
+        Some(rules)
     }
 }
 
@@ -162,10 +225,11 @@ fn choices(atom: &Atom) -> Vec<Condition> {
 mod tests {
     use super::*;
     use policy::{Action as Verdict, parse};
+    use std::fs;
     use std::path::Path;
 
     fn native(text: &str) -> Result<String, String> {
-        to_native("p", text, &mut Includes::of_file(Path::new("p"), "p"))
+        to_native("p", text, &mut Includes::of_file(Path::new("p"), "p")).map(|native| native.text)
     }
 
     fn verdict(text: &str, number: u64, args: [u64; 6]) -> String {
@@ -231,6 +295,66 @@ mod tests {
         assert!(native("@denylist\nptrace: 1\n").unwrap_err().starts_with("p:2:1: after `@denylist`"));
     }
 
+    /// Policies of files of which the first is `main`: what a verdict says of the rule.
+    fn rules(files: &[(&str, &str)], calls: &[(u64, [u64; 6])]) -> Vec<String> {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = directory.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let text = files[0].1;
+        let mut includes = Includes::of_file(&directory.path().join(files[0].0), files[0].0);
+        let native = to_native(files[0].0, text, &mut includes).unwrap_or_else(|why| panic!("{why}"));
+        let origins = policy::Origins { parts: &native.origins, files: &native.origin_files, translated: true };
+        let file = policy::File { origins, ..policy::File::new(files[0].0, &native.text) };
+        let policy = policy::parse_files(&[file]).unwrap_or_else(|error| panic!("{error}\n{}", native.text));
+        calls.iter().map(|(call, args)| policy.judge(*call, args).rule().to_string()).collect()
+    }
+
+    #[test]
+    fn verdicts_name_the_line_and_what_its_comment_says() {
+        let main = "# what a reader needs\n@include ./sub/more # with more\n\nopen: arg1 == O_RDONLY || \\\n  arg1 == O_RDWR # for both\nsocket: { arg0 == AF_UNIX: allow,\n # none of the network\n arg0 == AF_INET: return EACCES, trap }\n";
+        let more = "read: 1\nclose: 1 # at its end\nioctl: arg1 == 1; return ENOTTY\n";
+        let args = |first, second| [first, second, 0, 0, 0, 0];
+        let calls = [
+            (2, args(0, 0)),
+            (2, args(0, 2)),
+            (2, args(0, 1)),
+            (41, args(1, 0)),
+            (41, args(2, 0)),
+            (41, args(3, 0)),
+            (0, args(0, 0)),
+            (3, args(0, 0)),
+            (16, args(0, 1)),
+            (16, args(0, 2)),
+            (39, args(0, 0)),
+        ];
+        let expected = [
+            "rule main:4",
+            "rule main:5: for both",
+            "rule main:4: no condition holds",
+            "rule main:6",
+            "rule main:8: none of the network",
+            "rule main:6: no condition holds",
+            "rule sub/more:1",
+            "rule sub/more:2: at its end",
+            "rule sub/more:3",
+            "rule sub/more:3: no condition holds",
+            "default",
+        ];
+        assert_eq!(rules(&[("dir/main", main), ("dir/sub/more", more)], &calls), expected);
+    }
+
+    #[test]
+    fn several_lines_about_a_call_are_each_named() {
+        let main = "ioctl: arg1 == 1\n@include ./more\nioctl: arg1 == 3\n";
+        let more = "read: 1\nioctl: arg1 == 2\n";
+        let calls = [1, 2, 3, 4].map(|second| (16, [0, second, 0, 0, 0, 0]));
+        let expected = ["rule main:1", "rule more:2", "rule main:3", "rule main:3: no condition holds"];
+        assert_eq!(rules(&[("main", main), ("more", more)], &calls), expected);
+    }
+
     #[test]
     fn errors_have_a_place() {
         let error = |text: &str| native(text).unwrap_err();
@@ -245,6 +369,9 @@ mod tests {
         assert!(error("read: arg0 & -1 && arg1 & -1\n").contains("more than 64 rules"));
         assert!(error("read\n").starts_with("p:1:5: "));
         assert!(error("@include no-such-file\n").starts_with("p:1:1: cannot include no-such-file: "));
+        assert!(error("@include a\u{1b}b\n").starts_with("p:1:10: the path of a file must be here"));
+        assert!(error("@include\n").starts_with("p:1:9: the path of a file must be here"));
+        assert!(error("@include a b\n").starts_with("p:1:12: the line should end here"));
         assert!(error("@what\n").starts_with("p:1:1: `@what` is no directive"));
     }
 

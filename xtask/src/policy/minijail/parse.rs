@@ -21,9 +21,18 @@ pub(super) enum Statement {
 #[derive(Debug, Default)]
 pub(super) struct Filter {
     /// The first of these whose atoms all hold decides.
-    pub(super) groups: Vec<(Vec<Atom>, Action)>,
+    pub(super) groups: Vec<Group>,
     /// What is done else, if that is not the default.
     pub(super) otherwise: Option<Action>,
+}
+
+/// `arg0 == 1 && arg1 == 2`, and what is done if they hold.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) atoms: Vec<Atom>,
+    pub(super) action: Action,
+    /// The byte with which it begins.
+    pub(super) at: usize,
 }
 
 /// `arg0 == 1`.
@@ -53,8 +62,8 @@ const OPERATORS: [(&str, Comparison); 8] = [
     ("in", Comparison::Within),
 ];
 
-/// The statements of a text, with their places. Errors begin with line and column.
-pub(super) fn statements(text: &str) -> Result<Vec<(Position, Statement)>, String> {
+/// The statements of a text, each with the byte with which it begins. Errors begin with line and column.
+pub(super) fn statements(text: &str) -> Result<Vec<(usize, Statement)>, String> {
     let mut cursor = Cursor { text, at: 0, braces: false };
     let mut all = Vec::new();
     loop {
@@ -62,9 +71,9 @@ pub(super) fn statements(text: &str) -> Result<Vec<(Position, Statement)>, Strin
         if cursor.rest().is_empty() {
             return Ok(all);
         }
-        let place = Position::of_offset(text, cursor.at);
+        let at = cursor.at;
         let statement = cursor.statement().map_err(|error| format!("{}: {}", error.place, error.message))?;
-        all.extend(statement.map(|statement| (place, statement)));
+        all.extend(statement.map(|statement| (at, statement)));
     }
 }
 
@@ -172,19 +181,15 @@ impl<'t> Cursor<'t> {
 
     fn directive(&mut self) -> Result<Option<Statement>, Error> {
         let word = self.word("@");
-        let argument = |cursor: &mut Self| {
-            cursor.at += word.len();
-            cursor.skip_blanks();
-            let rest = cursor.rest();
-            let line = rest.get(..rest.find('\n').unwrap_or(rest.len())).unwrap_or("").trim_end();
-            cursor.at += line.len();
-            line
-        };
         match word {
-            "@include" => Ok(Some(Statement::Include(argument(self).to_owned()))),
+            "@include" => {
+                self.at += word.len();
+                Ok(Some(Statement::Include(self.path()?.to_owned())))
+            }
             // It only says which calls come often.
             "@frequency" => {
-                argument(self);
+                self.at += word.len();
+                self.path()?;
                 Ok(None)
             }
             "@denylist" => {
@@ -200,6 +205,19 @@ impl<'t> Cursor<'t> {
             }
             _ => Err(self.error(format!("`{word}` is no directive"))),
         }
+    }
+
+    /// A path, and the end of the line.
+    fn path(&mut self) -> Result<&'t str, Error> {
+        self.skip_blanks();
+        let rest = self.rest();
+        let path = rest.get(..rest.find(char::is_whitespace).unwrap_or(rest.len())).unwrap_or("");
+        if path.is_empty() || path.chars().any(char::is_control) {
+            return Err(self.error("the path of a file must be here"));
+        }
+        self.at += path.len();
+        self.end_of_line()?;
+        Ok(path)
     }
 
     fn end_of_line(&mut self) -> Result<(), Error> {
@@ -221,7 +239,7 @@ impl<'t> Cursor<'t> {
         if let Some(action) = self.action()? {
             return Ok(Filter { groups: Vec::new(), otherwise: Some(action) });
         }
-        let groups = self.groups(number)?.into_iter().map(|atoms| (atoms, Action::Allow)).collect();
+        let groups = self.groups(number)?;
         let otherwise = if self.takes(";") { Some(self.needed_action()?) } else { None };
         Ok(Filter { groups, otherwise })
     }
@@ -239,7 +257,7 @@ impl<'t> Cursor<'t> {
             let groups = self.groups(number)?;
             self.wants(":")?;
             let action = self.needed_action()?;
-            filter.groups.extend(groups.into_iter().map(|atoms| (atoms, action)));
+            filter.groups.extend(groups.into_iter().map(|group| Group { action, ..group }));
             if !self.takes(",") {
                 self.wants("}")?;
                 break;
@@ -277,19 +295,23 @@ impl<'t> Cursor<'t> {
         Ok(Some(action))
     }
 
-    /// Atoms joined by `&&`, and these by `||`.
-    fn groups(&mut self, number: u32) -> Result<Vec<Vec<Atom>>, Error> {
-        let mut groups = vec![vec![self.atom(number)?]];
-        loop {
-            if self.takes("&&") {
-                let atom = self.atom(number)?;
-                groups.last_mut().into_iter().for_each(|group| group.push(atom));
-            } else if self.takes("||") {
-                groups.push(vec![self.atom(number)?]);
-            } else {
-                return Ok(groups);
-            }
+    /// Atoms joined by `&&`, and these by `||`, which allow.
+    fn groups(&mut self, number: u32) -> Result<Vec<Group>, Error> {
+        let mut groups = vec![self.group(number)?];
+        while self.takes("||") {
+            groups.push(self.group(number)?);
         }
+        Ok(groups)
+    }
+
+    fn group(&mut self, number: u32) -> Result<Group, Error> {
+        self.skip_blanks();
+        let at = self.at;
+        let mut atoms = vec![self.atom(number)?];
+        while self.takes("&&") {
+            atoms.push(self.atom(number)?);
+        }
+        Ok(Group { atoms, action: Action::Allow, at })
     }
 
     fn atom(&mut self, number: u32) -> Result<Atom, Error> {

@@ -1,19 +1,21 @@
 //! An OCI `config.json` (runtime-spec 1.x, `config.md` and `config-linux.md`) beside its seccomp profile: process, root, mounts and names,
 //! in our language. [`super::paths`] makes rights of what is read-only or masked. What a sandbox has in its own way, or not at all, is noted; what would have to be there and is not, is refused.
-use super::super::position::Position;
-use super::paths::Paths;
+use super::super::native::{Origin, Section};
+use super::super::position::{Lines, Position};
+use super::paths::{Paths, Stated};
 use policy::process::LIMITS;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::path::Path;
 use toml::Table;
 
 /// What is made of a file.
 #[derive(Debug, Default)]
 pub(super) struct Translated {
-    /// `[process]`, `[root]`, `[[bind]]` and `[[files]]`.
-    pub(super) text: String,
+    /// `[process]`, `[root]`, `[[bind]]`, `[limits]` and `[[files]]`.
+    pub(super) sections: Vec<Section>,
     /// What does not apply, and why: a line each.
     pub(super) notes: Vec<String>,
 }
@@ -116,7 +118,8 @@ pub(super) fn translate(text: &str, folder: &Path) -> Result<Translated, String>
     if let Some(other) = OTHERS.iter().find(|key| whole.contains_key(**key)) {
         return Err(format!("1:1: the file is for another platform: it has `{other}`"));
     }
-    let mut reader = Reader { text, folder, out: Translated::default(), paths: Paths::default() };
+    let lines = Lines::new(text);
+    let mut reader = Reader { text, lines, folder, out: Translated::default(), paths: Paths::default() };
     reader.note_unknown("", &whole, &TOP);
     if let Some(hooks) = config.hooks.filter(|hooks| hooks.get().contains('[')) {
         let hooks_lists: Map<String, Value> = reader.part(hooks)?;
@@ -140,7 +143,7 @@ pub(super) fn translate(text: &str, folder: &Path) -> Result<Translated, String>
     if let Some(raw) = config.linux {
         reader.linux(raw)?;
     }
-    reader.files(config.linux)?;
+    reader.files(config.root.or(config.linux))?;
     Ok(reader.out)
 }
 
@@ -156,6 +159,7 @@ fn read<'t, T: Deserialize<'t>>(text: &str, part: &'t str) -> Result<T, String> 
 
 struct Reader<'t> {
     text: &'t str,
+    lines: Lines<'t>,
     folder: &'t Path,
     out: Translated,
     paths: Paths,
@@ -167,7 +171,12 @@ impl<'t> Reader<'t> {
     }
 
     fn at(&self, raw: &RawValue, why: &str) -> String {
-        format!("{}: {why}", Position::of_part(self.text, raw.get()))
+        format!("{}: {why}", self.place(Some(raw)))
+    }
+
+    /// Where a part stands; the whole, if it is none.
+    fn place(&self, raw: Option<&RawValue>) -> Position {
+        raw.map_or(self.lines.of_offset(0), |raw| self.lines.of_part(raw.get()))
     }
 
     fn note(&mut self, what: impl Into<String>) {
@@ -192,13 +201,9 @@ impl<'t> Reader<'t> {
         if value.as_table().is_some_and(Table::is_empty) || value.as_array().is_some_and(Vec::is_empty) {
             return Ok(());
         }
-        let text = toml::to_string(&Table::from_iter([(key.to_owned(), value)]));
-        let text = text.map_err(|error| format!("1:1: {error}"))?;
-        if let Err(error) = policy::parse("", &format!("version = 1\n{text}")) {
-            let place = from.map_or(Position::of_offset(self.text, 0), |raw| Position::of_part(self.text, raw.get()));
-            return Err(format!("{place}: {}", error.message));
-        }
-        self.out.text += &format!("\n{text}");
+        let (text, place) = (written(key, value)?, self.place(from));
+        check(&text).map_err(|why| format!("{place}: {why}"))?;
+        self.out.sections.push(Section { text, origin: Origin::of(place) });
         Ok(())
     }
 
@@ -241,7 +246,7 @@ impl<'t> Reader<'t> {
         if !(kind == "bind" || has("bind") || has("rbind")) {
             if OWN.contains(&kind.as_str()) {
                 if WRITABLE.contains(&kind.as_str()) && !has("ro") {
-                    self.paths.writable.push(destination.clone());
+                    self.paths.writable.push(Stated { path: destination.clone(), place: self.place(Some(raw)) });
                 }
                 self.note(format!("mounts: {destination} ({kind}) is as the sandbox has it"));
                 return Ok(());
@@ -260,9 +265,9 @@ impl<'t> Reader<'t> {
         match mode {
             "cow" => {
                 self.note(format!("mounts: {destination}: the file is as it was at the start"));
-                self.paths.readonly_mounts.push(destination.clone());
+                self.paths.readonly_mounts.push(Stated { path: destination.clone(), place: self.place(Some(raw)) });
             }
-            "rw" => self.paths.writable.push(destination.clone()),
+            "rw" => self.paths.writable.push(Stated { path: destination.clone(), place: self.place(Some(raw)) }),
             _ => {}
         }
         let (known, others): (Vec<&String>, Vec<&String>) =
@@ -281,23 +286,15 @@ impl<'t> Reader<'t> {
     fn linux(&mut self, raw: &RawValue) -> Result<(), String> {
         let linux: Map<String, Value> = self.part(raw)?;
         self.note_unknown("linux.", &linux, &LINUX);
-        for (key, paths) in [("maskedPaths", &mut self.paths.masked), ("readonlyPaths", &mut self.paths.readonly)] {
-            let Some(value) = linux.get(key).filter(|value| !value.is_null()) else { continue };
-            let list: Result<Vec<String>, _> = serde_json::from_value(value.clone());
-            match list {
-                Ok(list) if list.iter().all(|path| path.starts_with('/')) => *paths = list,
-                _ => {
-                    let place = Position::of_part(self.text, raw.get());
-                    return Err(format!("{place}: `{key}` is a list of absolute paths"));
-                }
-            }
-        }
+        let parts: BTreeMap<&str, &RawValue> = self.part(raw)?;
+        self.paths.masked = self.listed(&parts, "maskedPaths")?;
+        self.paths.readonly = self.listed(&parts, "readonlyPaths")?;
         let namespaces = linux.get("namespaces").and_then(Value::as_array).into_iter().flatten();
         if let Some(joined) = namespaces.filter_map(|namespace| namespace.get("path")).find(|path| !path.is_null()) {
             return Err(self.at(raw, &format!("the namespace {joined} cannot be joined: a sandbox has its own")));
         }
         if let Some(resources) = linux.get("resources").and_then(Value::as_object) {
-            self.resources(resources, raw)?;
+            self.resources(resources, parts.get("resources").copied().unwrap_or(raw))?;
         }
         match linux.get("personality").and_then(|personality| personality.get("domain")) {
             Some(domain) if domain != "LINUX" => Err(self.at(raw, &format!("there is no personality {domain}"))),
@@ -307,6 +304,19 @@ impl<'t> Reader<'t> {
 }
 
 impl Reader<'_> {
+    /// A list of paths, each with its place.
+    fn listed(&self, parts: &BTreeMap<&str, &RawValue>, key: &str) -> Result<Vec<Stated>, String> {
+        let Some(list) = parts.get(key) else { return Ok(Vec::new()) };
+        let refuse = |_| self.at(list, &format!("`{key}` is a list of absolute paths"));
+        let entries: Option<Vec<&RawValue>> = serde_json::from_str(list.get()).map_err(refuse)?;
+        let path = |raw: &RawValue| {
+            let path = serde_json::from_str(raw.get()).ok().filter(|path: &String| path.starts_with('/'));
+            let path = path.ok_or_else(|| self.at(raw, &format!("`{key}` is a list of absolute paths")))?;
+            Ok(Stated { path, place: self.place(Some(raw)) })
+        };
+        entries.into_iter().flatten().map(path).collect()
+    }
+
     /// Limits of memory and of tasks; numbers that are not above 0 are none (runtime-spec, config-linux.md).
     fn resources(&mut self, resources: &Map<String, Value>, raw: &RawValue) -> Result<(), String> {
         self.note_unknown("linux.resources.", resources, &RESOURCES);
@@ -331,9 +341,28 @@ impl Reader<'_> {
     /// Rights on what is read-only or masked.
     fn files(&mut self, from: Option<&RawValue>) -> Result<(), String> {
         self.out.notes.extend(self.paths.notes());
-        let entries = self.paths.entries();
-        self.add("files", entries.into(), from)
+        let entries = self.paths.entries(self.place(from));
+        let all: Vec<toml::Value> = entries.iter().map(|(entry, _)| entry.clone()).collect();
+        if all.is_empty() {
+            return Ok(());
+        }
+        check(&written("files", all.into())?).map_err(|why| format!("{}: {why}", self.place(from)))?;
+        for (entry, place) in entries {
+            let text = written("files", vec![entry].into())?;
+            self.out.sections.push(Section { text, origin: Origin::of(place) });
+        }
+        Ok(())
     }
+}
+
+/// A key of our language.
+fn written(key: &str, value: toml::Value) -> Result<String, String> {
+    toml::to_string(&Table::from_iter([(key.to_owned(), value)])).map_err(|error| format!("1:1: {error}"))
+}
+
+/// Whether our reader finds such a text good.
+fn check(text: &str) -> Result<(), String> {
+    policy::parse("", &format!("version = 1\n{text}")).map(drop).map_err(|error| error.message)
 }
 
 /// The whole environment: nothing but these variables, of which the last of one name counts.
@@ -383,9 +412,27 @@ mod tests {
   "readonlyPaths": null, "cgroupsPath": "/x"},
  "vendorKey": 1}"#;
 
+    fn text_of(sections: &[Section]) -> String {
+        sections.iter().map(|section| format!("{}\n", section.text)).collect()
+    }
+
+    #[test]
+    fn each_section_has_its_place() {
+        let Translated { sections, .. } = translate(CONFIG, Path::new("/nonexistent")).unwrap();
+        let of = |start: &str| {
+            let found = sections.iter().filter(|section| section.text.starts_with(start));
+            found.map(|section| section.origin.place.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!([of("[process]"), of("[root]"), of("[limits]")], [["3:13"], ["7:10"], ["13:120"]]);
+        assert_eq!(of("[[bind]]"), ["10:3", "11:3"]);
+        // The masked path, what is mounted writable, and the root for all others.
+        assert_eq!(of("[[files]]"), ["13:76", "11:3", "7:10"]);
+    }
+
     #[test]
     fn what_applies_is_translated_and_what_does_not_is_noted() {
-        let Translated { text, notes } = translate(CONFIG, Path::new("/nonexistent")).unwrap();
+        let Translated { sections, notes } = translate(CONFIG, Path::new("/nonexistent")).unwrap();
+        let text = text_of(&sections);
         let policy = policy::parse("p", &format!("version = 1\n{text}")).unwrap();
         let process = policy.process();
         assert_eq!(process.args.as_ref().map(Vec::len), Some(3));
@@ -434,7 +481,8 @@ mod tests {
             let text = format!("{{\"ociVersion\": \"1.0.2\",\n\"mounts\": [{mount}]}}");
             translate(&text, folder.path())
         };
-        let Translated { text, notes } = config(", \"options\": [\"ro\"]").unwrap();
+        let Translated { sections, notes } = config(", \"options\": [\"ro\"]").unwrap();
+        let text = text_of(&sections);
         let policy = policy::parse("p", &format!("version = 1\n{text}")).unwrap();
         assert_eq!(policy.mounts().binds[0].mode, policy::mounts::BindMode::CopyOnWrite);
         assert_eq!(policy.file_rights(b"/etc/hosts").rights.to_string(), "read execute list");
@@ -465,11 +513,11 @@ mod tests {
                 "\"type\": \"pid\", \"path\": \"/proc/1/ns/pid\"",
                 "13:11: the namespace \"/proc/1/ns/pid\"",
             ),
-            ("\"limit\": 67108864", "\"limit\": 4095", "13:11: `memory` must be from 4M"),
-            ("\"limit\": 67108864", "\"limit\": \"64M\"", "13:11: `resources.memory.limit` must be a number"),
+            ("\"limit\": 67108864", "\"limit\": 4095", "13:120: `memory` must be from 4M"),
+            ("\"limit\": 67108864", "\"limit\": \"64M\"", "13:120: `resources.memory.limit` must be a number"),
             ("\"limit\": 32", "\"limit\": -1", ""),
-            ("[\"/proc/kcore\", \"/mine/key\"]", "[\"x\"]", "13:11: `maskedPaths` is a list of absolute paths"),
-            ("\"readonlyPaths\": null", "\"readonlyPaths\": 3", "13:11: `readonlyPaths` is a list of absolute paths"),
+            ("[\"/proc/kcore\", \"/mine/key\"]", "[\"x\"]", "13:61: `maskedPaths` is a list of absolute paths"),
+            ("\"readonlyPaths\": null", "\"readonlyPaths\": 3", "14:20: `readonlyPaths` is a list of absolute paths"),
             ("\"devices\": null", "\"personality\": {\"domain\": \"LINUX32\"}", "13:11: there is no personality"),
         ] {
             let text = CONFIG.replacen(from, to, 1);

@@ -9,14 +9,15 @@ mod order;
 mod paths;
 pub(super) mod write;
 
-use super::native::{self, Action, Rule};
+use super::Native;
+use super::native::{self, Action, Origin, Rule, Translation};
 use super::options::ContainerOptions;
-use super::position::Position;
+use super::position::{Lines, Position};
 use order::{Comparison, Decision, Operator, Ruling};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 /// EPERM, what an error is if the file names none.
 const EPERM: u16 = 1;
@@ -41,7 +42,8 @@ struct Linux<'t> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Profile<'t> {
-    default_action: ActionName,
+    #[serde(borrow)]
+    default_action: &'t RawValue,
     default_errno_ret: Option<u32>,
     architectures: Option<Vec<String>>,
     #[serde(borrow)]
@@ -82,6 +84,8 @@ struct Entry {
     args: Option<Vec<Argument>>,
     includes: Option<Filter>,
     excludes: Option<Filter>,
+    /// A text, if it is Docker's.
+    comment: Option<serde_json::Value>,
 }
 
 #[derive(Deserialize)]
@@ -103,13 +107,15 @@ struct Filter {
     min_kernel: Option<String>,
 }
 
-/// What Docker's includes and excludes are judged by.
+/// What others' policies mean here: what Docker's includes and excludes are judged by, and where files are that they include.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Container {
     /// Names as in capabilities(7).
     pub(crate) capabilities: Vec<String>,
     /// The kernel's version, its first two numbers.
     pub(crate) kernel: (u32, u32),
+    /// Folders that are somewhere else here.
+    pub(crate) include_map: Vec<(PathBuf, PathBuf)>,
 }
 
 impl Default for Container {
@@ -118,7 +124,7 @@ impl Default for Container {
         let capabilities = "AUDIT_WRITE CHOWN DAC_OVERRIDE FOWNER FSETID KILL MKNOD NET_BIND_SERVICE NET_RAW SETFCAP SETGID SETPCAP \
                             SETUID SYS_CHROOT";
         let capabilities = capabilities.split_whitespace().map(|name| format!("CAP_{name}")).collect();
-        Self { capabilities, kernel: (6, 1) }
+        Self { capabilities, kernel: (6, 1), include_map: Vec::new() }
     }
 }
 
@@ -129,7 +135,7 @@ impl Container {
             let name = name.to_ascii_uppercase();
             if name.starts_with("CAP_") { name } else { format!("CAP_{name}") }
         };
-        let mut container = Self::default();
+        let mut container = Self { include_map: options.include_map.clone(), ..Self::default() };
         let dropped: Vec<String> = options.cap_drop.iter().map(full).collect();
         container.capabilities.retain(|name| !dropped.contains(name) && !dropped.iter().any(|name| name == "CAP_ALL"));
         container.capabilities.extend(options.cap_add.iter().map(full));
@@ -138,69 +144,81 @@ impl Container {
 }
 
 /// Translates a file, which is in `folder`. Errors begin with line and column.
-pub(super) fn to_native(text: &str, container: &Container, folder: &Path) -> Result<Native, String> {
+pub(super) fn to_native(name: &str, text: &str, container: &Container, folder: &Path) -> Result<Native, String> {
     let json = |error: serde_json::Error| format!("{}: {error}", Position::of_json(&error));
     let whole: serde_json::Value = serde_json::from_str(text).map_err(json)?;
-    let reader = Reader { text, container };
+    let reader = Reader { text, lines: Lines::new(text), container };
+    let names = &[name.to_owned()];
     if whole.get("ociVersion").is_none() {
         let (default, rules) = reader.translate(&serde_json::from_str(text).map_err(json)?)?;
-        let text = native::write("Made by `cargo xtask policy convert` from an OCI seccomp profile.", default, &rules);
-        return Ok(Native { text, notes: Vec::new() });
+        let kind = "an OCI seccomp profile";
+        return Ok(Translation { kind, names, default, rules: &rules, sections: &[] }.write());
     }
     let config: Config<'_> = serde_json::from_str(text).map_err(json)?;
-    let config::Translated { text, mut notes } = config::translate(text, folder)?;
+    let config::Translated { sections, mut notes } = config::translate(text, folder)?;
     let (default, rules) = match config.linux.and_then(|linux| linux.seccomp) {
         Some(profile) => reader.translate(&profile)?,
         None => {
             notes.push("linux.seccomp: there is none, so that every call is allowed".to_owned());
-            (Action::Allow, Vec::new())
+            ((Action::Allow, Origin::of(Position::of_offset(text, 0))), Vec::new())
         }
     };
-    let rules = native::write("Made by `cargo xtask policy convert` from an OCI config.json.", default, &rules);
-    Ok(Native { text: rules + &text, notes })
-}
-
-/// A file in our language.
-pub(crate) struct Native {
-    pub(crate) text: String,
-    /// What of it does not apply, and why.
-    pub(super) notes: Vec<String>,
+    let kind = "an OCI config.json";
+    let native = Translation { kind, names, default, rules: &rules, sections: &sections }.write();
+    Ok(Native { notes, ..native })
 }
 
 /// Reads the entries of a profile.
 struct Reader<'t> {
     text: &'t str,
+    lines: Lines<'t>,
     container: &'t Container,
 }
 
+/// What the rules are made of.
+#[derive(Default)]
+struct Gathered {
+    calls: BTreeMap<&'static str, Vec<Ruling>>,
+    /// By the bytes with which entries begin: why they count, if they or their conditions say it.
+    reasons: BTreeMap<usize, String>,
+}
+
 impl Reader<'_> {
-    fn translate(&self, profile: &Profile<'_>) -> Result<(Action, Vec<Rule>), String> {
+    fn translate(&self, profile: &Profile<'_>) -> Result<((Action, Origin), Vec<Rule>), String> {
         if let (Some(map), Some([_, ..])) = (profile.arch_map, profile.architectures.as_deref()) {
-            let place = Position::of_part(self.text, map.get());
+            let place = self.lines.of_part(map.get());
             return Err(format!("{place}: `archMap` goes without `architectures`; remove one"));
         }
-        let default = action(profile.default_action, profile.default_errno_ret).map_err(|why| format!("1:1: {why}"))?;
-        let mut calls: BTreeMap<&'static str, Vec<Ruling>> = BTreeMap::new();
+        let place = self.lines.of_part(profile.default_action.get());
+        let name: ActionName = self.part(profile.default_action)?;
+        let default = action(name, profile.default_errno_ret).map_err(|why| format!("{place}: {why}"))?;
+        let otherwise = Otherwise { name, errno: profile.default_errno_ret };
+        let mut gathered = Gathered::default();
         for raw in profile.syscalls.iter().flatten() {
-            let start = Position::of_part(self.text, raw.get());
-            let json = |error: serde_json::Error| {
-                let place = start.then(Position::of_json(&error));
-                // The message repeats the place, relative to the entry.
-                let message = error.to_string();
-                let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
-                format!("{place}: {message}")
-            };
-            let entry: Entry = serde_json::from_str(raw.get()).map_err(json)?;
-            let rulings = self.rulings(profile, &entry, raw.get()).map_err(|why| format!("{start}: {why}"))?;
+            let entry: Entry = self.part(raw)?;
+            let offset = Position::offset_of_part(self.text, raw.get());
+            let rulings = self.rulings(&otherwise, &entry, offset);
+            let rulings = rulings.map_err(|why| format!("{}: {why}", self.lines.of_offset(offset)))?;
             for name in entry.names.iter().flatten().chain(&entry.name).filter_map(|name| native::known(name)) {
-                calls.entry(name).or_default().extend_from_slice(&rulings);
+                gathered.calls.entry(name).or_default().extend_from_slice(&rulings);
             }
+            gathered.reasons.extend(reason(&entry).map(|reason| (offset, reason)));
         }
-        Ok((default, self.rules(calls)?))
+        Ok(((default, Origin::of(place)), self.rules(gathered)?))
+    }
+
+    /// Reads a part of the text. Errors have its place.
+    fn part<'p, T: Deserialize<'p>>(&self, raw: &'p RawValue) -> Result<T, String> {
+        serde_json::from_str(raw.get()).map_err(|error| {
+            let place = self.lines.of_part(raw.get()).then(Position::of_json(&error));
+            // The message repeats the place, relative to the part.
+            let message = error.to_string();
+            format!("{place}: {}", message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message))
+        })
     }
 
     /// What an entry says about each of its calls: nothing if it does not count here.
-    fn rulings(&self, profile: &Profile<'_>, entry: &Entry, raw: &str) -> Result<Vec<Ruling>, String> {
+    fn rulings(&self, otherwise: &Otherwise, entry: &Entry, offset: usize) -> Result<Vec<Ruling>, String> {
         if entry.name.is_some() && entry.names.as_ref().is_some_and(|names| !names.is_empty()) {
             return Err("`name` goes without `names`; remove one".into());
         }
@@ -208,23 +226,22 @@ impl Reader<'_> {
         let comparisons = entry.args.iter().flatten().map(comparison).collect::<Result<Vec<_>, _>>()?;
         let ret = |errno: Option<u32>| errno.unwrap_or(EPERM.into());
         let with_errno = matches!(entry.action, ActionName::Errno | ActionName::Trace);
-        let same_errno = !with_errno || ret(entry.errno_ret) == ret(profile.default_errno_ret);
-        let is_default = entry.action == profile.default_action && same_errno;
+        let same_errno = !with_errno || ret(entry.errno_ret) == ret(otherwise.errno);
+        let is_default = entry.action == otherwise.name && same_errno;
         if !self.applies(entry)? || is_default {
             return Ok(Vec::new());
         }
-        let offset = Position::offset_of_part(self.text, raw);
         let rules = alternatives(comparisons).into_iter();
         Ok(rules.map(|comparisons| Ruling { comparisons, action, offset }).collect())
     }
 
-    /// Calls about which the same is said share their rules.
-    fn rules(&self, calls: BTreeMap<&'static str, Vec<Ruling>>) -> Result<Vec<Rule>, String> {
+    /// Calls about which the same entries say the same share their rules.
+    fn rules(&self, Gathered { calls, reasons }: Gathered) -> Result<Vec<Rule>, String> {
         let mut groups: Vec<(Vec<Decision>, Vec<&'static str>)> = Vec::new();
         for (call, rulings) in calls {
             let decisions = order::decisions(&rulings).map_err(|contradiction| {
                 let [earlier, later] =
-                    [contradiction.earlier, contradiction.later].map(|offset| Position::of_offset(self.text, offset));
+                    [contradiction.earlier, contradiction.later].map(|offset| self.lines.of_offset(offset));
                 format!("{later}: about `{call}` this contradicts the entry at {earlier}: the same arguments, another action")
             })?;
             match groups.iter_mut().find(|(known, _)| *known == decisions) {
@@ -232,14 +249,30 @@ impl Reader<'_> {
                 None => groups.push((decisions, vec![call])),
             }
         }
-        let rules = groups.into_iter().flat_map(|(decisions, calls)| {
-            decisions.into_iter().map(move |Decision { conditions, action }| Rule {
-                calls: calls.clone(),
-                action,
-                conditions,
-            })
-        });
-        Ok(rules.collect())
+        let offsets = groups.iter().flat_map(|(decisions, _)| decisions.iter().map(|decision| decision.offset));
+        let origins = self.origins(offsets.collect());
+        let rule = |decision: Decision, calls: Vec<&'static str>| {
+            let Decision { conditions, action, offset } = decision;
+            let origin = origins.get(&offset).copied().unwrap_or(Origin::of(self.lines.of_offset(offset)));
+            Rule { calls, action, conditions, origin, reason: reasons.get(&offset).cloned() }
+        };
+        let rules = groups
+            .into_iter()
+            .flat_map(|(decisions, calls)| decisions.into_iter().map(move |decision| (decision, calls.clone())));
+        Ok(rules.map(|(decision, calls)| rule(decision, calls)).collect())
+    }
+
+    /// Where these entries stand: with a column where several begin in one line.
+    fn origins(&self, offsets: BTreeSet<usize>) -> BTreeMap<usize, Origin> {
+        let places: Vec<(usize, Position)> =
+            offsets.into_iter().map(|offset| (offset, self.lines.of_offset(offset))).collect();
+        let mut entries: BTreeMap<usize, usize> = BTreeMap::new();
+        places.iter().for_each(|(_, place)| *entries.entry(place.line).or_default() += 1);
+        let is_narrow = |place: Position| entries.get(&place.line).is_some_and(|entries| *entries > 1);
+        places
+            .into_iter()
+            .map(|(offset, place)| (offset, Origin { file: 0, place, narrow: is_narrow(place) }))
+            .collect()
     }
 
     /// Whether an entry is meant for such a container on this processor.
@@ -274,6 +307,37 @@ impl Reader<'_> {
         let numbers: (u32, u32) =
             numbers.ok_or_else(|| format!("`minKernel` is two numbers, such as \"4.8\", not {version:?}"))?;
         Ok(numbers <= self.container.kernel)
+    }
+}
+
+/// What a profile does with calls that no entry names.
+struct Otherwise {
+    name: ActionName,
+    errno: Option<u32>,
+}
+
+/// What an entry says of itself, or what makes it count.
+fn reason(entry: &Entry) -> Option<String> {
+    let comment = entry.comment.as_ref().and_then(serde_json::Value::as_str).and_then(native::reason);
+    comment.or_else(|| {
+        let stated = [("includes", &entry.includes), ("excludes", &entry.excludes)]
+            .into_iter()
+            .filter_map(|(what, filter)| Some(format!("{what} {}", filter.as_ref()?.text()?)));
+        native::reason(&stated.collect::<Vec<_>>().join("; "))
+    })
+}
+
+impl Filter {
+    /// What it asks for, if it does.
+    fn text(&self) -> Option<String> {
+        let list = |key: &str, names: &Option<Vec<String>>| {
+            let names = names.as_ref().filter(|names| !names.is_empty())?;
+            Some(format!("{key} {}", names.join(" ")))
+        };
+        let kernel = self.min_kernel.as_ref().map(|version| format!("minKernel {version}"));
+        let all = [list("caps", &self.caps), kernel, list("arches", &self.arches)];
+        let all: Vec<String> = all.into_iter().flatten().collect();
+        (!all.is_empty()).then(|| all.join(", "))
     }
 }
 
@@ -324,7 +388,7 @@ mod tests {
     use policy::{Action as Verdict, parse};
 
     fn native_of(text: &str) -> Result<String, String> {
-        to_native(text, &Container::default(), Path::new("")).map(|native| native.text)
+        to_native("p", text, &Container::default(), Path::new("")).map(|native| native.text)
     }
 
     fn compiled(syscalls: &str) -> policy::Policy {
@@ -399,7 +463,7 @@ mod tests {
     fn the_command_line_adds_and_drops_capabilities() {
         let with = |add: &[&str], drop: &[&str]| {
             let [cap_add, cap_drop] = [add, drop].map(|names| names.iter().map(ToString::to_string).collect());
-            Container::with(&ContainerOptions { cap_add, cap_drop }).capabilities
+            Container::with(&ContainerOptions { cap_add, cap_drop, ..ContainerOptions::default() }).capabilities
         };
         assert_eq!(with(&["sys_admin"], &["ALL"]), ["CAP_SYS_ADMIN"]);
         assert!(!with(&[], &["CAP_CHOWN"]).contains(&"CAP_CHOWN".to_owned()));
@@ -411,10 +475,70 @@ mod tests {
         let text =
             r#"{"ociVersion": "1.0.2", "process": {}, "linux": {"seccomp": {"defaultAction": "SCMP_ACT_KILL"}}}"#;
         assert!(native_of(text).unwrap().contains("default = { kill = \"thread\" }"));
-        let native = to_native(r#"{"ociVersion": "1.0.2"}"#, &Container::default(), Path::new("")).unwrap();
+        let native = to_native("p", r#"{"ociVersion": "1.0.2"}"#, &Container::default(), Path::new("")).unwrap();
         assert!(
             native.text.contains("default = \"allow\"") && native.notes[0].starts_with("linux.seccomp: there is none")
         );
+    }
+
+    /// What a verdict says of the rule, on a call without arguments.
+    fn rule(native: &Native, call: u64, args: [u64; 6]) -> String {
+        let origins = policy::Origins { parts: &native.origins, files: &native.origin_files, translated: true };
+        let file = policy::File { origins, ..policy::File::new("dir/p.json", &native.text) };
+        let policy = policy::parse_files(&[file]).unwrap_or_else(|error| panic!("{error}\n{}", native.text));
+        policy.judge(call, &args).rule().to_string()
+    }
+
+    #[test]
+    fn verdicts_name_the_entry_and_why_it_counts() {
+        let text = r#"{"defaultAction": "SCMP_ACT_ERRNO",
+ "syscalls": [
+  {
+   "names": ["read", "dup"],
+   "action": "SCMP_ACT_ALLOW",
+   "comment": ""
+  },
+  {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38,
+   "comment": "ENOSYS for\n clone3 \u001b[31m\u202e"},
+  {"names": ["chroot"], "action": "SCMP_ACT_ALLOW", "includes": {"caps": ["CAP_SYS_CHROOT"], "minKernel": "4.8"}, "excludes": {"arches": ["s390"]}},
+  {"names": ["read"], "action": "SCMP_ACT_ALLOW"},
+  {"names": ["personality"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": 8, "op": "SCMP_CMP_EQ"}]}, {"names": ["personality"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": 9, "op": "SCMP_CMP_EQ"}]}
+ ]}"#;
+        let native = to_native("dir/p.json", text, &Container::default(), Path::new("")).unwrap();
+        let of = |call, first| rule(&native, call, [first, 0, 0, 0, 0, 0]);
+        assert_eq!([of(0, 0), of(32, 0)], ["rule p.json:3", "rule p.json:3"], "the first that says so");
+        assert_eq!(of(435, 0), "rule p.json:8: ENOSYS for clone3 [31m");
+        assert_eq!(of(161, 0), "rule p.json:10: includes caps CAP_SYS_CHROOT, minKernel 4.8; excludes arches s390");
+        // Two in one line.
+        assert_eq!([of(135, 8), of(135, 9)], ["rule p.json:12:3", "rule p.json:12:116"]);
+        assert_eq!(of(135, 7), "default");
+        assert!(native.text.contains("\n# p.json:12:116\n[[rule]]\ncalls = [\"personality\"]"), "{}", native.text);
+    }
+
+    #[test]
+    fn profiles_in_one_line_and_entries_for_one_call_each() {
+        let entry = |call: &str| format!(r#"{{"names":["{call}"],"action":"SCMP_ACT_ALLOW"}}"#);
+        let calls = ["read", "write", "close"].map(entry).join(",");
+        let text = format!(r#"{{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{calls}]}}"#);
+        let native = to_native("dir/p.json", &text, &Container::default(), Path::new("")).unwrap();
+        let places = [0, 1, 3].map(|call| rule(&native, call, [0; 6]));
+        assert_eq!(places, ["rule p.json:1:47", "rule p.json:1:92", "rule p.json:1:138"]);
+    }
+
+    #[test]
+    fn comments_that_are_long_are_cut_and_others_than_texts_are_none() {
+        let text = |comment: &str| {
+            let comment = format!(r#""comment": {comment}"#);
+            format!(
+                r#"{{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{{"names": ["read"], "action": "SCMP_ACT_ALLOW", {comment}}}]}}"#
+            )
+        };
+        let of = |comment: &str| {
+            rule(&to_native("p.json", &text(comment), &Container::default(), Path::new("")).unwrap(), 0, [0; 6])
+        };
+        let long = of(&format!("\"{}\"", "ä".repeat(300)));
+        assert_eq!(long, format!("rule p.json:1: {}…", "ä".repeat(98)));
+        assert_eq!([of("3"), of("null"), of("\" \"")], ["rule p.json:1"; 3]);
     }
 
     #[test]

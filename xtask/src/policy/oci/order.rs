@@ -148,6 +148,8 @@ pub(super) struct Ruling {
 pub(super) struct Decision {
     pub(super) conditions: Vec<Condition>,
     pub(super) action: Action,
+    /// Where the entry stands that says so.
+    pub(super) offset: usize,
 }
 
 /// Two rules that libseccomp does not take together: they decide the same calls differently.
@@ -162,7 +164,7 @@ pub(super) struct Contradiction {
 /// The rules for a call in the order in which they decide.
 pub(super) fn decisions(rulings: &[Ruling]) -> Result<Vec<Decision>, Contradiction> {
     if let Some(alone) = rulings.iter().find(|ruling| ruling.comparisons.is_empty()) {
-        return Ok(vec![Decision { conditions: Vec::new(), action: alone.action }]);
+        return Ok(vec![Decision { conditions: Vec::new(), action: alone.action, offset: alone.offset }]);
     }
     let mut tree = Vec::new();
     for ruling in rulings {
@@ -239,7 +241,7 @@ fn decision(ruling: &Ruling) -> Option<Decision> {
     let all = ruling.comparisons.iter().map(Comparison::condition);
     let conditions: Vec<Condition> = all.filter(|condition| condition.constant() != Some(true)).collect();
     let possible = conditions.iter().all(|condition| condition.constant().is_none());
-    possible.then_some(Decision { conditions, action: ruling.action })
+    possible.then_some(Decision { conditions, action: ruling.action, offset: ruling.offset })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What an OCI `config.json` says of paths that can be read and not written, or not even read: `root.readonly`, `linux.readonlyPaths`,
 //! `linux.maskedPaths`, and files that are mounted read-only, as `[[files]]` of our language.
-use toml::{Table, Value};
+use super::super::position::Position;
+use toml::Value;
 
 /// Trees that the sandbox makes itself, of which the root's file service, and so `[[files]]`, knows nothing.
 const OWN_TREES: [&str; 3] = ["/dev", "/proc", "/sys"];
@@ -9,51 +10,73 @@ const OWN_TREES: [&str; 3] = ["/dev", "/proc", "/sys"];
 const ALL: &[&str] = &["read", "write", "create", "delete", "execute", "list"];
 const READING: &[&str] = &["read", "execute", "list"];
 
+/// A path, and where the file says it.
+#[derive(Debug)]
+pub(super) struct Stated {
+    pub(super) path: String,
+    pub(super) place: Position,
+}
+
 /// What is gathered while the file is read.
 #[derive(Debug, Default)]
 pub(super) struct Paths {
     pub(super) root_is_readonly: bool,
     /// Where something is mounted that can be written to.
-    pub(super) writable: Vec<String>,
+    pub(super) writable: Vec<Stated>,
     /// What is mounted read-only and would not be so by itself.
-    pub(super) readonly_mounts: Vec<String>,
-    pub(super) readonly: Vec<String>,
-    pub(super) masked: Vec<String>,
+    pub(super) readonly_mounts: Vec<Stated>,
+    pub(super) readonly: Vec<Stated>,
+    pub(super) masked: Vec<Stated>,
+}
+
+/// What is said of a path.
+struct Said<'p> {
+    path: &'p Stated,
+    rights: &'static [&'static str],
+    /// What in the file says it.
+    by: &'static str,
 }
 
 impl Paths {
-    /// The entries, the first that matches a path deciding; none if nothing was said.
-    pub(super) fn entries(&self) -> Vec<Value> {
+    /// The entries, the first that matches a path deciding, and where they come from; none if nothing was said. `root`: where the file says how the root
+    /// is mounted.
+    pub(super) fn entries(&self, root: Position) -> Vec<(Value, Position)> {
         // Masked and read-only paths are so after all mounts (`config-linux.md`), and a mount covers the root.
         let nothing: &[&str] = &[];
-        let mut stated: Vec<(&String, &[&str])> = Vec::new();
-        stated.extend(self.masked.iter().map(|path| (path, nothing)));
-        stated.extend(self.readonly.iter().chain(&self.readonly_mounts).map(|path| (path, READING)));
+        let mut stated: Vec<Said<'_>> = Vec::new();
+        let said = |rights, by| move |path| Said { path, rights, by };
+        stated.extend(self.masked.iter().map(said(nothing, "maskedPaths")));
+        stated.extend(self.readonly.iter().map(said(READING, "readonlyPaths")));
+        stated.extend(self.readonly_mounts.iter().map(said(READING, "mounted read-only")));
         if self.root_is_readonly {
-            stated.extend(self.writable.iter().map(|path| (path, ALL)));
+            stated.extend(self.writable.iter().map(said(ALL, "mounted to be written to")));
         }
-        let mut entries: Vec<(String, &[&str])> = Vec::new();
-        for (path, rights) in stated {
-            let path = path.trim_end_matches('/');
+        let mut entries: Vec<Said<'_>> = Vec::new();
+        for said in stated {
+            let path = said.path.path.trim_end_matches('/');
             // What lies in one that comes before never decides.
-            let is_covered = |(other, _): &(String, &[&str])| is_in(path, other);
+            let is_covered = |other: &Said<'_>| is_in(path, other.path.path.trim_end_matches('/'));
             if !is_own(path) && !path.is_empty() && !entries.iter().any(is_covered) {
-                entries.push((path.to_owned(), rights));
+                entries.push(said);
             }
         }
         if entries.is_empty() && !self.root_is_readonly {
             return Vec::new();
         }
         let list = |rights: &[&str]| Value::Array(rights.iter().map(|right| Value::from(*right)).collect());
-        let entry = |(path, rights): &(String, &[&str])| {
-            Value::Table(Table::from_iter([
-                ("paths".to_owned(), Value::from(escaped(path) + "/**")),
-                ("rights".to_owned(), list(rights)),
-            ]))
+        let entry = |Said { path: Stated { path, place }, rights, by }: &Said<'_>| {
+            let pairs = [
+                ("paths", Value::from(escaped(path.trim_end_matches('/')) + "/**")),
+                ("rights", list(rights)),
+                ("reason", Value::from(*by)),
+            ];
+            (table(pairs), *place)
         };
-        let default = list(if self.root_is_readonly { READING } else { ALL });
-        let default = Value::Table(Table::from_iter([("default".to_owned(), default)]));
-        entries.iter().map(entry).chain([default]).collect()
+        let default = match self.root_is_readonly {
+            true => table([("default", list(READING)), ("reason", Value::from("root.readonly"))]),
+            false => table([("default", list(ALL))]),
+        };
+        entries.iter().map(entry).chain([(default, root)]).collect()
     }
 
     /// What is not as a runtime has it: a line each.
@@ -64,8 +87,9 @@ impl Paths {
             notes.push("what is read-only is so by [[files]]: writing it is EACCES, and not EROFS".to_owned());
         }
         for (key, paths) in [("linux.maskedPaths", &self.masked), ("linux.readonlyPaths", &self.readonly)] {
-            let (own, others): (Vec<&String>, Vec<&String>) = paths.iter().partition(|path| is_own(path));
-            let list = |paths: &[&String]| paths.iter().map(|path| path.as_str()).collect::<Vec<_>>().join(" ");
+            let paths = paths.iter().map(|stated| stated.path.as_str());
+            let (own, others): (Vec<&str>, Vec<&str>) = paths.partition(|path| is_own(path));
+            let list = |paths: &[&str]| paths.join(" ");
             if !own.is_empty() {
                 notes.push(format!(
                     "{key}: {}: as the sandbox has it, which shows nothing of the host there",
@@ -78,6 +102,10 @@ impl Paths {
         }
         notes
     }
+}
+
+fn table<const N: usize>(pairs: [(&str, Value); N]) -> Value {
+    Value::Table(pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
 fn is_own(path: &str) -> bool {
@@ -106,14 +134,17 @@ mod tests {
     use super::*;
 
     fn rights(paths: &Paths, of: &[&str]) -> Vec<String> {
-        let text = toml::to_string(&Table::from_iter([("files".to_owned(), Value::Array(paths.entries()))])).unwrap();
+        let entries = paths.entries(NOWHERE).into_iter().map(|(entry, _)| entry).collect();
+        let text = toml::to_string(&table([("files", Value::Array(entries))])).unwrap();
         let policy =
             policy::parse("p", &format!("version = 1\n{text}")).unwrap_or_else(|error| panic!("{error}: {text}"));
         of.iter().map(|path| policy.file_rights(path.as_bytes()).rights.to_string()).collect()
     }
 
-    fn list(paths: &[&str]) -> Vec<String> {
-        paths.iter().map(|path| (*path).to_owned()).collect()
+    const NOWHERE: Position = Position { line: 1, column: 1 };
+
+    fn list(paths: &[&str]) -> Vec<Stated> {
+        paths.iter().map(|path| Stated { path: (*path).to_owned(), place: NOWHERE }).collect()
     }
 
     #[test]
@@ -139,7 +170,7 @@ mod tests {
     #[test]
     fn nothing_is_said_of_what_is_the_sandboxs_own() {
         let paths = Paths { masked: list(&["/proc/kcore"]), writable: list(&["/data"]), ..Paths::default() };
-        assert!(paths.entries().is_empty());
+        assert!(paths.entries(NOWHERE).is_empty());
         let masked = Paths { masked: list(&["/x"]), ..Paths::default() };
         assert_eq!(rights(&masked, &["/x/y", "/y"]), ["none", "read write create delete execute list"]);
     }

@@ -263,8 +263,9 @@ mod tests {
     /// Both ways give the same verdicts about these calls.
     fn round_trip(text: &str, calls: &[u64]) {
         let before = policy::parse("p", text).unwrap();
-        let native =
-            to_native(&profile(text).unwrap().profile, &Container::default(), std::path::Path::new("")).unwrap().text;
+        let native = to_native("p", &profile(text).unwrap().profile, &Container::default(), std::path::Path::new(""))
+            .unwrap()
+            .text;
         let after = policy::parse("p", &native).unwrap();
         for call in calls {
             for first in [0, 1, 2, 3, 64, 65, 0x1_0000_0001, u64::MAX] {
@@ -305,7 +306,7 @@ mod tests {
     fn calls_that_no_address_is_listed_for_are_denied() {
         let text = "version = 1\n[network]\nconnect = [\"*\"]\n[[budget]]\ncalls = [\"read\"]\ncount = 1\n[[rule]]\ncalls = [\"connect\", \"bind\", \"listen\", \"read\"]\naction = \"allow\"\n";
         let Written { profile, warnings } = profile(text).unwrap();
-        let native = to_native(&profile, &Container::default(), std::path::Path::new("")).unwrap().text;
+        let native = to_native("p", &profile, &Container::default(), std::path::Path::new("")).unwrap().text;
         let policy = policy::parse("p", &native).unwrap();
         let action = |call: &str| policy.judge(syscalls::by_name(call).unwrap().number.into(), &[0; 6]).action;
         let is_denied = |call| matches!(action(call), policy::Action::Errno(errno) if errno.name == "EACCES");
@@ -319,7 +320,7 @@ mod tests {
     fn who_asks_is_taken_at_what_holds_without_an_answer() {
         let text = "version = 1\ndefault = \"ask\"\n[[rule]]\ncalls = [\"read\"]\naction = { stop = { limit = 5, otherwise = \"allow\" } }\n";
         let Written { profile, warnings } = profile(text).unwrap();
-        let native = to_native(&profile, &Container::default(), std::path::Path::new("")).unwrap().text;
+        let native = to_native("p", &profile, &Container::default(), std::path::Path::new("")).unwrap().text;
         let policy = policy::parse("p", &native).unwrap();
         assert_eq!(policy.judge(0, &[0; 6]).action, policy::Action::Allow);
         assert_eq!(policy.judge(1, &[0; 6]).action, policy::Action::Errno(policy::errno::EPERM));

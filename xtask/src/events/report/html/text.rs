@@ -1,5 +1,5 @@
 //! What stands in the page: text that cannot leave its place, numbers, times.
-use crate::run::steers;
+use policy::steers;
 use std::fmt::{self, Display, Write as _};
 
 /// Characters of a text up to which it is shown as it is.
