@@ -34,7 +34,7 @@ pub const NO_ALARM: u64 = u64::MAX;
 /// [`BootInfo::magic`].
 pub const BOOT_MAGIC: u64 = u64::from_le_bytes(*b"CORDONSH");
 /// Version of everything in this crate; shim and root of one build agree.
-pub const PROTO_VERSION: u32 = 7;
+pub const PROTO_VERSION: u32 = 8;
 
 /// What the shim learns at start. Its virtual address is in RDI at the shim's entry.
 #[repr(C)]
@@ -273,6 +273,8 @@ pub mod copy_forms {
     pub const CONTENT: u64 = 3;
     /// The beginning of what the call writes or sends: there is more, which was not judged.
     pub const CONTENT_CUT: u64 = 4;
+    /// A structure of a fixed shape, all of it: what the call does not bring is 0.
+    pub const STRUCTURE: u64 = 5;
 }
 
 /// One finished call, as the shim tells it.

@@ -1,13 +1,12 @@
 //! The events of a run, as `--events` writes them: JSON, one object a line. EVENTS.md describes every field.
+use super::data::{Bytes, Data, Rewritten};
 use super::file_events::{FileChange, Refused};
 use super::process_events::{Ended, Executed, Started};
 use crate::run::printable;
 use control::{ExitReport, Outcome, RunStats};
-use policy::address::SocketAddress;
-use policy::signature::{self, ArgumentName, NumberChange};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use trace::{Abi, Answer, CallRecord, Content, Judged, Piece, Record};
+use trace::{Abi, Answer, CallRecord, Judged, Piece, Record};
 
 /// Something that happened in a sandbox.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -306,51 +305,6 @@ pub(super) struct Call {
     pub(super) value: Option<i64>,
 }
 
-/// A changed argument.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) struct Rewritten {
-    /// The argument, from 0.
-    argument: u8,
-    #[serde(flatten)]
-    change: Change,
-}
-
-/// What became of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Change {
-    /// This.
-    Value(Word),
-    /// What it had of these bits.
-    Mask(Word),
-    /// Where it points to there was this path.
-    Path(Bytes),
-}
-
-impl Rewritten {
-    /// As a person reads it, of this call: `flags := O_RDONLY`.
-    fn text(&self, call: u64) -> String {
-        let of = ArgumentName { signature: signature::of(call), argument: self.argument };
-        let (keep, set) = match &self.change {
-            Change::Value(Word(value)) => (0, *value),
-            Change::Mask(Word(mask)) => (*mask, 0),
-            Change::Path(path) => return format!("{of} := \"{}\"", path.shown()),
-        };
-        NumberChange { of, keep, set }.to_string()
-    }
-}
-
-impl From<&trace::Change> for Rewritten {
-    fn from(change: &trace::Change) -> Self {
-        match change {
-            trace::Change::Number(argument, 0, set) => Self { argument: *argument, change: Change::Value(Word(*set)) },
-            trace::Change::Number(argument, keep, _) => Self { argument: *argument, change: Change::Mask(Word(*keep)) },
-            trace::Change::Path(argument, path) => Self { argument: *argument, change: Change::Path(path.into()) },
-        }
-    }
-}
-
 /// The policy of events that say nothing about it.
 pub(super) fn first_policy() -> u32 {
     1
@@ -373,87 +327,6 @@ impl TryFrom<String> for Word {
     fn try_from(text: String) -> Result<Self, String> {
         let digits = text.strip_prefix("0x").ok_or("a word begins with 0x")?;
         u64::from_str_radix(digits, 16).map(Self).map_err(|error| error.to_string())
-    }
-}
-
-/// What an argument points to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Data {
-    /// The argument, from 0.
-    pub(super) argument: u8,
-    /// The strings or bytes there: one, or those of an array.
-    pub(super) bytes: Vec<Bytes>,
-    /// That is all of it.
-    pub(super) whole: bool,
-}
-
-/// Bytes: as text where they are UTF-8, else in hexadecimal.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Bytes {
-    Text(String),
-    Hex(String),
-    /// A socket address, in the words of policies.
-    Address(String),
-    /// Nothing could be read at this address.
-    Unreadable(Word),
-}
-
-impl Bytes {
-    /// As a person reads them; of what is no UTF-8 each byte as an escape.
-    pub(super) fn shown(&self) -> String {
-        match self {
-            Self::Text(text) | Self::Address(text) => text.clone(),
-            Self::Hex(_) => self.bytes().unwrap_or_default().utf8_chunks().fold(String::new(), |mut text, chunk| {
-                text.push_str(chunk.valid());
-                chunk.invalid().iter().fold(text, |text, byte| format!("{text}\\x{byte:02x}"))
-            }),
-            Self::Unreadable(address) => String::from(*address),
-        }
-    }
-
-    /// Those of a `struct sockaddr`.
-    fn of_address(piece: &Piece) -> Self {
-        let Piece::Read { bytes, .. } = piece else { return piece.into() };
-        let text = SocketAddress::read(bytes).and_then(|address| String::from_utf8(address.text()).ok());
-        text.map_or_else(|| piece.into(), Self::Address)
-    }
-}
-
-impl Bytes {
-    /// The bytes, if they were read.
-    pub(super) fn bytes(&self) -> Option<Vec<u8>> {
-        match self {
-            Self::Text(text) | Self::Address(text) => Some(text.clone().into_bytes()),
-            Self::Hex(digits) => crate::policy::hexadecimal(digits),
-            Self::Unreadable(_) => None,
-        }
-    }
-}
-
-impl From<&Piece> for Bytes {
-    fn from(piece: &Piece) -> Self {
-        match piece {
-            Piece::Read { bytes, .. } => match std::str::from_utf8(bytes) {
-                Ok(text) => Self::Text(text.to_owned()),
-                Err(_) => Self::Hex(bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
-            },
-            Piece::Unreadable(address) => Self::Unreadable(Word(*address)),
-        }
-    }
-}
-
-impl From<&trace::Data> for Data {
-    fn from(data: &trace::Data) -> Self {
-        let (bytes, whole) = match &data.content {
-            Content::Bytes(piece) => (vec![piece.into()], piece.is_whole()),
-            Content::Address(piece) => (vec![Bytes::of_address(piece)], piece.is_whole()),
-            Content::Strings(pieces, end) => (
-                pieces.iter().map(Bytes::from).collect(),
-                *end == trace::End::Whole && pieces.iter().all(Piece::is_whole),
-            ),
-        };
-        Self { argument: data.argument, bytes, whole }
     }
 }
 
@@ -525,6 +398,7 @@ impl From<trace::SettledRecord> for Settled {
 impl From<CallRecord> for Call {
     fn from(record: CallRecord) -> Self {
         let text = trace::call_text(&record);
+        let signature = record.signature();
         let abi = match record.abi {
             Abi::X86_64 => "x86-64",
             Abi::I386 => "i386",
@@ -534,7 +408,7 @@ impl From<CallRecord> for Call {
             Abi::I386 => None,
         };
         let rewritten = match &record.verdict.judged {
-            Judged::Rewrite(changes) => changes.iter().map(Rewritten::from).collect(),
+            Judged::Rewrite(changes) => changes.iter().map(|change| Rewritten::of(change, record.number)).collect(),
             _ => Vec::new(),
         };
         let verdict = match record.verdict.judged {
@@ -566,7 +440,7 @@ impl From<CallRecord> for Call {
             number: record.number,
             name,
             args: record.args.map(Word),
-            data: record.data.iter().map(Data::from).collect(),
+            data: record.data.iter().map(|data| Data::of(data, signature)).collect(),
             text,
             verdict: verdict.to_owned(),
             otherwise,
@@ -592,6 +466,15 @@ impl Question {
 }
 
 impl Call {
+    /// What a field of the structure that an argument points to has, if that was read.
+    pub(super) fn field(&self, argument: u8, name: &str) -> Option<u64> {
+        let data = self.data.iter().find(|data| data.argument == argument)?;
+        match data.bytes.as_slice() {
+            [Bytes::Fields(fields)] => fields.get(name).map(|value| value.0),
+            _ => None,
+        }
+    }
+
     /// Whether the program does not get what it asked for. What waits for an answer is not decided yet.
     pub(super) fn is_denied(&self) -> bool {
         match self.verdict.as_str() {

@@ -1,5 +1,5 @@
 //! Events of the root's file service: what it refused by `[[files]]` of the policy, and what it changed.
-use super::event::Bytes;
+use super::data::Bytes;
 use serde::{Deserialize, Serialize};
 use std::ops::Not;
 

@@ -4,6 +4,7 @@
 //! text, [`log`] (`--events`), [`timeline`] (`--timeline`), [`learn`] (`--learn`),
 //! [`report`] (`--report`).
 mod ask;
+mod data;
 mod event;
 mod file_events;
 mod learn;

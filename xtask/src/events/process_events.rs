@@ -1,5 +1,5 @@
 //! Events of threads and processes, by the shim's word; the paths of programs are the root's.
-use super::event::Bytes;
+use super::data::Bytes;
 use serde::{Deserialize, Serialize};
 use trace::{EndedRecord, ExecutedRecord, StartedRecord};
 

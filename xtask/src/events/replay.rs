@@ -1,5 +1,6 @@
 //! `cargo xtask replay`: what another policy would have said to a run.
-use super::event::{Bytes, Call, Event, Tainted, What};
+use super::data::Bytes;
+use super::event::{Call, Event, Tainted, What};
 use super::usage::{Told, Usage, told};
 use super::verify::Events;
 use crate::cli::ReplayOptions;
@@ -175,7 +176,8 @@ fn seconds(ns: u64) -> String {
 
 /// What a call's arguments point to, as far as all of it was recorded.
 struct Memory {
-    strings: Vec<(u8, Vec<u8>)>,
+    /// Strings and structures.
+    pieces: Vec<(u8, Vec<u8>)>,
     address: Option<Vec<u8>>,
     /// What the call writes.
     content: Option<Vec<u8>>,
@@ -183,25 +185,31 @@ struct Memory {
 
 impl Memory {
     fn of(call: &Call) -> Self {
-        let (mut strings, mut address, mut content) = (Vec::new(), None, None);
-        let kinds = signature::of(call.number).map_or(&[][..], |signature| signature.arguments);
+        let (mut pieces, mut address, mut content) = (Vec::new(), None, None);
+        let signature = signature::of(call.number);
+        let kinds = signature.map_or(&[][..], |signature| signature.arguments);
         let is_written =
             |argument: u8| matches!(kinds.get(usize::from(argument)), Some(Kind::Buffer(_) | Kind::Ranges(_)));
         for data in call.data.iter().filter(|data| data.whole) {
             match data.bytes.as_slice() {
                 [Bytes::Text(text)] if is_written(data.argument) => content = Some(text.clone().into_bytes()),
                 [Bytes::Hex(bytes)] if is_written(data.argument) => content = hexadecimal(bytes),
-                [Bytes::Text(text)] => strings.push((data.argument, text.clone().into_bytes())),
+                [Bytes::Text(text)] => pieces.push((data.argument, text.clone().into_bytes())),
+                [fields @ Bytes::Fields(_)] => {
+                    let structure = signature.and_then(|signature| signature.structure(data.argument));
+                    let bytes = structure.and_then(|structure| fields.structure(structure));
+                    pieces.extend(bytes.map(|bytes| (data.argument, bytes)));
+                }
                 [Bytes::Address(text)] => address = sockaddr::of_text(text.as_bytes()),
                 _ => {}
             }
         }
-        Self { strings, address, content }
+        Self { pieces, address, content }
     }
 
     fn pointed(&self) -> Pointed<'_> {
         let mut pointed = Pointed::NOTHING;
-        self.strings.iter().for_each(|(argument, bytes)| pointed.set(*argument, bytes));
+        self.pieces.iter().for_each(|(argument, bytes)| pointed.set(*argument, bytes));
         if let Some(address) = &self.address {
             pointed.set_address(address);
         }
@@ -293,6 +301,46 @@ mod tests {
             judged(&prefix, &writes("write", b"GET /", true), &mut Budgets::new(&prefix, 0)).unwrap(),
             "[kill, rule 1 p:3]"
         );
+    }
+
+    #[test]
+    fn what_lies_in_structures_is_judged() {
+        let text = "version = 1\ndefault = \"allow\"\n[[rule]]\ncalls = [\"openat\", \"openat2\"]\nwhen = [{ arg = \"flags\", op = \"masked_eq\", mask = 3, value = \"O_RDWR\" }]\naction = \"kill\"\n";
+        let policy = policy::parse("p", text).unwrap();
+        let opens = |content| {
+            let plain = writes("openat2", b"", true);
+            let number = 437;
+            let data = trace::Data { argument: 2, content };
+            let verdict =
+                Verdict { judged: Judged::Allow, rule: String::new(), logged: false, ignored: false, generation: 1 };
+            let record = CallRecord {
+                time: 0,
+                thread: 1,
+                abi: Abi::X86_64,
+                number,
+                args: plain.args.map(|word| word.0),
+                data: vec![data],
+                verdict,
+                answer: Answer::None,
+            };
+            let text = serde_json::to_string(&Call::from(record)).unwrap();
+            (serde_json::from_str::<Call>(&text).unwrap(), text)
+        };
+        let how = |flags: u8| {
+            let mut bytes = vec![0; 24];
+            (bytes[0], bytes[16]) = (flags, 8);
+            opens(Content::Structure(Piece::Read { bytes, whole: true }))
+        };
+        let is_blocked = |call: &Call| judged(&policy, call, &mut Budgets::new(&policy, 0)).is_some();
+        let (reading, text) = how(0);
+        assert!(
+            text.contains(r#""bytes":[{"fields":{"flags":"0x0","mode":"0x0","resolve":"0x8"}}],"whole":true"#),
+            "{text}"
+        );
+        assert!(text.contains("{flags=O_RDONLY, mode=000, resolve=RESOLVE_BENEATH}"), "{text}");
+        assert!(!is_blocked(&reading) && is_blocked(&how(2).0));
+        // What could not be read is not known, and no condition holds.
+        assert!(!is_blocked(&opens(Content::Structure(Piece::Unreadable(8))).0));
     }
 
     #[test]

@@ -82,7 +82,7 @@ fn unreachable(model: &Model) -> Vec<String> {
 /// Whether a condition holds wherever all these do.
 fn implied(condition: &Comparison, by: &[Comparison]) -> bool {
     let number = |comparison: &Comparison| comparison.number();
-    let alike = by.iter().filter(|other| other.argument == condition.argument);
+    let alike = by.iter().filter(|other| other.place == condition.place);
     let opposite = numbers::Comparison { op: condition.op.opposite(), ..number(condition) };
     numbers::contradict(&alike.map(number).chain([opposite]).collect::<Vec<_>>())
 }

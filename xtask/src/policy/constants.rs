@@ -1,16 +1,14 @@
 //! Numbers and their names, wherever they come from: `0x10`, `O_RDONLY`, `AF_UNIX`, `EPERM`.
 use policy::errno::Errno;
-use policy::signature;
+use policy::signature::{self, Place};
 use proto::syscalls::SYSCALLS;
 
-/// The number that a name stands for: in this argument of this call, or else in any argument of any call.
-pub(super) fn named(name: &str, call: u32, argument: usize) -> Option<u64> {
-    let symbols = |number: u32, argument: usize| {
-        let kinds = signature::of(number.into())?.arguments;
-        kinds.get(argument)?.symbols()?.value(name)
-    };
-    let anywhere = || SYSCALLS.iter().find_map(|call| (0..6).find_map(|argument| symbols(call.number, argument)));
-    symbols(call, argument).or_else(anywhere)
+/// The number that a name stands for: in this place of this call, or else in any argument of any call.
+pub(super) fn named(name: &str, call: u32, place: Place) -> Option<u64> {
+    let symbols = |number: u32, place: Place| signature::of(number.into())?.kind(place)?.symbols()?.value(name);
+    let anywhere =
+        || SYSCALLS.iter().find_map(|call| (0..6).find_map(|argument| symbols(call.number, Place::argument(argument))));
+    symbols(call, place).or_else(anywhere)
 }
 
 /// A number as in C: decimal, hexadecimal or octal, with a sign or not.
@@ -36,10 +34,11 @@ mod tests {
 
     #[test]
     fn names_are_found_in_the_argument_first_and_then_anywhere() {
-        assert_eq!(named("O_RDWR", 257, 2), Some(2));
-        assert_eq!(named("PROT_NONE", 9, 2), Some(0));
-        assert_eq!(named("AF_UNIX", 0, 0), Some(1));
-        assert_eq!(named("NO_SUCH", 0, 0), None);
+        assert_eq!(named("O_RDWR", 257, Place::argument(2)), Some(2));
+        assert_eq!(named("PROT_NONE", 9, Place::argument(2)), Some(0));
+        assert_eq!(named("AF_UNIX", 0, Place::argument(0)), Some(1));
+        assert_eq!(named("NO_SUCH", 0, Place::argument(0)), None);
+        assert_eq!(named("RESOLVE_BENEATH", 437, Place { argument: 2, field: Some(2) }), Some(8));
         assert_eq!((errno("EBADF"), errno("9"), errno("5000"), errno("EX")), (Some(9), Some(9), None, None));
     }
 }

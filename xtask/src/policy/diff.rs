@@ -129,6 +129,23 @@ mod tests {
             ]
         );
         assert!(changes("\"connect\"", "address = \"a.example:80\"", "address = \"10.0.0.1:80\"").is_empty());
+        let flags = |value: &str| format!("arg = \"how.flags\", op = \"==\", value = {value}");
+        assert_eq!(
+            changes("\"openat2\"", &flags("3"), &flags("\"O_WRONLY\"")),
+            [
+                "openat2(0x0, 0x0, {flags=0x1}): errno EPERM -> kill",
+                "openat2(0x0, 0x0, {flags=0x3}): kill -> errno EPERM"
+            ]
+        );
+        let resolve = "arg = \"resolve\", op = \"==\", value = \"RESOLVE_BENEATH\"";
+        assert!(changes("\"openat2\"", resolve, "arg = \"how.resolve\", op = \"==\", value = 8").is_empty());
+        assert_eq!(
+            changes("\"openat2\"", resolve, &flags("1")),
+            [
+                "openat2(0x0, 0x0, {flags=0x1, resolve=0x0}): errno EPERM -> kill",
+                "openat2(0x0, 0x0, {flags=0x0, resolve=0x8}): kill -> errno EPERM"
+            ]
+        );
         assert_eq!(
             changes("\"write\"", "prefix = \"GET\"", "contains = \"GET\""),
             ["write(0x0, \"-GET\"): errno EPERM -> kill"]

@@ -2,16 +2,16 @@
 use super::written::{Call, is_listen, read};
 use super::{limits, sections, taints};
 use crate::exit::Failure;
-use policy::signature::{self, ArgumentName, NumberChange};
+use policy::signature::{self, NumberChange, PlaceName};
 use policy::{Action, Pointed, Policy, Rewrite, Verdict};
 
 /// The verdict on `call`, such as `openat(AT_FDCWD, "/etc/shadow", O_RDONLY)`, and why. `tainted`: with all taints in force.
 pub(super) fn explain(policy: &Policy, call: &str, tainted: bool) -> Result<String, Failure> {
-    let Call { number, args, strings, address, content } =
+    let Call { number, args, pieces, address, content } =
         read(call).map_err(|why| Failure::early(format!("--call {call}: {why}")))?;
     let mut pointed = Pointed::NOTHING;
-    for (argument, string) in &strings {
-        pointed.set(*argument, string);
+    for (argument, piece) in &pieces {
+        pointed.set(*argument, piece);
     }
     if let Some(address) = &address {
         pointed.set_address(address);
@@ -53,8 +53,8 @@ fn is_carried_out(verdict: &Verdict<'_>) -> bool {
 /// What a rewrite changes of this call, a text for each.
 pub(super) fn changes(verdict: &Verdict<'_>, call: u64) -> Vec<String> {
     let signature = signature::of(call);
-    let text = |Rewrite { argument, keep, set, path }: &Rewrite| {
-        let of = ArgumentName { signature, argument: *argument };
+    let text = |Rewrite { place, keep, set, path }: &Rewrite| {
+        let of = PlaceName { signature, place: *place };
         match path {
             Some(path) => format!("{of} := \"{path}\""),
             None => NumberChange { of, keep: *keep, set: *set }.to_string(),
@@ -125,6 +125,21 @@ mod tests {
         assert_eq!(explained("openat(AT_FDCWD, \"/etc/shadow\", O_RDONLY)"), "kill, by rule 1 p.toml:2\n");
         assert_eq!(explained("openat(AT_FDCWD, \"/etc/passwd\", O_RDONLY)"), "errno EPERM, by default\n");
         assert_eq!(explained("openat(AT_FDCWD, NULL, O_RDONLY)"), "errno EPERM, by default\n");
+        let text = "version = 1\n[[rule]]\ncalls = [\"openat\", \"openat2\"]\nwhen = [{ arg = \"flags\", op = \"==\", value = 0 }]\naction = \"kill\"\n[[rule]]\ncalls = [\"openat2\"]\naction = { rewrite = [{ arg = \"how.flags\", value = 0 }] }\n";
+        let policy = policy::parse("p.toml", text).unwrap();
+        let explained = |call: &str| explain(&policy, call, false).unwrap();
+        assert_eq!(
+            explained(r#"openat2(AT_FDCWD, "/x", {flags=O_RDONLY, resolve=0}, 24)"#),
+            "kill, by rule 1 p.toml:2\n"
+        );
+        assert_eq!(
+            explained(r#"openat2(AT_FDCWD, "/x", {flags=O_RDWR, resolve=0}, 24) = 3"#),
+            "rewrite, by rule 2 p.toml:6\nhow.flags := O_RDONLY\n"
+        );
+        assert_eq!(
+            explained(r#"openat2(AT_FDCWD, "/x", NULL, 24)"#).lines().next(),
+            Some("rewrite, by rule 2 p.toml:6")
+        );
         let text = "version = 1\ndefault = \"ask\"\n[[rule]]\ncalls = [\"openat\"]\nwhen = [{ arg = 1, path = \"/etc/**\" }]\naction = { ask = { limit = 5, otherwise = \"allow\" } }\n";
         let policy = policy::parse("p.toml", text).unwrap();
         let explained = |call: &str| explain(&policy, call, false).unwrap();

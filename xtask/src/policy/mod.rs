@@ -8,6 +8,7 @@ mod check;
 mod constants;
 mod diff;
 mod explain;
+mod fields;
 mod files;
 mod flatten;
 #[cfg(test)]

@@ -8,7 +8,8 @@ use super::values;
 use policy::groups::Group;
 use policy::numbers;
 pub(super) use policy::numbers::Op;
-use policy::signature::{self, Kind};
+use policy::signature::{self, Kind, Place};
+use policy::structures::Field;
 use proto::syscalls;
 use std::net::IpAddr;
 use toml::de::DeValue;
@@ -43,8 +44,8 @@ pub(super) struct Rule {
 /// A comparison as it concerns one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Comparison {
-    /// 0 to 5.
-    pub(super) argument: u8,
+    /// The argument, or a field of the structure that it points to.
+    pub(super) place: Place,
     pub(super) op: Op,
     pub(super) value: u64,
     /// The bits that count.
@@ -52,7 +53,7 @@ pub(super) struct Comparison {
 }
 
 impl Comparison {
-    /// The same without its argument.
+    /// The same without its place.
     pub(super) fn number(&self) -> numbers::Comparison {
         numbers::Comparison { mask: self.mask, value: self.value, op: self.op }
     }
@@ -115,6 +116,11 @@ impl Rule {
         self.when.iter().filter_map(|table| comparison(table, call)).collect()
     }
 
+    /// Those of them that are about registers.
+    pub(super) fn of_registers(&self, call: u32) -> Vec<Comparison> {
+        self.comparisons(call).into_iter().filter(|comparison| comparison.place.field.is_none()).collect()
+    }
+
     /// What its conditions ask of memory: the key, the argument if they name one, and the patterns.
     pub(super) fn pointed(&self, call: u32) -> impl Iterator<Item = (&str, Option<u8>, Vec<&Value>)> {
         self.when.iter().filter_map(move |table| pointed(table, call))
@@ -123,6 +129,11 @@ impl Rule {
     /// Whether it has conditions on something else than numbers.
     pub(super) fn looks_further(&self, call: u32) -> bool {
         self.comparisons(call).len() < self.when.len()
+    }
+
+    /// Whether it has conditions on something else than registers.
+    pub(super) fn looks_into_memory(&self, call: u32) -> bool {
+        self.of_registers(call).len() < self.when.len()
     }
 }
 
@@ -140,16 +151,16 @@ pub(super) fn numbers(entry: &Value) -> Vec<u32> {
 
 fn pointed(condition: &toml::Table, call: u32) -> Option<(&str, Option<u8>, Vec<&Value>)> {
     let (key, value) = condition.iter().find(|(key, _)| POINTED.contains(&key.as_str()))?;
-    let argument = condition.get("arg").and_then(|argument| index(argument, call));
+    let argument = condition.get("arg").and_then(|argument| place(argument, call)).map(|place| place.argument);
     let patterns = value.as_array().map_or_else(|| vec![value], |patterns| patterns.iter().collect());
     Some((key.as_str(), argument, patterns))
 }
 
-/// Which argument of a call that is.
-fn index(argument: &Value, call: u32) -> Option<u8> {
+/// Which argument or field of a call that is.
+fn place(argument: &Value, call: u32) -> Option<Place> {
     match argument {
-        Value::Integer(index) => u8::try_from(*index).ok(),
-        Value::String(name) => signature::of(call.into())?.argument(name),
+        Value::Integer(index) => u8::try_from(*index).ok().map(Place::argument),
+        Value::String(name) => signature::of(call.into())?.place(name),
         _ => None,
     }
 }
@@ -161,11 +172,13 @@ fn texts(addresses: &Value) -> Vec<IpAddr> {
 }
 
 fn comparison(table: &toml::Table, call: u32) -> Option<Comparison> {
-    let argument = index(table.get("arg")?, call)?;
-    let number = |key: &str| operand(table.get(key)?, call, argument);
-    let kind = signature::of(call.into()).and_then(|signature| signature.arguments.get(usize::from(argument)));
+    let place = place(table.get("arg")?, call)?;
+    let number = |key: &str| operand(table.get(key)?, call, place);
+    let signature = signature::of(call.into());
+    let field = signature.and_then(|signature| signature.field(place)).map(Field::bits);
+    let kind = || signature.and_then(|signature| signature.arguments.get(usize::from(place.argument)));
     let bits = table.get("bits").and_then(Value::as_integer).and_then(|bits| u32::try_from(bits).ok());
-    let bits = bits.or_else(|| kind.map(|kind| Kind::bits(*kind))).unwrap_or(64);
+    let bits = bits.or(field).or_else(|| kind().map(|kind| Kind::bits(*kind))).unwrap_or(64);
     let seen = u64::MAX >> 64_u32.saturating_sub(bits).min(63);
     let (op, mask) = match table.get("op")?.as_str()? {
         "==" => (Op::Equal, seen),
@@ -177,15 +190,15 @@ fn comparison(table: &toml::Table, call: u32) -> Option<Comparison> {
         "masked_eq" => (Op::Equal, number("mask")? & seen),
         _ => return None,
     };
-    Some(Comparison { argument, op, value: number("value")? & seen, mask })
+    Some(Comparison { place, op, value: number("value")? & seen, mask })
 }
 
-fn operand(value: &Value, call: u32, argument: u8) -> Option<u64> {
+fn operand(value: &Value, call: u32, place: Place) -> Option<u64> {
     match value {
         Value::Integer(number) => Some(number.cast_unsigned()),
         Value::String(names) => names
             .split('|')
-            .map(|name| constants::named(name.trim(), call, argument.into()))
+            .map(|name| constants::named(name.trim(), call, place))
             .try_fold(0, |all, one| Some(all | one?)),
         _ => None,
     }
@@ -201,10 +214,15 @@ mod tests {
         let model = Model::read(&[Part::native("f", text)]).unwrap();
         let rule = &model.rules[0];
         assert_eq!((rule.place.as_str(), rule.calls.len(), &rule.calls[2]), ("f:3", 3, &3));
-        let comparison = Comparison { argument: 2, op: Op::Equal, value: 0o102, mask: 0xffff_ffff };
+        let comparison = Comparison { place: Place::argument(2), op: Op::Equal, value: 0o102, mask: 0xffff_ffff };
         assert_eq!(rule.comparisons(257), [comparison]);
         assert!(rule.looks_further(257));
         assert_eq!(rule.pointed(257).next().unwrap().1, Some(1));
         assert_eq!(model.about(257).count(), 1);
+        let text = "version = 1\n[[rule]]\ncalls = [\"openat2\"]\naction = \"allow\"\nwhen = [{ arg = \"resolve\", op = \"!=\", value = \"RESOLVE_BENEATH\" }]\n";
+        let rule = &Model::read(&[Part::native("f", text)]).unwrap().rules[0];
+        let place = Place { argument: 2, field: Some(2) };
+        assert_eq!(rule.comparisons(437), [Comparison { place, op: Op::NotEqual, value: 8, mask: u64::MAX }]);
+        assert!(rule.of_registers(437).is_empty() && rule.looks_into_memory(437) && !rule.looks_further(437));
     }
 }

@@ -5,7 +5,8 @@ use super::samples;
 use policy::Pointed;
 use policy::address::SocketAddress;
 use policy::glob::Subject;
-use policy::signature::{self, Kind};
+use policy::signature::{self, Kind, Place, Signature};
+use std::collections::BTreeMap;
 use toml::Value;
 
 /// Most calls of one number that are tried.
@@ -25,8 +26,11 @@ enum Choice {
 
 /// All that is tried of one call.
 pub(super) struct Probes {
+    signature: Option<&'static Signature>,
     kinds: &'static [Kind],
     args: [Vec<Choice>; 6],
+    /// Fields of structures, with what they may hold.
+    fields: BTreeMap<Place, Vec<u64>>,
     addresses: Vec<Option<Vec<u8>>>,
     contents: Vec<Option<Vec<u8>>>,
     /// How many arguments are shown.
@@ -38,6 +42,7 @@ pub(super) struct Probe<'p> {
     probes: &'p Probes,
     pub(super) args: [u64; 6],
     strings: Vec<(u8, &'p [u8])>,
+    structures: Vec<(u8, Vec<u8>)>,
     address: Option<&'p [u8]>,
     content: Option<&'p [u8]>,
 }
@@ -45,9 +50,11 @@ pub(super) struct Probe<'p> {
 impl Probes {
     /// Those for what the rules of these policies ask about a call.
     pub(super) fn new(call: u32, models: &[&Model]) -> Self {
-        let kinds = signature::of(call.into()).map_or(signature::UNKNOWN, |signature| signature.arguments);
-        let args = std::array::from_fn(|_| vec![Choice::Word(0)]);
-        let mut probes = Self { kinds, args, addresses: vec![None], contents: vec![None], width: 0 };
+        let signature = signature::of(call.into());
+        let kinds = signature.map_or(signature::UNKNOWN, |signature| signature.arguments);
+        let (args, fields) = (std::array::from_fn(|_| vec![Choice::Word(0)]), BTreeMap::new());
+        let (addresses, contents) = (vec![None], vec![None]);
+        let mut probes = Self { signature, kinds, args, fields, addresses, contents, width: 0 };
         for model in models {
             for rule in model.about(call) {
                 rule.comparisons(call).iter().for_each(|comparison| probes.compare(comparison));
@@ -60,6 +67,10 @@ impl Probes {
             list.sort_unstable();
             list.dedup();
         }
+        for list in probes.fields.values_mut() {
+            list.sort_unstable();
+            list.dedup();
+        }
         for list in [&mut probes.addresses, &mut probes.contents] {
             list.sort_unstable();
             list.dedup();
@@ -67,9 +78,17 @@ impl Probes {
         probes
     }
 
-    fn compare(&mut self, &Comparison { argument, value, mask, .. }: &Comparison) {
+    fn compare(&mut self, &Comparison { place, value, mask, .. }: &Comparison) {
         let near = [value, value.wrapping_add(1), value.wrapping_sub(1), value ^ mask, value | !mask];
-        self.add(argument, near.map(Choice::Word));
+        match self.signature.and_then(|signature| signature.field(place)) {
+            Some(field) => {
+                // And with no structure at all.
+                self.add(place.argument, [Choice::Word(SOME_ADDRESS)]);
+                let values = self.fields.entry(place).or_insert_with(|| vec![0]);
+                values.extend(near.map(|value| value & field.mask()));
+            }
+            None => self.add(place.argument, near.map(Choice::Word)),
+        }
     }
 
     fn point(&mut self, key: &str, argument: Option<u8>, patterns: &[&Value], hosts: &samples::Hosts) {
@@ -108,7 +127,8 @@ impl Probes {
 
     /// The calls: all combinations, or some of all where there are too many.
     pub(super) fn all(&self) -> impl Iterator<Item = Probe<'_>> {
-        let lengths = self.args.iter().map(Vec::len).chain([self.addresses.len(), self.contents.len()]);
+        let fields = self.fields.values().map(Vec::len);
+        let lengths = self.args.iter().map(Vec::len).chain(fields).chain([self.addresses.len(), self.contents.len()]);
         let all = lengths.fold(1, usize::saturating_mul);
         // An odd step takes some of all.
         let step = (all / MAX_PROBES) | 1;
@@ -132,9 +152,24 @@ impl Probes {
                 None => {}
             }
         }
+        let mut structures: Vec<(u8, Vec<u8>)> = Vec::new();
+        for (place, choices) in &self.fields {
+            let value = choices.get(next(choices.len())).copied().unwrap_or(0);
+            let is_there = args.get(usize::from(place.argument)).is_some_and(|address| *address != 0);
+            let Some(signature) = self.signature.filter(|_| is_there) else { continue };
+            let Some((structure, field)) = signature.structure(place.argument).zip(signature.field(*place)) else {
+                continue;
+            };
+            if structures.last().is_none_or(|(argument, _)| *argument != place.argument) {
+                structures.push((place.argument, vec![0; structure.size()]));
+            }
+            if let Some((_, bytes)) = structures.last_mut() {
+                field.write(bytes, value);
+            }
+        }
         let address = self.addresses.get(next(self.addresses.len())).and_then(Option::as_deref);
         let content = self.contents.get(next(self.contents.len())).and_then(Option::as_deref);
-        Probe { probes: self, args, strings, address, content }
+        Probe { probes: self, args, strings, structures, address, content }
     }
 }
 
@@ -143,6 +178,7 @@ impl Probe<'_> {
     pub(super) fn pointed(&self) -> Pointed<'_> {
         let mut pointed = Pointed::NOTHING;
         self.strings.iter().for_each(|(argument, string)| pointed.set(*argument, string));
+        self.structures.iter().for_each(|(argument, structure)| pointed.set(*argument, structure));
         self.address.iter().for_each(|address| pointed.set_address(address));
         self.content.iter().for_each(|content| pointed.set_content(content));
         pointed
@@ -152,6 +188,9 @@ impl Probe<'_> {
     pub(super) fn text(&self) -> String {
         let shown = (0..).zip(self.args).take(self.probes.width).map(|(argument, word): (u8, u64)| {
             let kind = self.probes.kinds.get(usize::from(argument));
+            if let Some(fields) = self.fields(argument) {
+                return fields;
+            }
             let mut quoted = Vec::new();
             quoted.extend(self.strings.iter().filter(|(index, _)| *index == argument).map(|(_, text)| text.to_vec()));
             let is_message = matches!(kind, Some(Kind::Message | Kind::Messages(_)));
@@ -165,6 +204,15 @@ impl Probe<'_> {
             if quoted.is_empty() { format!("{word:#x}") } else { quoted.join(" to ") }
         });
         shown.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The structure that an argument points to, as far as a condition asks for it.
+    fn fields(&self, argument: u8) -> Option<String> {
+        let (_, bytes) = self.structures.iter().find(|(index, _)| *index == argument)?;
+        let asked = self.probes.fields.keys().filter(|place| place.argument == argument);
+        let fields = asked.filter_map(|place| self.probes.signature?.field(*place));
+        let texts = fields.map(|field| format!("{}={:#x}", field.name, field.read(bytes).unwrap_or(0)));
+        Some(format!("{{{}}}", texts.collect::<Vec<_>>().join(", ")))
     }
 }
 

@@ -1,8 +1,9 @@
 //! Calls as traces write them, ours and strace's: their numbers, and what they point to.
 //!
 //! `openat(AT_FDCWD, "/etc/shadow", O_RDONLY) = 3`: what stands behind the call does not count, nor do comments, and what a structure or an
-//! array holds counts as far as a policy can ask for it: socket addresses, and bytes that are written.
+//! array holds counts as far as a policy can ask for it: fields, socket addresses, and bytes that are written.
 use super::constants::number;
+use super::fields;
 use super::probes::SOME_ADDRESS;
 use super::sockaddr;
 use policy::did_you_mean;
@@ -15,8 +16,8 @@ use std::borrow::Cow;
 pub(super) struct Call {
     pub(super) number: u64,
     pub(super) args: [u64; 6],
-    /// What is written as a string, by argument.
-    pub(super) strings: Vec<(u8, Vec<u8>)>,
+    /// What is written as a string, or as a structure that policies know, by argument.
+    pub(super) pieces: Vec<(u8, Vec<u8>)>,
     /// The socket address, as the program would pass it.
     pub(super) address: Option<Vec<u8>>,
     /// What it writes or sends.
@@ -33,7 +34,7 @@ pub(super) fn read(text: &str) -> Result<Call, String> {
     let text = without_comments(text);
     let (name, list) = outer(&text)?;
     let number = number_of(name)?;
-    let mut call = Call { number, args: [0; 6], strings: Vec::new(), address: None, content: None };
+    let mut call = Call { number, args: [0; 6], pieces: Vec::new(), address: None, content: None };
     let signature = signature::of(number);
     let words = parts(list)?;
     let most = signature.map_or(6, |signature| signature.arguments.len());
@@ -100,15 +101,15 @@ fn number_of(name: &str) -> Result<u64, String> {
 }
 
 /// Goes over a text by characters, and knows whether it is in a string and how many brackets are open.
-struct Scan<'t> {
+pub(super) struct Scan<'t> {
     characters: std::str::CharIndices<'t>,
-    quoted: bool,
+    pub(super) quoted: bool,
     escaped: bool,
-    depth: i32,
+    pub(super) depth: i32,
 }
 
 impl<'t> Scan<'t> {
-    fn new(text: &'t str) -> Self {
+    pub(super) fn new(text: &'t str) -> Self {
         Self { characters: text.char_indices(), quoted: false, escaped: false, depth: 0 }
     }
 }
@@ -132,7 +133,7 @@ impl Iterator for Scan<'_> {
 }
 
 /// The parts of a list, without the blanks around them. Commas in strings and brackets do not count.
-fn parts(list: &str) -> Result<Vec<&str>, String> {
+pub(super) fn parts(list: &str) -> Result<Vec<&str>, String> {
     let (mut parts, mut start, mut lowest, mut scan) = (Vec::new(), 0, 0, Scan::new(list));
     while let Some((at, character)) = scan.next() {
         lowest = lowest.min(scan.depth);
@@ -201,7 +202,8 @@ impl Call {
                 Kind::Message | Kind::Messages(_) => self.message(word)?,
                 Kind::Buffer(_) => self.content = Some(string(word)?),
                 Kind::Ranges(_) => self.content = Some(ranges(word)?),
-                _ if word.starts_with('"') => self.strings.push((index, string(word)?)),
+                Kind::Structure(structure) => self.pieces.push((index, fields::read(word, structure)?)),
+                _ if word.starts_with('"') => self.pieces.push((index, string(word)?)),
                 _ => {}
             }
         }
@@ -228,7 +230,7 @@ impl Call {
 }
 
 /// What an argument stands for that points to nothing that is shown: a number, or names joined by `|`.
-fn register(word: &str, kind: Kind) -> Result<u64, String> {
+pub(super) fn register(word: &str, kind: Kind) -> Result<u64, String> {
     // strace shows what a descriptor stands for: `3</etc/passwd>`.
     let word = match kind {
         Kind::Fd | Kind::DirFd => word.split_once('<').map_or(word, |(word, _)| word),
@@ -390,14 +392,14 @@ mod tests {
     const HERE: u64 = (-100i64).cast_unsigned();
 
     fn plain(number: u64, args: [u64; 6]) -> Call {
-        Call { number, args, strings: Vec::new(), address: None, content: None }
+        Call { number, args, pieces: Vec::new(), address: None, content: None }
     }
 
     #[test]
     fn calls_are_read_as_traces_write_them() {
         let read = |call: &str| read(call).unwrap();
         let opened = Call {
-            strings: vec![(1, b"/a, \"b\n\n\x019)".to_vec())],
+            pieces: vec![(1, b"/a, \"b\n\n\x019)".to_vec())],
             ..plain(257, [HERE, SOME_ADDRESS, 0o101, 0o644, 0, 0])
         };
         assert_eq!(read(r#"openat(AT_FDCWD, "/a, \"b\n\12\0019)", O_WRONLY|O_CREAT, 0644)"#), opened);
@@ -416,7 +418,7 @@ mod tests {
         assert_eq!(read("ioctl(1, TCGETS, {B38400 opost, echo ...})").args, [1, 0x5401, SOME_ADDRESS, 0, 0, 0]);
         let executed = read(r#"execve("/bin/sh", ["sh", "-c", "ls, (x)"], 0x7ffd /* 20 vars */)"#);
         assert_eq!(executed.args, [SOME_ADDRESS, SOME_ADDRESS, 0x7ffd, 0, 0, 0]);
-        assert_eq!(executed.strings, [(0, b"/bin/sh".to_vec())]);
+        assert_eq!(executed.pieces, [(0, b"/bin/sh".to_vec())]);
     }
 
     #[test]

@@ -6,12 +6,11 @@ use super::Args;
 use crate::errno::{Errno, Outcome, Stop};
 use crate::kernel::Kernel;
 use crate::lifecycle::CloneArgs;
-use crate::num::{index, low32};
+use crate::num::low32;
 use crate::platform::Platform;
 use crate::signal::Signal;
 use crate::wait::Wait;
 use proto::layout::USER_END_VA;
-use zerocopy::IntoBytes;
 
 /// Flags that are carried out.
 const KNOWN: u32 = raw::CLONE_VM
@@ -43,7 +42,6 @@ const CLEAR_SIGHAND: u64 = 1 << 32;
 /// Size of `struct clone_args` in its first version, and of the one that Linux 6.1 has, in words.
 const FIRST_SIZE: u64 = 64;
 const WORDS: usize = 11;
-const PAGE: u64 = crate::platform::PAGE;
 
 pub(super) fn fork<P: Platform>(kernel: &mut Kernel<P>, _: &Args) -> Outcome {
     start(kernel, &CloneArgs { exit_signal: Signal::CHLD.0, ..Default::default() }, false)
@@ -69,21 +67,11 @@ pub(super) fn clone<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome
 }
 
 pub(super) fn clone3<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let (at, size) = (args.get(0), args.get(1));
-    if size > PAGE {
-        return Err(Errno::E2BIG.into());
+    if let Some(child) = kernel.task.vfork_child {
+        // Made again while it waits: what the structure says by now does not count.
+        return wait_for_program(kernel, child);
     }
-    if size < FIRST_SIZE {
-        return Err(Errno::EINVAL.into());
-    }
-    let mut words = [0_u64; WORDS];
-    let known = index(size.min(size_of_val(&words) as u64));
-    kernel.copy_in(at, words.as_mut_bytes().get_mut(..known).ok_or(Errno::EINVAL)?)?;
-    for beyond in (known as u64..size).step_by(8) {
-        if kernel.get::<u64>(at.wrapping_add(beyond))? != 0 {
-            return Err(Errno::E2BIG.into());
-        }
-    }
+    let words: [u64; WORDS] = kernel.sized_structure(args.get(0), args.get(1), FIRST_SIZE)?;
     let [flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, _cgroup] =
         words;
     let unknown = flags & !(u64::from(KNOWN | NAMESPACES) | CLEAR_SIGHAND);

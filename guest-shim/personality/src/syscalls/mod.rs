@@ -37,6 +37,7 @@ mod socket;
 mod sockopt;
 mod splice;
 mod stat;
+mod structures;
 mod system;
 pub mod table;
 mod time;

@@ -21,8 +21,7 @@ use crate::fs::pipe::{Pipe, PipeEnd};
 use crate::fs::proc::{self, ProcKind, ProcNode};
 use crate::fs::walk::{Last, Target, may};
 use crate::kernel::Kernel;
-use crate::num::index;
-use crate::platform::{PAGE, Platform};
+use crate::platform::Platform;
 use crate::wait::Wait;
 
 /// Flags that act on the opening only and are not kept.
@@ -78,18 +77,7 @@ const LIMITS: u32 = raw::RESOLVE_NO_XDEV
 
 pub(super) fn openat2<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let (directory, at, size) = (args.int(0), args.get(2), args.get(3));
-    if size < size_of::<OpenHow>() as u64 {
-        return Err(Errno::EINVAL.into());
-    }
-    if size > PAGE {
-        return Err(Errno::E2BIG.into());
-    }
-    let how: OpenHow = kernel.get(at)?;
-    let mut rest = alloc::vec![0; index(size) - size_of::<OpenHow>()];
-    kernel.copy_in(at.wrapping_add(size_of::<OpenHow>() as u64), &mut rest)?;
-    if rest.iter().any(|&byte| byte != 0) {
-        return Err(Errno::E2BIG.into());
-    }
+    let how: OpenHow = kernel.sized_structure(at, size, size_of::<OpenHow>() as u64)?;
     let (flags, mode, limits) = check_how(how)?;
     let path = kernel.path(args.get(1))?;
     let scoped = limits & (raw::RESOLVE_BENEATH | raw::RESOLVE_IN_ROOT) != 0;

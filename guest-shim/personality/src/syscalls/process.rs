@@ -307,20 +307,20 @@ pub(super) fn getrlimit<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Out
 }
 
 pub(super) fn setrlimit<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let limit = kernel.get(args.get(1))?;
+    let limit = kernel.structure(args.get(1))?;
     change_limit(&mut kernel.task.process.borrow_mut(), args.uint(0), limit)
 }
 
 pub(super) fn prlimit64<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     let (pid, kind, new, old) = (args.int(0), args.uint(1), args.get(2), args.get(3));
+    let new = if new == 0 { None } else { Some(kernel.structure(new)?) };
     let process = target(kernel, pid)?;
     let same = process.borrow().uid == kernel.task.process.borrow().uid;
     if !same && kernel.task.process.borrow().uid[1] != 0 {
         return Err(Errno::EPERM.into());
     }
     let before = read_limit(&process.borrow(), kind)?;
-    if new != 0 {
-        let limit = kernel.get(new)?;
+    if let Some(limit) = new {
         change_limit(&mut process.borrow_mut(), kind, limit)?;
     }
     if old != 0 {

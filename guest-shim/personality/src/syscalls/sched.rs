@@ -75,7 +75,7 @@ fn set_policy<P: Platform>(kernel: &mut Kernel<P>, tid: i32, policy: u32) {
 /// Policies without privileges are as good as the ordinary one; real-time ones nobody here may have.
 pub(super) fn sched_setscheduler<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     check_task(kernel, args.int(0))?;
-    let priority: i32 = kernel.get(args.get(2))?;
+    let priority: i32 = kernel.structure(args.get(2))?;
     check_policy(args.uint(1) & !raw::SCHED_RESET_ON_FORK, priority)?;
     set_policy(kernel, args.int(0), args.uint(1));
     Ok(0)
@@ -83,7 +83,7 @@ pub(super) fn sched_setscheduler<P: Platform>(kernel: &mut Kernel<P>, args: &Arg
 
 pub(super) fn sched_setparam<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     check_task(kernel, args.int(0))?;
-    let priority: i32 = kernel.get(args.get(1))?;
+    let priority: i32 = kernel.structure(args.get(1))?;
     check_policy(raw::SCHED_NORMAL, priority)
 }
 

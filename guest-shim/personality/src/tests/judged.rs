@@ -123,6 +123,52 @@ fn the_address_that_was_judged_counts() {
 }
 
 #[test]
+fn the_structure_that_was_judged_counts() {
+    let mut sandbox = Sandbox::new();
+    let here = i64::from(raw::AT_FDCWD).cast_unsigned();
+    let path = sandbox.string(0, b"/etc/text");
+    let at = sandbox.scratch + 0x2000;
+    let structure = |words: &[u64]| {
+        let bytes = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        vec![Copied { address: at, form: copy_forms::STRUCTURE, bytes }]
+    };
+    // What is there by now is refused: flags that there are not, and bytes behind it.
+    sandbox.kernel.put(at, &[u64::MAX; 12]).expect("scratch memory");
+    let args = [here, path, at, 32, 0, 0];
+    assert_eq!(sandbox.call(437, args), error(Errno::E2BIG));
+    assert!(sandbox.carry_out(437, args, structure(&[0, 0, 0])) > 2);
+    assert_eq!(sandbox.carry_out(437, [here, path, at + 8, 24, 0, 0], structure(&[0, 0, 0])), error(Errno::EINVAL));
+    assert_eq!(sandbox.carry_out(437, [here, path, at, 23, 0, 0], structure(&[0, 0, 0])), error(Errno::EINVAL));
+    assert_eq!(sandbox.carry_out(437, args, structure(&[0])), error(Errno::EINVAL), "half of one is none");
+    // A limit, for this process and for one by its number; and a priority.
+    for (number, args) in [(160, [7, at, 0, 0, 0, 0]), (302, [0, 7, at, 0, 0, 0])] {
+        assert_eq!(sandbox.carry_out(number, args, structure(&[number, 1024])), 0);
+        assert_eq!(sandbox.kernel.limit(7), number);
+    }
+    for (number, args) in [(142, [0, at, 0, 0, 0, 0]), (144, [0, 0, at, 0, 0, 0])] {
+        let mut copies = structure(&[0]);
+        copies[0].bytes.truncate(4);
+        assert_eq!(sandbox.call(number, args), error(Errno::EINVAL));
+        assert_eq!(sandbox.carry_out(number, args, copies), 0);
+    }
+    assert!(sandbox.carry_out(435, [at, 88, 0, 0, 0, 0], structure(&[0, 0, 0, 0, 17, 0, 0, 0, 0, 0, 0])) > 2);
+}
+
+/// A parent of vfork that goes on takes what it was given then, whatever the child has left there.
+#[test]
+fn vfork_by_clone3_reads_its_arguments_once() {
+    let mut sandbox = Sandbox::new();
+    let at = sandbox.scratch;
+    let flags = u64::from(raw::CLONE_VM | raw::CLONE_VFORK);
+    sandbox.kernel.put(at, &[flags, 0, 0, 0, 17, 0, 0, 0]).expect("scratch memory");
+    sandbox.regs.rip = 0x40_0110;
+    assert_eq!(sandbox.call(435, [at, 64, 0, 0, 0, 0]), 0, "in the child");
+    sandbox.kernel.put(at, &[u64::MAX; 8]).expect("scratch memory");
+    sandbox.call(231, [0; 6]);
+    assert!(sandbox.regs.rax.cast_signed() > 2, "{}", sandbox.regs.rax.cast_signed());
+}
+
+#[test]
 fn the_bytes_that_were_judged_are_written() {
     let mut sandbox = Sandbox::new();
     let data = sandbox.scratch;

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use guestmem::{GuestMemory, read_cstr_prefix, read_gva};
 use policy::Action;
 use policy::signature::Kind;
+use policy::structures::Structure;
 use proto::copy_forms;
 use trace::{
     Answer, CallRecord, Change, Content, Data, End, Judged, MAX_ADDRESS, MAX_BYTES, MAX_PATH, MAX_STRINGS, Piece,
@@ -59,6 +60,10 @@ pub(crate) fn record(
                 Some(piece) => Content::Address(piece),
                 None => continue,
             },
+            Kind::Structure(structure) => match reader.structure(argument, structure, &args) {
+                Some(piece) => Content::Structure(piece),
+                None => continue,
+            },
             Kind::Strings => match reader.strings(address) {
                 Some(content) => content,
                 None => Content::Bytes(Piece::Unreadable(address)),
@@ -75,8 +80,8 @@ pub(crate) fn verdict(verdict: policy::Verdict<'_>, ignored: bool, generation: u
     let judged = match verdict.action {
         Action::Rewrite => {
             let change = |change: &policy::Rewrite| match &change.path {
-                None => Change::Number(change.argument, change.keep, change.set),
-                Some(path) => Change::Path(change.argument, Piece::first_of(path.as_bytes(), MAX_PATH)),
+                None => Change::Number(change.place.argument, change.place.field, change.keep, change.set),
+                Some(path) => Change::Path(change.place.argument, Piece::first_of(path.as_bytes(), MAX_PATH)),
             };
             Judged::Rewrite(verdict.rewrites().iter().map(change).collect())
         }
@@ -148,6 +153,23 @@ impl Reader<'_> {
         }
         let (name, length) = Message::read(&header).name?;
         Some(self.address(argument, name, length))
+    }
+
+    /// A structure, as far as the call brings it; nothing if there is none, or its size is none that Linux takes.
+    fn structure(&self, argument: u8, structure: &Structure, args: &[u64; 6]) -> Option<Piece> {
+        if let Some(copy) = self.judged(argument, copy_forms::STRUCTURE) {
+            return Some(Piece::Read { bytes: copy.to_vec(), whole: true });
+        }
+        let address = args.get(usize::from(argument)).copied().filter(|address| *address != 0)?;
+        let size = structure.size();
+        let given = structure.extent.given(size, args).ok()?.min(size);
+        Some(match self.bytes(address, given) {
+            Piece::Read { mut bytes, whole } => {
+                bytes.resize(size, 0);
+                Piece::Read { bytes, whole }
+            }
+            unreadable @ Piece::Unreadable(_) => unreadable,
+        })
     }
 
     /// All of so many bytes.

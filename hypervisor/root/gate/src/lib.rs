@@ -316,10 +316,7 @@ impl Gate {
                 Err(NotRead::Missing { gva }) if self.copied.may_fetch(gva, call.cr3, self.granted.last) => {
                     return self.fetch(&call, gva, len);
                 }
-                Err(NotRead::Missing { .. }) => self.policy.unreadable(policy::errno::EFAULT),
-                Err(NotRead::TooLong) => self.policy.unreadable(policy::errno::ENAMETOOLONG),
-                Err(NotRead::Invalid | NotRead::TooMany) => self.policy.unreadable(policy::errno::EINVAL),
-                Err(NotRead::MessageTooLong) => self.policy.unreadable(policy::errno::EMSGSIZE),
+                Err(not_read) => self.policy.unreadable(not_read.errno()),
             }
         };
         let holds = rules.holds();
@@ -365,7 +362,7 @@ impl Gate {
                 // What the program asked for is told.
                 record(answer);
                 if !reads.is_empty() && !ignored {
-                    self.copied.replace(verdict.rewrites());
+                    self.copied.replace(call.number, verdict.rewrites());
                 }
                 return action;
             }

@@ -9,6 +9,9 @@ use alloc::vec;
 
 use guestmem::{GuestMemory, Unreadable, WalkError, copy_cstr, copy_gva};
 use policy::address::MAX_ADDRESS;
+use policy::errno::{E2BIG, EFAULT, EINVAL, EMSGSIZE, ENAMETOOLONG, Errno};
+use policy::signature;
+use policy::structures::BadSize;
 use policy::{Form, Pointed, Policy, Read, Rewrite};
 use proto::{COPY_LEN, CopyHead, MAX_COPIES, REWRITTEN, copy_forms};
 
@@ -22,12 +25,27 @@ pub(crate) enum NotRead {
     Missing { gva: u64 },
     /// A string has no end within [`COPY_LEN`] bytes.
     TooLong,
-    /// Something is longer than any can be.
+    /// Something is longer than any can be, or too short.
     Invalid,
+    /// There is more of a structure than Linux knows.
+    TooLarge,
     /// There are more ranges than there may be.
     TooMany,
     /// The same of a message.
     MessageTooLong,
+}
+
+impl NotRead {
+    /// The error that the program gets.
+    pub(crate) const fn errno(self) -> Errno {
+        match self {
+            Self::Missing { .. } => EFAULT,
+            Self::TooLong => ENAMETOOLONG,
+            Self::TooLarge => E2BIG,
+            Self::Invalid | Self::TooMany => EINVAL,
+            Self::MessageTooLong => EMSGSIZE,
+        }
+    }
 }
 
 /// One piece of memory.
@@ -96,6 +114,10 @@ impl CallMemory {
                 Form::Buffer { len } => self.buffer(read.argument, address, from.arg(len), from)?,
                 Form::Ranges { count } => self.ranges(read.argument, address, (address, from.arg(count)), from)?,
                 _ if address == 0 => {}
+                Form::Structure { size, extent } => {
+                    let given = extent.given(size, &call.args)?;
+                    self.structure(read.argument, address, (size, given), from)?;
+                }
                 Form::String => self.string(read.argument, address, from)?,
                 Form::Address { len } => self.address(read.argument, (address, from.low(len)), from)?,
                 Form::Message { count: Some(count) } | Form::MessageBytes { count: Some(count) }
@@ -131,6 +153,35 @@ impl CallMemory {
         }
         self.add(Piece { argument, address, form: copy_forms::STRING }, |buffer| {
             Ok(copy_cstr(from.memory, from.call.cr3, address, buffer)?)
+        })
+    }
+
+    /// A structure of `size` bytes, of which the call brings `given`, in the order in which Linux looks: what there is beyond it has to be 0.
+    fn structure(
+        &mut self,
+        argument: u8,
+        address: u64,
+        (size, given): (usize, usize),
+        from: Reader<'_>,
+    ) -> Result<(), NotRead> {
+        self.add(Piece { argument, address, form: copy_forms::STRUCTURE }, |buffer| {
+            let (memory, cr3) = (from.memory, from.call.cr3);
+            if let Some(beyond @ 1..) = given.checked_sub(size) {
+                let start = u64::try_from(size).ok().and_then(|size| address.checked_add(size));
+                let start = start.ok_or(NotRead::Missing { gva: address })?;
+                let bytes = buffer.get_mut(..beyond).ok_or(NotRead::TooLarge)?;
+                bytes.fill(0);
+                // Where one of them cannot be read, those before it count first.
+                let read = copy_gva(memory, cr3, start, bytes);
+                if bytes.iter().any(|byte| *byte != 0) {
+                    return Err(NotRead::TooLarge);
+                }
+                read?;
+            }
+            let structure = buffer.get_mut(..size).ok_or(NotRead::Invalid)?;
+            structure.fill(0);
+            copy_gva(memory, cr3, address, structure.get_mut(..given.min(size)).unwrap_or(&mut []))?;
+            Ok(size)
         })
     }
 
@@ -228,7 +279,7 @@ impl CallMemory {
         let mut pointed = Pointed::NOTHING;
         for (entry, bytes) in self.filled() {
             match entry.head.form {
-                copy_forms::STRING => pointed.set(entry.argument, bytes),
+                copy_forms::STRING | copy_forms::STRUCTURE => pointed.set(entry.argument, bytes),
                 copy_forms::ADDRESS => pointed.set_address(bytes),
                 copy_forms::CONTENT | copy_forms::CONTENT_CUT => pointed.set_content(bytes),
                 _ => {}
@@ -272,26 +323,34 @@ impl CallMemory {
     /// program's, at which nothing of the program's can be.
     pub(crate) fn redirected(&self, mut args: [u64; 6], changes: &[Rewrite]) -> [u64; 6] {
         for change in changes.iter().filter(|change| change.path.is_some()) {
-            if self.of(change.argument, copy_forms::STRING).is_some()
-                && let Some(argument) = args.get_mut(usize::from(change.argument))
+            let index = change.place.argument;
+            if self.of(index, copy_forms::STRING).is_some()
+                && let Some(argument) = args.get_mut(usize::from(index))
             {
-                *argument = rewritten_address(change.argument);
+                *argument = rewritten_address(index);
             }
         }
         args
     }
 
-    /// Puts these paths into the place of those that were read.
-    pub(crate) fn replace(&mut self, changes: &[Rewrite]) {
-        for Rewrite { argument, path, .. } in changes {
-            let Some(path) = path else { continue };
-            let is_it = |entry: &Entry| (entry.argument, entry.head.form) == (*argument, copy_forms::STRING);
+    /// Puts these paths, and values of fields, into the place of those that were read for a call of this number.
+    pub(crate) fn replace(&mut self, number: u64, changes: &[Rewrite]) {
+        for Rewrite { place, path, keep, set } in changes {
+            let field = signature::of(number).and_then(|signature| signature.field(*place));
+            let form = if field.is_some() { copy_forms::STRUCTURE } else { copy_forms::STRING };
+            let is_it = |entry: &Entry| (entry.argument, entry.head.form) == (place.argument, form);
             let Some(index) = self.entries.iter().take(self.used).position(is_it) else { continue };
-            if let (Some(entry), Some(buffer)) = (self.entries.get_mut(index), self.buffers.get_mut(index)) {
+            let (Some(entry), Some(buffer)) = (self.entries.get_mut(index), self.buffers.get_mut(index)) else {
+                continue;
+            };
+            if let Some(path) = path {
                 // It fits: the policy's reader has seen to it.
                 buffer.iter_mut().zip(path.bytes()).for_each(|(to, from)| *to = from);
                 let len = u64::try_from(path.len().min(COPY_LEN)).unwrap_or(0);
-                entry.head = CopyHead { address: rewritten_address(*argument), len, ..entry.head };
+                entry.head = CopyHead { address: rewritten_address(place.argument), len, ..entry.head };
+            } else if let Some(field) = field {
+                let value = field.read(buffer).unwrap_or(0);
+                field.write(buffer, value & keep | set);
             }
         }
     }
@@ -344,6 +403,15 @@ impl From<Unreadable> for NotRead {
             WalkError::NonCanonical { .. } | WalkError::NotPresent { .. } | WalkError::NotMapped(_) => {
                 Self::Missing { gva: error.gva }
             }
+        }
+    }
+}
+
+impl From<BadSize> for NotRead {
+    fn from(size: BadSize) -> Self {
+        match size {
+            BadSize::TooSmall => Self::Invalid,
+            BadSize::TooLarge => Self::TooLarge,
         }
     }
 }

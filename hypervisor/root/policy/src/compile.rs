@@ -29,12 +29,13 @@ use crate::network::Network;
 use crate::numbers::{Comparison, contradict};
 use crate::origin::{Labels, Spot};
 use crate::parse::{CallText, ConditionText, Placed, PolicyText, RuleText, TestText, name_of};
-use crate::pointed::{PointedText, Read};
+use crate::pointed::{Form, PointedText, Read};
 use crate::process::Process;
 use crate::question;
 use crate::quotas::Quotas;
 use crate::table::{By, Clause, Condition, DEFAULT_RULE, Policy, Rule, Slot};
 use crate::taint;
+use arguments::Seen;
 
 /// A file that was read: its text, and what it says.
 pub(crate) struct FileText<'t> {
@@ -144,8 +145,11 @@ impl Call {
     /// Adds to what has to be read. The error: it is more than the copies of a call hold.
     pub(crate) fn looks_at(&mut self, reads: impl IntoIterator<Item = Read>) -> Result<(), ()> {
         for read in reads {
-            if !self.reads.contains(&read) {
-                self.reads.push(read);
+            match read.form {
+                _ if self.reads.contains(&read) => {}
+                // Linux looks at structures before it looks at strings: so comes the error of one that cannot be read.
+                Form::Structure { .. } => self.reads.insert(0, read),
+                _ => self.reads.push(read),
             }
         }
         let copies: usize = self.reads.iter().map(|read| read.form.copies()).sum();
@@ -319,7 +323,7 @@ impl FileCompiler<'_, '_, '_> {
         for (condition, set) in rule.conditions.iter().zip(sets) {
             let set = set.unwrap_or(u16::MAX);
             let condition = match &condition.test {
-                TestText::Number(text) => self.condition(condition, text, call.number)?,
+                TestText::Number(text) => self.condition(condition, text, call.number, &mut reads)?,
                 TestText::Pointed(text) => {
                     let read = self.read_string(&text.argument, text.subject, call)?;
                     reads.push(read);
@@ -349,11 +353,11 @@ impl FileCompiler<'_, '_, '_> {
 
     /// What has to be read of a call's memory for a rule to put something else into its place.
     fn rewritten(&self, rule: &RuleText, call: &CallText) -> Result<Vec<Read>, PolicyError> {
-        let of_path = |rewrite: &RewriteText| match rewrite.change {
+        let read = |rewrite: &RewriteText| match rewrite.change {
             Change::Path(_) => Some(self.read_string(&rewrite.argument, Subject::Path, call)),
-            _ => None,
+            _ => self.seen(&rewrite.argument, None, call.number).map(Seen::read).transpose(),
         };
-        rule.action.rewrites.iter().filter_map(of_path).collect()
+        rule.action.rewrites.iter().filter_map(read).collect()
     }
 
     /// Has so much of a call's memory read before it is judged.
@@ -424,12 +428,10 @@ impl FileCompiler<'_, '_, '_> {
     fn no_contradiction(&self, rule: &RuleText, first: usize) -> Result<(), PolicyError> {
         let compiled = self.all.conditions.get(first..).unwrap_or(&[]);
         for (index, (condition, text)) in compiled.iter().zip(&rule.conditions).enumerate() {
-            let Condition::Number { argument, .. } = condition else { continue };
-            let before = compiled.iter().take(index + 1).filter_map(|other| match other {
-                Condition::Number { argument: same, comparison } if same == argument => Some(*comparison),
-                _ => None,
-            });
-            let together: Vec<Comparison> = before.collect();
+            let Some((compared, _)) = condition.number() else { continue };
+            let before = compiled.iter().take(index + 1).filter_map(Condition::number);
+            let together: Vec<Comparison> =
+                before.filter(|(other, _)| *other == compared).map(|(_, comparison)| comparison).collect();
             if together.len() > 1 && contradict(&together) {
                 let message = "this never holds where the conditions before it do; remove one of them, or the rule";
                 return Err(self.source.error(&text.span, message));

@@ -62,6 +62,8 @@ pub const EFAULT: Errno = ERRNOS[13];
 pub const EDQUOT: Errno = ERRNOS[119];
 /// EACCES.
 pub const EACCES: Errno = ERRNOS[12];
+/// E2BIG: what a call gets that brings more of a structure than there is.
+pub const E2BIG: Errno = ERRNOS[6];
 /// EINVAL.
 pub const EINVAL: Errno = ERRNOS[21];
 /// EMSGSIZE: what a message gets that names too many ranges.

@@ -6,7 +6,7 @@
 //!
 //! `POLICIES.md` describes the language; the modules say what each section means in full: [`address`], [`budget`], [`environment`], [`events`], [`glob`],
 //! [`groups`], [`hosts`], [`mounts`], [`network`], [`process`], [`question`], [`quotas`], [`taint`]. Where Linux' prototypes decide how wide
-//! an argument is, that is [`signature`]; names for numbers are [`symbols`].
+//! an argument is, that is [`signature`], and what lies in structures [`structures`]; names for numbers are [`symbols`].
 //!
 //! Whoever packs a policy of several files finds them ([`includes`]) and hands them over in the order in which their rules are tried
 //! ([`parse_files`]).
@@ -51,6 +51,7 @@ pub mod process;
 pub mod question;
 pub mod quotas;
 pub mod signature;
+pub mod structures;
 mod suggest;
 pub mod symbols;
 mod table;

@@ -12,6 +12,7 @@ use crate::glob::Subject;
 use crate::limits;
 use crate::parse::{Argument, Placed, Reader, Value};
 use crate::signature::{Kind, Signature};
+use crate::structures::{Extent, Structure};
 
 /// Memory that has to be read before a call can be judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,13 +54,24 @@ pub enum Form {
         /// only the first may be carried out: Linux allows such a call to do less than it is asked for.
         count: Option<u8>,
     },
+    /// A structure.
+    Structure {
+        /// How many bytes it has.
+        size: usize,
+        /// How many of them a call brings.
+        extent: Extent,
+    },
 }
 
 impl Form {
     /// How many copies it is: a message's header is one of its own.
     pub(crate) const fn copies(self) -> usize {
         match self {
-            Self::String | Self::Address { .. } | Self::Buffer { .. } | Self::Ranges { .. } => 1,
+            Self::String
+            | Self::Address { .. }
+            | Self::Buffer { .. }
+            | Self::Ranges { .. }
+            | Self::Structure { .. } => 1,
             Self::Message { .. } | Self::MessageBytes { .. } => 2,
         }
     }
@@ -68,18 +80,19 @@ impl Form {
 /// What was read for a call.
 #[derive(Clone, Copy, Debug)]
 pub struct Pointed<'a> {
-    strings: [Option<&'a [u8]>; 6],
+    /// Strings and structures.
+    pieces: [Option<&'a [u8]>; 6],
     address: Option<SocketAddress<'a>>,
     content: Option<&'a [u8]>,
 }
 
 impl<'a> Pointed<'a> {
     /// Nothing was read.
-    pub const NOTHING: Self = Self { strings: [None; 6], address: None, content: None };
+    pub const NOTHING: Self = Self { pieces: [None; 6], address: None, content: None };
 
-    /// Notes the string that an argument points to: all before its NUL.
+    /// Notes what an argument points to: of a string all before its NUL, of a structure all of it, what the call does not bring as 0.
     pub fn set(&mut self, argument: u8, bytes: &'a [u8]) {
-        if let Some(slot) = self.strings.get_mut(usize::from(argument)) {
+        if let Some(slot) = self.pieces.get_mut(usize::from(argument)) {
             *slot = Some(bytes);
         }
     }
@@ -99,7 +112,7 @@ impl<'a> Pointed<'a> {
     }
 
     pub(crate) fn get(&self, argument: u8) -> Option<&'a [u8]> {
-        self.strings.get(usize::from(argument)).copied().flatten()
+        self.pieces.get(usize::from(argument)).copied().flatten()
     }
 
     pub(crate) fn address(&self) -> Option<SocketAddress<'a>> {
@@ -123,6 +136,11 @@ pub(crate) fn address_of(signature: &Signature) -> Option<Read> {
         _ => None,
     };
     (0..).zip(signature.arguments).find_map(|(argument, kind)| Some(Read { argument, form: form(kind)? }))
+}
+
+/// What has to be read of an argument that points to such a structure.
+pub(crate) fn structure_of(argument: u8, structure: &Structure) -> Read {
+    Read { argument, form: Form::Structure { size: structure.size(), extent: structure.extent } }
 }
 
 /// The text of a condition on memory: one of the patterns has to match, or none.

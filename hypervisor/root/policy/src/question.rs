@@ -8,9 +8,9 @@
 //! sandbox. `limit` says how long an answer is waited for: seconds, or a text such as "30s" (units s, m, h), up to a day. Without an answer by then, or if nobody is there to be
 //! asked, `otherwise` holds: "allow", "kill", or one of `{ errno = … }` and `{ kill = … }`.
 //!
-//! What a question shows of the strings, the socket address and the written bytes that the call passes is what is carried out after the answer: they are copied
+//! What a question shows of the strings, the structures, the socket address and the written bytes that the call passes is what is carried out after the answer: they are copied
 //! once, as for conditions on them, and with the same bounds. The arguments and the environment of a program to be executed are kept by the shim for that. What else
-//! pointers lead to is not shown, and is read when the call is carried out.
+//! pointers lead to (what an ioctl names) is not shown, and is read when the call is carried out.
 //!
 //! `"stop"`, or `{ stop = { limit = "5m", otherwise = "kill" } }`, is the same for the whole sandbox: none of its threads runs until the answer, nothing that pointers lead to changes, and the
 //! registers are shown, too.
@@ -26,7 +26,7 @@ use crate::contents::content_of;
 use crate::errno::EPERM;
 use crate::error::PolicyError;
 use crate::parse::{Reader, Value};
-use crate::pointed::{Form, Read, address_of};
+use crate::pointed::{Form, Read, address_of, structure_of};
 use crate::process::{seconds, whole_number};
 use crate::signature::{self, Kind};
 
@@ -118,5 +118,6 @@ pub(crate) fn shown_of(number: u32) -> Vec<Read> {
     let is_string = |kind: &Kind| matches!(kind, Kind::Path | Kind::Text);
     let arguments = (0..).zip(signature.arguments).filter(|(_, kind)| is_string(kind));
     let strings = arguments.map(|(argument, _)| Read { argument, form: Form::String });
-    strings.chain(address_of(signature)).chain(content_of(signature)).collect()
+    let structures = signature.structures().map(|(argument, structure)| structure_of(argument, structure));
+    structures.chain(strings).chain(address_of(signature)).chain(content_of(signature)).collect()
 }

@@ -8,6 +8,7 @@ mod table;
 
 use core::fmt;
 
+use crate::structures::{Field, Structure};
 use crate::symbols::{self, Symbols};
 pub use table::SIGNATURES;
 
@@ -48,6 +49,8 @@ pub enum Kind {
     Messages(u8),
     /// The address of an array of strings, ended by NULL.
     Strings,
+    /// The address of a structure that the call reads.
+    Structure(&'static Structure),
     /// File permissions, 16 bits.
     Mode,
     /// File permissions that count only if the open flags in the argument with this index create a file.
@@ -60,6 +63,8 @@ pub enum Kind {
     LongNamed(&'static Symbols),
     /// A signed number of 32 bits with names, of which several stand for the same number: they are taken, and not written.
     Spoken(&'static Symbols),
+    /// An unsigned number of 64 bits, of which some have names.
+    NamedSize(&'static Symbols),
     /// The third argument of `fcntl`, which depends on the second.
     FcntlArgument,
     /// The third argument of `setsockopt` and `getsockopt`, which depends on the second.
@@ -95,7 +100,9 @@ impl Kind {
     #[must_use]
     pub const fn symbols(self) -> Option<&'static Symbols> {
         match self {
-            Self::Named(symbols) | Self::LongNamed(symbols) | Self::Spoken(symbols) => Some(symbols),
+            Self::Named(symbols) | Self::LongNamed(symbols) | Self::Spoken(symbols) | Self::NamedSize(symbols) => {
+                Some(symbols)
+            }
             Self::Mode | Self::CreateMode(_) => Some(&symbols::MODE),
             Self::DirFd => Some(&symbols::DIRFD),
             Self::FcntlArgument => Some(&symbols::FCNTL_ARGUMENT),
@@ -141,44 +148,116 @@ pub fn of(number: u64) -> Option<&'static Signature> {
     SIGNATURES.get(index)
 }
 
+/// Where a call has a number: in an argument, or in a field of the structure that an argument points to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The argument, from 0.
+    pub argument: u8,
+    /// The field: its index in the structure.
+    pub field: Option<u8>,
+}
+
+impl Place {
+    /// That of an argument itself.
+    #[must_use]
+    pub const fn argument(argument: u8) -> Self {
+        Self { argument, field: None }
+    }
+}
+
 impl Signature {
     /// The argument of this name, from 0.
     #[must_use]
     pub fn argument(&self, name: &str) -> Option<u8> {
         self.names.iter().position(|known| *known == name).and_then(|index| u8::try_from(index).ok())
     }
-}
 
-/// An argument of a call, as a person reads it: its name, or `argument 0`.
-#[derive(Clone, Copy, Debug)]
-pub struct ArgumentName {
-    /// The call's signature, if it has one.
-    pub signature: Option<&'static Signature>,
-    /// The argument, from 0.
-    pub argument: u8,
-}
+    /// What is meant by `flags` or `how.flags`. A name without a point that no argument has means a field, if there is one of this name:
+    /// so one rule can be about the flags of `openat` and of `openat2`.
+    #[must_use]
+    pub fn place(&self, name: &str) -> Option<Place> {
+        if let Some((argument, field)) = name.split_once('.') {
+            let argument = self.argument(argument)?;
+            return Some(Place { argument, field: Some(self.structure(argument)?.field(field)?) });
+        }
+        let of_field = || {
+            let field =
+                |(argument, structure): (u8, &Structure)| Some(Place { argument, field: Some(structure.field(name)?) });
+            self.structures().find_map(field)
+        };
+        self.argument(name).map(Place::argument).or_else(of_field)
+    }
 
-impl ArgumentName {
-    /// What the argument is.
-    fn kind(&self) -> Option<Kind> {
-        self.signature?.arguments.get(usize::from(self.argument)).copied()
+    /// The structure that an argument points to.
+    #[must_use]
+    pub fn structure(&self, argument: u8) -> Option<&'static Structure> {
+        match self.arguments.get(usize::from(argument)) {
+            Some(Kind::Structure(structure)) => Some(structure),
+            _ => None,
+        }
+    }
+
+    /// The arguments that point to structures.
+    pub fn structures(&self) -> impl Iterator<Item = (u8, &'static Structure)> {
+        (0..).zip(self.arguments).filter_map(|(argument, kind)| match kind {
+            Kind::Structure(structure) => Some((argument, *structure)),
+            _ => None,
+        })
+    }
+
+    /// What is at a place.
+    #[must_use]
+    pub fn kind(&self, place: Place) -> Option<Kind> {
+        let argument = || self.arguments.get(usize::from(place.argument)).copied();
+        self.field(place).map(|field| field.kind).or_else(argument)
+    }
+
+    /// The field at a place, if it is one.
+    #[must_use]
+    pub fn field(&self, place: Place) -> Option<&'static Field> {
+        self.structure(place.argument)?.fields.get(usize::from(place.field?))
     }
 }
 
-impl fmt::Display for ArgumentName {
+/// A number of a call, as a person reads it: its name, `how.flags`, or `argument 0`.
+#[derive(Clone, Copy, Debug)]
+pub struct PlaceName {
+    /// The call's signature, if it has one.
+    pub signature: Option<&'static Signature>,
+    /// Where.
+    pub place: Place,
+}
+
+impl PlaceName {
+    /// That of an argument.
+    #[must_use]
+    pub const fn argument(signature: Option<&'static Signature>, argument: u8) -> Self {
+        Self { signature, place: Place::argument(argument) }
+    }
+
+    /// What is there.
+    fn kind(&self) -> Option<Kind> {
+        self.signature?.kind(self.place)
+    }
+}
+
+impl fmt::Display for PlaceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.signature.and_then(|signature| signature.names.get(usize::from(self.argument))) {
-            Some(name) => f.write_str(name),
-            None => write!(f, "argument {}", self.argument),
+        let argument = self.place.argument;
+        match self.signature.and_then(|signature| signature.names.get(usize::from(argument))) {
+            Some(name) => f.write_str(name)?,
+            None => write!(f, "argument {argument}")?,
         }
+        let field = self.signature.and_then(|signature| signature.field(self.place));
+        field.map_or(Ok(()), |field| write!(f, ".{}", field.name))
     }
 }
 
 /// What a rule makes of a number: `flags := O_RDONLY`, or `flags & O_RDWR|O_CLOEXEC`, by names where all of it has some.
 #[derive(Clone, Copy, Debug)]
 pub struct NumberChange {
-    /// Which argument.
-    pub of: ArgumentName,
+    /// Which number.
+    pub of: PlaceName,
     /// The bits that it keeps; none: it is replaced.
     pub keep: u64,
     /// What it becomes then.
@@ -191,7 +270,11 @@ impl fmt::Display for NumberChange {
         write!(f, "{} {sign} ", self.of)?;
         match self.of.kind() {
             Some(Kind::Mode | Kind::CreateMode(_)) => write!(f, "0{value:o}"),
-            Some(Kind::Named(symbols) | Kind::LongNamed(symbols)) if symbols.covers(value) => symbols.write(f, value),
+            Some(Kind::Named(symbols) | Kind::LongNamed(symbols) | Kind::NamedSize(symbols))
+                if symbols.covers(value) =>
+            {
+                symbols.write(f, value)
+            }
             _ => write!(f, "{value:#x}"),
         }
     }
@@ -221,13 +304,16 @@ mod tests {
         extern crate alloc;
         use alloc::string::ToString;
         let text = |call, argument, keep, set| {
-            NumberChange { of: ArgumentName { signature: of(call), argument }, keep, set }.to_string()
+            NumberChange { of: PlaceName::argument(of(call), argument), keep, set }.to_string()
         };
         assert_eq!(text(257, 2, 0, 0), "flags := O_RDONLY");
         assert_eq!(text(257, 2, 0o2_000_002, 0), "flags & O_RDWR|O_CLOEXEC");
         assert_eq!(text(257, 2, 0x8000_0000, 0), "flags & 0x80000000");
         assert_eq!((text(95, 0, 0o22, 0), text(0, 0, 0, 2)), ("mask & 022".into(), "fd := 0x2".into()));
         assert_eq!(text(999, 3, 0, 2), "argument 3 := 0x2");
+        let place = of(437).and_then(|signature| signature.place("how.mode")).expect("a field");
+        let change = NumberChange { of: PlaceName { signature: of(437), place }, keep: 0o22, set: 0 };
+        assert_eq!(change.to_string(), "how.mode & 022");
     }
 
     #[test]

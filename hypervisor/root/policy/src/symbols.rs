@@ -283,13 +283,29 @@ pub static FUTEX: Symbols = Symbols {
     zero: "0",
 };
 
+/// The flags of `clone`, and `more`.
+macro_rules! clone_flags {
+    ($( $more:ident ),*) => {
+        flags(named!(g: CLONE_NEWTIME, CLONE_VM, CLONE_FS, CLONE_FILES, CLONE_SIGHAND, CLONE_PIDFD,
+            CLONE_PTRACE, CLONE_VFORK, CLONE_PARENT, CLONE_THREAD, CLONE_NEWNS, CLONE_SYSVSEM, CLONE_SETTLS, CLONE_PARENT_SETTID,
+            CLONE_CHILD_CLEARTID, CLONE_DETACHED, CLONE_UNTRACED, CLONE_CHILD_SETTID, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC,
+            CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET, CLONE_IO, $( $more ),*))
+    };
+}
+
 /// `clone` and `unshare`; the signal in the low byte is named when it is SIGCHLD.
-pub static CLONE: Symbols = flags(
-    named!(g: CLONE_NEWTIME, CLONE_VM, CLONE_FS, CLONE_FILES, CLONE_SIGHAND, CLONE_PIDFD,
-    CLONE_PTRACE, CLONE_VFORK, CLONE_PARENT, CLONE_THREAD, CLONE_NEWNS, CLONE_SYSVSEM, CLONE_SETTLS, CLONE_PARENT_SETTID,
-    CLONE_CHILD_CLEARTID, CLONE_DETACHED, CLONE_UNTRACED, CLONE_CHILD_SETTID, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC,
-    CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET, CLONE_IO, SIGCHLD),
-);
+pub static CLONE: Symbols = clone_flags!(SIGCHLD);
+
+/// `clone3`, which takes the signal apart from them.
+pub static CLONE3: Symbols = clone_flags!(CLONE_CLEAR_SIGHAND, CLONE_INTO_CGROUP);
+
+/// `openat2`: how far the path may lead.
+pub static RESOLVE: Symbols =
+    flags(named!(g: RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH,
+    RESOLVE_IN_ROOT, RESOLVE_CACHED));
+
+/// Values of resource limits.
+pub static RLIM: Symbols = choices(&[(u64::MAX, "RLIM_INFINITY")]).also(&[(u64::MAX, "RLIM64_INFINITY")]);
 
 /// `wait4` and `waitid`.
 pub static WAIT: Symbols =
@@ -398,6 +414,7 @@ mod tests {
         assert_eq!(written(&FUTEX, 128), "FUTEX_WAIT|FUTEX_PRIVATE_FLAG");
         assert_eq!(written(&WHENCE, 9), "0x9");
         assert_eq!(written(&CLONE, 0x0120_0011), "CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID|SIGCHLD");
+        assert_eq!(written(&CLONE3, 0x2_0000_0100), "CLONE_VM|CLONE_INTO_CGROUP");
         assert_eq!(written(&AT, 0), "0");
         assert_eq!(OPEN.value("O_CREAT"), Some(0o100));
         assert_eq!(OPEN.value("O_WHATEVER"), None);
@@ -414,7 +431,10 @@ mod tests {
 
     #[test]
     fn flags_of_several_bits_come_first() {
-        for set in [&OPEN, &PROT, &MAP, &STATX, &AT, &CLONE, &FALLOCATE, &WAIT, &FD_FLAGS, &MSG, &INOTIFY, &FAN_INIT] {
+        for set in [
+            &OPEN, &PROT, &MAP, &STATX, &AT, &CLONE, &CLONE3, &RESOLVE, &FALLOCATE, &WAIT, &FD_FLAGS, &MSG, &INOTIFY,
+            &FAN_INIT,
+        ] {
             for (index, (bits, name)) in set.flags.iter().enumerate() {
                 let hides = |(earlier, _): &&(u64, &str)| earlier & bits == *earlier;
                 assert!(!set.flags[..index].iter().any(|flag| hides(&flag)), "{name} can never be written");

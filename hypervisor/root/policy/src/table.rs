@@ -21,13 +21,21 @@ use crate::pointed::{Pointed, Read};
 use crate::process::Process;
 use crate::question::Question;
 use crate::quotas::Quotas;
+use crate::signature;
+use crate::structures::Field;
 use crate::taint;
 
 /// One condition of a clause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Condition {
     Number {
         argument: u8,
+        comparison: Comparison,
+    },
+    /// The same of a number in the structure that the argument points to.
+    Field {
+        argument: u8,
+        field: &'static Field,
         comparison: Comparison,
     },
     /// What the argument points to is matched by one of the patterns in [`Policy::globs`] with this index, or, if negated, by none.
@@ -48,6 +56,17 @@ pub(crate) enum Condition {
         set: u16,
         negated: bool,
     },
+}
+
+impl Condition {
+    /// What number it compares (the argument, and where in the structure that it points to), and how.
+    pub(crate) fn number(&self) -> Option<((u8, Option<usize>), Comparison)> {
+        match *self {
+            Self::Number { argument, comparison } => Some(((argument, None), comparison)),
+            Self::Field { argument, field, comparison } => Some(((argument, Some(field.offset)), comparison)),
+            _ => None,
+        }
+    }
 }
 
 /// A rule as it concerns one call: if all its conditions hold, it decides.
@@ -87,12 +106,12 @@ pub(crate) struct Rule {
     pub(crate) question: Option<Question>,
 }
 
-/// A change to one argument: of the program's value only the bits in `keep` are left, and those in `set` are added; or the path that it points to becomes
-/// another one.
+/// A change to one argument, or to a field of the structure that it points to: of the program's value only the bits in `keep` are left, and those in
+/// `set` are added; or the path that it points to becomes another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rewrite {
-    /// The argument, from 0.
-    pub argument: u8,
+    /// Where.
+    pub place: signature::Place,
     /// What is left of it.
     pub keep: u64,
     /// What is added.
@@ -151,7 +170,7 @@ impl<'p> Verdict<'p> {
         }
     }
 
-    /// For [`Action::Rewrite`]: the changes, at most one for each argument.
+    /// For [`Action::Rewrite`]: the changes, at most one for each argument and field.
     #[must_use]
     pub fn rewrites(&self) -> &'p [Rewrite] {
         self.source.map_or(&[], |rule| &rule.rewrites)
@@ -173,8 +192,8 @@ impl<'p> Verdict<'p> {
     /// The arguments that the call is carried out with, when the program gave `args`.
     #[must_use]
     pub fn rewritten(&self, mut args: [u64; 6]) -> [u64; 6] {
-        for rewrite in self.rewrites() {
-            if let Some(argument) = args.get_mut(usize::from(rewrite.argument)) {
+        for rewrite in self.rewrites().iter().filter(|rewrite| rewrite.place.field.is_none()) {
+            if let Some(argument) = args.get_mut(usize::from(rewrite.place.argument)) {
                 *argument = *argument & rewrite.keep | rewrite.set;
             }
         }
@@ -313,6 +332,10 @@ impl Policy {
         match *condition {
             Condition::Number { argument, comparison } => {
                 args.get(usize::from(argument)).is_some_and(|argument| comparison.holds(*argument))
+            }
+            Condition::Field { argument, field, comparison } => {
+                let value = pointed.get(argument).and_then(|structure| field.read(structure));
+                value.is_some_and(|value| comparison.holds(value))
             }
             Condition::Glob { argument, set, negated } => {
                 match (self.globs.get(usize::from(set)), pointed.get(argument)) {

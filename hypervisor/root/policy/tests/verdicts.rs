@@ -202,7 +202,7 @@ when = [{ arg = "flags", op = "masked_eq", mask = "O_CREAT", value = "O_CREAT" }
     pointed.set(1, b"/a");
     let verdict = policy.about(number("unlinkat")).judge(&[0xffff_ff9c, 9, 8, 0, 0, 0], &pointed);
     assert_eq!(verdict.rewritten([1, 2, 3, 4, 5, 6]), [1, 2, 0, 4, 5, 6]);
-    assert_eq!(verdict.rewrites().first().map(|change| change.argument), Some(1));
+    assert_eq!(verdict.rewrites().first().map(|change| change.place.argument), Some(1));
     let allowed = allowed_when("sendto", r#"{ arg = "flags", op = "==", value = "MSG_NOSIGNAL|MSG_DONTWAIT" }"#);
     assert!(allowed([0, 0, 0, 0x4040, 0, 0]) && !allowed([0, 0, 0, 0x4000, 0, 0]));
 }
@@ -241,7 +241,7 @@ action = { rewrite = [{ arg = 0, path = "/a" }, { arg = 1, path = "/b" }] }
     assert_eq!((verdict.action, verdict.rewritten(args)), (Action::Rewrite, args));
     let rewrites = verdict.rewrites();
     let paths: Vec<(u8, &str)> =
-        rewrites.iter().map(|change| (change.argument, change.path.as_deref().unwrap_or(""))).collect();
+        rewrites.iter().map(|change| (change.place.argument, change.path.as_deref().unwrap_or(""))).collect();
     assert_eq!(paths, [(0, "/a"), (1, "/b")]);
     assert!(policy.judge(number("openat"), &args).rewrites().is_empty());
 }

@@ -13,7 +13,8 @@ use linux_raw_sys::general::{
 use policy::address::SocketAddress;
 use policy::errno::{Errno, MAX_ERRNO};
 use policy::quotas::Quota;
-use policy::signature::{self, ArgumentName, Kind, NumberChange, Output, Signature};
+use policy::signature::{self, Kind, NumberChange, Output, Place, PlaceName, Signature};
+use policy::structures::Structure;
 use policy::symbols;
 
 use crate::{
@@ -414,15 +415,15 @@ struct Changed<'c>(&'c Change, Option<&'static Signature>);
 
 impl fmt::Display for Changed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let of = |argument: u8| ArgumentName { signature: self.1, argument };
         match self.0 {
-            Change::Number(argument, keep, set) => {
-                write!(f, "{}", NumberChange { of: of(*argument), keep: *keep, set: *set })
+            Change::Number(argument, field, keep, set) => {
+                let of = PlaceName { signature: self.1, place: Place { argument: *argument, field: *field } };
+                write!(f, "{}", NumberChange { of, keep: *keep, set: *set })
             }
             Change::Path(argument, path) => {
                 let mut text = String::new();
                 put_piece(&mut text, path)?;
-                write!(f, "{} := {text}", of(*argument))
+                write!(f, "{} := {text}", PlaceName::argument(self.1, *argument))
             }
         }
     }
@@ -477,7 +478,7 @@ impl Writer<'_> {
             }
             self.out.push_str(separator);
             match self.call.content(index) {
-                Some(content) => self.content(content)?,
+                Some(content) => self.content(*kind, content)?,
                 None => self.argument(*kind, value & kind.mask())?,
             }
             separator = ", ";
@@ -508,7 +509,8 @@ impl Writer<'_> {
             Kind::DirFd if signed32(value) == AT_FDCWD => self.out.write_str("AT_FDCWD"),
             Kind::DirFd => write!(self.out, "{}", signed32(value)),
             Kind::Id if signed32(value) == -1 => self.out.write_str("-1"),
-            Kind::Id | Kind::Uint | Kind::Size => write!(self.out, "{value}"),
+            Kind::NamedSize(symbols) if symbols.covers(value) && value != 0 => symbols.write(self.out, value),
+            Kind::Id | Kind::Uint | Kind::Size | Kind::NamedSize(_) => write!(self.out, "{value}"),
             Kind::Long => write!(self.out, "{}", value.cast_signed()),
             Kind::Hex | Kind::Hex32 if value == 0 => self.out.write_str("0"),
             Kind::Hex | Kind::Hex32 => write!(self.out, "{value:#x}"),
@@ -522,6 +524,7 @@ impl Writer<'_> {
             | Kind::Address(_)
             | Kind::Message
             | Kind::Messages(_)
+            | Kind::Structure(_)
             | Kind::Strings => self.pointer(value),
             Kind::FcntlArgument => self.fcntl_argument(value),
             Kind::SocketOption => self.socket_option(value),
@@ -536,8 +539,12 @@ impl Writer<'_> {
         if value == 0 { self.out.write_str("NULL") } else { write!(self.out, "{value:#x}") }
     }
 
-    fn content(&mut self, content: &Content) -> fmt::Result {
+    fn content(&mut self, kind: Kind, content: &Content) -> fmt::Result {
         match content {
+            Content::Structure(piece) => match (piece, kind) {
+                (Piece::Read { bytes, .. }, Kind::Structure(structure)) => self.structure(structure, bytes),
+                _ => self.piece(piece),
+            },
             Content::Bytes(piece) => self.piece(piece),
             Content::Address(piece) => self.address(piece),
             Content::Strings(pieces, end) => {
@@ -564,6 +571,21 @@ impl Writer<'_> {
             Piece::Read { bytes, whole } => quoted(self.out, bytes, *whole),
             Piece::Unreadable(address) => self.pointer(*address),
         }
+    }
+
+    /// As `{flags=O_RDONLY, mode=000}`.
+    fn structure(&mut self, structure: &Structure, bytes: &[u8]) -> fmt::Result {
+        let mut separator = "{";
+        for field in structure.fields {
+            let value = field.read(bytes).unwrap_or(0);
+            if field.seldom && value == 0 {
+                continue;
+            }
+            write!(self.out, "{separator}{}=", field.name)?;
+            self.argument(field.kind, value)?;
+            separator = ", ";
+        }
+        self.out.write_str("}")
     }
 
     /// In the words of policies.

@@ -120,6 +120,8 @@ pub enum Content {
     Strings(Vec<Piece>, End),
     /// A `struct sockaddr`, or that which a message names.
     Address(Piece),
+    /// A structure whose fields are known, all of it: what the call does not bring is 0.
+    Structure(Piece),
 }
 
 /// Bytes, or where they would have been.
@@ -190,8 +192,8 @@ pub enum Judged {
 /// What becomes of an argument.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
-    /// Its number: the argument, bits that are kept, bits that are set.
-    Number(u8, u64, u64),
+    /// Its number: the argument, the field if it is one of the structure that it points to, bits that are kept, bits that are set.
+    Number(u8, Option<u8>, u64, u64),
     /// The path that it points to.
     Path(u8, Piece),
 }

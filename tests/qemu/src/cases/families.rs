@@ -3,7 +3,7 @@ use crate::Case;
 
 /// Programs and those of their sections that sandboxes carry out as Linux does. Not among them: "vector-fault" of the signals, because
 /// QEMU's emulation of the processor never raises the fault.
-const SAME: [(&str, &[&str]); 13] = [
+const SAME: [(&str, &[&str]); 14] = [
     (
         "futexes",
         &[
@@ -263,6 +263,7 @@ const SAME: [(&str, &[&str]); 13] = [
             "reuse",
         ],
     ),
+    ("structures", &["openat2", "clone3", "limits", "scheduling"]),
     (
         "system",
         &[

@@ -41,6 +41,7 @@ mod refusals;
 mod rewrites;
 mod slow_events;
 mod streams;
+mod structures;
 mod taint;
 mod terminal;
 
@@ -74,6 +75,7 @@ pub(crate) fn all(setup: &Setup) -> Vec<Case> {
     all.extend(streams::cases());
     all.extend(terminal::cases());
     all.extend(denials::cases());
+    all.extend(structures::cases());
     all.extend(rewrites::cases());
     all.extend(races::cases());
     all.extend(forms::cases());

@@ -42,6 +42,19 @@ when = [{ address = \"127.0.0.1:7002\" }]
 action = { errno = \"EACCES\" }
 ";
 
+/// Denies what `flip structure N` must not do.
+const NO_WRITING: &str = r#"version = 1
+default = "allow"
+[[rule]]
+calls = ["openat2"]
+when = [{ arg = "how.flags", op = "masked_eq", mask = "O_ACCMODE", value = "O_WRONLY" }]
+action = { errno = "EACCES" }
+[[rule]]
+calls = ["prlimit64"]
+when = [{ arg = "new_limit.rlim_cur", op = "==", value = 99 }]
+action = { errno = "EACCES" }
+"#;
+
 /// Tests of races.
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -67,6 +80,11 @@ pub(crate) fn cases() -> Vec<Case> {
             let sandbox = bench.guest("flip", &["address", tries]).options(["--beside", &beside]);
             let said = said(tries, "reached the forbidden port or none");
             race(bench, NO_7002, sandbox, &[&said, &said])
+        }),
+        Case::new("a structure that changes while it is judged", |bench| {
+            let tries = tries(bench);
+            let sandbox = bench.guest("flip", &["structure", tries]);
+            race(bench, NO_WRITING, sandbox, &[&said(tries, "did what was denied")])
         }),
         Case::new("a text that changes while it is judged", |bench| {
             let tries = tries(bench);

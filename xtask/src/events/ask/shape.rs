@@ -1,11 +1,13 @@
 //! Which calls an answer is for that is to hold for always: those that a rule can tell from all others.
 //!
-//! A shape is the call, and what counts of its arguments: strings and the socket address that it passes, and numbers, names and modes. Descriptors,
+//! A shape is the call, and what counts of its arguments and of the fields of structures: strings and the socket address that it passes, and numbers, names and modes. Descriptors,
 //! addresses, lengths and what is read or written do not count, nor do the strings of an array (execve's arguments): they differ from one such call to the next. Only where
 //! nothing else is left does a descriptor count. A call whose strings were not read whole, or that starts from a directory that is open, has no shape.
-use super::super::event::{Bytes, Call, Word};
+use super::super::data::Bytes;
+use super::super::event::{Call, Word};
 use super::super::learn::written;
 use policy::signature::{self, Kind};
+use policy::structures::Structure;
 use std::fmt::{self, Display};
 
 /// AT_FDCWD, as its register is compared.
@@ -26,6 +28,8 @@ enum Condition {
     Address(String),
     /// Argument, value as the language has it.
     Number(usize, String),
+    /// The same of a field, by its name.
+    Field(String, String),
 }
 
 impl Shape {
@@ -37,6 +41,12 @@ impl Shape {
         let mut descriptor = None;
         let starts_at_root = first_path(call, kinds).is_some_and(|path| path.starts_with('/'));
         for (argument, (kind, Word(value))) in kinds.iter().zip(call.args).enumerate() {
+            if let Kind::Structure(structure) = kind
+                && value != 0
+            {
+                conditions.extend(fields(call, argument, structure)?);
+                continue;
+            }
             let value = value & kind.mask();
             let number = |value: u64| Condition::Number(argument, written(*kind, value));
             let counts_address = |other: &Kind| matches!(other, Kind::Address(len) if usize::from(*len) == argument);
@@ -53,7 +63,8 @@ impl Shape {
                 Kind::DirFd if value == HERE => conditions.push(number(HERE)),
                 Kind::DirFd => return None,
                 Kind::Fd => descriptor = descriptor.or(Some(number(value))),
-                Kind::Named(_)
+                Kind::Structure(_)
+                | Kind::Named(_)
                 | Kind::LongNamed(_)
                 | Kind::Spoken(_)
                 | Kind::SocketOption
@@ -66,6 +77,7 @@ impl Shape {
                 | Kind::FcntlArgument
                 | Kind::Long
                 | Kind::Size
+                | Kind::NamedSize(_)
                 | Kind::Hex
                 | Kind::Pointer
                 | Kind::Buffer(_)
@@ -103,9 +115,23 @@ impl Display for Condition {
         match self {
             Self::String(argument, key, pattern) => write!(f, "{{ arg = {argument}, {key} = {} }}", quoted(pattern)),
             Self::Address(pattern) => write!(f, "{{ address = {} }}", quoted(pattern)),
+            Self::Field(name, value) => write!(f, "{{ arg = {}, op = \"==\", value = {value} }}", quoted(name)),
             Self::Number(argument, value) => write!(f, "{{ arg = {argument}, op = \"==\", value = {value} }}"),
         }
     }
+}
+
+/// What counts of a structure: as of arguments, numbers, names and modes.
+fn fields(call: &Call, argument: usize, structure: &Structure) -> Option<Vec<Condition>> {
+    let name = signature::of(call.number)?.names.get(argument)?;
+    let mut conditions = Vec::new();
+    for field in structure.fields {
+        let value = call.field(u8::try_from(argument).ok()?, field.name)?;
+        if !matches!(field.kind, Kind::Pointer | Kind::Hex | Kind::Size) {
+            conditions.push(Condition::Field(format!("{name}.{}", field.name), written(field.kind, value)));
+        }
+    }
+    Some(conditions)
 }
 
 /// A text as TOML has it.

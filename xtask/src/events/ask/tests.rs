@@ -1,6 +1,8 @@
 //! Questions in, answers out.
 use super::*;
-use crate::events::event::{Bytes, Event, Question, Settled};
+use crate::events::data::{self, Bytes};
+use crate::events::event::{Event, Question, Settled};
+use policy::signature;
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 use trace::{Abi, CallRecord, Content, Data, Judged, Piece, Verdict};
@@ -150,9 +152,20 @@ fn a_call_has_the_shape_that_a_rule_can_have() {
         let bytes = [&1_u16.to_le_bytes(), name].concat();
         let mut asked = call("connect", [3, 0x1000, bytes.len() as u64, 0, 0, 0], &[]);
         let content = Content::Address(Piece::Read { bytes, whole: true });
-        asked.data = vec![(&Data { argument: 1, content }).into()];
+        asked.data = vec![data::Data::of(&Data { argument: 1, content }, None)];
         when(asked)
     };
+    let how = Content::Structure(Piece::Read { bytes: [[0; 16], [8; 16]].concat()[..24].to_vec(), whole: true });
+    let mut openat2 = call("openat2", [fdcwd, 0x1000, 0x2000, 24, 0, 0], &[(1, "/x")]);
+    openat2.data.push(data::Data::of(&Data { argument: 2, content: how }, signature::of(437)));
+    let flags =
+        "{ arg = \"how.flags\", op = \"==\", value = \"O_RDONLY\" }, { arg = \"how.mode\", op = \"==\", value = 0 }";
+    let resolve = "{ arg = \"how.resolve\", op = \"==\", value = 578721382704613384 }";
+    let rule = format!("calls = [\"openat2\"]\nwhen = [{{ arg = 1, path = \"/x\" }}, {flags}, {resolve}]\n");
+    assert_eq!(when(openat2.clone()), Some(rule.clone()));
+    assert!(policy::parse("p", &format!("version = 1\n[[rule]]\n{rule}action = \"allow\"\n")).is_ok());
+    openat2.data.truncate(1);
+    assert_eq!(when(openat2), None, "its structure was not read");
     for (name, pattern) in [
         (&b"/run/a*[x]?\0"[..], Some(r"unix:/run/a\*\[x\]\?")),
         (b"@name\0", Some(r"unix:\@name")),

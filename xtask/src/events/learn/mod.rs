@@ -12,29 +12,30 @@ use anyhow::{Context, Result};
 use paths::Paths;
 use policy::groups::{GROUPS, Group};
 use policy::quotas::{MIN_MEMORY, Quota};
-use policy::signature::{self, Kind};
+use policy::signature::{self, Kind, Place, PlaceName, Signature};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-/// Arguments of calls that do many things, or dangerous ones with some values.
-const DECIDING: [(&str, &[usize]); 16] = [
-    ("arch_prctl", &[0]),
-    ("clone", &[0]),
-    ("fcntl", &[1]),
-    ("ioctl", &[1]),
-    ("keyctl", &[0]),
-    ("madvise", &[2]),
-    ("mmap", &[2]),
-    ("mprotect", &[2]),
-    ("personality", &[0]),
-    ("prctl", &[0]),
-    ("prlimit64", &[1]),
-    ("ptrace", &[0]),
-    ("setsockopt", &[1, 2]),
-    ("socket", &[0, 1]),
-    ("socketpair", &[0, 1]),
-    ("unshare", &[0]),
+/// Arguments, or fields of what they point to, of calls that do many things, or dangerous ones with some values.
+const DECIDING: [(&str, &[&str]); 17] = [
+    ("arch_prctl", &["code"]),
+    ("clone", &["flags"]),
+    ("clone3", &["cl_args.flags"]),
+    ("fcntl", &["cmd"]),
+    ("ioctl", &["request"]),
+    ("keyctl", &["operation"]),
+    ("madvise", &["advice"]),
+    ("mmap", &["prot"]),
+    ("mprotect", &["prot"]),
+    ("personality", &["persona"]),
+    ("prctl", &["option"]),
+    ("prlimit64", &["resource"]),
+    ("ptrace", &["request"]),
+    ("setsockopt", &["level", "optname"]),
+    ("socket", &["domain", "type"]),
+    ("socketpair", &["domain", "type"]),
+    ("unshare", &["flags"]),
 ];
 
 /// Different values of a call's deciding arguments beyond which it is allowed with any.
@@ -55,8 +56,9 @@ pub(super) struct Learner {
 #[derive(Debug)]
 struct Calls {
     all: Seen,
-    /// By their deciding arguments: up to one more than [`MAX_VALUES`], beyond which nobody asks.
-    by_value: BTreeMap<Vec<u64>, Seen>,
+    /// By their deciding arguments: up to one more than [`MAX_VALUES`], beyond which nobody asks. `None`: there was no structure to have the field. Calls whose
+    /// structure could not be read are not among them.
+    by_value: BTreeMap<Vec<Option<u64>>, Seen>,
 }
 
 /// How often something was seen.
@@ -100,11 +102,11 @@ impl Learner {
     }
 
     fn call(&mut self, call: &Call, ns: u64) {
-        let values =
-            deciding(call.number).iter().map(|&(argument, kind)| call.args[argument].0 & kind.mask()).collect();
+        let values: Option<Vec<_>> = deciding(call.number).iter().map(|one| one.value(call)).collect();
         let none = Seen { times: 0, first_ns: ns };
         let calls = self.calls.entry(call.number).or_insert_with(|| Calls { all: none, by_value: BTreeMap::new() });
         calls.all.add(ns);
+        let Some(values) = values else { return };
         if calls.by_value.len() <= MAX_VALUES || calls.by_value.contains_key(&values) {
             calls.by_value.entry(values).or_insert(none).add(ns);
         }
@@ -117,8 +119,9 @@ impl Learner {
             let _ = writeln!(text, "#   {}", program.escape_default());
         }
         text.push_str("version = 1\ndefault = { errno = \"EPERM\" }\n");
-        let any_value =
-            |(number, calls): &(&u64, &Calls)| deciding(**number).is_empty() || calls.by_value.len() > MAX_VALUES;
+        let any_value = |(number, calls): &(&u64, &Calls)| {
+            deciding(**number).is_empty() || !(1..=MAX_VALUES).contains(&calls.by_value.len())
+        };
         let (any, some): (Vec<_>, Vec<_>) = self.calls.iter().partition(any_value);
         let mut topics: BTreeMap<&str, Vec<(u64, Seen)>> = BTreeMap::new();
         for (number, calls) in any {
@@ -128,10 +131,7 @@ impl Learner {
         for (number, Calls { by_value, .. }) in some {
             let deciding = deciding(*number);
             for (values, seen) in by_value {
-                let conditions = deciding.iter().zip(values).map(|((argument, kind), value)| {
-                    let argument = argument_text(*number, *argument);
-                    format!("{{ arg = {argument}, op = \"==\", value = {} }}", written(*kind, *value))
-                });
+                let conditions = deciding.iter().zip(values).map(|(one, value)| one.condition(*value));
                 let when = format!("when = [{}]\n", conditions.collect::<Vec<_>>().join(", "));
                 rule(&mut text, *number, &when, *seen);
             }
@@ -225,17 +225,40 @@ fn seconds(ns: u64) -> String {
     format!("{}.{:03} s", millis / 1000, millis % 1000)
 }
 
-/// The arguments of a call that its rule names, and what they are.
-fn deciding(number: u64) -> Vec<(usize, Kind)> {
-    let Some(known) = signature::of(number) else { return Vec::new() };
-    let arguments = DECIDING.iter().find(|(name, _)| *name == known.name).map_or(&[][..], |(_, arguments)| arguments);
-    arguments.iter().filter_map(|&argument| Some((argument, *known.arguments.get(argument)?))).collect()
+/// What a call's rule names.
+struct Deciding {
+    signature: &'static Signature,
+    place: Place,
+    kind: Kind,
 }
 
-/// An argument as a policy has it: by name, if it has one.
-pub(super) fn argument_text(number: u64, argument: usize) -> String {
-    let name = signature::of(number).and_then(|signature| signature.names.get(argument));
-    name.map_or_else(|| argument.to_string(), |name| format!("{name:?}"))
+impl Deciding {
+    /// What it is in a call; `Some(None)` if it is a field of no structure, and `None` if that was not read.
+    fn value(&self, call: &Call) -> Option<Option<u64>> {
+        let argument = call.args.get(usize::from(self.place.argument))?.0;
+        let Some(field) = self.signature.field(self.place) else { return Some(Some(argument & self.kind.mask())) };
+        if argument == 0 {
+            return Some(None);
+        }
+        call.field(self.place.argument, field.name).map(Some)
+    }
+
+    fn condition(&self, value: Option<u64>) -> String {
+        let Self { signature, place, kind } = self;
+        let place = if value.is_some() { *place } else { Place::argument(place.argument) };
+        let of = PlaceName { signature: Some(*signature), place };
+        format!("{{ arg = \"{of}\", op = \"==\", value = {} }}", written(*kind, value.unwrap_or(0)))
+    }
+}
+
+fn deciding(number: u64) -> Vec<Deciding> {
+    let Some(signature) = signature::of(number) else { return Vec::new() };
+    let names = DECIDING.iter().find(|(name, _)| *name == signature.name).map_or(&[][..], |(_, names)| names);
+    let one = |name: &&str| {
+        let place = signature.place(name)?;
+        Some(Deciding { signature, place, kind: signature.kind(place)? })
+    };
+    names.iter().filter_map(one).collect()
 }
 
 /// A value as a policy has it: by name, if all of it has one.
@@ -253,6 +276,7 @@ pub(super) fn written(kind: Kind, value: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::data::{Bytes, Data};
     use crate::events::event::Word;
     use crate::events::usage::tests::exit;
 
@@ -308,6 +332,30 @@ mod tests {
             call("socket", [2, 3, 0, 0, 0, 0]),
         ];
         assert!(!unseen.iter().any(&allows));
+    }
+
+    #[test]
+    fn flags_in_structures_are_learned() {
+        let cloned = |pointer: u64, flags: Option<u64>| {
+            let mut event = call("clone3", [pointer, 88, 0, 0, 0, 0]);
+            let What::Call(call) = &mut event.what else { panic!("a call") };
+            let fields = flags.map(|flags| Bytes::Fields([("flags".to_owned(), Word(flags))].into()));
+            let bytes = vec![fields.unwrap_or(Bytes::Unreadable(Word(pointer)))];
+            call.data = if pointer == 0 { Vec::new() } else { vec![Data { argument: 0, bytes, whole: true }] };
+            event
+        };
+        let policy = learned(&[cloned(1, Some(0x3d_0f00)), cloned(0, None), cloned(8, None)]);
+        let allows = |pointer: u64, flags: Option<u64>| {
+            let bytes = flags.map(|flags| [flags.to_le_bytes().to_vec(), vec![0; 80]].concat());
+            let mut pointed = policy::Pointed::NOTHING;
+            bytes.iter().for_each(|bytes| pointed.set(0, bytes));
+            policy.about(435).judge(&[pointer, 88, 0, 0, 0, 0], &pointed).action == policy::Action::Allow
+        };
+        assert!(allows(5, Some(0x3d_0f00)) && allows(0, None));
+        assert!(!allows(5, Some(0x1000_0000)) && !allows(5, None));
+        // Where none could be read there is nothing to tell them by.
+        let policy = learned(&[cloned(8, None)]);
+        assert_eq!(policy.judge(435, &[8; 6]).action, policy::Action::Allow);
     }
 
     #[test]

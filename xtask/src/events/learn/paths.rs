@@ -81,7 +81,7 @@ struct Entry {
 impl Paths {
     pub(super) fn add(&mut self, granted: &Granted, ns: u64) {
         let Some(path) = granted.path.bytes() else { return };
-        if let Some(from) = granted.from.as_ref().and_then(super::super::event::Bytes::bytes) {
+        if let Some(from) = granted.from.as_ref().and_then(super::super::data::Bytes::bytes) {
             self.moves.insert((from, path, granted.directory));
             return;
         }
@@ -400,7 +400,7 @@ fn switches(word: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::event::Bytes;
+    use super::super::super::data::Bytes;
     use super::*;
 
     fn granted(rights: &str, path: &str) -> Granted {

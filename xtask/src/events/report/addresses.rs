@@ -1,5 +1,6 @@
 //! The socket addresses that a run named.
-use crate::events::event::{Bytes, Call};
+use crate::events::data::Bytes;
+use crate::events::event::Call;
 use std::collections::BTreeMap;
 
 /// Different addresses that are kept.

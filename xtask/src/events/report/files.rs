@@ -1,5 +1,6 @@
 //! The files that a run named.
-use crate::events::event::{Bytes, Call};
+use crate::events::data::Bytes;
+use crate::events::event::Call;
 use linux_raw_sys::general::{O_ACCMODE, O_CREAT, O_RDONLY, O_TRUNC};
 use policy::signature::{self, Kind};
 use std::collections::BTreeMap;

@@ -2,6 +2,7 @@
 use super::super::constants;
 use super::super::native::{self, Action};
 use super::super::position::Position;
+use policy::signature::Place;
 use proto::syscalls;
 
 /// Parentheses within parentheses, at most.
@@ -327,12 +328,12 @@ impl<'t> Cursor<'t> {
         self.at += word.len();
         let comparison = OPERATORS.iter().find(|(token, _)| self.takes(token)).map(|(_, comparison)| *comparison);
         let comparison = comparison.ok_or_else(|| self.error("a comparison must be here: == != < <= > >= & in"))?;
-        let value = self.constant((number, argument.into()), 0)?;
+        let value = self.constant((number, argument), 0)?;
         Ok(Atom { argument, comparison, value })
     }
 
     /// Constants joined by `|`, each with `~` before it or not, or in parentheses.
-    fn constant(&mut self, of: (u32, usize), depth: usize) -> Result<u64, Error> {
+    fn constant(&mut self, of: (u32, u8), depth: usize) -> Result<u64, Error> {
         if depth > MAX_DEPTH {
             return Err(self.error(format!("parentheses are more than {MAX_DEPTH} deep")));
         }
@@ -355,9 +356,9 @@ impl<'t> Cursor<'t> {
         }
     }
 
-    fn single(&mut self, (call, argument): (u32, usize)) -> Result<u64, Error> {
+    fn single(&mut self, (call, argument): (u32, u8)) -> Result<u64, Error> {
         let word = self.word("-");
-        let value = constants::number(word).or_else(|| constants::named(word, call, argument));
+        let value = constants::number(word).or_else(|| constants::named(word, call, Place::argument(argument)));
         let value = value
             .ok_or_else(|| self.error(format!("`{word}` is no number of 64 bits and no constant that is known")))?;
         self.at += word.len();

@@ -2,8 +2,9 @@
 //!
 //! A profile has no order among its rules. So each rule is written with the opposite of those before it that decide otherwise, as a sum of
 //! conjunctions; what that comes to in seccomp's operators, with one condition an argument, is exact or is refused. What seccomp
-//! cannot look at (strings) is taken as allowed, with a warning.
+//! cannot look at (strings, structures) is taken as allowed, with a warning.
 use super::super::model::{Comparison, Model, Op};
+use policy::signature::Place;
 use proto::syscalls::{self, SYSCALLS};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -74,16 +75,16 @@ fn about(model: &Model, call: u32, default: &Value, warnings: &mut Vec<String>) 
             let place = &rule.place;
             warnings.push(format!("{place}: seccomp asks nobody; what holds without an answer is kept: {otherwise}"));
         }
-        if rule.looks_further(call) {
+        if rule.looks_into_memory(call) {
             warnings.push(format!(
-                "{}: seccomp sees no strings; what the rule asks of them is left out, and all of it allowed",
+                "{}: seccomp sees no strings and structures; what the rule asks of them is left out, and all of it allowed",
                 rule.place
             ));
             if !allows(&action) {
                 continue;
             }
         }
-        let own = rule.comparisons(call);
+        let own = rule.of_registers(call);
         entries.extend(region(&own, &action, &earlier, default).map_err(place)?);
         let is_last = own.is_empty();
         earlier.push((action, own));
@@ -131,7 +132,7 @@ fn region(
 fn with(all: &All, more: &[Comparison]) -> Result<Option<All>, String> {
     let mut all = all.clone();
     for new in more {
-        let known = all.get(&new.argument).copied();
+        let known = all.get(&new.place.argument).copied();
         let merged = match known {
             None => *new,
             Some(known) if known == *new => known,
@@ -144,9 +145,9 @@ fn with(all: &All, more: &[Comparison]) -> Result<Option<All>, String> {
                 true => *new,
                 false => return Ok(None),
             },
-            Some(_) => return Err(format!("seccomp takes one condition on argument {} at a time", new.argument)),
+            Some(_) => return Err(format!("seccomp takes one condition on argument {} at a time", new.place.argument)),
         };
-        all.insert(new.argument, merged);
+        all.insert(new.place.argument, merged);
     }
     Ok(Some(all))
 }
@@ -193,7 +194,7 @@ fn entry(all: &All, action: &Value) -> Result<Value, String> {
 }
 
 fn argument(comparison: &Comparison) -> Result<Value, String> {
-    let Comparison { argument, op, value, mask } = *comparison;
+    let Comparison { place: Place { argument, .. }, op, value, mask } = *comparison;
     let name = match op {
         Op::Equal if mask != u64::MAX => {
             return Ok(json!({"index": argument, "value": mask, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ"}));
@@ -329,6 +330,25 @@ mod tests {
             warnings[1].starts_with("f:3: seccomp asks nobody") && warnings[1].ends_with("\"allow\""),
             "{warnings:?}"
         );
+    }
+
+    #[test]
+    fn what_lies_in_structures_is_left_out_with_a_warning() {
+        let rule = |calls: &str, value: u8, action: &str| {
+            format!(
+                "[[rule]]\ncalls = [{calls}]\nwhen = [{{ arg = \"flags\", op = \"==\", value = {value} }}]\naction = {action}\n"
+            )
+        };
+        let both = rule("\"open\", \"openat2\"", 0, "{ errno = \"EACCES\" }");
+        let text = format!("version = 1\ndefault = \"kill\"\n{both}{}", rule("\"openat2\"", 1, "\"allow\""));
+        let Written { profile, warnings } = profile(&text).unwrap();
+        let native = to_native("p", &profile, &Container::default(), std::path::Path::new("")).unwrap().text;
+        let policy = policy::parse("p", &native).unwrap();
+        assert_eq!(policy.judge(437, &[9; 6]).action, policy::Action::Allow, "more than the policy allows");
+        assert_ne!(policy.judge(2, &[0; 6]).action, policy::Action::Allow);
+        assert_eq!(warnings.len(), 2);
+        let of = |line: u8| format!("f:{line}: seccomp sees no strings and structures; ");
+        assert!(warnings[0].starts_with(&of(3)) && warnings[1].starts_with(&of(7)), "{warnings:?}");
     }
 
     #[test]

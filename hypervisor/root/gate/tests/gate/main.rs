@@ -6,6 +6,7 @@ mod budgets;
 mod contents;
 mod judge;
 mod memory;
+mod structures;
 mod support;
 mod taints;
 mod trace;

@@ -2,6 +2,7 @@
 
 use alloc::borrow::ToOwned;
 use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -13,39 +14,60 @@ use crate::numbers::{Comparison, Op};
 use crate::parse::{
     Argument, CallText, Comparison as ComparisonText, ConditionText, NumberText, Operand, Placed, RuleText, name_of,
 };
-use crate::pointed::{Read, address_of, string_of, wanted};
-use crate::signature::{self, Kind};
+use crate::pointed::{Read, address_of, string_of, structure_of, wanted};
+use crate::signature::{self, Kind, Place, Signature};
+use crate::structures::Field;
 use crate::suggest::did_you_mean;
 use crate::table::{Condition, Rewrite};
 
 use super::FileCompiler;
 
-/// An argument, and how many low bits of its register count.
+/// An argument, and how many low bits of its register count; or a field.
 #[derive(Clone, Copy)]
 pub(super) struct Seen {
-    /// From 0.
-    argument: u8,
+    place: Place,
+    field: Option<&'static Field>,
     kind: Kind,
     /// 1 to 64.
     bits: u32,
+    /// What has to be read for it.
+    read: Option<Read>,
 }
 
 impl Seen {
     fn mask(self) -> u64 {
         u64::MAX >> (64 - self.bits)
     }
+
+    fn of_argument(argument: u8, kind: Kind, bits: u32) -> Self {
+        Self { place: Place::argument(argument), field: None, kind, bits, read: None }
+    }
+
+    /// What has to be read of memory for it.
+    pub(super) fn read(self) -> Option<Read> {
+        self.read
+    }
+
+    fn condition(self, comparison: Comparison) -> Condition {
+        let argument = self.place.argument;
+        match self.field {
+            Some(field) => Condition::Field { argument, field, comparison },
+            None => Condition::Number { argument, comparison },
+        }
+    }
 }
 
 impl FileCompiler<'_, '_, '_> {
-    /// A condition as it applies to one call: reduced to the bits that the kernel looks at.
+    /// A condition as it applies to one call: reduced to the bits that the kernel looks at. What has to be read for it is added to `reads`.
     pub(super) fn condition(
         &self,
         condition: &ConditionText,
         text: &NumberText,
         number: u32,
+        reads: &mut Vec<Read>,
     ) -> Result<Condition, PolicyError> {
-        let argument = &text.argument;
-        let seen = self.seen(argument, text.bits, number)?;
+        let seen = self.seen(&text.argument, text.bits, number)?;
+        reads.extend(seen.read);
         let value = self.operand(&text.value, seen, number)?;
         let (mask, op) = match &text.comparison {
             ComparisonText::Plain(op) => (seen.mask(), *op),
@@ -63,7 +85,7 @@ impl FileCompiler<'_, '_, '_> {
                     format!("this condition {always} holds; remove it{}", if holds { "" } else { " with its rule" });
                 Err(self.source.error(&condition.span, message))
             }
-            None => Ok(Condition::Number { argument: seen.argument, comparison }),
+            None => Ok(seen.condition(comparison)),
         }
     }
 
@@ -98,40 +120,65 @@ impl FileCompiler<'_, '_, '_> {
         })
     }
 
-    /// An argument as a condition with this `bits` sees it.
+    /// An argument, or a field, as a condition with this `bits` sees it.
     pub(super) fn seen(
         &self,
         argument: &Placed<Argument>,
         bits: Option<u32>,
         number: u32,
     ) -> Result<Seen, PolicyError> {
-        let index = self.index(argument, number)?;
-        match (self.kind(index, argument, number), bits) {
-            (Ok(kind), bits) => Ok(Seen { argument: index, kind, bits: bits.unwrap_or(kind.bits()) }),
+        let signature = signature::of(number.into());
+        let place = match &argument.value {
+            Argument::Index(index) => Some(Place::argument(*index)),
+            Argument::Name(name) => signature.and_then(|signature| signature.place(name)),
+        };
+        let place = place.ok_or_else(|| self.unknown_name(argument, number))?;
+        if let Some(field) = signature.and_then(|signature| signature.field(place)) {
+            if bits.is_some() {
+                let message = "`bits` is about registers; a field is compared as wide as it is";
+                return Err(self.source.error(&argument.span, message));
+            }
+            let structure = signature.and_then(|signature| signature.structure(place.argument));
+            let read = structure.map(|structure| structure_of(place.argument, structure));
+            return Ok(Seen { place, field: Some(field), kind: field.kind, bits: field.bits(), read });
+        }
+        match (self.kind(place.argument, argument, number), bits) {
+            (Ok(kind), bits) => Ok(Seen::of_argument(place.argument, kind, bits.unwrap_or(kind.bits()))),
             // Who says how many bits are compared means the register, and every call has six.
-            (Err(_), Some(bits)) => Ok(Seen { argument: index, kind: Kind::Hex, bits }),
+            (Err(_), Some(bits)) => Ok(Seen::of_argument(place.argument, Kind::Hex, bits)),
             (Err(error), None) => Err(error),
         }
     }
 
-    /// Which argument of a call that is.
+    /// Which argument of a call that points to something that is.
     pub(super) fn index(&self, argument: &Placed<Argument>, number: u32) -> Result<u8, PolicyError> {
         let name = match &argument.value {
             Argument::Index(index) => return Ok(*index),
             Argument::Name(name) => name,
         };
-        let signature = signature::of(number.into());
-        signature.and_then(|signature| signature.argument(name)).ok_or_else(|| {
-            let names = signature.map_or(&[][..], |signature| signature.names);
-            let known = match names {
-                [] => "no arguments with names".to_owned(),
-                names => format!("`{}`", names.join("`, `")),
-            };
-            let suggestion = did_you_mean(name, names.iter().copied());
-            let (name, call) = (name.escape_debug(), name_of(number));
-            let message = format!("`{call}` has no argument `{name}`{suggestion} (it has {known})");
-            self.source.error(&argument.span, message)
-        })
+        let place = signature::of(number.into()).and_then(|signature| signature.place(name));
+        match place {
+            Some(Place { argument, field: None }) => Ok(argument),
+            Some(_) => {
+                Err(self.source.error(&argument.span, "a field of a structure is a number: no string, and no path"))
+            }
+            None => Err(self.unknown_name(argument, number)),
+        }
+    }
+
+    /// The error for a name that no argument, and no field, of a call has.
+    fn unknown_name(&self, argument: &Placed<Argument>, number: u32) -> PolicyError {
+        let Argument::Name(name) = &argument.value else {
+            return self.source.error(&argument.span, "there is no such argument");
+        };
+        let names = signature::of(number.into()).map_or_else(Vec::new, names);
+        let known = match names.as_slice() {
+            [] => "no arguments with names".to_owned(),
+            names => format!("`{}`", names.join("`, `")),
+        };
+        let suggestion = did_you_mean(name, names.iter().map(String::as_str));
+        let (name, call) = (name.escape_debug(), name_of(number));
+        self.source.error(&argument.span, format!("`{call}` has no argument `{name}`{suggestion} (it has {known})"))
     }
 
     /// What argument `index` is.
@@ -218,7 +265,11 @@ impl FileCompiler<'_, '_, '_> {
     fn no_argument_twice(&self, rewrites: &[Rewrite], rule: &RuleText) -> Result<(), PolicyError> {
         for (index, (rewrite, text)) in rewrites.iter().zip(&rule.action.rewrites).enumerate() {
             let earlier = rewrites.get(..index).unwrap_or(&[]);
-            if earlier.iter().any(|other| other.argument == rewrite.argument) {
+            let meets = |other: &Rewrite| {
+                let is_whole = other.place.field.is_none() || rewrite.place.field.is_none();
+                other.place.argument == rewrite.place.argument && (is_whole || other.place == rewrite.place)
+            };
+            if earlier.iter().any(meets) {
                 return Err(self.source.error(&text.argument.span, "this argument is rewritten twice; remove one"));
             }
         }
@@ -232,6 +283,15 @@ impl FileCompiler<'_, '_, '_> {
             Change::Mask(mask) => (self.operand(mask, seen, number)?, 0, None),
             Change::Path(path) => (u64::MAX, 0, Some(path.clone())),
         };
-        Ok(Rewrite { argument: seen.argument, keep, set, path })
+        Ok(Rewrite { place: seen.place, keep, set, path })
     }
+}
+
+/// What a call's arguments and their fields are called.
+fn names(signature: &Signature) -> Vec<String> {
+    let fields = signature.structures().flat_map(|(argument, structure)| {
+        let of = signature.names.get(usize::from(argument)).copied().unwrap_or_default();
+        structure.fields.iter().map(move |field| format!("{of}.{}", field.name))
+    });
+    signature.names.iter().map(ToString::to_string).chain(fields).collect()
 }

@@ -2,10 +2,10 @@
 
 use super::Kind::{
     Address, Buffer, CreateMode, DirFd, FcntlArgument, Fd, Hex, Hex32, Id, Int, Long, LongNamed, Message, Messages,
-    Mode, Named, Path, Pointer, Ranges, Size, SocketOption, Spoken, Strings, Text, Uint,
+    Mode, Named, Path, Pointer, Ranges, Size, SocketOption, Spoken, Strings, Structure, Text, Uint,
 };
 use super::{Output, Signature};
-use crate::symbols;
+use crate::{structures, symbols};
 
 macro_rules! signatures {
     ($( $number:literal $name:ident ( $($argument:ident: $kind:expr),* ) $( -> $output:ident )? ; )*) => {
@@ -168,9 +168,9 @@ signatures! {
     139 sysfs(option: Int, fs_index: Hex, buf: Hex);
     140 getpriority(which: Named(&symbols::PRIO), who: Int);
     141 setpriority(which: Named(&symbols::PRIO), who: Int, prio: Int);
-    142 sched_setparam(pid: Int, param: Pointer);
+    142 sched_setparam(pid: Int, param: Structure(&structures::SCHED_PARAM));
     143 sched_getparam(pid: Int, param: Pointer);
-    144 sched_setscheduler(pid: Int, policy: Named(&symbols::SCHED), param: Pointer);
+    144 sched_setscheduler(pid: Int, policy: Named(&symbols::SCHED), param: Structure(&structures::SCHED_PARAM));
     145 sched_getscheduler(pid: Int);
     146 sched_get_priority_max(policy: Named(&symbols::SCHED));
     147 sched_get_priority_min(policy: Named(&symbols::SCHED));
@@ -186,7 +186,7 @@ signatures! {
     157 prctl(option: Named(&symbols::PRCTL), arg2: Hex, arg3: Hex, arg4: Hex, arg5: Hex);
     158 arch_prctl(code: Named(&symbols::ARCH_PRCTL), addr: Hex);
     159 adjtimex(buf: Pointer);
-    160 setrlimit(resource: Named(&symbols::RLIMIT), rlim: Pointer);
+    160 setrlimit(resource: Named(&symbols::RLIMIT), rlim: Structure(&structures::RLIMIT));
     161 chroot(path: Path);
     162 sync();
     163 acct(filename: Path);
@@ -316,7 +316,7 @@ signatures! {
     299 recvmmsg(sockfd: Fd, msgvec: Pointer, vlen: Uint, flags: Named(&symbols::MSG), timeout: Pointer);
     300 fanotify_init(flags: Named(&symbols::FAN_INIT), event_f_flags: Named(&symbols::OPEN));
     301 fanotify_mark(fanotify_fd: Fd, flags: Named(&symbols::FAN_MARK), mask: LongNamed(&symbols::FAN_EVENTS), dirfd: DirFd, pathname: Path);
-    302 prlimit64(pid: Int, resource: Named(&symbols::RLIMIT), new_limit: Pointer, old_limit: Pointer);
+    302 prlimit64(pid: Int, resource: Named(&symbols::RLIMIT), new_limit: Structure(&structures::RLIMIT), old_limit: Pointer);
     303 name_to_handle_at(dirfd: DirFd, pathname: Path, handle: Pointer, mount_id: Pointer, flags: Named(&symbols::AT));
     304 open_by_handle_at(mount_fd: DirFd, handle: Pointer, flags: Named(&symbols::OPEN));
     305 clock_adjtime(clk_id: Named(&symbols::CLOCK), buf: Pointer);
@@ -360,9 +360,9 @@ signatures! {
     432 fsmount(fsfd: Fd, flags: Named(&symbols::FSMOUNT), attr_flags: Named(&symbols::MOUNT_ATTR));
     433 fspick(dirfd: DirFd, pathname: Path, flags: Named(&symbols::FSPICK));
     434 pidfd_open(pid: Int, flags: Named(&symbols::PIDFD));
-    435 clone3(cl_args: Pointer, size: Size);
+    435 clone3(cl_args: Structure(&structures::CLONE_ARGS), size: Size);
     436 close_range(first: Fd, last: Uint, flags: Named(&symbols::CLOSE_RANGE));
-    437 openat2(dirfd: DirFd, pathname: Path, how: Pointer, size: Size);
+    437 openat2(dirfd: DirFd, pathname: Path, how: Structure(&structures::OPEN_HOW), size: Size);
     438 pidfd_getfd(pidfd: Fd, targetfd: Fd, flags: Hex32);
     439 faccessat2(dirfd: DirFd, pathname: Path, mode: Named(&symbols::ACCESS), flags: Named(&symbols::AT_ACCESS));
     440 process_madvise(pidfd: Fd, iovec: Pointer, vlen: Size, advice: Named(&symbols::MADVICE), flags: Hex32);

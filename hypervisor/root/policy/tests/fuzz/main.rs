@@ -41,7 +41,7 @@ fn use_all(policy: &Policy) {
     (0..6).for_each(|argument| pointed.set(argument, b"/etc/secret/x"));
     pointed.set_address(&[2, 0, 0, 80, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
     pointed.set_content(b"GET PRIVATE KEY");
-    for number in [0, 1, 8, 16, 41, 42, 44, 56, 165, 257, 469, 470, u64::MAX] {
+    for number in [0, 1, 8, 16, 41, 42, 44, 56, 165, 257, 302, 435, 437, 469, 470, u64::MAX] {
         for word in [0, u64::MAX] {
             let _ = policy.judge(number, &[word; 6]);
         }

@@ -8,6 +8,9 @@
 //! `flip address N` and `flip message N` do the same with datagrams to two ports, 7001 and the forbidden 7002: the second thread exchanges the
 //! port in the address that they are sent to, or the address that a message names.
 //!
+//! `flip structure N` opens `judged` by openat2, and sets a limit, by structures in which the second thread exchanges the flags for O_WRONLY and the
+//! limit for 99; the policy denies these.
+//!
 //! `flip content N` writes the buffer instead, by `write`, `writev`, `sendto` and `sendmsg` in turn; the policy denies the text `secret`.
 #![allow(unsafe_code)]
 
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Some("address") => datagrams(false),
         Some("message") => datagrams(true),
         Some("content") => contents(),
+        Some("structure") => structures(),
         Some("rewritten") => {
             std::fs::write("/tmp/instead", INSTEAD).expect("a new file");
             names(argument(2))
@@ -200,6 +204,46 @@ fn datagrams(in_message: bool) -> ExitCode {
             _ => Outcome::Wrong,
         }
     })
+}
+
+/// `struct open_how` and `struct rlimit64`.
+static HOW: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
+static LIMIT: [AtomicU64; 2] = [AtomicU64::new(ALLOWED), AtomicU64::new(100)];
+/// Limits of core files that may be set, and that may not.
+const ALLOWED: u64 = 98;
+const DENIED: u64 = 99;
+
+/// Opens a file for reading, and sets a limit, which another thread exchanges for what is denied.
+fn structures() -> ExitCode {
+    let exchange = || {
+        HOW[0].fetch_xor(libc::O_WRONLY as u64, Ordering::Relaxed);
+        LIMIT[0].fetch_xor(ALLOWED ^ DENIED, Ordering::Relaxed);
+    };
+    race(argument(2), "did what was denied", exchange, |count| {
+        let done = if count % 2 == 0 { opened_to_read() } else { limited() };
+        match done {
+            Some(true) => Outcome::Done,
+            Some(false) => Outcome::Wrong,
+            None => Outcome::Refused,
+        }
+    })
+}
+
+/// Whether the file was opened for reading only; nothing if it was not opened.
+fn opened_to_read() -> Option<bool> {
+    let fd = sys!(libc::syscall(libc::SYS_openat2, libc::AT_FDCWD, c"judged".as_ptr(), HOW.as_ptr(), 24)).ok()?;
+    let fd = i32::try_from(fd).unwrap_or(-1);
+    let flags = must(sys!(libc::fcntl(fd, libc::F_GETFL)));
+    c!(libc::close(fd));
+    Some(flags & libc::O_ACCMODE == libc::O_RDONLY)
+}
+
+/// Whether the limit is what it may be; nothing if it was not set.
+fn limited() -> Option<bool> {
+    sys!(libc::syscall(libc::SYS_prlimit64, 0, libc::RLIMIT_CORE, LIMIT.as_ptr(), 0)).ok()?;
+    let mut limit = zeroed!(libc::rlimit64);
+    must(sys!(libc::getrlimit64(libc::RLIMIT_CORE, &raw mut limit)));
+    Some(limit.rlim_cur == ALLOWED)
 }
 
 /// Writes the buffer, whose text another thread exchanges for the forbidden one.
