@@ -214,7 +214,7 @@ impl Observers {
 
     /// A frame of so many bytes has been taken. False: whoever asks is to give the root its credit back; else that is done once it is
     /// written.
-    pub(crate) fn taken(&mut self, bytes: u32) -> Result<bool> {
+    pub(crate) fn taken(&mut self, bytes: usize) -> Result<bool> {
         self.recorder.taken(bytes)
     }
 

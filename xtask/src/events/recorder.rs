@@ -46,7 +46,7 @@ type Done = (Watchers, Result<Vec<String>>);
 enum Job {
     Tell(Box<Event>),
     /// So many bytes of the root's have been told of.
-    Taken(u32),
+    Taken(usize),
     /// The run has ended as it should.
     Finish,
     /// It was stopped.
@@ -54,7 +54,7 @@ enum Job {
 }
 
 /// Told so many bytes as have been written (none: it goes on), and whether more is waiting.
-pub(crate) type Progress = Box<dyn Fn(u32, bool) + Send + Sync>;
+pub(crate) type Progress = Box<dyn Fn(usize, bool) + Send + Sync>;
 
 impl fmt::Debug for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -158,7 +158,7 @@ impl Recorder {
     }
 
     /// So many bytes of the root's have been told of. False: nobody will say that they are written, for that is nobody's affair.
-    pub(super) fn taken(&mut self, bytes: u32) -> Result<bool> {
+    pub(super) fn taken(&mut self, bytes: usize) -> Result<bool> {
         match self {
             Self::Running(_) => self.send(Job::Taken(bytes)).map(|()| true),
             _ => Ok(false),

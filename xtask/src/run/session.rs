@@ -5,6 +5,7 @@
 //! and never longer than the time limit and some grace.
 mod input;
 mod reader;
+mod to_root;
 
 use super::diff::{Diffs, Missing};
 use super::outputs::Outputs;
@@ -13,24 +14,24 @@ use super::terminal::Raw;
 use super::watch::Watch;
 use super::window;
 use crate::cli::RunOptions;
-use crate::events::{Asker, Observers, Patience, Progress, Way};
+use crate::events::{Asker, Observers, Patience, Way};
 use crate::qemu;
 use anyhow::{Context, Result, bail};
-use control::{ExitReport, FrameHeader, INITIAL_CREDIT, Outcome, kind};
+use control::{ExitReport, INITIAL_CREDIT, Outcome, kind};
 use input::spawn_input;
 use reader::{Reader, spawn_reader};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 use std::fs::File;
-use std::io::{self, ErrorKind, IsTerminal, PipeReader, Write};
+use std::io::{self, IsTerminal, PipeReader};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
-use zerocopy::IntoBytes;
+pub(super) use to_root::ToRoot;
+use to_root::progress;
 
 /// Time that the machine has to boot and the root to say that it is up.
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
@@ -188,7 +189,7 @@ impl Session {
         let input = machine.0.stdin.take().context("QEMU has no input")?;
 
         let terminal = self.streams.stdin.is_terminal();
-        let root = ToRoot(Arc::new(Mutex::new(input)));
+        let root = ToRoot::new(input);
         let to_root = root.clone();
         // A root that is gone asks no more.
         self.asker.connect(move |answer| drop(to_root.send(kind::ANSWER, &answer.encode())));
@@ -395,37 +396,12 @@ fn watch_signals(events: Sender<Event>) -> Result<()> {
     });
     Ok(())
 }
-
-/// The way to the root, shared by those who write to it.
-#[derive(Clone)]
-pub(super) struct ToRoot(Arc<Mutex<ChildStdin>>);
-
-impl ToRoot {
-    /// Sends one frame, in one write if the pipe has room.
-    pub(super) fn send(&self, kind: u16, payload: &[u8]) -> io::Result<()> {
-        let header = FrameHeader::new(kind, 0, payload.len()).map_err(|_| io::Error::from(ErrorKind::InvalidInput))?;
-        let frame = [header.as_bytes(), payload].concat();
-        let mut pipe = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        pipe.write_all(&frame)
-    }
-}
-
-/// What is done as events are written: the root gets credit for more, and nobody takes the wait for a fault of the root's.
-fn progress(root: ToRoot, events: Sender<Event>) -> Progress {
-    let events = Mutex::new(events);
-    Box::new(move |bytes: u32, behind: bool| {
-        // One that is gone needs neither.
-        let _ = root.send(kind::TRACE_CREDIT, &bytes.to_le_bytes());
-        if behind {
-            let _ = events.lock().unwrap_or_else(PoisonError::into_inner).send(Event::Telling);
-        }
-    })
-}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use control::RunStats;
+    use control::{FrameHeader, RunStats};
     use std::fs;
+    use zerocopy::IntoBytes;
 
     fn frame(kind: u16, payload: &[u8]) -> Vec<u8> {
         frame_of(0, kind, payload)

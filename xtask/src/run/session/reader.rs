@@ -109,10 +109,10 @@ impl Reader {
             kind::TRACE => {
                 let lines = self.observers.add(sandbox, payload)?;
                 self.outputs.write(sandbox, Stream::Trace, lines.as_bytes()).context("cannot write the trace")?;
-                let bytes = u32::try_from(size_of::<FrameHeader>() + payload.len())?;
+                let bytes = size_of::<FrameHeader>() + payload.len();
                 if !self.observers.taken(bytes)? {
                     // A root that is gone needs none.
-                    let _ = self.root.send(kind::TRACE_CREDIT, &bytes.to_le_bytes());
+                    let _ = self.root.credit_trace(bytes);
                 }
             }
             kind::DIFF => {
