@@ -4,8 +4,8 @@ node -e 'setImmediate(() => { console.log("immediate"); setTimeout(() => console
 cat > server.mjs <<'END'
 import http from "node:http";
 const server = http.createServer((q, r) => { let n = 0; q.on("data", (d) => (n += d.length)); q.on("end", () => r.end(`${q.method} ${q.url} ${n}`)); });
-// On a busy machine the pauses between requests are long.
-server.keepAliveTimeout = 600000;
+// On a busy machine the pauses between requests, and within them, are long: no clock of the server's closes a connection.
+server.keepAliveTimeout = 600000; server.headersTimeout = 0; server.requestTimeout = 0;
 server.listen(0, "127.0.0.1", async () => {
   const base = `http://127.0.0.1:${server.address().port}`;
   console.log(await (await fetch(base + "/a")).text());

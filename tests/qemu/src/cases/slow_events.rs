@@ -124,6 +124,22 @@ fn output(run: &mut Child) -> String {
     text
 }
 
+/// Reads standard error until this is said: what was said so far.
+fn until_said(run: &mut Child, part: &str) -> Result<String, String> {
+    let stderr = run.stderr.as_mut().ok_or("no standard error")?;
+    let mut said = Vec::new();
+    let mut byte = [0];
+    while !String::from_utf8_lossy(&said).contains(part) {
+        let got = stderr.read(&mut byte).map_err(|error| error.to_string())?;
+        wants(got == 1, &format!("{part:?}, not only {:?}", String::from_utf8_lossy(&said)))?;
+        said.extend(byte);
+    }
+    Ok(String::from_utf8_lossy(&said).into_owned())
+}
+
+/// Said when all is full that can be.
+const STUCK: &str = "nobody has read the events for 10 s";
+
 /// The log holds what it should, by its hashes and by the root's count. The number of calls that were judged, and of those that are told.
 fn verified(bench: &Bench<'_>, reader: Reader, says: &str) -> Result<(u64, u64), String> {
     let file = reader.file()?;
@@ -158,14 +174,15 @@ fn slow(bench: &Bench<'_>) -> Verdict {
 
 fn dropped(bench: &Bench<'_>) -> Verdict {
     let scratch = bench.fixture.scratch()?;
-    let reader = Reader::new(scratch.path(), 4096)?;
+    // Less than is made on the slowest machine.
+    let reader = Reader::new(scratch.path(), 256)?;
     let (events, policy) = (reader.path.display().to_string(), policy(scratch.path(), DROP)?);
-    let mut run = start(bench, &["--events", &events, "--timeout", "4", "--policy", &policy])?;
+    let mut run = start(bench, &["--events", &events, "--timeout", "6", "--policy", &policy])?;
     let code = wait(&mut run, Duration::from_secs(100))?;
     let said = output(&mut run);
     wants(code == 124 && said.contains("events are missing, as the policy would have it: "), &said)?;
     let (judged, told) = verified(bench, reader, "none changed, ")?;
-    wants(judged > 2 * told && told > 20, &format!("most calls missing, not {told} of {judged} told"))
+    wants(judged > told && told > 20, &format!("calls missing, not {told} of {judged} told"))
 }
 
 /// Under either choice, a program beside the one that floods comes to its end, and its output with it.
@@ -208,11 +225,12 @@ fn control(bench: &Bench<'_>) -> Verdict {
     let reader = Reader::new(scratch.path(), 0)?;
     let events = reader.path.display().to_string();
     let path = policy(scratch.path(), DROP)?;
-    let mut run = start(bench, &["--events", &events, "--policy", &path, "--watch-policy", "--timeout", "100"])?;
-    thread::sleep(Duration::from_secs(4));
+    let mut run = start(bench, &["--events", &events, "--policy", &path, "--watch-policy", "--timeout", "300"])?;
+    until_said(&mut run, STUCK)?;
     policy(scratch.path(), &format!("{DROP}[[rule]]\ncalls = [\"umask\"]\naction = \"kill\"\n"))?;
     // The program ends by the new policy while nobody reads; the run, once somebody does.
-    thread::sleep(Duration::from_secs(14));
+    until_said(&mut run, "it is policy 2 now")?;
+    thread::sleep(Duration::from_secs(4));
     wants(run.try_wait().map_err(|error| error.to_string())?.is_none(), "a run that waits for its events to be read")?;
     reader.set_open(true);
     let code = wait(&mut run, Duration::from_secs(60))?;
@@ -275,13 +293,12 @@ fn unread(bench: &Bench<'_>) -> Verdict {
     reader.set_open(true);
     let mut asked = Asked::start(bench, scratch.path(), &reader, DROP)?;
     reader.set_open(false);
-    // Until all is full that can be.
-    thread::sleep(Duration::from_secs(2));
+    until_said(&mut asked.run, STUCK)?;
     asked.allow()?;
     let code = wait(&mut asked.run, Duration::from_secs(100))?;
     let said = output(&mut asked.run);
-    let told = ["nobody has read the events for 10 s", "nobody reads it, and the rest is lost"];
-    wants(code == 125 && told.iter().all(|part| said.contains(part)), &format!("{told:?}, not {code} and {said:?}"))?;
+    let lost = "nobody reads it, and the rest is lost";
+    wants(code == 125 && said.contains(lost), &format!("{lost:?}, not {code} and {said:?}"))?;
     let page = fs::read_to_string(&asked.report).map_err(|error| error.to_string())?;
     wants(page.contains("mkdir"), "a report of what there is")?;
     let (code, said) = xtask(bench, &["trace", "verify", &reader.file()?.display().to_string()])?;
