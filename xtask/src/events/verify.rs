@@ -7,12 +7,19 @@ use layers::Digest;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 /// A longer line than any event makes.
 const MAX_LINE: u64 = 1 << 20;
+
+/// How often it is told how far it is.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// What is said of a line that is none of ours.
+const NO_EVENT: &str = "no event as `run --events` writes them";
 
 /// A line, as it is read.
 #[derive(Debug, Deserialize)]
@@ -33,6 +40,32 @@ pub(super) struct Events<R> {
     ended: bool,
     /// By sandbox.
     counts: BTreeMap<u32, Counts>,
+    progress: Progress,
+}
+
+/// How far it is, for who waits.
+#[derive(Debug)]
+struct Progress {
+    /// Bytes of the file, if it is one, and those that were read.
+    size: u64,
+    read: u64,
+    told: Instant,
+}
+
+impl Progress {
+    /// So much more was read. What there is to tell from time to time.
+    fn add(&mut self, bytes: usize, pause: Duration) -> Option<String> {
+        self.read = self.read.saturating_add(bytes as u64);
+        if self.told.elapsed() < pause {
+            return None;
+        }
+        self.told = Instant::now();
+        let mib = self.read >> 20;
+        Some(match self.read.saturating_mul(100).checked_div(self.size) {
+            Some(part) => format!("{mib} MiB of {} read, {part} %", self.size >> 20),
+            None => format!("{mib} MiB read"),
+        })
+    }
 }
 
 /// Events of a sandbox, as far as the root made them.
@@ -64,12 +97,13 @@ impl Events<File> {
     pub(super) fn open(path: &Path) -> Result<Self, Failure> {
         let name = path.display().to_string();
         let file = File::open(path).map_err(|error| Failure::early(format!("cannot read {name}: {error}")))?;
-        Ok(Self::of(name, file))
+        let size = file.metadata().ok().filter(|metadata| metadata.is_file()).map_or(0, |metadata| metadata.len());
+        Ok(Self::of(name, size, file))
     }
 }
 
 impl<R: Read> Events<R> {
-    fn of(name: String, from: R) -> Self {
+    fn of(name: String, size: u64, from: R) -> Self {
         Self {
             lines: BufReader::new(from),
             name,
@@ -77,6 +111,7 @@ impl<R: Read> Events<R> {
             last: START.to_owned(),
             ended: false,
             counts: BTreeMap::new(),
+            progress: Progress { size, read: 0, told: Instant::now() },
         }
     }
 
@@ -87,8 +122,15 @@ impl<R: Read> Events<R> {
     pub(super) fn next_event(&mut self) -> Result<Option<Event>, String> {
         let mut line = String::new();
         let read = self.lines.by_ref().take(MAX_LINE).read_line(&mut line);
+        if let Some(told) = self.progress.add(line.len(), PAUSE) {
+            eprintln!("cordon: {}: {told}", self.name);
+        }
         match read {
-            Err(error) => Err(self.wrong(&error.to_string())),
+            Err(error) if error.kind() == ErrorKind::InvalidData => Err(self.wrong("no event: it is no text")),
+            Err(error) => Err(format!("cannot read {}: {error}", self.name)),
+            Ok(_) if line.len() as u64 == MAX_LINE && !line.ends_with('\n') => {
+                Err(self.wrong("no event: the line is longer than any event"))
+            }
             Ok(0) if self.ended => Ok(None),
             Ok(0) if self.next == 0 => Err(self.wrong("there is no event in it")),
             Ok(0) => Err(self.wrong("it ends before the run did: the last events are missing")),
@@ -103,8 +145,8 @@ impl<R: Read> Events<R> {
     }
 
     fn event(&mut self, line: &str) -> Result<Event, String> {
-        let (told, hash) = line.trim_end_matches('\n').rsplit_once(HASH).ok_or("no event")?;
-        let hash = hash.strip_suffix("\"}").ok_or("no event")?;
+        let (told, hash) = line.trim_end_matches('\n').rsplit_once(HASH).ok_or(NO_EVENT)?;
+        let hash = hash.strip_suffix("\"}").ok_or(NO_EVENT)?;
         let Line { v, n, event, prev } =
             serde_json::from_str(&format!("{told}}}")).map_err(|error| format!("no event: {error}"))?;
         if v != VERSION {
@@ -197,9 +239,18 @@ mod tests {
         fs::read_to_string(&path).unwrap().lines().map(|line| format!("{line}\n")).collect()
     }
 
+    #[test]
+    fn it_is_told_how_far_it_is() {
+        let mut progress = Progress { size: 8 << 20, read: 0, told: Instant::now() };
+        assert_eq!(progress.add(1 << 20, PAUSE), None);
+        assert_eq!(progress.add(1 << 20, Duration::ZERO).unwrap(), "2 MiB of 8 read, 25 %");
+        progress.size = 0;
+        assert_eq!(progress.add(0, Duration::ZERO).unwrap(), "2 MiB read");
+    }
+
     fn read(lines: &[String]) -> Result<Vec<Event>, String> {
         let text = lines.concat();
-        let mut events = Events::of("f".into(), text.as_bytes());
+        let mut events = Events::of("f".into(), 0, text.as_bytes());
         let mut found = Vec::new();
         loop {
             match events.next_event() {
@@ -253,7 +304,7 @@ mod tests {
         assert!(tampered(&|lines| lines.swap(0, 1)).starts_with("f:1: it is not the first event of a run"));
         assert!(tampered(&|lines| drop(lines.remove(0))).starts_with("f:1: it is not the first event of a run"));
         assert!(tampered(&|lines| lines.swap(1, 2)).starts_with("f:2: it does not follow"));
-        assert!(tampered(&|lines| lines[3].truncate(40)).starts_with("f:4: no event, and the line has no end"));
+        assert!(tampered(&|lines| lines[3].truncate(40)).contains(&format!("{NO_EVENT}, and the line has no end")));
         assert!(tampered(&|lines| lines[1] = lines[1].replace("ENOENT", "EACCES")).starts_with("f:2: its hash"));
         assert!(tampered(&|lines| drop(lines.pop())).starts_with("f:4: it ends before the run did"));
         assert!(tampered(&|lines| lines.push(good[3].clone())).starts_with("f:5: something follows"));

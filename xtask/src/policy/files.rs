@@ -153,12 +153,18 @@ impl PolicyFiles {
         files: &mut Vec<PathBuf>,
     ) -> Result<Self, Failure> {
         if path.is_dir() {
+            if !path.join(CONFIG).exists() {
+                let why = format!(
+                    "cannot read the policy {name}: that is a folder without a {CONFIG}; name a file, or the folder of an OCI bundle"
+                );
+                return Err(Failure::early(why));
+            }
             let name = Path::new(name).join(CONFIG).display().to_string();
             return Self::read_watched(&path.join(CONFIG), &name, container, files);
         }
         *files = vec![path.to_owned()];
         let mut includes = Includes::of_file(path, name).mapped(&container.include_map);
-        let policy = Self::with_includes(name, &bytes_of(path, name)?, container, &mut includes);
+        let policy = Self::with_includes(name, &bytes_of("policy", path, name)?, container, &mut includes);
         *files = includes.into_looked_for();
         let mut policy = policy.map_err(Failure::early)?;
         policy.parts.iter_mut().for_each(|part| resolve::hosts(&mut part.text));

@@ -136,10 +136,11 @@ impl Includes {
 
 /// A file's bytes: one more, if there are more than a policy may have, whose reader says so. What is no plain file would perhaps never end.
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    if !file.metadata().map_err(|error| error.to_string())?.is_file() {
+    // Not even opened: to open a pipe takes until somebody writes to it.
+    if !path.metadata().map_err(|error| error.to_string())?.is_file() {
         return Err("it is no plain file".into());
     }
+    let file = File::open(path).map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
     file.take(MAX_TEXT as u64 + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     Ok(bytes)

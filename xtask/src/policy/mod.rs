@@ -31,6 +31,7 @@ mod resolve;
 mod samples;
 mod sections;
 pub(crate) mod sockaddr;
+mod source;
 mod systemd;
 mod taints;
 mod values;
@@ -42,12 +43,11 @@ pub(crate) use files::PolicyFiles;
 pub(crate) use oci::Container;
 use options::Format;
 pub(crate) use options::{ContainerOptions, PolicyCommand};
+use position::Position;
 pub(crate) use values::hexadecimal;
 
 use crate::exit::Failure;
 use includes::Includes;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -73,7 +73,7 @@ pub(crate) fn policy(command: &PolicyCommand) -> Result<ExitCode, Failure> {
         PolicyCommand::Test { file, cases, container } => {
             let policy = read(file, container)?.compiled()?;
             let name = cases.display().to_string();
-            let text = text_of_bytes(&name, &bytes_of(cases, &name)?).map_err(Failure::early)?.to_owned();
+            let text = text_of_bytes(&name, &bytes_of("cases", cases, &name)?).map_err(Failure::early)?.to_owned();
             let (lines, failed) = cases::test(&policy, &name, &text).map_err(Failure::early)?;
             (lines, failed == 0)
         }
@@ -107,23 +107,24 @@ pub(crate) fn native_of_oci(text: &str, container: &Container) -> Result<String,
     oci::to_native("profile", text, container, Path::new("")).map(|native| native.text)
 }
 
-/// The bytes of a file: one more, if there are more than a policy may have, whose reader says so.
-fn bytes_of(path: &Path, name: &str) -> Result<Vec<u8>, Failure> {
-    let most = policy::limits::MAX_TEXT as u64 + 1;
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(most).read_to_end(&mut bytes))
-        .map_err(|error| Failure::early(format!("cannot read the policy {name}: {error}")))?;
-    Ok(bytes)
+/// The bytes of a file of this kind.
+fn bytes_of(what: &str, path: &Path, name: &str) -> Result<Vec<u8>, Failure> {
+    source::bytes(path).map_err(|error| Failure::early(format!("cannot read the {what} {name}: {error}")))
 }
 
-/// The text of a file.
+/// The text of a file, without a mark of its encoding.
 fn text_of_bytes<'b>(name: &str, bytes: &'b [u8]) -> Result<&'b str, String> {
     if bytes.len() > policy::limits::MAX_TEXT {
         let most = policy::limits::MAX_TEXT;
         return Err(format!("{name}:1:1: the policy has more than {most} bytes"));
     }
-    policy::text(name, bytes).map_err(|error| error.to_string())
+    let text = policy::text(name, bytes).map_err(|error| error.to_string())?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if let Some(at) = text.find('\0') {
+        let Position { line, column } = Position::of_offset(text, at);
+        return Err(format!("{name}:{line}:{column}: a NUL byte; a policy is a text file"));
+    }
+    Ok(text)
 }
 
 /// A text in our language.
@@ -154,6 +155,9 @@ fn in_native(name: &str, text: &str, container: &Container, includes: &mut Inclu
     if systemd::is_one(text) {
         return systemd::to_native(name, text);
     }
+    if name.ends_with(".json") && text.trim_start().starts_with('[') {
+        return Err(placed("1:1: a policy in JSON is an object; begin it with {".into()));
+    }
     Ok(Native { text: text.to_owned(), ..Native::default() })
 }
 
@@ -174,6 +178,15 @@ mod tests {
 
     fn read(text: &str) -> Result<String, String> {
         of(text.as_bytes()).map(|policy| policy.text())
+    }
+
+    #[test]
+    fn what_is_no_text_is_told_as_that() {
+        assert_eq!(of("\u{feff}version = 1\n".as_bytes()).unwrap().text(), "version = 1\n");
+        assert!(of("\u{feff}{\"version\": 1}".as_bytes()).is_ok());
+        assert!(of(b"version = 1\nx\0").unwrap_err().starts_with("f:2:2: a NUL byte"));
+        let json = PolicyFiles::of_bytes(Path::new("f.json"), "f.json", b"[[]]", &Container::default());
+        assert!(json.unwrap_err().starts_with("f.json:1:1: a policy in JSON is an object"));
     }
 
     #[test]

@@ -83,9 +83,21 @@ fn outer(text: &str) -> Result<(&str, &str), String> {
     };
     let (list, after) = rest.split_at(end);
     let after = after.get(1..).unwrap_or("").trim_start();
-    match after.is_empty() || after.starts_with('=') {
-        true => Ok((name.trim(), list)),
+    match after.is_empty() || after.starts_with(['=', '<']) {
+        true => Ok((without_place(name.trim()), list)),
         false => Err(format!("`{after}` stands behind the call")),
+    }
+}
+
+/// The name behind what a trace says of when and where a call was made: `[2]    0.146071   3 `, or strace's `[pid  12] 10:30:12.146071 `.
+fn without_place(name: &str) -> &str {
+    let is_place = |word: &str| {
+        let word = word.trim_start_matches("[pid").trim_matches(['[', ']']);
+        word.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b':'))
+    };
+    match name.rsplit_once(char::is_whitespace) {
+        Some((before, last)) if before.split_whitespace().all(is_place) => last,
+        _ => name,
     }
 }
 
@@ -410,6 +422,14 @@ mod tests {
         assert_eq!(read("getpid()"), plain(39, [0; 6]));
         assert_eq!(read(" write ( 1 , NULL, 0x10 ) "), plain(1, [1, 0, 16, 0, 0, 0]));
         assert_eq!(read("39()"), plain(39, [0; 6]));
+        for place in ["   0.146071   2 ", "[12]    0.146071   2 ", "[pid  4711] 10:30:12.146071 ", "4711  ", "[pid 7] "]
+        {
+            for end in
+                ["= 2 [allow, rule 1 p.toml:2]", "<ask: 5 s, else allow> [default]", "<unfinished ...> [kill, default]"]
+            {
+                assert_eq!(read(&format!("{place}getpid() {end}")), plain(39, [0; 6]));
+            }
+        }
         assert_eq!(read("syscall_0x3e7(1, 2)"), plain(999, [1, 2, 0, 0, 0, 0]));
         assert_eq!(
             read("clone(child_stack=NULL, flags=CLONE_VM|SIGCHLD, child_tidptr=0x7f)"),

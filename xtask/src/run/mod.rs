@@ -123,10 +123,7 @@ fn asker(options: &RunOptions, policy: &PolicyFiles, asks: bool) -> Result<Asker
     let is_terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     let way = match &options.answers {
         _ if Observers::dry_run(options) => Way::Nobody,
-        Some(path) => {
-            events::check_answers(path)?;
-            Way::File
-        }
+        Some(_) => Way::File,
         None if is_terminal => Way::Terminal,
         None => Way::Nobody,
     };

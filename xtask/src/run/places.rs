@@ -1,6 +1,7 @@
 //! Where a run's outputs go. Looked at before anything is touched or started: a file that cannot be written, that another output is written to as well, or that
 //! the run reads, is told while nothing is lost.
 use crate::cli::RunOptions;
+use crate::events::check_answers;
 use crate::exit::Failure;
 use crate::output;
 use crate::policy::PolicyFiles;
@@ -28,8 +29,11 @@ enum Identity {
     Stream,
 }
 
-/// Checks them all.
+/// Checks them all, and that there can be answers.
 pub(super) fn check(options: &RunOptions, policy: &PolicyFiles) -> Result<(), Failure> {
+    if let Some(answers) = options.answers.as_deref() {
+        check_answers(answers)?;
+    }
     let outputs = outputs(options);
     let mut known: Vec<(&Output<'_>, Identity)> = Vec::new();
     for output in &outputs {

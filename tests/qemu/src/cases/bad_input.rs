@@ -3,6 +3,7 @@ use crate::{Bench, Case, Verdict};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::Command;
 use tempfile::TempDir;
 
 /// Tests of bad input.
@@ -66,6 +67,32 @@ pub(crate) fn cases() -> Vec<Case> {
                 .exits(2)?
                 .says("the layer /no/such/layer: no such file or directory")?
                 .done()
+        }),
+        Case::new("a working directory that the sandbox' own folders do not have", |bench| {
+            let there = bench.busybox(&["pwd"]).options(["--cwd", "/proc"]).run()?;
+            there.exits(0)?.prints("/proc\n")?;
+            for (place, why) in [("/proc/none", "is not there"), ("/dev/null", "is no directory")] {
+                let outcome = bench.busybox(&["true"]).options(["--cwd", place]).run()?;
+                outcome.exits(2)?.says(&format!("{place}: the working directory {why}"))?;
+            }
+            Ok(())
+        }),
+        Case::new("a policy that nobody writes, and outputs in one another's place", |bench| {
+            let scratch = bench.fixture.scratch()?;
+            let [pipe, file] = ["pipe", "file"].map(|name| scratch.path().join(name).display().to_string());
+            let made = Command::new("mkfifo").arg(&pipe).status().map_err(|error| error.to_string())?;
+            let outcome = bench.busybox(&["true"]).options(["--policy", &pipe]).run()?;
+            outcome.exits(2)?.says("it is a pipe, and nobody has written to it for 10 s")?;
+            for options in [["--events", &file, "--learn", &file], ["--events", &file, "--report", "/no/such/page"]] {
+                let outcome = bench.busybox(&["true"]).options(options).run()?;
+                outcome.exits(2)?.says(if options[2] == "--learn" {
+                    "is written there"
+                } else {
+                    "there is no folder /no/such"
+                })?;
+            }
+            let left = fs::read_dir(scratch.path()).map_err(|error| error.to_string())?.count();
+            if made.success() && left == 1 { Ok(()) } else { Err(format!("{left} files are left")) }
         }),
         Case::new("a bad environment variable", |bench| {
             bench.busybox(&["true"]).options(["--env", "NOVALUE"]).run()?.exits(2)?.says("NAME=VALUE")?.done()
