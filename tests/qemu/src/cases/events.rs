@@ -27,7 +27,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("events: a run that is stopped leaves what there is", stopped),
         Case::new("events: what cannot be written stops nothing half-way", |bench| {
             let outcome = bench.busybox(&["true"]).options(["--events", "/nowhere/events"]).run()?;
-            outcome.exits(2)?.says("cannot write the events /nowhere/events: No such file")?.done()
+            outcome.exits(2)?.says("--events /nowhere/events: there is no folder /nowhere")?.done()
         }),
     ]
 }
