@@ -175,7 +175,7 @@ fn slow(bench: &Bench<'_>) -> Verdict {
 fn dropped(bench: &Bench<'_>) -> Verdict {
     let scratch = bench.fixture.scratch()?;
     // Less than is made on a slow machine.
-    let reader = Reader::new(scratch.path(), 1024)?;
+    let reader = Reader::new(scratch.path(), 2048)?;
     let (events, policy) = (reader.path.display().to_string(), policy(scratch.path(), DROP)?);
     let mut run = start(bench, &["--events", &events, "--timeout", "6", "--policy", &policy])?;
     let code = wait(&mut run, Duration::from_secs(100))?;
