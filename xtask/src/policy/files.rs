@@ -383,6 +383,51 @@ mod tests {
     }
 
     #[test]
+    fn rules_of_json_in_one_line_have_columns() {
+        let json = "{\"version\":1,\"limits\":{\"threads\":3},\"rule\":[{\"calls\":[\"read\"],\"action\":\"allow\"},{\"calls\":[\"write\"],\"action\":\"allow\"}]}";
+        let files = of(&[("p.json", json)]).unwrap();
+        let compiled = files.compiled().unwrap();
+        let column = |what: &str| json.find(what).unwrap() + 1;
+        let rule = |call| compiled.judge(call, &[0; 6]).rule().to_string();
+        assert_eq!(rule(0), format!("rule 1 p.json:1:{}", column("{\"calls\":[\"read")));
+        assert_eq!(rule(1), format!("rule 2 p.json:1:{}", column("{\"calls\":[\"write")));
+        let wrong = error(&[("p.json", &json.replace("write", "wriet"))]);
+        assert!(wrong.starts_with(&format!("p.json:1:{}: `wriet`", column("\"write"))), "{wrong}");
+    }
+
+    const JAIL: &str = "# for all\nread: 1\nwrite: arg0 == 1\n";
+
+    #[test]
+    fn what_is_converted_says_where_it_comes_from() {
+        let files = of(&[("d/jail", JAIL)]).unwrap();
+        let (text, json) = (files.flat().unwrap(), files.json().unwrap());
+        assert!(
+            text.contains("\n# jail:2\n[[rule]]\ncalls = [\"read\"]") && text.contains("reason = \"for all\""),
+            "{text}"
+        );
+        assert!(json.contains("\"reason\": \"d/jail:2: for all\""), "{json}");
+        let files = of(&[
+            ("d/main.toml", "version = 1\ninclude = [\"jail\"]\n[[rule]]\ncalls = [\"dup\"]\naction = \"allow\"\n"),
+            ("d/jail", JAIL),
+        ])
+        .unwrap();
+        let (text, json) = (files.flat().unwrap(), files.json().unwrap());
+        for line in ["# d/main.toml:3", "# d/jail:2", "# d/jail:3"] {
+            assert!(text.lines().any(|known| known == line), "{text}");
+        }
+        assert!(json.contains("\"reason\": \"d/jail:2: for all\"") && json.contains("\"reason\": \"d/main.toml:3\""));
+        assert!(policy::parse("p", &text).is_ok() && of(&[("p.json", &json)]).unwrap().compiled().is_ok());
+    }
+
+    #[test]
+    fn errors_of_translations_have_the_place_in_the_file() {
+        let entry = |n: usize| format!("read: arg0 == {n} && arg1 == {n}\n");
+        let text: String = "dup: 1\n".to_owned() + &(0..300).map(entry).collect::<String>();
+        let why = error(&[("jail", &text)]);
+        assert!(why.starts_with("jail:258:") && why.contains("too many rules with conditions at `read`"), "{why}");
+    }
+
+    #[test]
     fn lines_in_json_are_those_of_the_file() {
         let json = "{\"version\": 1, \"default\": \"kill\",\n \"rule\": [\n  {\"calls\": [\"read\"],\n   \"action\": \"allow\"},\n  {\"calls\": [\"write\"], \"action\": \"allow\"}]}";
         let compiled = of(&[("p.json", json)]).unwrap().compiled().unwrap();

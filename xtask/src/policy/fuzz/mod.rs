@@ -52,7 +52,7 @@ const FORMATS: [(&str, Language<'_>); 6] = [
     (
         "systemd",
         Language {
-            heads: "[Service]\n",
+            heads: "[Service]\n\n# /lib/systemd/system/x.service\n[Service]\n",
             parts: include_str!("systemd.txt"),
             between: "",
             tail: "SystemCallFilter=read\n",
@@ -76,6 +76,7 @@ impl Count {
         let why = match policy.map(|policy| (policy.compiled().map_err(|why| why.to_string()), policy)) {
             Ok((Ok(_), policy)) => {
                 self.policies += 1;
+                assert_places(&policy, text);
                 return assert_written_again(&policy, text);
             }
             Ok((Err(why), _)) => {
@@ -87,10 +88,25 @@ impl Count {
                 why
             }
         };
-        let mut parts = why.split(':');
-        let is_placed = parts.next() == Some("f")
-            && parts.by_ref().take(2).all(|number| number.parse::<u32>().is_ok_and(|number| number > 0));
+        let parts: Vec<&str> = why.split(':').collect();
+        let is_number = |part: &&str| part.parse::<u32>().is_ok_and(|number| number > 0);
+        let is_placed = match parts.as_slice() {
+            ["f", place @ ..] => place.len() > 2 && place.iter().take(2).all(is_number),
+            // A file that a unit's text names.
+            [path, place @ ..] => path.starts_with('/') && place.windows(2).any(|pair| pair.iter().all(is_number)),
+            [] => false,
+        };
         assert!(is_placed, "{why:?} for {text:?}");
+    }
+}
+
+/// Verdicts name lines that the file has.
+fn assert_places(policy: &PolicyFiles, text: &str) {
+    let (compiled, lines) = (policy.compiled().unwrap(), text.split('\n').count());
+    for call in 0..500 {
+        let place = compiled.judge(call, &[0; 6]).rule().place;
+        let is_there = usize::try_from(place.line).is_ok_and(|line| line <= lines);
+        assert!(is_there && (place.file == "f" || place.file.starts_with('/')), "{place} for {text:?}");
     }
 }
 

@@ -3,7 +3,7 @@
 use super::super::native::{Origin, Section};
 use super::super::position::{Lines, Position};
 use super::paths::{Paths, Stated};
-use policy::process::LIMITS;
+use super::process::{self, Process};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -39,40 +39,6 @@ struct Config<'t> {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Process {
-    args: Option<Vec<String>>,
-    #[serde(default)]
-    env: Vec<String>,
-    cwd: Option<String>,
-    user: Option<User>,
-    #[serde(default)]
-    rlimits: Vec<Rlimit>,
-    #[serde(default)]
-    no_new_privileges: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct User {
-    #[serde(default)]
-    uid: u32,
-    #[serde(default)]
-    gid: u32,
-    umask: Option<u32>,
-    #[serde(default)]
-    additional_gids: Vec<u32>,
-}
-
-#[derive(Deserialize)]
-struct Rlimit {
-    #[serde(rename = "type")]
-    name: String,
-    soft: u64,
-    hard: u64,
-}
-
-#[derive(Deserialize)]
 struct Root {
     path: String,
     #[serde(default)]
@@ -92,9 +58,6 @@ struct Mount {
 /// Keys of the whole that are carried out here, or say nothing about how the program runs.
 const TOP: [&str; 9] =
     ["ociVersion", "process", "root", "mounts", "hostname", "domainname", "linux", "annotations", "hooks"];
-/// The same of `process`. A terminal there is if standard input is one.
-const PROCESS: [&str; 9] =
-    ["args", "env", "cwd", "user", "rlimits", "noNewPrivileges", "terminal", "consoleSize", "commandLine"];
 /// Of `linux`. Namespaces are looked at: those that are made anew are what a sandbox is.
 const LINUX: [&str; 5] = ["seccomp", "namespaces", "resources", "maskedPaths", "readonlyPaths"];
 /// Of `linux.resources`, those that mean what a limit of ours does: memory with what is written to files in it, and tasks.
@@ -210,27 +173,8 @@ impl<'t> Reader<'t> {
     fn process(&mut self, raw: &'t RawValue) -> Result<Table, String> {
         let process: Process = self.part(raw)?;
         let whole: Map<String, Value> = self.part(raw)?;
-        self.note_unknown("process.", &whole, &PROCESS);
-        let mut table = Table::new();
-        if let Some(args) = process.args {
-            table.insert("args".into(), args.into());
-        }
-        if let Some(cwd) = process.cwd {
-            table.insert("cwd".into(), cwd.into());
-        }
-        table.insert("env".into(), environment(&process.env).map_err(|why| self.at(raw, &why))?.into());
-        let user = process.user.unwrap_or(User { uid: 0, gid: 0, umask: None, additional_gids: Vec::new() });
-        table.insert("uid".into(), i64::from(user.uid).into());
-        table.insert("gid".into(), i64::from(user.gid).into());
-        let groups: Vec<i64> = user.additional_gids.into_iter().map(i64::from).collect();
-        table.insert("groups".into(), groups.into());
-        if let Some(umask) = user.umask {
-            table.insert("umask".into(), i64::from(umask).into());
-        }
-        let limits = limits(&process.rlimits).map_err(|why| self.at(raw, &why))?;
-        table.insert("rlimit".into(), limits.into());
-        table.insert("no_new_privileges".into(), process.no_new_privileges.into());
-        Ok(table)
+        self.note_unknown("process.", &whole, &process::KEYS);
+        process.table().map_err(|why| self.at(raw, &why))
     }
 
     fn root(&mut self, raw: &RawValue) -> Result<(), String> {
@@ -363,31 +307,6 @@ fn written(key: &str, value: toml::Value) -> Result<String, String> {
 /// Whether our reader finds such a text good.
 fn check(text: &str) -> Result<(), String> {
     policy::parse("", &format!("version = 1\n{text}")).map(drop).map_err(|error| error.message)
-}
-
-/// The whole environment: nothing but these variables, of which the last of one name counts.
-fn environment(pairs: &[String]) -> Result<Table, String> {
-    let mut set = Table::new();
-    for pair in pairs {
-        let (name, value) = pair.split_once('=').ok_or_else(|| format!("`env`: {pair:?} has no `=`"))?;
-        set.insert(name.to_owned(), value.into());
-    }
-    Ok(Table::from_iter([("allow".to_owned(), toml::Value::Array(Vec::new())), ("set".to_owned(), set.into())]))
-}
-
-fn limits(limits: &[Rlimit]) -> Result<Table, String> {
-    let mut table = Table::new();
-    for Rlimit { name, soft, hard } in limits {
-        let known =
-            name.strip_prefix("RLIMIT_").map(str::to_ascii_lowercase).filter(|name| LIMITS.contains(&name.as_str()));
-        let known = known.ok_or_else(|| format!("`rlimits`: there is no {name:?}"))?;
-        // What TOML's numbers do not hold is none; seccomp's and rlimit's own word for it is all bits set.
-        let number = |limit: u64| i64::try_from(limit).map_or("unlimited".into(), toml::Value::from);
-        if table.insert(known, vec![number(*soft), number(*hard)].into()).is_some() {
-            return Err(format!("`rlimits`: {name} is there twice"));
-        }
-    }
-    Ok(table)
 }
 
 #[cfg(test)]
