@@ -82,6 +82,10 @@ pub(crate) fn cases() -> Vec<Case> {
             race(bench, NO_7002, sandbox, &[&said, &said])
         }),
         Case::new("a structure that changes while it is judged", |bench| {
+            with_policy(bench, NO_WRITING, bench.guest("flip", &["held"]), |sandbox| {
+                let said = "opened to read after the exchange: Some(true), with a writer: Some(true)\n";
+                sandbox.run()?.exits(0)?.prints(said)?.done()
+            })?;
             let tries = tries(bench);
             let sandbox = bench.guest("flip", &["structure", tries]);
             race(bench, NO_WRITING, sandbox, &[&said(tries, "did what was denied")])

@@ -9,7 +9,7 @@
 //! port in the address that they are sent to, or the address that a message names.
 //!
 //! `flip structure N` opens `judged` by openat2, and sets a limit, by structures in which the second thread exchanges the flags for O_WRONLY and the
-//! limit for 99; the policy denies these.
+//! limit for 99; the policy denies these. `flip held` holds the open up in between, as `flip pipe` does.
 //!
 //! `flip content N` writes the buffer instead, by `write`, `writev`, `sendto` and `sendmsg` in turn; the policy denies the text `secret`.
 #![allow(unsafe_code)]
@@ -50,6 +50,7 @@ fn main() -> ExitCode {
         Some("message") => datagrams(true),
         Some("content") => contents(),
         Some("structure") => structures(),
+        Some("held") => held_structure(),
         Some("rewritten") => {
             std::fs::write("/tmp/instead", INSTEAD).expect("a new file");
             names(argument(2))
@@ -227,6 +228,20 @@ fn structures() -> ExitCode {
             None => Outcome::Refused,
         }
     })
+}
+
+/// Opens a named pipe for reading, which waits for a writer. Before there is one the flags become some that there are not: who looks again refuses them.
+fn held_structure() -> ExitCode {
+    must(sys!(libc::unlink(path("judged").as_ptr())));
+    must(sys!(libc::mkfifo(path("judged").as_ptr(), 0o600)));
+    let writer = thread::spawn(|| {
+        families::tasks::pause_ms(200);
+        HOW[0].store(u64::MAX, Ordering::Relaxed);
+        sys!(libc::open(path("judged").as_ptr(), libc::O_WRONLY)).is_ok()
+    });
+    let found = opened_to_read();
+    println!("opened to read after the exchange: {found:?}, with a writer: {:?}", writer.join().ok());
+    ExitCode::from(u8::from(found != Some(true)))
 }
 
 /// Whether the file was opened for reading only; nothing if it was not opened.
