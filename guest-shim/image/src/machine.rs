@@ -157,9 +157,9 @@ impl Platform for Machine {
         unsafe { (&raw const (*self.gate()).grant).read_volatile() }
     }
 
-    fn recalls(&self) -> u32 {
+    fn tainted(&self) -> u64 {
         // SAFETY: as above.
-        unsafe { (&raw const (*self.gate()).recalls).read_volatile() }
+        unsafe { (&raw const (*self.gate()).tainted).read_volatile() }
     }
 
     fn copies(&self) -> Vec<Copied> {

@@ -16,13 +16,11 @@ use crate::platform::Platform;
 use crate::regs::UserRegs;
 use crate::sched::Carried;
 use crate::syscalls::{Args, exec};
-use crate::task::Call;
 use crate::wait::Wait;
 
 impl<P: Platform> Kernel<P> {
     /// What has become of the call under way that somebody is asked about. `None`: it is to be carried out.
-    pub(crate) fn stand(&mut self, regs: &mut UserRegs, call: &Call) -> Option<Carried> {
-        let grant = call.grant;
+    pub(crate) fn stand(&mut self, regs: &mut UserRegs, grant: &Grant) -> Option<Carried> {
         exec::keep(self, grant.number, &Args(grant.args));
         let process = self.task.process.borrow();
         let question = op::Question { sequence: grant.sequence, process: process.pid, reserved: 0 };
@@ -33,11 +31,11 @@ impl<P: Platform> Kernel<P> {
             return Some(Carried::Waits(Wait::event(wait_events::ANSWER).killable()));
         }
         // Nothing is open any more.
-        let grant = Grant { flags: grant.flags & !grant_flags::ASK, ..grant };
-        self.task.call = Some(Call { grant, ..*call });
+        let grant = Grant { flags: grant.flags & !grant_flags::ASK, ..*grant };
+        self.task.call = Some(grant);
         match state {
             settled::ALLOWED => return None,
-            settled::AGAIN => self.make_again(regs, call),
+            settled::AGAIN => self.make_again(regs, &grant),
             settled::KILL_THREAD | settled::KILL_PROCESS => {
                 let flag =
                     if state == settled::KILL_THREAD { grant_flags::KILL_THREAD } else { grant_flags::KILL_PROCESS };
@@ -50,8 +48,8 @@ impl<P: Platform> Kernel<P> {
     }
 
     /// A thread is no more whose call this was: if somebody is asked about it, nobody waits for the answer.
-    pub(crate) fn give_up(&mut self, call: Option<Call>) {
-        if let Some(Call { grant, .. }) = call
+    pub(crate) fn give_up(&mut self, call: Option<Grant>) {
+        if let Some(grant) = call
             && grant.flags & grant_flags::ASK != 0
         {
             let question = op::Question { sequence: grant.sequence, ..op::Question::default() };

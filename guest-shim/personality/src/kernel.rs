@@ -40,7 +40,7 @@ use crate::sched::Schedule;
 use crate::setting::{Folder, Setting};
 use crate::signal::deliver::SYSCALL_LEN;
 use crate::signal::{self, Info, Signal};
-use crate::task::{Call, Process, Task};
+use crate::task::{Process, Task};
 use crate::vdso::Vdso;
 use crate::wait::Hub;
 
@@ -328,7 +328,7 @@ impl<P: Platform> Kernel<P> {
         }
         self.descriptors.allow(self.platform.limits().open_files);
         self.task.copies = if grant.flags & grant_flags::COPIES != 0 { self.platform.copies() } else { Vec::new() };
-        self.task.call = Some(Call { grant, recalls: self.platform.recalls() });
+        self.task.call = Some(grant);
         self.run(regs)
     }
 

@@ -66,8 +66,8 @@ pub trait Platform {
     fn doorbell(&mut self);
     /// What the gate allowed last.
     fn grant(&self) -> Grant;
-    /// How often calls that were granted with `proto::grant_flags::RECALL` were to be judged once more.
-    fn recalls(&self) -> u32;
+    /// `proto::GatePage::tainted`, as it is now.
+    fn tainted(&self) -> u64;
     /// What the gate has judged of the granted call's memory.
     fn copies(&self) -> Vec<Copied>;
     /// What the sandbox may have, as of now.

@@ -144,16 +144,16 @@ impl<P: Platform> Kernel<P> {
     fn carry_out(&mut self, regs: &mut UserRegs) -> Carried {
         let Some(call) = self.task.call else { return Carried::Done };
         self.task.regs = *regs;
-        if call.grant.flags & (grant_flags::KILL_THREAD | grant_flags::KILL_PROCESS) != 0 {
-            self.condemn(&call.grant, regs.rip);
+        if call.flags & (grant_flags::KILL_THREAD | grant_flags::KILL_PROCESS) != 0 {
+            self.condemn(&call, regs.rip);
             return Carried::Ended;
         }
-        if call.grant.flags & grant_flags::ASK != 0
+        if call.flags & grant_flags::ASK != 0
             && let Some(carried) = self.stand(regs, &call)
         {
             return carried;
         }
-        if call.grant.flags & grant_flags::RECALL != 0 && self.platform.recalls() != call.recalls {
+        if call.recall & self.platform.tainted() != 0 {
             // What it was granted before may be denied by now.
             match self.task.progress {
                 0 => self.make_again(regs, &call),
@@ -164,7 +164,7 @@ impl<P: Platform> Kernel<P> {
         let process = self.task.process.borrow();
         self.fuse.act_for(process.file_ids, &process.groups);
         drop(process);
-        let outcome = syscalls::dispatch(self, call.grant.number, &syscalls::Args(call.grant.args));
+        let outcome = syscalls::dispatch(self, call.number, &syscalls::Args(call.args));
         match outcome {
             Err(Stop::Block(wait)) => Carried::Waits(wait),
             Err(Stop::Ended) => Carried::Ended,
@@ -188,7 +188,7 @@ impl<P: Platform> Kernel<P> {
         if let Some(mask) = self.task.saved_mask.take() {
             self.task.blocked = mask;
         }
-        self.report(regs, &call.grant, outcome);
+        self.report(regs, &call, outcome);
     }
 
     /// The present task waits.

@@ -188,15 +188,6 @@ pub struct IpcWait {
     pub for_zero: bool,
 }
 
-/// A call that has been allowed and is under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Call {
-    /// What the gate allowed.
-    pub grant: Grant,
-    /// `Platform::recalls` at that time.
-    pub recalls: u32,
-}
-
 /// The timer slack that tasks start with, in ns.
 pub const TIMER_SLACK: u64 = 50_000;
 
@@ -242,7 +233,7 @@ pub struct Task {
     /// The end of a named pipe that the present call opens, and how often the other had been opened before.
     pub opening: Option<(Rc<OpenFile>, u64)>,
     /// The call that is under way.
-    pub call: Option<Call>,
+    pub call: Option<Grant>,
     /// The child whose program a vfork waits for.
     pub vfork_child: Option<u32>,
     /// Woken when this task's program has memory of its own, or has ended: its parent waits for that (CLONE_VFORK).

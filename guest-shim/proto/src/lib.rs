@@ -148,10 +148,8 @@ pub struct GatePage {
     pub thread: u32,
     /// Written by the shim: the limits for which it has refused something, [`reached`]. For the trace only.
     pub reached: u32,
-    /// Written by the root: grows when calls that were granted with [`grant_flags::RECALL`] are to be judged once more.
-    pub recalls: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Written by the root: the taints in force, a bit for each. Calls under way whose [`Grant::recall`] has one of them are to be judged once more.
+    pub tainted: u64,
     /// What the sandbox may have, as of now.
     pub limits: Limits,
     /// Results, for the trace only: the shim is not trusted, and so neither are these.
@@ -203,6 +201,9 @@ pub struct Grant {
     pub flags: u64,
     /// With [`grant_flags::FETCH`]: the address that is to be brought in.
     pub fetch: u64,
+    /// The taints by which the call may be denied yet, for what another task does meanwhile: if one of them is in [`GatePage::tainted`] when it would go on,
+    /// it ends with what it has done so far, or, if that is nothing, is made again and judged once more.
+    pub recall: u64,
 }
 
 /// Bits of [`Grant::flags`].
@@ -220,12 +221,9 @@ pub mod grant_flags {
     pub const KILL_PROCESS: u64 = 1 << 4;
     /// The call is refused: its thread gets SIGSYS. Nothing else is granted.
     pub const TRAP: u64 = 1 << 5;
-    /// The call may be denied by what another task does meanwhile: if [`super::GatePage::recalls`] has changed when it would go on, it ends with what it
-    /// has done so far, or, if that is nothing, is made again and judged once more.
-    pub const RECALL: u64 = 1 << 6;
     /// The call waits until somebody has been asked about it: the shim asks with [`super::op::QUESTION`] what has become of that, and carries the
     /// call out only if it is allowed. Its thread waits meanwhile; no handler of a signal comes between.
-    pub const ASK: u64 = 1 << 7;
+    pub const ASK: u64 = 1 << 6;
 }
 
 /// Largest number of pieces of memory that are judged with a call.

@@ -73,7 +73,7 @@ pub(super) enum What {
     },
     /// The file service refused something, by `[[files]]` of the policy.
     FileRefused(Refused),
-    /// A file was used that taints: calls are denied from now on.
+    /// Something was done that taints: calls are denied from now on.
     Taint(Tainted),
     /// A limit of the sandbox has been reached, for the first time under this policy.
     Limit(Limit),
@@ -238,24 +238,60 @@ impl From<trace::DroppedRecord> for Dropped {
 pub(super) struct Tainted {
     /// The thread.
     pub(super) thread: u32,
-    /// The rights that the use took.
-    pub(super) rights: String,
-    /// The resolved path.
-    pub(super) path: Bytes,
-    /// That is all of it.
-    pub(super) whole: bool,
+    /// What has tainted.
+    #[serde(flatten)]
+    pub(super) cause: Cause,
     /// It as a person reads it.
     pub(super) text: String,
     /// The taint.
     pub(super) rule: String,
 }
 
+/// What has tainted a sandbox.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Cause {
+    /// A file was used.
+    File {
+        /// The rights that the use took.
+        rights: String,
+        /// The resolved path.
+        path: Bytes,
+        /// That is all of it.
+        whole: bool,
+    },
+    /// A call is carried out.
+    Call {
+        /// Its number in the sandbox.
+        call: u64,
+        /// Which it is.
+        number: u64,
+        /// What it is called.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        name: Option<String>,
+    },
+}
+
+impl From<trace::Cause> for Cause {
+    fn from(cause: trace::Cause) -> Self {
+        match cause {
+            trace::Cause::File { rights, path } => {
+                let whole = matches!(path, Piece::Read { whole: true, .. });
+                Self::File { rights, path: Bytes::from(&path), whole }
+            }
+            trace::Cause::Call { number, sequence } => {
+                let name = proto::syscalls::by_number(number).map(|known| known.name.to_owned());
+                Self::Call { call: sequence, number, name }
+            }
+        }
+    }
+}
+
 impl From<trace::TaintRecord> for Tainted {
     fn from(record: trace::TaintRecord) -> Self {
         let text = trace::taint_text(&record);
-        let trace::TaintRecord { thread, rights, path, rule, .. } = record;
-        let whole = matches!(path, Piece::Read { whole: true, .. });
-        Self { thread, rights, path: Bytes::from(&path), whole, text, rule }
+        let trace::TaintRecord { thread, cause, rule, .. } = record;
+        Self { thread, cause: cause.into(), text, rule }
     }
 }
 

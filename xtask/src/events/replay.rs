@@ -1,6 +1,6 @@
 //! `cargo xtask replay`: what another policy would have said to a run.
 use super::data::Bytes;
-use super::event::{Call, Event, Tainted, What};
+use super::event::{Call, Cause, Event, Tainted, What};
 use super::usage::{Told, Usage, told};
 use super::verify::Events;
 use crate::cli::ReplayOptions;
@@ -110,7 +110,7 @@ impl<'p> Replay<'p> {
             lines.push(format!("  and {} more", blocked - MAX_SHOWN));
         }
         lines.push(format!("{calls} calls, {blocked} of them blocked"));
-        if policy.has_taints() {
+        if policy.has_tainting_files() {
             lines.push("taints: only files that tainted in the recorded run are known to have been used".to_owned());
         }
         let mut is_good = *blocked == 0;
@@ -220,11 +220,11 @@ impl Memory {
     }
 }
 
-/// The taints of the policy that follow from what tainted in the recorded run.
+/// The taints of the policy that follow from the file that tainted in the recorded run. Those that calls bring are known by the calls.
 fn taints(policy: &Policy, taint: &Tainted) -> u64 {
-    let path = taint.path.bytes();
-    let used = taint.rights.split(' ').filter_map(Rights::by_name).fold(Rights::NONE, Rights::and);
-    path.filter(|_| taint.whole).map_or(0, |path| policy.tainted_by(&path, used))
+    let Cause::File { rights, path, whole: true } = &taint.cause else { return 0 };
+    let used = rights.split(' ').filter_map(Rights::by_name).fold(Rights::NONE, Rights::and);
+    path.bytes().map_or(0, |path| policy.tainted_by(&path, used))
 }
 
 /// What the policy says to a call when so much is left of its budgets and these taints are in force, unless it is carried out: then it is charged.
@@ -232,12 +232,12 @@ fn judged(policy: &Policy, call: &Call, budgets: &mut Budgets) -> Option<String>
     let verdict = match call.abi.as_str() {
         "x86-64" => {
             let read = Memory::of(call);
-            let rules = policy.about(call.number);
-            let verdict = rules.judge(&call.args.map(|word| word.0), &read.pointed());
-            match budgets.charge(if verdict.action.carries_out() { rules.holds() } else { 0 }) {
-                Ok(()) => verdict,
-                Err(bit) => policy.held(bit),
+            let (rules, args, pointed) = (policy.about(call.number), call.args.map(|word| word.0), read.pointed());
+            let (verdict, taints) = budgets.decide(rules, rules.judge(&args, &pointed), &args, pointed);
+            if verdict.action.carries_out() {
+                budgets.taint(taints);
             }
+            verdict
         }
         _ => policy.judge_unknown(),
     };
@@ -341,6 +341,39 @@ mod tests {
         assert!(!is_blocked(&reading) && is_blocked(&how(2).0));
         // What could not be read is not known, and no condition holds.
         assert!(!is_blocked(&opens(Content::Structure(Piece::Unreadable(8))).0));
+    }
+
+    #[test]
+    fn calls_taint_as_in_the_gate() {
+        let text = "version = 1\ndefault = \"allow\"\n[[taint]]\ncalls = [\"write\"]\nwhen = [{ prefix = \"GET \" }]\ndeny = [\"writev\", \"write\"]\n\
+                    [[taint]]\npaths = \"/secret\"\ndeny = [\"writev\"]\naction = \"kill\"\n";
+        let policy = policy::parse("p", text).unwrap();
+        let mut replay = Replay::new(&policy);
+        let mut told = |sandbox, what: What| {
+            let lines = replay.add(&Event { sandbox, ns: 0, what });
+            lines.last().and_then(|line| line.rsplit_once('[')).map(|(_, verdict)| verdict.to_owned())
+        };
+        let mut call = |sandbox, name, bytes: &[u8], whole| told(sandbox, What::Call(writes(name, bytes, whole)));
+        assert_eq!(
+            [call(1, "writev", b"x", true), call(1, "write", b"GET /", false)],
+            [None, None],
+            "as far as is known"
+        );
+        assert_eq!([call(1, "write", b"PUT", true), call(1, "write", b"GET /", true)], [None, None]);
+        assert_eq!(
+            [call(1, "writev", b"x", true), call(2, "writev", b"x", true)],
+            [Some("[taint]] p:3]".to_owned()), None]
+        );
+        // What tainted in the recorded run was a call by another policy, or a file.
+        let cause = |json: &str| {
+            let json = format!("{{\"thread\": 1, {json}, \"text\": \"\", \"rule\": \"\"}}");
+            What::Taint(serde_json::from_str(&json).unwrap())
+        };
+        assert_eq!(told(2, cause("\"call\": 3, \"number\": 20, \"name\": \"writev\"")), None);
+        assert_eq!(told(2, What::Call(writes("writev", b"x", true))), None);
+        let used = "\"rights\": \"read\", \"path\": {\"text\": \"/secret\"}, \"whole\": true";
+        assert_eq!(told(2, cause(used)), None);
+        assert_eq!(told(2, What::Call(writes("writev", b"x", true))), Some("[taint]] p:7]".to_owned()));
     }
 
     #[test]

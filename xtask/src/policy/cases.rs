@@ -14,6 +14,8 @@
 //! rights = ["read"]                                     # all that it has, in any order; ["hide"], or [] for none
 //! entry = 1                                             # optional: the entry of `[[files]]` that decides, as `rule`
 //! ```
+//! Or `name` and several steps, `[[case.step]]` ([`super::steps`]).
+use super::steps::{Run, Step};
 use super::{explain, paths};
 use policy::{Policy, Rights};
 use serde::Deserialize;
@@ -40,12 +42,15 @@ struct Case {
     path: Option<String>,
     rights: Option<Vec<String>>,
     entry: Option<RuleName>,
+    name: Option<String>,
+    #[serde(default)]
+    step: Vec<Spanned<Step>>,
 }
 
 /// A rule, or an entry, of the file that was asked for, or of one that it includes.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum RuleName {
+pub(super) enum RuleName {
     Own(u16),
     Included(String),
 }
@@ -72,12 +77,12 @@ pub(super) fn test(policy: &Policy, name: &str, text: &str) -> Result<(String, u
     }
     let (mut lines, mut failed) = (String::new(), 0);
     for case in &cases {
-        let line = super::position::Position::of_offset(text, case.span().start).line;
-        let (what, wrong) = tried(policy, case.get_ref());
+        let Tried { what, wrong } = tried(policy, case);
         match wrong {
             None => lines += &format!("{what} ... ok\n"),
-            Some(why) => {
+            Some((at, why)) => {
                 failed += 1;
+                let line = super::position::Position::of_offset(text, at).line;
                 lines += &format!("{name}:{line}: {what} ... FAILED: {why}\n");
             }
         }
@@ -86,34 +91,52 @@ pub(super) fn test(policy: &Policy, name: &str, text: &str) -> Result<(String, u
     Ok((lines, failed))
 }
 
-/// What the case is about, and what is not as expected.
-fn tried<'c>(policy: &Policy, case: &'c Case) -> (&'c str, Option<String>) {
-    match case {
-        Case { call: Some(call), verdict: Some(verdict), tainted, rule, path: None, rights: None, entry: None } => {
-            (call, wrong(policy, (call, *tainted), verdict, rule.as_ref()))
+/// What a case is about, and what is not as expected: where in the text, and why.
+struct Tried<'c> {
+    what: &'c str,
+    wrong: Option<(usize, String)>,
+}
+
+fn tried<'c>(policy: &Policy, case: &'c Spanned<Case>) -> Tried<'c> {
+    let (at, case) = (case.span().start, case.get_ref());
+    let first = case.step.first().map(|step| step.get_ref().name());
+    let names = [case.name.as_deref(), case.call.as_deref(), case.path.as_deref(), first];
+    let what = names.into_iter().flatten().next().unwrap_or("a case");
+    let has_one = case.call.is_some() || case.verdict.is_some() || case.rule.is_some() || case.tainted;
+    let has_path = case.path.is_some() || case.rights.is_some() || case.entry.is_some();
+    let wrong = match case {
+        Case { step, .. } if !step.is_empty() && !has_one && !has_path => wrong_step(policy, step),
+        Case { call: Some(call), verdict: Some(verdict), tainted, rule, step, .. } if step.is_empty() && !has_path => {
+            wrong(policy, (call, *tainted), verdict, rule.as_ref()).map(|why| (at, why))
         }
-        Case {
-            path: Some(path),
-            rights: Some(rights),
-            entry,
-            call: None,
-            verdict: None,
-            rule: None,
-            tainted: false,
-        } => (path, wrong_rights(policy, path, rights, entry.as_ref())),
-        Case { call, path, .. } => {
-            let why = "a case has `call` and `verdict`, or `path` and `rights`";
-            (call.as_ref().or(path.as_ref()).map_or("a case", String::as_str), Some(why.to_owned()))
+        Case { path: Some(path), rights: Some(rights), entry, step, .. } if step.is_empty() && !has_one => {
+            wrong_rights(policy, path, rights, entry.as_ref()).map(|why| (at, why))
         }
-    }
+        _ => {
+            Some((at, "a case has `call` and `verdict`, or `path` and `rights`, or steps (`[[case.step]]`)".to_owned()))
+        }
+    };
+    Tried { what, wrong }
+}
+
+/// The first step of a run that is not as expected.
+fn wrong_step(policy: &Policy, steps: &[Spanned<Step>]) -> Option<(usize, String)> {
+    let mut run = Run::new(policy);
+    (1..).zip(steps).find_map(|(number, step): (u32, _)| {
+        let why = run.take(step.get_ref())?;
+        Some((step.span().start, format!("step {number}, {}: {why}", step.get_ref().name())))
+    })
 }
 
 fn wrong(policy: &Policy, (call, tainted): (&str, bool), verdict: &str, rule: Option<&RuleName>) -> Option<String> {
-    let explained = match explain::explain(policy, call, tainted) {
-        Ok(explained) => explained,
-        Err(failure) => return Some(failure.to_string()),
-    };
-    let explained = explained.trim_end();
+    match explain::explain(policy, call, tainted) {
+        Ok(explained) => unlike(policy, explained.trim_end(), verdict, rule),
+        Err(failure) => Some(failure.to_string()),
+    }
+}
+
+/// What is wrong with a verdict that `explained` states, with its rule, if this one is wanted.
+pub(super) fn unlike(policy: &Policy, explained: &str, verdict: &str, rule: Option<&RuleName>) -> Option<String> {
     let (action, by) = explained.split_once(", by ").unwrap_or((explained, ""));
     if action != verdict {
         return Some(format!("{explained}; wanted {verdict}"));
@@ -134,11 +157,10 @@ fn wrong_rights(policy: &Policy, path: &str, rights: &[String], entry: Option<&R
     if let Err(why) = paths::check(path) {
         return Some(why.to_owned());
     }
-    let mut wanted = Rights::NONE;
-    for name in rights {
-        let Some(right) = Rights::by_name(name) else { return Some(format!("`{name}` is no right")) };
-        wanted = wanted.and(right);
-    }
+    let wanted = match rights_of(rights) {
+        Ok(wanted) => wanted,
+        Err(why) => return Some(why),
+    };
     let verdict = policy.file_rights(path.as_bytes());
     let explained = format!("{}, by {verdict}", paths::stated(verdict.rights));
     if verdict.rights != wanted {
@@ -149,6 +171,12 @@ fn wrong_rights(policy: &Policy, path: &str, rights: &[String], entry: Option<&R
         entry => entry.explained("files entry", policy),
     };
     (!names(&verdict.to_string(), &wanted)).then(|| format!("{explained}; wanted {wanted}"))
+}
+
+/// The rights with these names.
+pub(super) fn rights_of(names: &[String]) -> Result<Rights, String> {
+    let one = |name: &String| Rights::by_name(name).ok_or_else(|| format!("`{name}` is no right"));
+    names.iter().try_fold(Rights::NONE, |all, name| Ok(all.and(one(name)?)))
 }
 
 #[cfg(test)]
@@ -206,7 +234,7 @@ mod tests {
         assert!(lines.contains("/etc ... FAILED: read list, by files entry 1 p:2; wanted read\n"), "{lines}");
         assert!(failed("/etc", "rights = [\"red\"]").unwrap().contains("`red` is no right"));
         assert!(failed("/etc/", "rights = []").unwrap().contains("no `/` at the end"));
-        assert!(failed("/etc", "verdict = \"allow\"").unwrap().contains("or `path` and `rights`"));
+        assert!(failed("/etc", "verdict = \"allow\"").unwrap().contains("or `path` and `rights`, or steps"));
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(super) fn check(files: &PolicyFiles) -> Result<String, Failure> {
     }
     lines.extend(process::check(&policy).iter().map(|line| format!("{line}\n")));
     lines.extend(sections::check(&policy, &model).iter().map(|line| format!("{line}\n")));
-    lines.extend(taints::check(&policy).iter().map(|line| format!("{line}\n")));
+    lines.extend(taints::check(&policy, &model).iter().map(|line| format!("{line}\n")));
     lines.extend(paths::summary(&policy).map(|line| format!("{line}\n")));
     lines.extend(unreachable(&model).iter().map(|line| format!("{line}\n")));
     lines += &match left.as_slice() {

@@ -3,29 +3,21 @@ use super::written::{Call, is_listen, read};
 use super::{limits, sections, taints};
 use crate::exit::Failure;
 use policy::signature::{self, NumberChange, PlaceName};
-use policy::{Action, Pointed, Policy, Rewrite, Verdict};
+use policy::{Action, Policy, Rewrite, Verdict};
 
 /// The verdict on `call`, such as `openat(AT_FDCWD, "/etc/shadow", O_RDONLY)`, and why. `tainted`: with all taints in force.
 pub(super) fn explain(policy: &Policy, call: &str, tainted: bool) -> Result<String, Failure> {
-    let Call { number, args, pieces, address, content } =
-        read(call).map_err(|why| Failure::early(format!("--call {call}: {why}")))?;
-    let mut pointed = Pointed::NOTHING;
-    for (argument, piece) in &pieces {
-        pointed.set(*argument, piece);
-    }
-    if let Some(address) = &address {
-        pointed.set_address(address);
-    }
-    if let Some(content) = &content {
-        pointed.set_content(content);
-    }
-    let mut verdict = policy.about(number).judge(&args, &pointed);
+    let call = read(call).map_err(|why| Failure::early(format!("--call {call}: {why}")))?;
+    let (Call { number, args, address, .. }, pointed) = (&call, call.pointed());
+    let (number, rules) = (*number, policy.about(*number));
+    let mut verdict = rules.judge(args, &pointed);
+    let brings = rules.brings(&verdict.rewritten(*args), &verdict.redirected(pointed));
     if let Some(denied) = taints::verdict(policy, number).filter(|_| tainted && is_carried_out(&verdict)) {
         verdict = denied;
     }
     let mut lines = Vec::new();
     if is_listen(number) && is_carried_out(&verdict) {
-        match &address {
+        match address {
             Some(address) => verdict = policy.may_listen(address).unwrap_or(verdict),
             // This address is none: whatever `[network]` says denies it.
             None => lines.extend(policy.may_listen(&[]).map(|verdict| {
@@ -39,6 +31,7 @@ pub(super) fn explain(policy: &Policy, call: &str, tainted: bool) -> Result<Stri
     if is_carried_out(&verdict) {
         lines.extend(sections::explain(policy, number));
         lines.extend(taints::explain(policy, number));
+        lines.extend(taints::brought(policy, brings).filter(|_| !tainted));
     }
     lines.extend(limits::explain(policy, number, is_carried_out(&verdict)));
     lines.splice(0..0, changes(&verdict, number));
@@ -46,7 +39,8 @@ pub(super) fn explain(policy: &Policy, call: &str, tainted: bool) -> Result<Stri
     Ok(lines.join("\n") + "\n")
 }
 
-fn is_carried_out(verdict: &Verdict<'_>) -> bool {
+/// Whether it is carried out, or would be after a question.
+pub(super) fn is_carried_out(verdict: &Verdict<'_>) -> bool {
     matches!(verdict.action, Action::Allow | Action::Rewrite | Action::Ask | Action::Stop)
 }
 

@@ -32,6 +32,7 @@ mod samples;
 mod sections;
 pub(crate) mod sockaddr;
 mod source;
+mod steps;
 mod systemd;
 mod taints;
 mod values;

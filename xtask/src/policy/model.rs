@@ -23,6 +23,8 @@ pub(super) struct Model {
     /// The action as the text has it.
     pub(super) default: Option<Value>,
     pub(super) rules: Vec<Rule>,
+    /// The rules that taints are, with the calls that bring them.
+    taints: Vec<Rule>,
     pub(super) network: Option<Network>,
     /// What names of hosts stand for.
     pub(super) hosts: Hosts,
@@ -63,7 +65,8 @@ impl Model {
     /// Reads a policy that is known to be good.
     pub(super) fn read(parts: &[Part]) -> Result<Self, String> {
         let (hosts, unexpressed) = (Hosts::new(), Vec::new());
-        let mut model = Self { default: None, rules: Vec::new(), network: None, hosts, unexpressed };
+        let (rules, taints) = (Vec::new(), Vec::new());
+        let mut model = Self { default: None, rules, taints, network: None, hosts, unexpressed };
         for part in parts {
             model.add(part).map_err(|why| format!("{}: {why}", part.name))?;
             if model.network.is_none() {
@@ -82,11 +85,18 @@ impl Model {
         if let Some(hosts) = document.get_ref().get("hosts").and_then(|hosts| hosts.get_ref().as_table()) {
             self.hosts.extend(values::table(hosts)?.into_iter().map(|(name, addresses)| (name, texts(&addresses))));
         }
-        let rules = document.get_ref().get("rule").and_then(|rules| rules.get_ref().as_array());
-        for rule in rules.into_iter().flat_map(|rules| rules.iter()) {
-            self.rules.push(Rule::read(part, rule)?);
+        for (key, list) in [("rule", &mut self.rules), ("taint", &mut self.taints)] {
+            let rules = document.get_ref().get(key).and_then(|rules| rules.get_ref().as_array());
+            for rule in rules.into_iter().flat_map(|rules| rules.iter()) {
+                list.push(Rule::read(part, rule)?);
+            }
         }
         Ok(())
+    }
+
+    /// What has conditions on a call: rules, and taints that it may bring.
+    pub(super) fn asking_about(&self, call: u32) -> impl Iterator<Item = &Rule> {
+        self.about(call).chain(self.taints.iter().filter(move |taint| taint.calls.contains(&call)))
     }
 
     /// The rules that name a call, in their order.
@@ -107,7 +117,8 @@ impl Rule {
         };
         let calls = list("calls").iter().flat_map(numbers).collect();
         let when = list("when").into_iter().filter_map(|entry| entry.try_into().ok()).collect();
-        let action = table.remove("action").ok_or("a rule without action")?;
+        // Only taints may leave it out.
+        let action = table.remove("action").unwrap_or_else(|| sections::failure("EPERM"));
         Ok(Self { place: part.place(rule.span().start), calls, action, when })
     }
 

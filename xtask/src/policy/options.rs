@@ -47,7 +47,7 @@ pub(crate) enum PolicyCommand {
         /// The call as a trace has it, for example 'openat(AT_FDCWD, "/etc/shadow", O_RDONLY)'
         #[arg(long, required_unless_present = "path")]
         call: Option<String>,
-        /// What is said once all that taints has been done
+        /// What is said once all that taints has been done: all files were used, and all calls made
         #[arg(long, requires = "call")]
         tainted: bool,
         /// A path as it is resolved, without `..` and links, for example '/etc/shadow'
@@ -86,7 +86,9 @@ pub(crate) enum PolicyCommand {
     ///
     /// The cases are TOML: `[[case]]` with `call` as a trace has it, `verdict` as `explain` has it ("allow", "errno EPERM", ...), and, if wanted,
     /// `rule`, the number of the rule that decides (0 is the default; "2 base.toml" is one of an included file, "docker.json:412" one of another format), and `tainted = true` for what is said once all that taints has been done. Or with `path`, `rights` (all that the path has: ["read", "list"]), and, if wanted,
-    /// `entry`, the number of the entry of `[[files]]`. Exits with 0 if all are as expected, and with 1 if not.
+    /// `entry`, the number of the entry of `[[files]]`. Or with `[[case.step]]`, several times: calls of one run in their order, with budgets and taints in force: `call` and `verdict`, and, if wanted, `rule`, `times`
+    /// (so often), `returns` (for budgets of bytes), `answer = "allow"` (to what is asked) and `after = "100ms"` (for `calls_per_second`: what comes faster has the verdict "wait"); or `used`, a path that is opened, with `rights` (["read"]).
+    /// `name` may say what a case is about. Exits with 0 if all are as expected, and with 1 if not.
     Test {
         /// The policy file
         file: PathBuf,

@@ -48,7 +48,7 @@ pub(super) struct Probe<'p> {
 }
 
 impl Probes {
-    /// Those for what the rules of these policies ask about a call.
+    /// Those for what the rules and taints of these policies ask about a call.
     pub(super) fn new(call: u32, models: &[&Model]) -> Self {
         let signature = signature::of(call.into());
         let kinds = signature.map_or(signature::UNKNOWN, |signature| signature.arguments);
@@ -56,7 +56,7 @@ impl Probes {
         let (addresses, contents) = (vec![None], vec![None]);
         let mut probes = Self { signature, kinds, args, fields, addresses, contents, width: 0 };
         for model in models {
-            for rule in model.about(call) {
+            for rule in model.asking_about(call) {
                 rule.comparisons(call).iter().for_each(|comparison| probes.compare(comparison));
                 for (key, argument, patterns) in rule.pointed(call) {
                     probes.point(key, argument, &patterns, &model.hosts);

@@ -54,7 +54,12 @@ impl Network {
 
 /// What holds where nothing is stated.
 fn denied() -> Value {
-    Value::Table(Table::from_iter([("errno".to_owned(), Value::String("EACCES".to_owned()))]))
+    failure("EACCES")
+}
+
+/// The action that lets calls fail with this error.
+pub(super) fn failure(errno: &str) -> Value {
+    Value::Table(Table::from_iter([("errno".to_owned(), Value::String(errno.to_owned()))]))
 }
 
 /// The lines of `policy check` about them.
@@ -206,13 +211,14 @@ fn budgets(policy: &Policy) -> Vec<Described> {
 }
 
 /// Sections that a seccomp profile has no place for, and what is said of each entry of them.
-const LEFT_OUT: [(&str, &str); 6] = [
+const LEFT_OUT: [(&str, &str); 7] = [
     ("budget", "seccomp counts nothing; this budget is left out"),
     ("files", "seccomp sees no files; this entry of [[files]] is left out, and what it denies is allowed"),
     ("process", "a seccomp profile says nothing about the process; [process] is left out: it belongs into config.json"),
     ("root", "a seccomp profile says nothing about files; [root] is left out: it belongs into config.json"),
     ("bind", "a seccomp profile says nothing about mounts; this [[bind]] is left out: it belongs into config.json"),
     ("events", "seccomp writes no events; [events] is left out"),
+    ("taint", "seccomp sees no files, and remembers no calls; this taint is left out"),
 ];
 
 /// What `convert --to oci` leaves out.
@@ -239,12 +245,6 @@ pub(super) fn warnings(parts: &[Part], network: Option<&Network>) -> Result<Vec<
                 _ => vec![section.span().start],
             };
             lines.push(format!("{}: {why}", part.places(&entries)));
-        }
-        let taints = document.get_ref().get("taint").and_then(|taints| taints.get_ref().as_array());
-        let taints: Vec<usize> =
-            taints.into_iter().flat_map(|taints| taints.iter()).map(|taint| taint.span().start).collect();
-        if !taints.is_empty() {
-            lines.push(format!("{}: seccomp sees no files; this taint is left out", part.places(&taints)));
         }
     }
     Ok(lines)
@@ -342,10 +342,13 @@ default = []
 [[budget]]
 calls = [\"read\"]
 count = 1
+[[taint]]
+calls = [\"ptrace\"]
+deny = [\"read\"]
 ";
         let lines = PolicyFiles::native("f", text).model().unwrap().unexpressed;
         let places: Vec<&str> = lines.iter().filter_map(|line| line.split(' ').next()).collect();
-        assert_eq!(places, ["f:15:", "f:10,13:", "f:2:", "f:4:", "f:6:"], "{lines:?}");
+        assert_eq!(places, ["f:15:", "f:10,13:", "f:2:", "f:4:", "f:6:", "f:18:"], "{lines:?}");
         assert!(lines[1].contains("[[files]] is left out"));
     }
 

@@ -1,21 +1,40 @@
 //! What `[[taint]]` comes to in words, for those who look at policies without running anything.
 use super::explain;
+use super::model::Model;
+use super::probes::Probes;
 use super::sections::may_be_carried_out;
 use policy::{Policy, Verdict, taint::Taint};
-use proto::syscalls::SYSCALLS;
+use proto::syscalls::{self, SYSCALLS};
 
 /// The lines of `policy check`.
-pub(super) fn check(policy: &Policy) -> Vec<String> {
-    let line = |taint: Taint<'_>| {
-        let (calls, action) = (denied(policy, &taint), explain::action(&taint.verdict));
-        let calls = if calls.is_empty() { "no known call".to_owned() } else { calls.join(" ") };
-        format!("{}: after {}: {action} for {calls}", taint.verdict.rule(), cause(&taint))
+pub(super) fn check(policy: &Policy, model: &Model) -> Vec<String> {
+    let mut lines = Vec::new();
+    for taint in policy.taints() {
+        let rule = taint.verdict.rule();
+        let calls = denied(policy, &taint);
+        lines.push(format!("{rule}: after {}: {}", cause(&taint), terms(policy, &taint)));
+        if !calls.iter().any(|call| may_be_carried_out(policy, call)) {
+            lines.push(format!("{rule}: denies nothing: no rule lets any of these calls be carried out"));
+        }
+        if !may_come(policy, model, &taint) {
+            lines.push(format!("{rule}: never comes in force: no call was found that brings it and is carried out"));
+        }
+    }
+    lines
+}
+
+/// Whether a file brings a taint, or a call does that the rules carry out: all that stand where a condition changes are tried.
+fn may_come(policy: &Policy, model: &Model, taint: &Taint<'_>) -> bool {
+    let brings = |call: &u32| {
+        let rules = policy.about((*call).into());
+        Probes::new(*call, &[model]).all().any(|probe| {
+            let (args, pointed) = (probe.args, probe.pointed());
+            let verdict = rules.judge(&args, &pointed);
+            let brings = rules.brings(&verdict.rewritten(args), &verdict.redirected(pointed));
+            explain::is_carried_out(&verdict) && brings >> taint.bit & 1 != 0
+        })
     };
-    let is_idle = |taint: &Taint<'_>| !denied(policy, taint).iter().any(|call| may_be_carried_out(policy, call));
-    let idle = |taint: Taint<'_>| {
-        format!("{}: denies nothing: no rule lets any of these calls be carried out", taint.verdict.rule())
-    };
-    policy.taints().flat_map(|taint| [Some(line(taint)), is_idle(&taint).then(|| idle(taint))]).flatten().collect()
+    taint.patterns().next().is_some() || taint.calls().iter().any(brings)
 }
 
 /// The lines of `policy explain` about a call that is carried out.
@@ -27,6 +46,12 @@ pub(super) fn explain(policy: &Policy, call: u64) -> Vec<String> {
     that_deny(policy, call).map(line).collect()
 }
 
+/// The lines of `policy explain` about a call that brings these taints if it is carried out.
+pub(super) fn brought(policy: &Policy, bits: u64) -> impl Iterator<Item = String> {
+    let brought = policy.taints().filter(move |taint| bits >> taint.bit & 1 != 0);
+    brought.map(|taint| format!("then {}, by {}", terms(policy, &taint), taint.verdict.rule()))
+}
+
 /// What is said to a call that would be carried out when all taints are in force.
 pub(super) fn verdict(policy: &Policy, call: u64) -> Option<Verdict<'_>> {
     that_deny(policy, call).next().map(|taint| taint.verdict)
@@ -35,9 +60,7 @@ pub(super) fn verdict(policy: &Policy, call: u64) -> Option<Verdict<'_>> {
 /// The lines of `policy diff`.
 pub(super) fn diff(before: &Policy, after: &Policy) -> Vec<String> {
     let stated = |policy: &Policy| -> Vec<(String, String)> {
-        let terms =
-            |taint: &Taint<'_>| format!("{} for {}", explain::action(&taint.verdict), denied(policy, taint).join(" "));
-        policy.taints().map(|taint| (cause(&taint), terms(&taint))).collect()
+        policy.taints().map(|taint| (cause(&taint), terms(policy, &taint))).collect()
     };
     let (before, after) = (stated(before), stated(after));
     let mut known: Vec<&String> = Vec::new();
@@ -63,9 +86,22 @@ pub(super) fn diff(before: &Policy, after: &Policy) -> Vec<String> {
     lines
 }
 
-/// What has to be done for a taint to be in force: `read execute of /etc/secret*`.
+/// What has to be done for a taint to be in force: `read execute of /etc/secret*`, `connect where { address = "10.0.0.0/8" }`, or both.
 fn cause(taint: &Taint<'_>) -> String {
-    format!("{} of {}", taint.rights, taint.patterns().collect::<Vec<_>>().join(" "))
+    let patterns: Vec<&str> = taint.patterns().collect();
+    let files = (!patterns.is_empty()).then(|| format!("{} of {}", taint.rights(), patterns.join(" ")));
+    let name =
+        |call: &u32| syscalls::by_number((*call).into()).map_or_else(|| call.to_string(), |call| call.name.into());
+    let calls: Vec<String> = taint.calls().iter().map(name).collect();
+    let when = if taint.when().is_empty() { String::new() } else { format!(" where {}", taint.when().join(" ")) };
+    let calls = (!calls.is_empty()).then(|| calls.join(" ") + &when);
+    files.into_iter().chain(calls).collect::<Vec<_>>().join(", or ")
+}
+
+/// What is done then: `errno EPERM for connect sendto`.
+fn terms(policy: &Policy, taint: &Taint<'_>) -> String {
+    let (calls, action) = (denied(policy, taint), explain::action(&taint.verdict));
+    format!("{action} for {}", if calls.is_empty() { "no known call".to_owned() } else { calls.join(" ") })
 }
 
 /// The names of the calls that a taint denies.
@@ -83,6 +119,7 @@ fn that_deny(policy: &Policy, call: u64) -> impl Iterator<Item = Taint<'_>> {
 #[cfg(test)]
 mod tests {
     use super::super::explain::explain;
+    use super::super::files::Part;
     use super::*;
 
     const TEXT: &str = "version = 1
@@ -106,20 +143,69 @@ action = { errno = \"EIO\" }
         policy::parse("f", text).unwrap_or_else(|error| panic!("{error}"))
     }
 
+    fn checked(text: &str) -> Vec<String> {
+        check(&parsed(text), &Model::read(&[Part::native("f", text)]).unwrap())
+    }
+
+    /// A taint by calls, and a rule about them.
+    fn by_calls(call: &str, rule: &str, when: &str) -> String {
+        format!(
+            "version = 1\n[[rule]]\ncalls = [\"{call}\"]\n{rule}\n[[rule]]\ncalls = [\"write\"]\naction = \"allow\"\n\
+             [[taint]]\n{when}\ncalls = [\"{call}\"]\ndeny = [\"write\"]\nreason = \"why\"\n"
+        )
+    }
+
+    #[test]
+    fn check_says_what_calls_bring() {
+        let (allow, ten) = ("action = \"allow\"", "when = [{ address = \"10.0.0.0/8\" }]");
+        let lines = checked(&by_calls("connect", allow, ten));
+        assert_eq!(
+            lines,
+            ["[[taint]] f:8: why: after connect where { address = \"10.0.0.0/8\" }: errno EPERM for write"]
+        );
+        let never = |rule: &str, when: &str| match checked(&by_calls("connect", rule, when)).as_slice() {
+            [_] => false,
+            [_, never] => never.ends_with("never comes in force: no call was found that brings it and is carried out"),
+            lines => panic!("{lines:?}"),
+        };
+        assert!(never("action = \"kill\"", ten) && !never("action = \"ask\"", ten));
+        let near = "when = [{ address = \"127.0.0.0/8\" }]\naction = \"allow\"";
+        let wide = ten.replace("10.0.0.0/8", "96.0.0.0/3");
+        assert!(!never(allow, &format!("paths = \"/a\"\n{ten}")) && !never(near.replace("127", "10").as_str(), ten));
+        assert!(never(near, ten) && !never(near, &wide));
+        let executable = "when = [{ arg = 2, op = \"masked_eq\", mask = 4, value = 4 }]";
+        let rewritten = "action = { rewrite = [{ arg = 2, mask = 3 }] }";
+        let text = by_calls("mprotect", allow, executable);
+        assert_eq!(checked(&text).len(), 1);
+        assert_eq!(checked(&text.replacen(allow, rewritten, 1)).len(), 2, "it is never executable");
+    }
+
+    #[test]
+    fn explain_says_what_a_call_brings() {
+        let policy = parsed(&by_calls("connect", "action = \"allow\"", "when = [{ address = \"10.0.0.0/8\" }]"));
+        let explained = |call: &str, tainted| explain(&policy, call, tainted).unwrap();
+        let then = "then errno EPERM for write, by [[taint]] f:8: why\n";
+        assert_eq!(explained("connect(3, \"10.0.0.1:80\")", false), format!("allow, by rule 1 f:2\n{then}"));
+        assert_eq!(explained("connect(3, \"10.0.0.1:80\")", true), "allow, by rule 1 f:2\n");
+        assert_eq!(explained("connect(3, \"11.0.0.1:80\")", false), "allow, by rule 1 f:2\n");
+        let later = "after connect where { address = \"10.0.0.0/8\" }: errno EPERM, by [[taint]] f:8: why\n";
+        assert_eq!(explained("write(1)", false), format!("allow, by rule 2 f:5\n{later}"));
+    }
+
     #[test]
     fn check_says_what_they_come_to() {
         let expected = [
             "[[taint]] f:3: it knows: after read execute of /etc/secret* /vault/**: errno EPERM for connect sendto",
             "[[taint]] f:7: after write of /key: kill for sendto",
         ];
-        let mut lines = check(&parsed(TEXT));
+        let mut lines = checked(TEXT);
         lines.iter_mut().for_each(|line| *line = line.replace("sendto connect", "connect sendto"));
         assert_eq!(lines, expected);
     }
 
     #[test]
     fn check_says_what_denies_nothing() {
-        let lines = check(&parsed(&TEXT.replace("default = \"allow\"\n", "")));
+        let lines = checked(&TEXT.replace("default = \"allow\"\n", ""));
         assert_eq!(lines.len(), 4);
         assert!(lines[1].starts_with("[[taint]] f:2: it knows: denies nothing"), "{lines:?}");
     }
@@ -143,6 +229,13 @@ action = { errno = \"EIO\" }
         assert_eq!(
             changed("\"kill\"", "{ errno = \"EPERM\" }"),
             ["[[taint]] after write of /key: kill for sendto -> errno EPERM for sendto"]
+        );
+        assert_eq!(
+            changed("paths = \"/key\"\nrights = [\"write\"]", "calls = [\"ptrace\"]"),
+            [
+                "[[taint]] after write of /key: kill for sendto -> nothing",
+                "[[taint]] after ptrace: nothing -> kill for sendto"
+            ]
         );
         assert_eq!(
             changed("/key", "/other"),

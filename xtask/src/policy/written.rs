@@ -6,8 +6,8 @@ use super::constants::number;
 use super::fields;
 use super::probes::SOME_ADDRESS;
 use super::sockaddr;
-use policy::did_you_mean;
 use policy::signature::{self, Kind, Signature};
+use policy::{Pointed, did_you_mean};
 use proto::syscalls::{self, SYSCALLS};
 use std::borrow::Cow;
 
@@ -201,6 +201,15 @@ fn argument_text(index: u8, signature: Option<&Signature>) -> String {
 }
 
 impl Call {
+    /// What its arguments point to.
+    pub(super) fn pointed(&self) -> Pointed<'_> {
+        let mut pointed = Pointed::NOTHING;
+        self.pieces.iter().for_each(|(argument, piece)| pointed.set(*argument, piece));
+        self.address.iter().for_each(|address| pointed.set_address(address));
+        self.content.iter().for_each(|content| pointed.set_content(content));
+        pointed
+    }
+
     fn take(&mut self, index: u8, word: &str, signature: Option<&Signature>) -> Result<(), String> {
         let kinds = signature.map_or(signature::UNKNOWN, |signature| signature.arguments);
         let kind = kinds.get(usize::from(index)).copied().unwrap_or(Kind::Hex);

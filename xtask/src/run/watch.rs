@@ -134,8 +134,11 @@ impl Watch {
             ("[root]` or `[[bind]]", compiled.mounts() != self.first.mounts()),
             ("memory` in `[limits]", memory(&compiled) != memory(&self.first)),
             // The names of what is remembered were not kept.
-            ("[[files]]", compiled.restricts_files() && !self.first.restricts_files() && !self.first.has_taints()),
-            ("paths` or `rights` of a `[[taint]]", !compiled.same_triggers(&self.first)),
+            (
+                "[[files]]",
+                compiled.restricts_files() && !self.first.restricts_files() && !self.first.has_tainting_files(),
+            ),
+            ("paths`, `rights`, `calls` or `when` of a `[[taint]]", !compiled.same_triggers(&self.first)),
         ];
         if let Some((section, _)) = changed.into_iter().find(|(_, changed)| *changed) {
             let why = format!("`{section}` has changed, and the program is running already");
@@ -228,7 +231,12 @@ mod tests {
         let files = "version = 1\n[[files]]\ndefault = []\n";
         assert!(change(files).unwrap_err().contains("`[[files]]` has changed"), "there was none to begin with");
         let taint = "version = 1\n[[taint]]\npaths = \"/a\"\ndeny = [\"read\"]\n";
-        assert!(change(taint).unwrap_err().contains("`paths` or `rights` of a `[[taint]]` has changed"));
+        assert!(change(taint).unwrap_err().contains("`when` of a `[[taint]]` has changed"));
+        assert!(
+            change(&taint.replace("paths = \"/a\"", "calls = [\"read\"]"))
+                .unwrap_err()
+                .contains("`calls` or `when` of")
+        );
         let memory = "version = 1\n[limits]\nmemory = \"64M\"\n";
         assert!(change(memory).unwrap_err().contains("`memory` in `[limits]` has changed"));
         let good = "version = 1\ndefault = \"kill\"\n[limits]\nwall = 9\n";

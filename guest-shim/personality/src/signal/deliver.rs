@@ -11,7 +11,7 @@ use crate::errno::Errno;
 use crate::kernel::Kernel;
 use crate::platform::Platform;
 use crate::regs::UserRegs;
-use crate::task::{Call, Change, Life};
+use crate::task::{Change, Life};
 use crate::wait::{Interrupted, Wait};
 
 /// `si_code` of SIGCHLD.
@@ -115,10 +115,10 @@ impl<P: Platform> Kernel<P> {
     }
 
     /// The program makes its call once more, through the gate: it is judged once more.
-    pub(crate) fn make_again(&mut self, regs: &mut UserRegs, call: &Call) {
+    pub(crate) fn make_again(&mut self, regs: &mut UserRegs, call: &Grant) {
         regs.rip = regs.rip.wrapping_sub(SYSCALL_LEN);
         self.finish(regs, Err(Errno::EINTR.into()));
-        regs.rax = call.grant.number;
+        regs.rax = call.number;
     }
 
     /// The default action of a stop signal; `false` when it does nothing (an orphaned group).

@@ -46,19 +46,20 @@ mod tty;
 mod wait;
 mod xattr;
 
+use proto::Grant;
+
 use crate::kernel::{Kernel, int};
 use crate::num::low32;
 use crate::platform::Platform;
-use crate::task::Call;
 
 pub(crate) use stat::{DEV_DEVICE, FILE_DEVICE, PROC_DEVICE};
 pub(crate) use system::{RELEASE, VERSION};
 pub use table::dispatch;
 
 /// A signal handler ends call `call` before it has done anything: what it still has to tell the program.
-pub(crate) fn interrupted<P: Platform>(kernel: &mut Kernel<P>, call: &Call) {
-    let args = Args(call.grant.args);
-    match call.grant.number {
+pub(crate) fn interrupted<P: Platform>(kernel: &mut Kernel<P>, call: &Grant) {
+    let args = Args(call.args);
+    match call.number {
         NANOSLEEP => time::interrupted_sleep(kernel, linux_raw_sys::general::CLOCK_MONOTONIC, args.get(1)),
         CLOCK_NANOSLEEP if args.uint(1) & linux_raw_sys::general::TIMER_ABSTIME == 0 => {
             time::interrupted_sleep(kernel, args.uint(0), args.get(3));

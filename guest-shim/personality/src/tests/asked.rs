@@ -18,7 +18,7 @@ impl Sandbox {
     fn ask(&mut self, number: u64, args: [u64; 6], flags: u64) -> Flow {
         self.sequence += 1;
         let flags = flags | grant_flags::ASK | grant_flags::REPORT;
-        self.kernel.platform.grant = Grant { sequence: self.sequence, number, args, flags, fetch: 0 };
+        self.kernel.platform.grant = Grant { sequence: self.sequence, number, args, flags, fetch: 0, recall: 0 };
         self.regs.vector = SYSCALL_VECTOR;
         self.regs.rax = number;
         self.kernel.system_call(&mut self.regs)

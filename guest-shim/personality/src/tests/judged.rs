@@ -17,7 +17,7 @@ impl Sandbox {
         self.kernel.platform.copies = copies;
         self.sequence += 1;
         self.kernel.platform.grant =
-            Grant { sequence: self.sequence, number, args, flags: grant_flags::COPIES, fetch: 0 };
+            Grant { sequence: self.sequence, number, args, flags: grant_flags::COPIES, fetch: 0, recall: 0 };
         self.regs.vector = SYSCALL_VECTOR;
         assert_eq!(self.kernel.system_call(&mut self.regs), Flow::Resume);
         self.regs.rax.cast_signed()
@@ -49,24 +49,25 @@ fn calls_are_judged_once_more_when_more_is_known() {
     let [from, to] = [0, 4].map(|at| sandbox.kernel.get::<u32>(ends + at).map(u64::from).expect("a number"));
     sandbox.string(4, &vec![b'x'; 0x1_0001]);
     let data = sandbox.scratch + 0x4000;
-    // Whatever the flag, nothing happens as long as nothing is recalled.
-    let granted = |sandbox: &mut Sandbox, number, args, flags| {
+    // Whatever it may be denied by, nothing happens as long as that is not in force.
+    let granted = |sandbox: &mut Sandbox, number, args, recall| {
         sandbox.sequence += 1;
-        sandbox.kernel.platform.grant = Grant { sequence: sandbox.sequence, number, args, flags, fetch: 0 };
+        sandbox.kernel.platform.grant = Grant { sequence: sandbox.sequence, number, args, flags: 0, fetch: 0, recall };
         sandbox.regs.vector = SYSCALL_VECTOR;
         assert_eq!(sandbox.kernel.system_call(&mut sandbox.regs), Flow::Resume);
         sandbox.regs.rax.cast_signed()
     };
-    assert_eq!(granted(&mut sandbox, 1, [to, data, 1, 0, 0, 0], grant_flags::RECALL), 1);
+    assert_eq!(granted(&mut sandbox, 1, [to, data, 1, 0, 0, 0], 6), 1);
     assert_eq!(sandbox.call(0, [from, data, 1, 0, 0, 0]), 1);
-    for (flags, calls_again) in [(0, false), (grant_flags::RECALL, true)] {
+    for (recall, tainted, calls_again) in [(0, 1, false), (4, 2, false), (4, 4, true)] {
         assert!(sandbox.call(57, [0; 6]) > 2);
         sandbox.regs.rip = 0x40_0110;
         // The parent waits for a byte; the child gives it one.
-        granted(&mut sandbox, 0, [from, data, 1, 0, 0, 0], flags);
+        granted(&mut sandbox, 0, [from, data, 1, 0, 0, 0], recall);
         sandbox.regs.rip = 0x40_0200;
-        sandbox.kernel.platform.recalls += 1;
-        assert_eq!(granted(&mut sandbox, 1, [to, data, 1, 0, 0, 0], grant_flags::RECALL), 1, "begun since");
+        sandbox.kernel.platform.tainted |= tainted;
+        let rest = 6 & !sandbox.kernel.platform.tainted;
+        assert_eq!(granted(&mut sandbox, 1, [to, data, 1, 0, 0, 0], rest), 1, "begun since");
         sandbox.call(231, [0; 6]);
         if calls_again {
             assert_eq!((sandbox.regs.rip, sandbox.regs.rax), (0x40_010e, 0), "to make the call again");
@@ -78,8 +79,8 @@ fn calls_are_judged_once_more_when_more_is_known() {
     // What has been written before it had to wait is told.
     assert!(sandbox.call(57, [0; 6]) > 2);
     sandbox.regs.rip = 0x40_0110;
-    granted(&mut sandbox, 1, [to, data, 0x1_0001, 0, 0, 0], grant_flags::RECALL);
-    sandbox.kernel.platform.recalls += 1;
+    granted(&mut sandbox, 1, [to, data, 0x1_0001, 0, 0, 0], 24);
+    sandbox.kernel.platform.tainted |= 8;
     assert_eq!(sandbox.call(0, [from, data, 0x1_0000, 0, 0, 0]), 0x1_0000);
     sandbox.call(231, [0; 6]);
     assert_eq!((sandbox.regs.rip, sandbox.regs.rax), (0x40_0110, 0x1_0000));
@@ -213,8 +214,14 @@ fn fetching_brings_a_page_in_and_makes_the_call_again() {
     let page = sandbox.call(9, [0, 0x1000, 3, flags, u64::MAX, 0]).cast_unsigned();
     for fetch in [page + 5, 1, u64::MAX] {
         sandbox.sequence += 1;
-        sandbox.kernel.platform.grant =
-            Grant { sequence: sandbox.sequence, number: 257, args: [0; 6], flags: grant_flags::FETCH, fetch };
+        sandbox.kernel.platform.grant = Grant {
+            sequence: sandbox.sequence,
+            number: 257,
+            args: [0; 6],
+            flags: grant_flags::FETCH,
+            fetch,
+            recall: 0,
+        };
         sandbox.regs.vector = SYSCALL_VECTOR;
         sandbox.regs.rip = 0x1002;
         sandbox.regs.rax = 257;
@@ -228,7 +235,8 @@ impl Sandbox {
     /// A call that was refused in this way.
     fn refused(&mut self, number: u64, flags: u64) -> Flow {
         self.sequence += 1;
-        self.kernel.platform.grant = Grant { sequence: self.sequence, number, args: [0; 6], flags, fetch: 0 };
+        self.kernel.platform.grant =
+            Grant { sequence: self.sequence, number, args: [0; 6], flags, fetch: 0, recall: 0 };
         self.regs.vector = SYSCALL_VECTOR;
         self.kernel.system_call(&mut self.regs)
     }

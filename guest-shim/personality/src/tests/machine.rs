@@ -82,7 +82,7 @@ pub(super) struct Machine {
     /// What the personality is told of its heap.
     pub(super) heap_left: usize,
     /// How often calls were to be judged once more.
-    pub(super) recalls: u32,
+    pub(super) tainted: u64,
 }
 
 impl Machine {
@@ -120,7 +120,7 @@ impl Machine {
             alarm: proto::NO_ALARM,
             thread: 0,
             heap_left: 1 << 20,
-            recalls: 0,
+            tainted: 0,
         }
     }
 
@@ -311,8 +311,8 @@ impl Platform for Machine {
         self.grant
     }
 
-    fn recalls(&self) -> u32 {
-        self.recalls
+    fn tainted(&self) -> u64 {
+        self.tainted
     }
 
     fn copies(&self) -> Vec<Copied> {

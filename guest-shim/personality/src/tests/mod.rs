@@ -148,7 +148,7 @@ impl Sandbox {
     fn enter(&mut self, number: u64, args: [u64; 6]) -> Flow {
         self.sequence += 1;
         self.kernel.platform.grant =
-            Grant { sequence: self.sequence, number, args, flags: grant_flags::REPORT, fetch: 0 };
+            Grant { sequence: self.sequence, number, args, flags: grant_flags::REPORT, fetch: 0, recall: 0 };
         self.regs.vector = SYSCALL_VECTOR;
         self.kernel.system_call(&mut self.regs)
     }

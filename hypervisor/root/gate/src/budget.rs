@@ -1,10 +1,10 @@
-//! What is left of the policy's budgets, and which of its taints are in force.
+//! What is left of the policy's budgets, and which of its taints are in force: what becomes of a call that the rules carry out.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
-use policy::{Budget, Policy, taint};
-use proto::grant_flags;
+use policy::{Action, Budget, Pointed, Policy, Rules, Verdict, taint};
+use proto::{Grant, grant_flags};
 
 /// Calls under way whose bytes are still to be charged. Beyond them the oldest are given up: there are no more threads than that in a sandbox that waits.
 const MAX_UNDER_WAY: usize = 1024;
@@ -34,21 +34,37 @@ impl Budgets {
         Self { left, under_way: VecDeque::with_capacity(room), of_bytes, taints, tainted }
     }
 
+    /// What is said to a call to which the rules say `verdict`, and the taints that it brings if it is carried out, be it once somebody has allowed it
+    /// ([`Budgets::taint`]). One that is carried out now is charged.
+    pub fn decide<'p>(
+        &mut self,
+        rules: Rules<'p>,
+        verdict: Verdict<'p>,
+        args: &[u64; 6],
+        pointed: Pointed<'_>,
+    ) -> (Verdict<'p>, u64) {
+        let held = match verdict.action {
+            Action::Allow | Action::Rewrite => self.charge(rules.holds()).err(),
+            // Nobody is asked about what the answer would not change.
+            Action::Ask | Action::Stop => self.held_back(rules.holds()),
+            _ => return (verdict, 0),
+        };
+        match held {
+            Some(bit) => (rules.policy().held(bit), 0),
+            None => (verdict, rules.brings(&verdict.rewritten(*args), &verdict.redirected(pointed))),
+        }
+    }
+
     /// Charges a call to the budgets in `bits`, or says by which bit it is held back, that of a taint in force or of a budget that is spent: then it is charged
     /// to none.
     ///
     /// # Errors
     /// That bit ([`Policy::held`]).
     pub fn charge(&mut self, bits: u64) -> Result<(), usize> {
-        if let Some(taint) = taint::deciding(bits & self.tainted) {
-            return Err(taint);
+        if let Some(bit) = self.held_back(bits) {
+            return Err(bit);
         }
-        let named = |(index, _): &(usize, &mut Budget)| bits >> index & 1 != 0;
-        let mut all = self.left.iter_mut().enumerate().filter(named);
-        if let Some((index, _)) = all.find(|(_, budget)| budget.count == 0 || budget.bytes == 0) {
-            return Err(index);
-        }
-        for (_, budget) in self.left.iter_mut().enumerate().filter(named) {
+        for (_, budget) in self.left.iter_mut().enumerate().filter(|(index, _)| bits >> index & 1 != 0) {
             if budget.count != u64::MAX {
                 budget.count -= 1;
             }
@@ -56,14 +72,29 @@ impl Budgets {
         Ok(())
     }
 
+    /// Which of these holds a call back: the first taint in force, or the first budget that is spent.
+    fn held_back(&self, bits: u64) -> Option<usize> {
+        let is_spent =
+            |(index, budget): &(usize, &Budget)| bits >> index & 1 != 0 && (budget.count == 0 || budget.bytes == 0);
+        let spent = || self.left.iter().enumerate().find(is_spent).map(|(index, _)| index);
+        self.denying(bits).or_else(spent)
+    }
+
+    /// The taint in force among these that denies a call.
+    pub(crate) fn denying(&self, bits: u64) -> Option<usize> {
+        taint::deciding(bits & self.tainted)
+    }
+
     /// Whether the result of a call that is charged to these counts.
     pub(crate) fn wants_result(&self, bits: u64) -> bool {
         bits & self.of_bytes != 0
     }
 
-    /// Puts taints in force.
-    pub fn taint(&mut self, bits: u64) {
+    /// Puts taints in force. Which of them were not before.
+    pub fn taint(&mut self, bits: u64) -> u64 {
+        let new = bits & !self.tainted;
         self.tainted |= bits;
+        new
     }
 
     /// The taints among these.
@@ -77,11 +108,10 @@ impl Budgets {
         self.tainted
     }
 
-    /// What the shim has to do with a call that these may hold back.
-    pub(crate) fn grant_flags(&self, bits: u64) -> u64 {
+    /// The grant of a call that these may hold back, with what the shim has to do about that.
+    pub(crate) fn granted(&self, bits: u64, grant: Grant) -> Grant {
         let report = if self.wants_result(bits) { grant_flags::REPORT } else { 0 };
-        let recall = if bits & self.taints & !self.tainted == 0 { 0 } else { grant_flags::RECALL };
-        report | recall
+        Grant { flags: grant.flags | report, recall: bits & self.taints & !self.tainted, ..grant }
     }
 
     /// Notes that call `sequence` is under way.
@@ -140,14 +170,17 @@ mod tests {
     fn taints_in_force_come_before_budgets_and_the_first_of_them_first() {
         let taint = "[[taint]]\npaths = \"/a\"\ndeny = [\"read\"]\n";
         let mut budgets = budgets(&alloc::format!("[[budget]]\ncalls = [\"read\"]\ncount = 1\n{taint}{taint}"));
-        let both = 1 | 1 << 63 | 1 << 62;
-        assert!(budgets.grant_flags(both) == grant_flags::RECALL && budgets.grant_flags(1) == 0);
-        budgets.taint(1 << 62);
-        assert_eq!((budgets.charge(both), budgets.charge(1 | 1 << 63)), (Err(62), Ok(())));
-        budgets.taint(1 << 63);
-        assert_eq!((budgets.charge(both), budgets.charge(1)), (Err(63), Err(0)));
-        assert_eq!(budgets.grant_flags(both), 0);
-        assert_eq!(budgets.tainted(), 1 << 63 | 1 << 62);
+        let (first, second) = (1 << 62, 1 << 61);
+        let both = taint::BRINGS | 1 | first | second;
+        let recall = |budgets: &Budgets, bits| budgets.granted(bits, Grant::default()).recall;
+        assert_eq!((recall(&budgets, both), recall(&budgets, 1)), (first | second, 0));
+        assert_eq!(budgets.taint(second), second);
+        assert_eq!((budgets.charge(both), budgets.charge(1 | first)), (Err(61), Ok(())));
+        assert_eq!(recall(&budgets, both), first);
+        assert_eq!(budgets.taint(first | second), first, "the other one was in force");
+        assert_eq!((budgets.charge(both), budgets.charge(1)), (Err(62), Err(0)));
+        assert_eq!(recall(&budgets, both), 0);
+        assert_eq!(budgets.tainted(), first | second);
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub use rate::Rate;
 use recognise::Instruction;
 use site::{Call, fault, is_canonical, is_refused_gate, reflect, shim_failed};
 pub use site::{CallSite, INT_80_ERROR_CODE};
-use trace::{Answer, PolicyRecord, Record, ResultRecord, TaintRecord};
+use trace::{Answer, Cause, PolicyRecord, Record, ResultRecord, TaintRecord};
 
 /// Vector of the invalid-opcode exception, #UD.
 pub const INVALID_OPCODE: u8 = 6;
@@ -165,6 +165,14 @@ pub struct Mode {
     pub ask: bool,
 }
 
+/// A call that brings taints when it is carried out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Brings {
+    taints: u64,
+    thread: u32,
+    number: u64,
+}
+
 /// Takes records.
 type Sink<'s> = &'s mut dyn FnMut(Record);
 
@@ -249,14 +257,33 @@ impl Gate {
     }
 
     /// The program has done what these taints of its policy follow from ([`Policy::tainted_by`]): they are in force from the next call on. Calls under way
-    /// that they deny have [`grant_flags::RECALL`]. `record` says how it came to that, but for the rule.
+    /// that they deny have [`Grant::recall`]. `record` says how it came to that, but for the rule.
     pub fn taint(&mut self, bits: u64, record: &TaintRecord, sink: Sink<'_>) {
-        self.budgets.taint(bits);
-        let taints = self.policy.taints().filter(|taint| self.mode.record && bits >> taint.bit & 1 != 0);
+        let new = self.budgets.taint(bits);
+        self.tell_taints(new, record, sink);
+    }
+
+    /// The taints in force, a bit for each.
+    #[inline]
+    #[must_use]
+    pub fn tainted(&self) -> u64 {
+        self.budgets.tainted()
+    }
+
+    /// Records that these taints are in force now.
+    fn tell_taints(&self, new: u64, record: &TaintRecord, sink: Sink<'_>) {
+        let taints = self.policy.taints().filter(|taint| self.mode.record && new >> taint.bit & 1 != 0);
         taints.for_each(|taint| {
             let rule = taint.verdict.rule().to_string();
             sink(Record::Taint(TaintRecord { rule, ..record.clone() }));
         });
+    }
+
+    /// The same of those that a call has brought which is granted.
+    #[cold]
+    fn tell_brought(&self, new: u64, Brings { thread, number, .. }: Brings, sequence: u64, now: u64, sink: Sink<'_>) {
+        let cause = Cause::Call { number, sequence };
+        self.tell_taints(new, &TaintRecord { time: now, thread, cause, rule: String::new() }, sink);
     }
 
     /// What it does beside judging.
@@ -320,12 +347,13 @@ impl Gate {
             }
         };
         let holds = rules.holds();
-        let verdict = match verdict.action {
-            policy::Action::Allow | policy::Action::Rewrite if holds != 0 => {
-                self.budgets.charge(holds).map_or_else(|bit| self.policy.held(bit), |()| verdict)
-            }
-            _ => verdict,
+        let (verdict, taints) = if holds == 0 {
+            (verdict, 0)
+        } else {
+            let pointed = if reads.is_empty() { Pointed::NOTHING } else { self.copied.pointed() };
+            self.budgets.decide(rules, verdict, &call.args, pointed)
         };
+        let brings = Brings { taints, thread: site.thread, number: call.number };
         self.counters.calls = self.counters.calls.saturating_add(1);
         let ignored = self.mode.dry_run && verdict.action != policy::Action::Allow;
         let (recorded, generation) = (self.mode.record || verdict.log, self.generation);
@@ -355,12 +383,16 @@ impl Gate {
                     _ if self.mode.dry_run => (args, grant_flags::COPIES),
                     _ => (self.copied.cut(self.copied.redirected(args, verdict.rewrites())), grant_flags::COPIES),
                 };
-                let flags = flags | if holds == 0 { 0 } else { self.budgets.grant_flags(holds) };
-                let (action, answer) =
-                    self.granted.forward(&call, Grant { args, flags, ..Grant::default() }, len, recorded);
+                let grant = Grant { args, flags, ..Grant::default() };
+                let brought = self.budgets.taint(taints);
+                let grant = if holds == 0 { grant } else { self.budgets.granted(holds, grant) };
+                let (action, answer) = self.granted.forward(&call, grant, len, recorded);
                 self.budgets.begun(self.granted.last, holds);
                 // What the program asked for is told.
                 record(answer);
+                if brought != 0 {
+                    self.tell_brought(brought, brings, self.granted.last, now_100ns, sink);
+                }
                 if !reads.is_empty() && !ignored {
                     self.copied.replace(call.number, verdict.rewrites());
                 }
@@ -371,13 +403,15 @@ impl Gate {
                     [] => (call.args, 0),
                     _ => (self.copied.cut(call.args), grant_flags::COPIES),
                 };
-                let flags = flags | self.budgets.grant_flags(holds);
+                let grant = self.budgets.granted(holds, Grant { args, flags, ..Grant::default() });
                 let judged = capture::verdict(verdict, false, generation);
                 let asked = Asked {
                     call,
                     question: verdict.question().unwrap_or_default(),
-                    grant: Grant { args, flags, ..Grant::default() },
+                    // It is not denied by what it brings itself.
+                    grant: Grant { recall: grant.recall & !taints, ..grant },
                     holds,
+                    brings,
                     instruction_len: len,
                     record: capture::record(site, &call, judged, Answer::None, source, now_100ns),
                     reason: reason(site, &call, verdict, source),
@@ -411,7 +445,11 @@ impl Gate {
     /// # Errors
     /// What is done instead.
     pub fn may_listen(&self, address: &[u8]) -> Result<(), Refused> {
-        let Some(verdict) = self.policy.may_listen(address).filter(|_| !self.mode.dry_run) else { return Ok(()) };
+        let rules = self.policy.about_listen();
+        // Those that such a call brings may have come with the one that is under way, which they do not deny.
+        let denying = self.budgets.denying(rules.holds() & !rules.may_bring()).map(|bit| self.policy.held(bit));
+        let refused = denying.or_else(|| self.policy.may_listen(address));
+        let Some(verdict) = refused.filter(|_| !self.mode.dry_run) else { return Ok(()) };
         match verdict.action {
             policy::Action::Errno(errno) => Err(Refused::Errno(errno)),
             _ => Err(Refused::Kill { reason: format!("listen: {}", verdict.rule()) }),

@@ -17,7 +17,7 @@ use tlfs::time::REFERENCE_TICKS_PER_SECOND;
 use trace::{About, Answer, CallRecord, MAX_PATH, Piece, QuestionRecord, Record, Registers, SettledBy, SettledRecord};
 
 use crate::budget::Budgets;
-use crate::{Action, Call, CallSite, Gate, Sink, capture};
+use crate::{Action, Brings, Call, CallSite, Gate, Sink, capture};
 
 /// Questions of a sandbox at a time, those included whose settlement the shim has not asked for yet.
 pub const MAX_QUESTIONS: usize = 32;
@@ -47,6 +47,8 @@ struct Waiting {
     stops: bool,
     /// What may hold it back though it is allowed, and the policy whose budgets these are.
     holds: u64,
+    /// What follows if it is not.
+    brings: Brings,
     generation: u32,
     /// The call and the rule, should something end for it.
     reason: String,
@@ -85,6 +87,7 @@ pub(crate) struct Asked {
     /// What is granted if it is allowed.
     pub(crate) grant: Grant,
     pub(crate) holds: u64,
+    pub(crate) brings: Brings,
     pub(crate) instruction_len: u8,
     /// With what the program gets still open.
     pub(crate) record: CallRecord,
@@ -122,7 +125,7 @@ impl Gate {
 
     /// Opens a question, which `stops` the sandbox.
     fn await_answer(&mut self, asked: Asked, stops: bool, sink: Sink<'_>) -> Action {
-        let Asked { call, question, grant, holds, instruction_len, mut record, reason } = asked;
+        let Asked { call, question, grant, holds, brings, instruction_len, mut record, reason } = asked;
         let (action, _) = self.granted.forward(&call, grant, instruction_len, true);
         let sequence = self.granted.last;
         let limit = record.time.saturating_add(u64::from(question.limit).saturating_mul(REFERENCE_TICKS_PER_SECOND));
@@ -134,6 +137,7 @@ impl Gate {
             posed: stops,
             stops,
             holds,
+            brings,
             generation,
             reason,
             settled: None,
@@ -247,7 +251,7 @@ impl Gate {
         sink: Sink<'_>,
     ) -> Option<String> {
         let waiting = self.questions.waiting.get(index)?;
-        let (sequence, holds) = (waiting.sequence, waiting.holds);
+        let Waiting { sequence, holds, brings, .. } = *waiting;
         // Budgets of a policy that holds no more are nobody's; taints are the program's.
         let holds = if waiting.generation == self.generation { holds } else { self.budgets.taints_among(holds) };
         let verdict = if holds != 0 && verdict == Verdict::Allow {
@@ -269,6 +273,10 @@ impl Gate {
         }
         let done = capture::judged(verdict);
         sink(Record::Settled(SettledRecord { time: now_100ns, sequence, by, done, answer }));
+        if verdict == Verdict::Allow {
+            let brought = self.budgets.taint(brings.taints);
+            self.tell_brought(brought, brings, sequence, now_100ns, sink);
+        }
         let waiting = self.questions.waiting.get_mut(index)?;
         waiting.settled = Some(verdict);
         self.questions.news = true;

@@ -25,8 +25,8 @@ use crate::error::PolicyError;
 use crate::parse::{CallText, Reader, Value, unsigned};
 use crate::table::{By, Policy, Rule, Verdict};
 
-/// Budgets and taints of a policy: as many as bits in a word.
-pub(crate) const MAX_HOLDS: usize = 64;
+/// Budgets and taints of a policy: as many as bits in a word, but for [`crate::taint::BRINGS`].
+pub(crate) const MAX_HOLDS: usize = 63;
 
 /// The section's name.
 pub(crate) const KEY: &str = "budget";

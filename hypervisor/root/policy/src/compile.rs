@@ -1,14 +1,13 @@
 //! What the text says → the table that judges. Here conditions meet the calls' signatures.
 
 mod arguments;
+mod conditions;
 
 use alloc::format;
-use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use linux_raw_sys::general::__NR_bind;
 use proto::MAX_COPIES;
 use proto::syscalls::SYSCALL_LIMIT;
 
@@ -17,7 +16,7 @@ use crate::action::ActionText;
 use crate::action::{Change, RewriteText};
 use crate::address::{AddressSet, Hosts};
 use crate::budget;
-use crate::contents::{ContentSet, ContentText};
+use crate::contents::ContentSet;
 use crate::errno::EPERM;
 use crate::error::{PolicyError, Source};
 use crate::events::Events;
@@ -26,15 +25,14 @@ use crate::glob::{GlobSet, Subject};
 use crate::limits;
 use crate::mounts::{MAX_BINDS, Mounts};
 use crate::network::Network;
-use crate::numbers::{Comparison, contradict};
 use crate::origin::{Labels, Spot};
-use crate::parse::{CallText, ConditionText, Placed, PolicyText, RuleText, TestText, name_of};
-use crate::pointed::{Form, PointedText, Read};
+use crate::parse::{CallText, ConditionText, PolicyText, RuleText, name_of};
+use crate::pointed::{Form, Read};
 use crate::process::Process;
 use crate::question;
 use crate::quotas::Quotas;
 use crate::table::{By, Clause, Condition, DEFAULT_RULE, Policy, Rule, Slot};
-use crate::taint;
+use crate::taint::{self, BRINGS};
 use arguments::Seen;
 
 /// A file that was read: its text, and what it says.
@@ -130,6 +128,8 @@ pub(crate) struct Call {
     /// The budgets and taints that name it, a bit for each.
     pub(crate) holds: u64,
     clauses: Vec<Clause>,
+    /// The same of taints: when the call brings them.
+    triggers: Vec<Clause>,
     /// What their conditions look at in memory.
     reads: Vec<Read>,
     /// The rule without conditions that decides what the clauses leave.
@@ -253,101 +253,36 @@ impl FileCompiler<'_, '_, '_> {
         Err(self.source.error(&rule.span, message))
     }
 
-    /// The sets of patterns of a rule's conditions, which are the same for every call: of those on memory.
-    fn sets(&mut self, conditions: &[ConditionText]) -> Result<Vec<Option<u16>>, PolicyError> {
-        let sets = conditions.iter().map(|condition| match &condition.test {
-            TestText::Number(_) => Ok(None),
-            TestText::Pointed(text) => self.globs(text).map(Some),
-            TestText::Address(text) => self.addresses(&text.patterns, &[]).map(Some),
-            TestText::Content(text) => self.contents(condition, text).map(Some),
-        });
-        sets.collect()
-    }
-
-    /// Compiles patterns of strings.
-    fn globs(&mut self, text: &PointedText) -> Result<u16, PolicyError> {
-        let PointedText { subject, patterns, .. } = text;
-        let set = GlobSet::new(patterns.iter().map(|pattern| pattern.value.as_str()), *subject);
-        let set = set.map_err(|(index, error)| {
-            let span = patterns.get(index).map_or(0..0, |pattern| pattern.span.clone());
-            self.source.error(&span, error.text())
-        })?;
-        // There are fewer sets than conditions, whose number is bounded for a rule, as is that of the rules.
-        let index = u16::try_from(self.all.globs.len()).unwrap_or(u16::MAX);
-        self.all.globs.push(set);
-        Ok(index)
-    }
-
-    /// Compiles patterns of socket addresses, and `more`.
-    pub(crate) fn addresses(&mut self, patterns: &[Placed<String>], more: &[&str]) -> Result<u16, PolicyError> {
-        let set = self.address_set(patterns, more)?;
-        // As above.
-        let index = u16::try_from(self.all.addresses.len()).unwrap_or(u16::MAX);
-        self.all.addresses.push(set);
-        Ok(index)
-    }
-
-    /// Compiles what is looked for in what is written.
-    fn contents(&mut self, condition: &ConditionText, text: &ContentText) -> Result<u16, PolicyError> {
-        self.all.content_size = self.all.content_size.saturating_add(text.size());
-        if self.all.content_size > limits::MAX_TOTAL_CONTENT {
-            let message = format!(
-                "what `prefix` and `contains` look for has more than {} bytes in all files together",
-                limits::MAX_TOTAL_CONTENT
-            );
-            return Err(self.source.error(&condition.span, message));
-        }
-        let set = text.set().map_err(|why| self.source.error(&condition.span, why))?;
-        // As above.
-        let index = u16::try_from(self.all.contents.len()).unwrap_or(u16::MAX);
-        self.all.contents.push(set);
-        Ok(index)
-    }
-
-    pub(crate) fn address_set(&self, patterns: &[Placed<String>], more: &[&str]) -> Result<AddressSet, PolicyError> {
-        let texts = patterns.iter().map(|pattern| pattern.value.as_str()).chain(more.iter().copied());
-        let texts: Vec<&str> = texts.collect();
-        AddressSet::new(&texts, &self.all.hosts).map_err(|(index, why)| {
-            let span = patterns.get(index).map_or(0..0, |pattern| pattern.span.clone());
-            self.source.error(&span, why.text())
-        })
-    }
-
     /// Puts a rule at the end of what is said about one call. `sets`: those of [`Self::sets`].
     fn add(&mut self, index: u16, rule: &RuleText, sets: &[Option<u16>], call: &CallText) -> Result<(), PolicyError> {
-        let first_condition = self.all.conditions.len();
         let mut reads = self.rewritten(rule, call)?;
         if rule.action.action == Action::Ask {
             reads.extend(question::shown_of(call.number));
         }
-        for (condition, set) in rule.conditions.iter().zip(sets) {
-            let set = set.unwrap_or(u16::MAX);
-            let condition = match &condition.test {
-                TestText::Number(text) => self.condition(condition, text, call.number, &mut reads)?,
-                TestText::Pointed(text) => {
-                    let read = self.read_string(&text.argument, text.subject, call)?;
-                    reads.push(read);
-                    Condition::Glob { argument: read.argument, set, negated: text.negated }
-                }
-                TestText::Address(text) => {
-                    reads.push(self.read_address(&condition.span, call)?);
-                    let destination = call.number != __NR_bind;
-                    Condition::Address { set, negated: text.negated, destination }
-                }
-                TestText::Content(text) => {
-                    reads.push(self.read_content(condition, call)?);
-                    Condition::Content { set, negated: text.negated }
-                }
-            };
-            self.all.conditions.push(condition);
-        }
-        self.no_contradiction(rule, first_condition)?;
         if !rule.conditions.is_empty() {
-            return self.push_clause(index, call, first_condition, reads);
+            let (first, looked_at) = self.conditions(&rule.conditions, sets, call)?;
+            reads.extend(looked_at);
+            return self.push_clause(index, call, first, reads, |entry| &mut entry.clauses);
         }
         let line = self.source.spot(rule.span.start).line;
         let settled = Settled { rule: index, file: self.file, line };
         self.look_at(call, reads)?.settled = Some(settled);
+        Ok(())
+    }
+
+    /// Has these calls bring the taint that rule `index` stands for, where all the conditions hold.
+    pub(crate) fn triggers(
+        &mut self,
+        index: u16,
+        calls: &[CallText],
+        conditions: &[ConditionText],
+    ) -> Result<(), PolicyError> {
+        self.no_condition_twice(conditions)?;
+        let sets = self.sets(conditions)?;
+        for call in calls {
+            let (first, reads) = self.conditions(conditions, &sets, call)?;
+            self.push_clause(index, call, first, reads, |entry| &mut entry.triggers)?;
+        }
         Ok(())
     }
 
@@ -395,20 +330,27 @@ impl FileCompiler<'_, '_, '_> {
             [] => Vec::new(),
             _ => Vec::from([self.read_address(span, &call)?]),
         };
-        self.push_clause(index, &call, first, reads)
+        self.push_clause(index, &call, first, reads, |entry| &mut entry.clauses)
     }
 
-    /// Lets the conditions from `first` on be a clause of a call.
-    fn push_clause(&mut self, index: u16, call: &CallText, first: usize, reads: Vec<Read>) -> Result<(), PolicyError> {
+    /// Lets the conditions from `first` on be one more clause among those that `list` has of a call.
+    fn push_clause(
+        &mut self,
+        index: u16,
+        call: &CallText,
+        first: usize,
+        reads: Vec<Read>,
+        list: fn(&mut Call) -> &mut Vec<Clause>,
+    ) -> Result<(), PolicyError> {
         self.all.clause_count += 1;
         let is_full =
             self.all.clause_count > limits::MAX_CLAUSES || self.all.conditions.len() > limits::MAX_TOTAL_CONDITIONS;
         let count = u16::try_from(self.all.conditions.len().saturating_sub(first)).ok();
-        let entry = self.look_at(call, reads)?;
-        let too_many = is_full || entry.clauses.len() >= limits::MAX_CLAUSES_PER_CALL;
+        let clauses = list(self.look_at(call, reads)?);
+        let too_many = is_full || clauses.len() >= limits::MAX_CLAUSES_PER_CALL;
         match (u32::try_from(first).ok(), count) {
             (Some(first_condition), Some(conditions)) if !too_many => {
-                entry.clauses.push(Clause { first_condition, conditions, rule: index });
+                clauses.push(Clause { first_condition, conditions, rule: index });
                 Ok(())
             }
             _ => {
@@ -422,33 +364,6 @@ impl FileCompiler<'_, '_, '_> {
                 Err(self.source.error(&call.span, message))
             }
         }
-    }
-
-    /// The conditions from `first` on are those of `rule`.
-    fn no_contradiction(&self, rule: &RuleText, first: usize) -> Result<(), PolicyError> {
-        let compiled = self.all.conditions.get(first..).unwrap_or(&[]);
-        for (index, (condition, text)) in compiled.iter().zip(&rule.conditions).enumerate() {
-            let Some((compared, _)) = condition.number() else { continue };
-            let before = compiled.iter().take(index + 1).filter_map(Condition::number);
-            let together: Vec<Comparison> =
-                before.filter(|(other, _)| *other == compared).map(|(_, comparison)| comparison).collect();
-            if together.len() > 1 && contradict(&together) {
-                let message = "this never holds where the conditions before it do; remove one of them, or the rule";
-                return Err(self.source.error(&text.span, message));
-            }
-        }
-        Ok(())
-    }
-
-    fn no_condition_twice(&self, conditions: &[ConditionText]) -> Result<(), PolicyError> {
-        for (index, condition) in conditions.iter().enumerate() {
-            let earlier = conditions.get(..index).unwrap_or(&[]);
-            let same = |other: &ConditionText| other.test == condition.test;
-            if earlier.iter().any(same) {
-                return Err(self.source.error(&condition.span, "this condition stands in the rule twice; remove one"));
-            }
-        }
-        Ok(())
     }
 }
 
@@ -471,9 +386,11 @@ fn flatten(calls: &[Call]) -> Table {
             otherwise: call.settled.map_or(DEFAULT_RULE, |settled| settled.rule),
             first_read: u32::try_from(reads.len()).unwrap_or(u32::MAX),
             reads: u8::try_from(call.reads.len()).unwrap_or(u8::MAX),
-            holds: call.holds,
+            triggers: u16::try_from(call.triggers.len()).unwrap_or(u16::MAX),
+            holds: call.holds | if call.triggers.is_empty() { 0 } else { BRINGS },
         };
         clauses.extend_from_slice(&call.clauses);
+        clauses.extend_from_slice(&call.triggers);
         reads.extend_from_slice(&call.reads);
         slot
     });

@@ -28,7 +28,7 @@ use crate::compile::FileCompiler;
 use crate::errno::EACCES;
 use crate::error::PolicyError;
 use crate::parse::{Placed, Reader, Value};
-use crate::table::{By, Condition, Policy, Rule, Verdict};
+use crate::table::{By, Condition, Policy, Rule, Rules, Verdict};
 
 /// The section's name.
 pub(crate) const KEY: &str = "network";
@@ -122,6 +122,12 @@ impl FileCompiler<'_, '_, '_> {
 }
 
 impl Policy {
+    /// The rules about the call upon which [`Policy::may_listen`] is asked.
+    #[must_use]
+    pub fn about_listen(&self) -> Rules<'_> {
+        self.about(__NR_listen.into())
+    }
+
     /// What the policy says to a socket that is to listen at this `struct sockaddr`. `None`: it may.
     #[must_use]
     pub fn may_listen(&self, address: &[u8]) -> Option<Verdict<'_>> {

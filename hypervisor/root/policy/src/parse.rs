@@ -349,7 +349,7 @@ impl Reader<'_, '_> {
         Ok(text.to_string())
     }
 
-    fn conditions(&self, value: &Value<'_>) -> Result<Vec<ConditionText>, PolicyError> {
+    pub(crate) fn conditions(&self, value: &Value<'_>) -> Result<Vec<ConditionText>, PolicyError> {
         let array = self.array(value, "when", "an array of conditions")?;
         if array.is_empty() {
             return Err(self

@@ -243,6 +243,12 @@ impl Reader<'_, '_> {
     }
 }
 
+/// A time as policies write it: digits and a unit.
+#[must_use]
+pub fn milliseconds(text: &str) -> Option<u64> {
+    with_unit(text, &TIMES)
+}
+
 /// The number that digits with a unit behind them stand for.
 fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let (digits, unit) = units.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)))?;

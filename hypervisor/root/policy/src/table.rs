@@ -69,7 +69,7 @@ impl Condition {
     }
 }
 
-/// A rule as it concerns one call: if all its conditions hold, it decides.
+/// A rule as it concerns one call: if all its conditions hold, it decides. Or a taint, by the rule that it is when in force: if they hold, the call brings it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clause {
     pub(crate) first_condition: u32,
@@ -88,7 +88,9 @@ pub(crate) struct Slot {
     /// What they look at in memory.
     pub(crate) first_read: u32,
     pub(crate) reads: u8,
-    /// What may hold it back though the rules carry it out, a bit for each: budgets from the lowest up, taints from the highest down.
+    /// Clauses behind the others that say which taints it brings; where there are any, `holds` has [`taint::BRINGS`].
+    pub(crate) triggers: u16,
+    /// What may hold it back though the rules carry it out, a bit for each: budgets from the lowest up, taints down from the one below [`taint::BRINGS`].
     pub(crate) holds: u64,
 }
 
@@ -199,6 +201,20 @@ impl<'p> Verdict<'p> {
         }
         args
     }
+
+    /// What its arguments point to then, when the program's point to `pointed`.
+    #[must_use]
+    pub fn redirected<'a>(&self, mut pointed: Pointed<'a>) -> Pointed<'a>
+    where
+        'p: 'a,
+    {
+        for Rewrite { place, path, .. } in self.rewrites() {
+            if let (Some(path), Some(_)) = (path, pointed.get(place.argument)) {
+                pointed.set(place.argument, path.as_bytes());
+            }
+        }
+        pointed
+    }
 }
 
 /// What of a policy decides.
@@ -252,8 +268,15 @@ impl Policy {
     #[inline]
     #[must_use]
     pub fn about(&self, number: u64) -> Rules<'_> {
-        const NO_RULES: Slot =
-            Slot { first_clause: 0, clauses: 0, otherwise: DEFAULT_RULE, first_read: 0, reads: 0, holds: 0 };
+        const NO_RULES: Slot = Slot {
+            first_clause: 0,
+            clauses: 0,
+            otherwise: DEFAULT_RULE,
+            first_read: 0,
+            reads: 0,
+            triggers: 0,
+            holds: 0,
+        };
         let slot = usize::try_from(number).ok().and_then(|number| self.slots.get(number));
         Rules { policy: self, slot: slot.copied().unwrap_or(NO_RULES) }
     }
@@ -321,11 +344,14 @@ impl Policy {
 
     fn decide(&self, slot: &Slot, args: &[u64; 6], pointed: &Pointed<'_>) -> u16 {
         let clauses = run(&self.clauses, slot.first_clause, slot.clauses);
-        let deciding = clauses.iter().find(|clause| {
-            let conditions = run(&self.conditions, clause.first_condition, clause.conditions);
-            conditions.iter().all(|condition| self.holds(condition, args, pointed))
-        });
+        let deciding = clauses.iter().find(|clause| self.applies(clause, args, pointed));
         deciding.map_or(slot.otherwise, |clause| clause.rule)
+    }
+
+    /// Whether all conditions of a clause hold.
+    pub(crate) fn applies(&self, clause: &Clause, args: &[u64; 6], pointed: &Pointed<'_>) -> bool {
+        let conditions = run(&self.conditions, clause.first_condition, clause.conditions);
+        conditions.iter().all(|condition| self.holds(condition, args, pointed))
     }
 
     fn holds(&self, condition: &Condition, args: &[u64; 6], pointed: &Pointed<'_>) -> bool {
@@ -381,6 +407,12 @@ pub struct Rules<'p> {
 }
 
 impl<'p> Rules<'p> {
+    /// The policy that they are of.
+    #[must_use]
+    pub const fn policy(&self) -> &'p Policy {
+        self.policy
+    }
+
     /// What has to be read of the program's memory before the call can be judged: of most calls nothing.
     #[inline]
     #[must_use]
@@ -407,12 +439,18 @@ impl<'p> Rules<'p> {
             .any(|action| action.carries_out() || matches!(action, Action::Ask | Action::Stop))
     }
 
-    /// The budgets that the call is charged to if it is carried out ([`Policy::budgets`], from the lowest bit up), and the taints that deny it
-    /// ([`Policy::taints`], from the highest down).
+    /// The budgets that the call is charged to if it is carried out ([`Policy::budgets`], from the lowest bit up), the taints that deny it
+    /// ([`Policy::taints`], from the highest down), and [`taint::BRINGS`] if it may bring some.
     #[inline]
     #[must_use]
     pub fn holds(&self) -> u64 {
         self.slot.holds
+    }
+
+    /// The clauses by which it brings taints.
+    pub(crate) fn triggers(&self) -> &'p [Clause] {
+        let first = self.slot.first_clause.saturating_add(self.slot.clauses.into());
+        run(&self.policy.clauses, first, self.slot.triggers)
     }
 
     /// The verdict on the call with these arguments. `pointed` is what [`Rules::reads`] asks for.

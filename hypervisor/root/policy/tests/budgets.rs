@@ -48,5 +48,5 @@ fn places_of_mistakes() {
     assert_eq!((error.line, error.column), (2, 10), "{error}");
     let many = "[[budget]]\ncalls = [\"read\"]\ncount = 1\n".repeat(65);
     let error = parse("p", &format!("version = 1\n{many}")).unwrap_err();
-    assert_eq!((error.line, error.message.as_str()), (194, "more than 64 budgets and taints"));
+    assert_eq!((error.line, error.message.as_str()), (191, "more than 63 budgets and taints"));
 }

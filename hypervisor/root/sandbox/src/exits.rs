@@ -18,7 +18,7 @@ use tlfs::message::{
     HvX64MsrInterceptMessage,
 };
 use tlfs::vp_page::RegisterPageDirty;
-use trace::{MAX_PATH, Piece, TaintRecord};
+use trace::{Cause, MAX_PATH, Piece, TaintRecord};
 use zerocopy::IntoBytes;
 
 use crate::create::{change_window, map_blocks};
@@ -53,7 +53,8 @@ impl<R: RootMemory> Sandbox<'_, R> {
         let mut view = self.memory.view(world.memory);
         let served = self.services.serve(Gpa(layout::SERVICE), &mut view, world.console, world.entropy, realtime);
         self.tell_request(now, world);
-        self.put_taints_in_force(now, world)?;
+        self.put_taints_in_force(now, world);
+        self.show_taints(world);
         self.map_pending(world)?;
         change_window(&mut self.partition, &mut self.memory, world)?;
         self.after_request(world)?;
@@ -95,21 +96,25 @@ impl<R: RootMemory> Sandbox<'_, R> {
     }
 
     /// Lets calls be denied that are so once the files of this request were used. The program has not got on since, so that none of its calls comes before.
-    fn put_taints_in_force<T: Transport>(&mut self, now: u64, world: &mut World<'_, T, R>) -> Result<(), Failure> {
-        let Some(used) = self.services.authority_mut().take_used() else { return Ok(()) };
-        let gate = self.memory.private_page(layout::GATE).ok_or_else(|| Failure::new("there is no gate page"))?;
-        self.recalls = self.recalls.wrapping_add(1);
-        world.memory.write(gate, offset_of!(GatePage, recalls), self.recalls.as_bytes());
-        let record = TaintRecord {
-            time: now.saturating_sub(self.parts.created),
-            thread: self.thread,
-            rights: used.rights.to_string(),
-            path: Piece::first_of(&used.path, MAX_PATH),
-            rule: String::new(),
-        };
+    fn put_taints_in_force<T: Transport>(&mut self, now: u64, world: &mut World<'_, T, R>) {
+        let Some(used) = self.services.authority_mut().take_used() else { return };
+        let cause = Cause::File { rights: used.rights.to_string(), path: Piece::first_of(&used.path, MAX_PATH) };
+        let time = now.saturating_sub(self.parts.created);
+        let record = TaintRecord { time, thread: self.thread, cause, rule: String::new() };
         let console = &mut *world.console;
         self.gate.taint(used.taints, &record, &mut |record| console.record(&record));
-        Ok(())
+    }
+
+    /// Shows the shim which taints are in force, so that calls under way that they deny are judged once more.
+    #[inline]
+    pub(crate) fn show_taints<T: Transport>(&mut self, world: &mut World<'_, T, R>) {
+        let tainted = self.gate.tainted();
+        if tainted != self.tainted
+            && let Some(gate) = self.memory.private_page(layout::GATE)
+        {
+            self.tainted = tainted;
+            world.memory.write(gate, offset_of!(GatePage, tainted), tainted.as_bytes());
+        }
     }
 
     fn after_service<T: Transport>(

@@ -76,6 +76,7 @@ impl<R: RootMemory> Sandbox<'_, R> {
         if let Some(reason) = reason {
             return Some(Outcome::PolicyKilled { reason });
         }
+        self.show_taints(world);
         let Stopped { grant, instruction_len, rip, rflags } = self.stopped?;
         let now = (world.now)();
         let (age, console) = (now.saturating_sub(self.parts.created), &mut *world.console);

@@ -86,8 +86,8 @@ pub struct Sandbox<'t, R: RootMemory> {
     flags: DispatchVpFlags,
     /// Results of calls that were taken from the gate page.
     pub(crate) results_taken: u64,
-    /// What the shim was told last of how often calls are to be judged once more.
-    pub(crate) recalls: u32,
+    /// The taints in force that the shim was shown last.
+    pub(crate) tainted: u64,
     pub(crate) alarm: Alarm,
     pub(crate) kept: Kept,
     /// The last call has to wait before it is judged: the next step looks at it again.
@@ -118,7 +118,7 @@ impl<'t, R: RootMemory> Sandbox<'t, R> {
             services,
             flags,
             results_taken: 0,
-            recalls: 0,
+            tainted: 0,
             alarm: Alarm::NONE,
             kept,
             delayed: false,

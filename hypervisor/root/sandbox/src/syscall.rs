@@ -70,6 +70,7 @@ impl<R: RootMemory> Sandbox<'_, R> {
         let console = &mut *world.console;
         let view = self.memory.view(world.memory);
         let action = self.gate.judge(&site, &view, age, &mut |record| console.record(&record));
+        self.show_taints(world);
         match action {
             Action::Forward { grant, instruction_len } => {
                 self.alarm.call(grant.number, now);

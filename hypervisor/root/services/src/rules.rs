@@ -30,7 +30,7 @@ pub struct FileRules {
     refusal: Option<Refusal>,
     /// What of the request under way, or of the last one, taints that did not before.
     used: Option<Used>,
-    /// The taints in force.
+    /// The taints that files have brought.
     tainted: u64,
 }
 
@@ -75,7 +75,7 @@ impl FileRules {
     /// The rights that `policy` gives. `dry_run`: what it refuses is told by [`FileRules::take_refusal`], and done nevertheless.
     #[must_use]
     pub fn new(policy: &Rc<Policy>, dry_run: bool) -> Self {
-        let policy = (policy.restricts_files() || policy.has_taints()).then(|| Rc::clone(policy));
+        let policy = (policy.restricts_files() || policy.has_tainting_files()).then(|| Rc::clone(policy));
         Self { policy, dry_run, grants: None, refusal: None, used: None, tainted: 0 }
     }
 
@@ -131,7 +131,7 @@ impl FileRules {
         self.refusal.take()
     }
 
-    /// What has put taints in force in the last request.
+    /// What has tainted in the last request.
     pub const fn take_used(&mut self) -> Option<Used> {
         self.used.take()
     }
@@ -167,7 +167,7 @@ impl FileRules {
 
     /// Notes what follows from doing this, if it is done.
     fn note_use(&mut self, seen: Seen<'_, '_>, right: Right, object: Object<'_>) -> Result<(), Errno> {
-        let Some(policy) = self.policy.as_ref().filter(|policy| policy.has_taints()) else { return Ok(()) };
+        let Some(policy) = self.policy.as_ref().filter(|policy| policy.has_tainting_files()) else { return Ok(()) };
         let stack = seen.stack;
         let (kind, paths) = match object {
             Object::Entry { dir, name } => (Kind::File, Vec::from([path(stack, Name { dir, name })])),
@@ -291,7 +291,7 @@ fn no_more(verdict: FileVerdict<'_>, from: Vec<u8>, to: Vec<u8>) -> Refusal {
 fn no_less(policy: &Policy, lost: u64, from: Vec<u8>, to: Vec<u8>) -> Option<Refusal> {
     let taint = policy.taints().find(|taint| lost >> taint.bit & 1 != 0)?;
     let entry = taint.verdict.rule().to_string();
-    Some(Refusal { rights: taint.rights, path: to, from: Some(from), errno: Errno::EXDEV, entry })
+    Some(Refusal { rights: taint.rights(), path: to, from: Some(from), errno: Errno::EXDEV, entry })
 }
 
 /// What a request needs of an object of this kind.

@@ -22,7 +22,7 @@ pub use lines::{
     taint_text,
 };
 pub use record::{
-    Abi, About, Answer, CallRecord, Change, ChangeRecord, Content, Data, DroppedRecord, End, EndedRecord,
+    Abi, About, Answer, CallRecord, Cause, Change, ChangeRecord, Content, Data, DroppedRecord, End, EndedRecord,
     ExecutedRecord, FaultRecord, FileChange, FileKind, GENERAL, GrantRecord, Judged, KINDS, LimitRecord, Piece,
     PolicyRecord, QuestionRecord, Record, RefusalRecord, Registers, ResultRecord, SettledBy, SettledRecord,
     StartedRecord, TaintRecord, Verdict,

@@ -1,6 +1,7 @@
 //! One line a call, in the manner of strace: time, thread, call with its arguments, result, verdict.
 //!
 //! What a program passes cannot reach the terminal as anything but printable ASCII.
+use alloc::borrow::Cow;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
@@ -18,8 +19,8 @@ use policy::structures::Structure;
 use policy::symbols;
 
 use crate::{
-    Abi, About, Answer, CallRecord, Change, ChangeRecord, Content, DroppedRecord, End, FileChange, GrantRecord, Judged,
-    KINDS, LimitRecord, Piece, PolicyRecord, QuestionRecord, Record, RefusalRecord, ResultRecord, SettledBy,
+    Abi, About, Answer, CallRecord, Cause, Change, ChangeRecord, Content, DroppedRecord, End, FileChange, GrantRecord,
+    Judged, KINDS, LimitRecord, Piece, PolicyRecord, QuestionRecord, Record, RefusalRecord, ResultRecord, SettledBy,
     SettledRecord, TaintRecord, Verdict,
 };
 
@@ -210,13 +211,18 @@ fn files_text(rights: &str, path: &Piece, from: Option<&Piece>) -> String {
     text
 }
 
-/// What has tainted, as `tainted: read "/etc/secret"`.
+/// What has tainted, as `tainted: read "/etc/secret"`, or `tainted: connect`.
 #[must_use]
 pub fn taint_text(taint: &TaintRecord) -> String {
-    let mut text = format!("tainted: {} ", taint.rights);
-    // Writing to a string cannot fail.
-    let _ = put_piece(&mut text, &taint.path);
-    text
+    match &taint.cause {
+        Cause::File { rights, path } => {
+            let mut text = format!("tainted: {rights} ");
+            // Writing to a string cannot fail.
+            let _ = put_piece(&mut text, path);
+            text
+        }
+        Cause::Call { number, .. } => format!("tainted: {}", call_name(*number)),
+    }
 }
 
 /// What has been reached, and what becomes of it, as `limit: processes 16, further ones fail with EAGAIN`.
@@ -452,6 +458,14 @@ impl fmt::Display for Returned {
     }
 }
 
+/// What a call of the x86-64 table is called.
+fn call_name(number: u64) -> Cow<'static, str> {
+    match proto::syscalls::by_number(number) {
+        Some(known) => Cow::Borrowed(known.name),
+        None => Cow::Owned(format!("syscall_{number:#x}")),
+    }
+}
+
 struct Writer<'w> {
     out: &'w mut String,
     call: &'w CallRecord,
@@ -463,10 +477,7 @@ impl Writer<'_> {
         let signature = self.call.signature();
         match (signature, self.call.abi) {
             (Some(signature), _) => self.out.write_str(signature.name)?,
-            (None, Abi::X86_64) => match proto::syscalls::by_number(number) {
-                Some(known) => self.out.write_str(known.name)?,
-                None => write!(self.out, "syscall_{number:#x}")?,
-            },
+            (None, Abi::X86_64) => self.out.write_str(&call_name(number))?,
             (None, Abi::I386) => write!(self.out, "i386:syscall_{number:#x}")?,
         }
         self.out.push('(');

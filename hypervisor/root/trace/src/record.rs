@@ -19,7 +19,7 @@ pub enum Record {
     Policy(PolicyRecord),
     /// The file service refused something, by the paths that a request resolved to.
     Refusal(RefusalRecord),
-    /// A file was used that taints: calls are denied from now on.
+    /// Something was done that taints: calls are denied from now on.
     Taint(TaintRecord),
     /// A limit of the sandbox has been reached, for the first time under this policy.
     Limit(LimitRecord),
@@ -328,19 +328,36 @@ pub struct RefusalRecord {
     pub ignored: bool,
 }
 
-/// A use of a file after which `[[taint]]` of a policy denies calls.
+/// Something after which `[[taint]]` of a policy denies calls.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaintRecord {
     /// When.
     pub time: u64,
     /// The thread, as the shim numbers them.
     pub thread: u32,
-    /// The rights that the use took, in a policy's words.
-    pub rights: String,
-    /// The resolved path.
-    pub path: Piece,
+    /// What was done.
+    pub cause: Cause,
     /// The taint, with its place and reason.
     pub rule: String,
+}
+
+/// What has tainted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// A file was used.
+    File {
+        /// The rights that the use took, in a policy's words.
+        rights: String,
+        /// The resolved path.
+        path: Piece,
+    },
+    /// A call is carried out.
+    Call {
+        /// Its number (x86-64 table).
+        number: u64,
+        /// The number of its grant.
+        sequence: u64,
+    },
 }
 
 /// A limit of `[limits]` that has been reached.

@@ -41,8 +41,14 @@ fn grants(shim: &mut Shim, space: &Space) {
     space.put(0, &SYSCALL);
     let at = shim.info.gate_gpa + offset_of!(GatePage, grant) as u64;
     for sequence in 1..=50 {
-        let forged =
-            Grant { sequence: u64::MAX - sequence, number: 59, args: [u64::MAX; 6], flags: u64::MAX, fetch: 1 };
+        let forged = Grant {
+            sequence: u64::MAX - sequence,
+            number: 59,
+            args: [u64::MAX; 6],
+            flags: u64::MAX,
+            fetch: 1,
+            recall: u64::MAX,
+        };
         memory::write(at, zerocopy::IntoBytes::as_bytes(&forged));
         let arguments = [1, 2, 3, 4, 5, sequence];
         tally.expect(user(CODE_VA, GETPID | 0xffff << 32, arguments).vector, GRANTED, "getpid");

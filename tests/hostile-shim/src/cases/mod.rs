@@ -14,6 +14,7 @@ mod processor;
 mod questions;
 mod requests;
 mod ring3;
+mod taints;
 mod told;
 mod window;
 
@@ -33,6 +34,7 @@ pub(crate) fn run(shim: &mut Shim, name: &str, variant: &str) {
         "gate" => gate::run(shim),
         "window" => window::run(shim),
         "questions" => questions::run(shim),
+        "taints" => taints::run(shim),
         "told" => told::run(shim, variant),
         "alarm" => alarm::run(shim),
         "end" => endings::run(shim, variant),

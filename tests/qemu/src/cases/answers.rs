@@ -65,6 +65,35 @@ print('tainted', flush=True)
 connector.join()
 ";
 
+/// Asks about connections, which a secret forbids, and only that.
+const ASK_BESIDE: &str = "version = 1
+default = \"allow\"
+[[rule]]
+calls = [\"connect\"]
+action = { ask = { limit = \"5m\", otherwise = { errno = \"EACCES\" } } }
+[[taint]]
+paths = \"/etc/passwd\"
+deny = [\"connect\"]
+[[taint]]
+calls = [\"umask\"]
+deny = [\"mkdir\"]
+";
+
+/// Connects in one thread, and brings the other taint meanwhile.
+const TAINTED_BESIDE: &str = "
+import os, socket, threading, time
+def connect():
+    try: socket.socket().connect(('127.0.0.1', 1))
+    except OSError as why: print('connect', why.errno, flush=True)
+connector = threading.Thread(target=connect)
+connector.start()
+time.sleep(0.5)
+os.umask(0o77)
+try: os.mkdir('/tmp/x')
+except OSError as why: print('mkdir', why.errno, flush=True)
+connector.join()
+";
+
 /// Asks about the calls of [`CALLS`].
 const ASK_CALLS: &str = "version = 1
 default = \"allow\"
@@ -118,6 +147,8 @@ pub(crate) fn cases() -> Vec<Case> {
         )
         .needs("python"),
         Case::new("answers: what was allowed is denied by a taint that came meanwhile", tainted).needs("python"),
+        Case::new("answers: a taint that does not deny a call has nobody asked about it twice", tainted_beside)
+            .needs("python"),
         Case::new("answers: what is remembered is for the same calls alone, and asks nothing more", remembered)
             .needs("python"),
         Case::new("answers: the program of EVENTS.md answers", documented),
@@ -183,6 +214,22 @@ fn tainted(bench: &Bench<'_>) -> Verdict {
     let settled: Vec<&Value> = events.iter().filter(|event| event["type"] == "settled").collect();
     let denied = |event: &Value| event["by"] == "answer" && event["done"] == "errno EPERM" && event["value"] == -1;
     wants(settled.len() == 1 && denied(settled[0]), &format!("a denial for all the answer, not {settled:?}"))
+}
+
+fn tainted_beside(bench: &Bench<'_>) -> Verdict {
+    let asking = Asking::new(bench, ASK_BESIDE, "")?;
+    let (mut run, mut output) = start(&asking.answered(python(bench, TAINTED_BESIDE, &[])))?;
+    told(&asking, "\"type\":\"question\"")?;
+    let before = line(&mut output)?;
+    // Should there be another question, it is denied.
+    asking.answer("{\"question\": 1, \"answer\": \"allow\"}")?;
+    asking.answer("{\"question\": 2, \"answer\": \"deny\"}")?;
+    let after = line(&mut output)?;
+    let code = wait(&mut run, PATIENCE)?;
+    let lines = [before.as_str(), after.as_str()];
+    wants(code == 0 && lines == ["mkdir 1\n", "connect 111\n"], &format!("a call that is carried out, not {lines:?}"))?;
+    let questions = asking.count(["\"type\":\"question\""])?;
+    wants(questions == [1], &format!("one question, not {questions:?}"))
 }
 
 fn remembered(bench: &Bench<'_>) -> Verdict {

@@ -174,6 +174,10 @@ const MEMORY: [&str; 2] = ["--memory", "48M"];
 /// Allows every call: what is tried at the gate is to come through.
 const ALLOW_ALL: &str = "version = 1\ndefault = \"allow\"\n";
 
+/// What a call denies from then on.
+const TAINT: &str =
+    "version = 1\ndefault = \"allow\"\n[[taint]]\ncalls = [\"ptrace\"]\ndeny = [\"getpid\", \"listen\"]\n";
+
 /// Tests with the hostile shim.
 pub(crate) fn cases() -> Vec<Case> {
     let refused = REFUSED.iter().map(|&(case, variant)| {
@@ -192,6 +196,12 @@ pub(crate) fn cases() -> Vec<Case> {
         run(bench, &["end", "exit-status"], &["--timeout", "2"])?.exits(255)?.done()
     }));
     all.push(Case::new("hostile shim: gate", gate));
+    all.push(Case::new("hostile shim: taints", |bench| {
+        let scratch = bench.fixture.scratch()?;
+        let policy = scratch.path().join("taint.toml");
+        std::fs::write(&policy, TAINT).map_err(|e| e.to_string())?;
+        all_refused(bench, &["taints"], &["--policy", &policy.display().to_string()])
+    }));
     all.push(Case::new("hostile shim: what ends some leaves their neighbour alone", neighbours));
     all
 }

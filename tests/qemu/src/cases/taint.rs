@@ -1,4 +1,4 @@
-//! `[[taint]]`: calls that are denied once a file was read, against programs that know every way to a file and to a socket.
+//! `[[taint]]`: calls that are denied once a file was read or a call was made, against programs that know every way to a file and to a socket.
 use super::denials::with_policy;
 use super::life::Watched;
 use crate::{Bench, Case, Verdict};
@@ -14,6 +14,64 @@ paths = ["/vault/secret*"]
 deny = ["connect", "sendto", "sendmsg", "sendmmsg", "splice"]
 reason = "it knows"
 "#;
+
+/// What calls bring: no changes of files once it has gone far, no further programs once it has made code.
+const BY_CALLS: &str = r#"version = 1
+default = "allow"
+[network]
+connect = "127.0.0.0/8"
+bind = "127.0.0.0/8"
+listen = "127.0.0.1"
+[[taint]]
+calls = ["connect"]
+when = [{ address = "127.0.0.2" }]
+deny = ["mkdir", "connect", "listen", "readv"]
+action = { errno = "EXDEV" }
+reason = "far away"
+[[taint]]
+calls = ["mprotect", "pkey_mprotect"]
+when = [{ arg = "prot", op = "masked_eq", mask = "PROT_EXEC", value = "PROT_EXEC" }]
+deny = ["execve", "execveat"]
+reason = "code"
+"#;
+
+/// What `taint_calls.py` says under it.
+const BY_CALLS_FOUND: &str = "here ECONNREFUSED ok ok
+away ECONNREFUSED EXDEV EXDEV EXDEV
+waited for what is denied: EXDEV
+waited for something else: b'x'
+data True
+code EPERM
+";
+
+/// The same beside Docker's profile.
+const INCLUDES_DOCKER: &str = r#"version = 1
+include = ["docker.json"]
+[[taint]]
+paths = "/vault/**"
+deny = ["connect"]
+[[taint]]
+calls = ["listen"]
+deny = ["mkdir", "listen"]
+action = { errno = "EXDEV" }
+"#;
+
+/// What Docker's profile denies, what it does not, and what is denied then.
+const UNDER_DOCKER: &str = r"
+import ctypes, errno, os, socket
+libc = ctypes.CDLL(None, use_errno=True)
+def call(number, *arguments):
+    return errno.errorcode[ctypes.get_errno()] if libc.syscall(number, *arguments) < 0 else 'ok'
+def attempt(act):
+    try: act()
+    except OSError as why: return errno.errorcode[why.errno]
+    return 'ok'
+def connects(): return attempt(lambda: socket.socket().connect(('127.0.0.1', 1)))
+print(call(272, 0x10000000), connects(), attempt(lambda: os.mkdir('/tmp/a')))
+open('/vault/secret').close()
+print(call(272, 0x10000000), connects(), attempt(lambda: os.mkdir('/tmp/b')))
+print(attempt(socket.socket().listen), attempt(lambda: os.mkdir('/tmp/c')), attempt(socket.socket().listen))
+";
 
 /// Ways to use the file, or not, in the words of a shell; and whether the program is tainted then.
 const WAYS: [(&str, bool); 10] = [
@@ -67,6 +125,35 @@ pub(crate) fn cases() -> Vec<Case> {
             })
         })
         .needs("python"),
+        Case::new("calls that taint", |bench| {
+            let sandbox = bench.in_tree("python", ["/usr/bin/python3", "-c", include_str!("taint_calls.py")]);
+            with_policy(bench, BY_CALLS, sandbox.options(["--trace"]), |sandbox| {
+                let outcome = sandbox.run()?;
+                outcome.exits(0)?.prints(BY_CALLS_FOUND)?;
+                outcome
+                    .complains("tainted: connect [[[taint]] policy.toml:7: far away]")?
+                    .complains("tainted: mprotect [[[taint]] policy.toml:13: code]")?
+                    .complains("[errno EXDEV, [[taint]] policy.toml:7: far away]")?
+                    .done()
+            })
+        })
+        .needs("python"),
+        Case::new("taints beside Docker's profile", |bench| {
+            let scratch = bench.fixture.scratch()?;
+            let layer = scratch.path().join("layer");
+            let policy = scratch.path().join("policy.toml");
+            let prepared = fs::create_dir(&layer)
+                .and_then(|()| fill(&layer))
+                .and_then(|()| fs::copy(bench.setup.trees.join("profiles/docker.json"), scratch.path().join("docker.json")))
+                .and_then(|_| fs::write(&policy, INCLUDES_DOCKER));
+            prepared.map_err(|error| format!("the policy cannot be made: {error}"))?;
+            let sandbox = bench.in_tree("python", ["/usr/bin/python3", "-c", UNDER_DOCKER]).layer(&layer);
+            let policy = policy.display().to_string();
+            let outcome = sandbox.options(["--policy", policy.as_str()]).run()?;
+            outcome.exits(0)?.prints("EPERM ECONNREFUSED ok\nEPERM EPERM ok\nok EXDEV EXDEV\n")?.done()
+        })
+        .needs("python")
+        .needs("profiles"),
         Case::new("a taint stays when the policy changes", |bench| {
             let scratch = bench.fixture.scratch()?;
             fill(scratch.path()).map_err(|error| format!("the layer cannot be made: {error}"))?;
@@ -74,7 +161,7 @@ pub(crate) fn cases() -> Vec<Case> {
             let rule = "[[rule]]\ncalls = [\"getppid\"]\naction = { fake = 4242 }\n";
             let (other, changed) = (POLICY.replace("secret", "other"), POLICY.replace("it knows", "really") + rule);
             let run = Watched::start(bench, sandbox, POLICY)?.change(&[&other, &changed])?;
-            run.says(&["before 1\n", "`paths` or `rights` of a `[[taint]]` has changed", "policy 2 now\n", "after 1\n"])
+            run.says(&["before 1\n", "`paths`, `rights`, `calls` or `when` of a `[[taint]]` has changed", "policy 2 now\n", "after 1\n"])
         })
         .needs("python"),
     ]

@@ -29,7 +29,7 @@ fn allowed_calls_are_granted_in_sequence() {
     let mut child = child();
     for sequence in 1..4 {
         let action = child.call("write", [1, 2, 3, 4, 5, 6]);
-        let grant = Grant { sequence, number: 1, args: [1, 2, 3, 4, 5, 6], flags: 0, fetch: 0 };
+        let grant = Grant { sequence, number: 1, args: [1, 2, 3, 4, 5, 6], flags: 0, fetch: 0, recall: 0 };
         assert_eq!(action, Action::Forward { grant, instruction_len: 2 });
     }
     assert_eq!(child.gate.counters(), Counters { calls: 3, ..Counters::default() });

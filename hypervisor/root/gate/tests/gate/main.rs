@@ -8,5 +8,6 @@ mod judge;
 mod memory;
 mod structures;
 mod support;
+mod tainting_calls;
 mod taints;
 mod trace;

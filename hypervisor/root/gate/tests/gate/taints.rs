@@ -2,8 +2,7 @@
 
 use crate::support::{Child, granted};
 use gate::Action;
-use proto::grant_flags;
-use trace::{Piece, TaintRecord};
+use trace::{Cause, Piece, TaintRecord};
 
 const EPERM: Action = Action::Answer { value: -1, instruction_len: 2 };
 
@@ -25,12 +24,12 @@ calls = ["connect"]
 count = 3
 "#;
 
-const FIRST: u64 = 1 << 63;
-const SECOND: u64 = 1 << 62;
+const FIRST: u64 = 1 << 62;
+const SECOND: u64 = 1 << 61;
 
 fn record() -> TaintRecord {
     let path = Piece::first_of(b"/vault/key", 99);
-    TaintRecord { time: 5, thread: 1, rights: "read".into(), path, rule: String::new() }
+    TaintRecord { time: 5, thread: 1, cause: Cause::File { rights: "read".into(), path }, rule: String::new() }
 }
 
 #[test]
@@ -55,14 +54,11 @@ fn calls_are_denied_from_then_on() {
 #[test]
 fn calls_that_may_be_denied_yet_can_be_recalled() {
     let mut child = Child::new(POLICY, false);
-    let flags = |child: &mut Child, call| granted(child.call(call, [0; 6])).flags;
-    assert_eq!(
-        ["connect", "getpid", "read"].map(|call| flags(&mut child, call)),
-        [grant_flags::RECALL, grant_flags::RECALL, 0]
-    );
+    let recall = |child: &mut Child, call| granted(child.call(call, [0; 6])).recall;
+    assert_eq!(["connect", "getpid", "read"].map(|call| recall(&mut child, call)), [FIRST | SECOND, SECOND, 0]);
     child.taint(FIRST, &record());
     assert_eq!(child.take_lines(), "", "nothing is recorded");
-    assert_eq!(flags(&mut child, "getpid"), grant_flags::RECALL);
+    assert_eq!(recall(&mut child, "getpid"), SECOND);
     assert_eq!(child.call("connect", [0; 6]), EPERM);
 }
 

@@ -34,7 +34,7 @@ fn with_taints(more: &str, test: impl FnOnce(&mut Shim<'_, FileRules>)) {
 /// What has tainted in the last request: which taints, by what use of which file.
 fn used(shim: &mut Shim<'_, FileRules>) -> Option<(Vec<u32>, String)> {
     let Used { taints, rights, path } = shim.services.authority_mut().take_used()?;
-    let taints = (1..=64).filter(|number| taints >> (64 - number) & 1 != 0).collect();
+    let taints = (1..=63).filter(|number| taints >> (63 - number) & 1 != 0).collect();
     Some((taints, format!("{rights} {}", String::from_utf8_lossy(&path))))
 }
 
