@@ -49,10 +49,11 @@ mod questions;
 mod rate;
 pub mod recognise;
 mod site;
+mod taints;
 
 use alloc::format;
 use alloc::rc::Rc;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 
 pub use budget::Budgets;
 use capture::{Source, reason};
@@ -68,7 +69,8 @@ pub use rate::Rate;
 use recognise::Instruction;
 use site::{Call, fault, is_canonical, is_refused_gate, reflect, shim_failed};
 pub use site::{CallSite, INT_80_ERROR_CODE};
-use trace::{Answer, Cause, PolicyRecord, Record, ResultRecord, TaintRecord};
+use taints::Brings;
+use trace::{Answer, PolicyRecord, Record, ResultRecord};
 
 /// Vector of the invalid-opcode exception, #UD.
 pub const INVALID_OPCODE: u8 = 6;
@@ -165,14 +167,6 @@ pub struct Mode {
     pub ask: bool,
 }
 
-/// A call that brings taints when it is carried out.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Brings {
-    taints: u64,
-    thread: u32,
-    number: u64,
-}
-
 /// Takes records.
 type Sink<'s> = &'s mut dyn FnMut(Record);
 
@@ -254,36 +248,6 @@ impl Gate {
         open.remove(index);
         let CallResult { sequence, value, .. } = result;
         sink(Record::Result(ResultRecord { time: now_100ns, sequence, value, missing }));
-    }
-
-    /// The program has done what these taints of its policy follow from ([`Policy::tainted_by`]): they are in force from the next call on. Calls under way
-    /// that they deny have [`Grant::recall`]. `record` says how it came to that, but for the rule.
-    pub fn taint(&mut self, bits: u64, record: &TaintRecord, sink: Sink<'_>) {
-        let new = self.budgets.taint(bits);
-        self.tell_taints(new, record, sink);
-    }
-
-    /// The taints in force, a bit for each.
-    #[inline]
-    #[must_use]
-    pub fn tainted(&self) -> u64 {
-        self.budgets.tainted()
-    }
-
-    /// Records that these taints are in force now.
-    fn tell_taints(&self, new: u64, record: &TaintRecord, sink: Sink<'_>) {
-        let taints = self.policy.taints().filter(|taint| self.mode.record && new >> taint.bit & 1 != 0);
-        taints.for_each(|taint| {
-            let rule = taint.verdict.rule().to_string();
-            sink(Record::Taint(TaintRecord { rule, ..record.clone() }));
-        });
-    }
-
-    /// The same of those that a call has brought which is granted.
-    #[cold]
-    fn tell_brought(&self, new: u64, Brings { thread, number, .. }: Brings, sequence: u64, now: u64, sink: Sink<'_>) {
-        let cause = Cause::Call { number, sequence };
-        self.tell_taints(new, &TaintRecord { time: now, thread, cause, rule: String::new() }, sink);
     }
 
     /// What it does beside judging.
@@ -438,22 +402,6 @@ impl Gate {
         self.counters.denied = self.counters.denied.saturating_add(1);
         record(Answer::Value(value));
         Action::Answer { value, instruction_len: len }
-    }
-
-    /// What the policy says to a socket that is to listen at this `struct sockaddr`.
-    ///
-    /// # Errors
-    /// What is done instead.
-    pub fn may_listen(&self, address: &[u8]) -> Result<(), Refused> {
-        let rules = self.policy.about_listen();
-        // Those that such a call brings may have come with the one that is under way, which they do not deny.
-        let denying = self.budgets.denying(rules.holds() & !rules.may_bring()).map(|bit| self.policy.held(bit));
-        let refused = denying.or_else(|| self.policy.may_listen(address));
-        let Some(verdict) = refused.filter(|_| !self.mode.dry_run) else { return Ok(()) };
-        match verdict.action {
-            policy::Action::Errno(errno) => Err(Refused::Errno(errno)),
-            _ => Err(Refused::Kill { reason: format!("listen: {}", verdict.rule()) }),
-        }
     }
 
     /// What [`Gate::judge`] has read of the call's memory, for a grant with [`grant_flags::COPIES`].

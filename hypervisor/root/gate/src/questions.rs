@@ -17,7 +17,8 @@ use tlfs::time::REFERENCE_TICKS_PER_SECOND;
 use trace::{About, Answer, CallRecord, MAX_PATH, Piece, QuestionRecord, Record, Registers, SettledBy, SettledRecord};
 
 use crate::budget::Budgets;
-use crate::{Action, Brings, Call, CallSite, Gate, Sink, capture};
+use crate::taints::Brings;
+use crate::{Action, Call, CallSite, Gate, Sink, capture};
 
 /// Questions of a sandbox at a time, those included whose settlement the shim has not asked for yet.
 pub const MAX_QUESTIONS: usize = 32;
