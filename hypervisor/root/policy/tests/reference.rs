@@ -5,11 +5,12 @@ use std::fmt::Write;
 use policy::{Action, parse};
 use seeded::Random;
 
-/// Calls with the widths of their first three arguments, from Linux' prototypes.
-const CALLS: [(&str, u64, [u32; 3]); 6] = [
+/// Calls with the widths of their first three arguments, from Linux' prototypes; of clone's flags it says `unsigned long`, and looks at the lower half.
+const CALLS: [(&str, u64, [u32; 3]); 7] = [
     ("read", 0, [32, 64, 64]),
     ("lseek", 8, [32, 64, 32]),
     ("mmap", 9, [64, 64, 64]),
+    ("clone", 56, [32, 64, 64]),
     ("mkdirat", 258, [32, 64, 16]),
     ("fchmodat", 268, [32, 64, 16]),
     ("setresuid", 117, [32, 32, 32]),

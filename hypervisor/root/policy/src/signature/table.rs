@@ -82,7 +82,7 @@ signatures! {
     53 socketpair(domain: Named(&symbols::FAMILY), type: Named(&symbols::SOCKET), protocol: Spoken(&symbols::PROTOCOL), sv: Pointer);
     54 setsockopt(sockfd: Fd, level: Named(&symbols::LEVEL), optname: SocketOption, optval: Pointer, optlen: Int);
     55 getsockopt(sockfd: Fd, level: Named(&symbols::LEVEL), optname: SocketOption, optval: Pointer, optlen: Pointer);
-    56 clone(flags: LongNamed(&symbols::CLONE), stack: Pointer, parent_tid: Pointer, child_tid: Pointer, tls: Hex);
+    56 clone(flags: Named(&symbols::CLONE), stack: Pointer, parent_tid: Pointer, child_tid: Pointer, tls: Hex);
     57 fork();
     58 vfork();
     59 execve(pathname: Path, argv: Strings, envp: Pointer);
