@@ -362,7 +362,7 @@ mod tests {
         assert_eq!([call(1, "write", b"PUT", true), call(1, "write", b"GET /", true)], [None, None]);
         assert_eq!(
             [call(1, "writev", b"x", true), call(2, "writev", b"x", true)],
-            [Some("[taint]] p:3]".to_owned()), None]
+            [Some("taint]] p:3]".to_owned()), None]
         );
         // What tainted in the recorded run was a call by another policy, or a file.
         let cause = |json: &str| {
@@ -373,7 +373,7 @@ mod tests {
         assert_eq!(told(2, What::Call(writes("writev", b"x", true))), None);
         let used = "\"rights\": \"read\", \"path\": {\"text\": \"/secret\"}, \"whole\": true";
         assert_eq!(told(2, cause(used)), None);
-        assert_eq!(told(2, What::Call(writes("writev", b"x", true))), Some("[taint]] p:7]".to_owned()));
+        assert_eq!(told(2, What::Call(writes("writev", b"x", true))), Some("taint]] p:7]".to_owned()));
     }
 
     #[test]
