@@ -11,8 +11,9 @@ use crate::error::PolicyError;
 use crate::glob::Subject;
 use crate::limits;
 use crate::parse::{Argument, Placed, Reader, Value};
-use crate::signature::{Kind, Signature};
-use crate::structures::{Extent, Structure};
+use crate::signature::{Kind, Place, Signature};
+use crate::structures::{Extent, Field, Structure};
+use crate::table::Rewrite;
 
 /// Memory that has to be read before a call can be judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,11 +85,13 @@ pub struct Pointed<'a> {
     pieces: [Option<&'a [u8]>; 6],
     address: Option<SocketAddress<'a>>,
     content: Option<&'a [u8]>,
+    /// What becomes of fields of the structures.
+    changes: &'a [Rewrite],
 }
 
 impl<'a> Pointed<'a> {
     /// Nothing was read.
-    pub const NOTHING: Self = Self { pieces: [None; 6], address: None, content: None };
+    pub const NOTHING: Self = Self { pieces: [None; 6], address: None, content: None, changes: &[] };
 
     /// Notes what an argument points to: of a string all before its NUL, of a structure all of it, what the call does not bring as 0.
     pub fn set(&mut self, argument: u8, bytes: &'a [u8]) {
@@ -105,6 +108,18 @@ impl<'a> Pointed<'a> {
     /// Notes the bytes that a call writes or sends.
     pub fn set_content(&mut self, bytes: &'a [u8]) {
         self.content = Some(bytes);
+    }
+
+    /// Notes what a rule changes: fields are seen as they are then.
+    pub(crate) fn set_changes(&mut self, changes: &'a [Rewrite]) {
+        self.changes = changes;
+    }
+
+    /// The field at a place; nothing where there is no structure.
+    pub(crate) fn field(&self, place: Place, field: &Field) -> Option<u64> {
+        let value = field.read(self.get(place.argument)?)?;
+        let change = self.changes.iter().find(|change| change.place == place);
+        Some(change.map_or(value, |Rewrite { keep, set, .. }| value & keep | set))
     }
 
     pub(crate) fn content(&self) -> Option<&'a [u8]> {

@@ -32,9 +32,9 @@ pub(crate) enum Condition {
         argument: u8,
         comparison: Comparison,
     },
-    /// The same of a number in the structure that the argument points to.
+    /// The same of a number in the structure that an argument points to.
     Field {
-        argument: u8,
+        place: signature::Place,
         field: &'static Field,
         comparison: Comparison,
     },
@@ -59,11 +59,11 @@ pub(crate) enum Condition {
 }
 
 impl Condition {
-    /// What number it compares (the argument, and where in the structure that it points to), and how.
-    pub(crate) fn number(&self) -> Option<((u8, Option<usize>), Comparison)> {
+    /// What number it compares, and how.
+    pub(crate) fn number(&self) -> Option<(signature::Place, Comparison)> {
         match *self {
-            Self::Number { argument, comparison } => Some(((argument, None), comparison)),
-            Self::Field { argument, field, comparison } => Some(((argument, Some(field.offset)), comparison)),
+            Self::Number { argument, comparison } => Some((signature::Place::argument(argument), comparison)),
+            Self::Field { place, comparison, .. } => Some((place, comparison)),
             _ => None,
         }
     }
@@ -208,6 +208,7 @@ impl<'p> Verdict<'p> {
     where
         'p: 'a,
     {
+        pointed.set_changes(self.rewrites());
         for Rewrite { place, path, .. } in self.rewrites() {
             if let (Some(path), Some(_)) = (path, pointed.get(place.argument)) {
                 pointed.set(place.argument, path.as_bytes());
@@ -359,9 +360,8 @@ impl Policy {
             Condition::Number { argument, comparison } => {
                 args.get(usize::from(argument)).is_some_and(|argument| comparison.holds(*argument))
             }
-            Condition::Field { argument, field, comparison } => {
-                let value = pointed.get(argument).and_then(|structure| field.read(structure));
-                value.is_some_and(|value| comparison.holds(value))
+            Condition::Field { place, field, comparison } => {
+                pointed.field(place, field).is_some_and(|value| comparison.holds(value))
             }
             Condition::Glob { argument, set, negated } => {
                 match (self.globs.get(usize::from(set)), pointed.get(argument)) {

@@ -118,6 +118,27 @@ fn conditions_look_at_what_is_carried_out() {
 }
 
 #[test]
+fn conditions_look_at_fields_as_they_are_carried_out() {
+    let creates = "{ arg = \"how.flags\", op = \"masked_eq\", mask = \"O_CREAT\", value = \"O_CREAT\" }";
+    let rewrite = |change: &str| {
+        format!("[[rule]]\ncalls = [\"openat2\"]\naction = {{ rewrite = [{{ arg = \"how.flags\", {change} }}] }}\n")
+    };
+    for (rewrite, flags, tainted) in [
+        (String::new(), 0o100, true),
+        (String::new(), 0, false),
+        (rewrite("mask = \"O_RDWR\""), 0o100, false),
+        (rewrite("value = \"O_CREAT\""), 0, true),
+    ] {
+        let text = policy(&(rewrite + &taint("\"openat2\"", creates, "\"write\"")));
+        let mut child = Child::new(&text, false);
+        let how = [[flags, 0, 0, 0, 0, 0, 0, 0], [0; 8], [0; 8]].concat();
+        let (path, how) = (child.put(BASE + 0x100, b"/y\0"), child.put(BASE + 0x200, &how));
+        granted(child.call("openat2", [0, path, how, 24, 0, 0]));
+        assert_eq!(is_tainted(&child), tainted, "{text}");
+    }
+}
+
+#[test]
 fn what_is_asked_about_taints_when_it_is_allowed() {
     let rule = "[[rule]]\ncalls = [\"mprotect\"]\naction = \"ask\"\n[[rule]]\ncalls = [\"ptrace\"]\naction = \"ask\"\n";
     let executable = "{ arg = 2, op = \">=\", value = 4 }";

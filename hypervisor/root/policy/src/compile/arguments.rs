@@ -49,10 +49,9 @@ impl Seen {
     }
 
     fn condition(self, comparison: Comparison) -> Condition {
-        let argument = self.place.argument;
         match self.field {
-            Some(field) => Condition::Field { argument, field, comparison },
-            None => Condition::Number { argument, comparison },
+            Some(field) => Condition::Field { place: self.place, field, comparison },
+            None => Condition::Number { argument: self.place.argument, comparison },
         }
     }
 }
