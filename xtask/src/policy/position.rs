@@ -20,9 +20,7 @@ impl Position {
         let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
         let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        // Every byte of UTF-8 but a continuation starts a character.
-        let characters = before.iter().skip(line_start).filter(|byte| **byte & 0xc0 != 0x80).count();
-        Self { line, column: characters + 1 }
+        Self { line, column: characters(before.get(line_start..).unwrap_or_default()) + 1 }
     }
 
     /// Where `part`, which is a part of the same string, begins.
@@ -54,12 +52,28 @@ pub(super) struct Lines<'t> {
     text: &'t str,
     /// The byte with which each line begins.
     starts: Vec<usize>,
+    /// How many characters begin before each [`BLOCK`] of bytes: a file may be one long line.
+    characters: Vec<usize>,
+}
+
+/// Bytes whose characters are counted together.
+const BLOCK: usize = 256;
+
+/// How many characters begin in these bytes. Every byte of UTF-8 but a continuation starts one.
+fn characters(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
 }
 
 impl<'t> Lines<'t> {
     pub(super) fn new(text: &'t str) -> Self {
         let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
-        Self { text, starts: std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect() }
+        let starts = std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect();
+        let sum = |before: &mut usize, block: &[u8]| {
+            *before += characters(block);
+            Some(*before)
+        };
+        let characters = std::iter::once(0).chain(text.as_bytes().chunks(BLOCK).scan(0, sum)).collect();
+        Self { text, starts, characters }
     }
 
     /// As [`Position::of_offset`].
@@ -67,8 +81,13 @@ impl<'t> Lines<'t> {
         let offset = offset.min(self.text.len());
         let line = self.starts.partition_point(|start| *start <= offset);
         let start = line.checked_sub(1).and_then(|line| self.starts.get(line)).copied().unwrap_or(0);
-        let before = self.text.as_bytes().get(start..offset).unwrap_or_default();
-        Position { line, column: before.iter().filter(|byte| **byte & 0xc0 != 0x80).count() + 1 }
+        Position { line, column: self.characters_before(offset) - self.characters_before(start) + 1 }
+    }
+
+    fn characters_before(&self, offset: usize) -> usize {
+        let block = offset / BLOCK;
+        let rest = self.text.as_bytes().get(block * BLOCK..offset).unwrap_or_default();
+        self.characters.get(block).copied().unwrap_or(0) + characters(rest)
     }
 
     /// As [`Position::of_part`].
@@ -102,6 +121,11 @@ mod tests {
         let lines = Lines::new(text);
         for offset in 0..=text.len() {
             assert_eq!(lines.of_offset(offset), Position::of_offset(text, offset), "{offset}");
+        }
+        let long = "ä b\nc".repeat(BLOCK);
+        let lines_of_long = Lines::new(&long);
+        for offset in 0..=long.len() {
+            assert_eq!(lines_of_long.of_offset(offset), Position::of_offset(&long, offset), "{offset}");
         }
         assert_eq!([0, 1, 2, 3, 4].map(|line| lines.line(line)), [None, Some("ä b"), Some("ccc d"), Some(""), None]);
     }

@@ -10,9 +10,10 @@ use super::position::{Lines, Position};
 use super::{Native, text_of_bytes};
 use comments::Comments;
 use parse::{Atom, Comparison, Filter, Group, Statement};
+use policy::limits::MAX_RULES;
 use std::collections::BTreeMap;
 
-/// Most rules that one filter may come to: `arg0 & X` is a rule for each bit of X.
+/// Most rules that one case of a filter may come to: `arg0 & X` is a rule for each bit of X.
 const MAX_ALTERNATIVES: usize = 64;
 
 /// Whether a text looks like such a file: its first line that says something is `NAME:` or a directive.
@@ -133,7 +134,7 @@ impl Policy {
             rules.extend(line.rules(call, self.default.0).ok_or_else(|| {
                 let Origin { file, place, .. } = line.first;
                 let name = self.names.get(usize::from(file)).map_or("", String::as_str);
-                format!("{name}:{place}: the filter of `{call}` comes to more than {MAX_ALTERNATIVES} rules; write it with fewer flags")
+                format!("{name}:{place}: the filter of `{call}` comes to more than {MAX_ALTERNATIVES} rules for one case, or {MAX_RULES} for all; write it with fewer flags")
             })?);
         }
         Ok(rules)
@@ -165,12 +166,14 @@ impl Line {
                 origin: *origin,
                 reason: reason.clone(),
             }));
-        }
-        // What always holds decides the rest.
-        let always = rules.iter().position(|rule| rule.conditions.is_empty());
-        if let Some(always) = always {
-            rules.truncate(always + 1);
-            return Some(rules);
+            // What always holds decides the rest.
+            if let Some(always) = rules.iter().position(|rule| rule.conditions.is_empty()) {
+                rules.truncate(always + 1);
+                return Some(rules);
+            }
+            if rules.len() > MAX_RULES {
+                return None;
+            }
         }
         let none_holds = (!self.cases.is_empty()).then_some("no condition holds");
         let reason = [self.reason.as_deref(), none_holds].into_iter().flatten().collect::<Vec<_>>().join("; ");
@@ -367,6 +370,10 @@ mod tests {
         assert!(error("read: arg0 == 99999999999999999999\n").starts_with("p:1:15: "));
         assert!(error(&format!("read: arg0 == {}1\n", "(".repeat(1000))).contains("deep"));
         assert!(error("read: arg0 & -1 && arg1 & -1\n").contains("more than 64 rules"));
+        assert!(native(&format!("read: {}\n", ["arg0 & -1"; 16].join(" || "))).is_ok());
+        assert!(
+            error(&format!("read: {}\n", ["arg0 & -1"; 17].join(" || "))).starts_with("p:1:1: the filter of `read`")
+        );
         assert!(error("read\n").starts_with("p:1:5: "));
         assert!(error("@include no-such-file\n").starts_with("p:1:1: cannot include no-such-file: "));
         assert!(error("@include a\u{1b}b\n").starts_with("p:1:10: the path of a file must be here"));

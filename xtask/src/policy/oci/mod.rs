@@ -17,6 +17,7 @@ use super::position::{Lines, Position};
 pub(crate) use container::Container;
 use container::Filter;
 use order::{Comparison, Decision, Operator, Ruling};
+use policy::limits::MAX_CLAUSES;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet};
@@ -137,8 +138,22 @@ struct Reader<'t> {
 #[derive(Default)]
 struct Gathered {
     calls: BTreeMap<&'static str, Vec<Ruling>>,
+    /// How many of these have conditions.
+    clauses: usize,
     /// By the bytes with which entries begin: why they count, if they or their conditions say it.
     reasons: BTreeMap<usize, String>,
+}
+
+impl Gathered {
+    /// Adds what an entry says about a call. Many calls with many alternatives are refused before they take memory.
+    fn add(&mut self, call: &'static str, rulings: &[Ruling]) -> Result<(), String> {
+        self.clauses += rulings.iter().filter(|ruling| !ruling.comparisons.is_empty()).count();
+        if self.clauses > MAX_CLAUSES {
+            return Err(format!("with this there are more than {MAX_CLAUSES} pairs of a call and its conditions"));
+        }
+        self.calls.entry(call).or_default().extend_from_slice(rulings);
+        Ok(())
+    }
 }
 
 impl Reader<'_> {
@@ -158,7 +173,7 @@ impl Reader<'_> {
             let rulings = self.rulings(&otherwise, &entry, offset);
             let rulings = rulings.map_err(|why| format!("{}: {why}", self.lines.of_offset(offset)))?;
             for name in entry.names.iter().flatten().chain(&entry.name).filter_map(|name| native::known(name)) {
-                gathered.calls.entry(name).or_default().extend_from_slice(&rulings);
+                gathered.add(name, &rulings).map_err(|why| format!("{}: {why}", self.lines.of_offset(offset)))?;
             }
             gathered.reasons.extend(reason(&entry).map(|reason| (offset, reason)));
         }
@@ -194,7 +209,7 @@ impl Reader<'_> {
     }
 
     /// Calls about which the same entries say the same share their rules.
-    fn rules(&self, Gathered { calls, reasons }: Gathered) -> Result<Vec<Rule>, String> {
+    fn rules(&self, Gathered { calls, reasons, .. }: Gathered) -> Result<Vec<Rule>, String> {
         let mut groups: Vec<(Vec<Decision>, Vec<&'static str>)> = Vec::new();
         for (call, rulings) in calls {
             let decisions = order::decisions(&rulings).map_err(|contradiction| {
@@ -438,6 +453,22 @@ mod tests {
         let long = of(&format!("\"{}\"", "ä".repeat(300)));
         assert_eq!(long, format!("rule p.json:1: {}…", "ä".repeat(98)));
         assert_eq!([of("3"), of("null"), of("\" \"")], ["rule p.json:1"; 3]);
+    }
+
+    #[test]
+    fn many_calls_with_many_alternatives_are_refused() {
+        let text = |names: usize, args: usize| {
+            let names = vec![r#""read""#; names].join(",");
+            let args: Vec<String> =
+                (0..args).map(|value| format!(r#"{{"index":0,"value":{value},"op":"SCMP_CMP_EQ"}}"#)).collect();
+            let args = args.join(",");
+            format!(
+                r#"{{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{{"names": [{names}], "action": "SCMP_ACT_ALLOW", "args": [{args}]}}]}}"#
+            )
+        };
+        assert!(native_of(&text(16, 1024)).is_ok());
+        let error = native_of(&text(17, 1024)).unwrap_err();
+        assert_eq!(error, "1:50: with this there are more than 16384 pairs of a call and its conditions");
     }
 
     #[test]
