@@ -235,7 +235,7 @@ impl PolicyFiles {
         let file = |part: &Part| bundle::PolicyFile {
             name: part.name.clone(),
             text: part.text.clone(),
-            origins: part.origins.iter().map(origin).collect(),
+            origins: part.origins.clone(),
             origin_files: part.origin_files.clone(),
             translated: part.translated,
         };
@@ -274,10 +274,6 @@ impl PolicyFiles {
     pub(crate) fn checked(self) -> Result<Self, Failure> {
         self.compiled().map(|_| self)
     }
-}
-
-fn origin(&policy::Origin { at, file, line, column, narrow }: &policy::Origin) -> bundle::Origin {
-    bundle::Origin { at, file, line, column, narrow }
 }
 
 #[cfg(test)]

@@ -176,7 +176,7 @@ pub struct PolicyFile {
     pub translated: bool,
 }
 
-/// Where a part of a policy's text comes from.
+/// Where a part of a policy's text comes from: from one of its bytes on, up to the next of these.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// Its first byte.
@@ -187,7 +187,7 @@ pub struct Origin {
     pub line: u32,
     /// The character in the line, from 1.
     pub column: u32,
-    /// The line alone would not say what is meant.
+    /// The line alone would not say what is meant: verdicts name the column, too.
     pub narrow: bool,
 }
 

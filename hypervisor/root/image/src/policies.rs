@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use bundle::PolicyFile;
 use control::policy::{MAX_POLICY, Sent};
-use policy::{Origin, Origins, Policy};
+use policy::{Origins, Policy};
 use sandbox::{Failure, RootMemory};
 use tlfs::addr::PAGE_SIZE;
 
@@ -13,19 +13,13 @@ use crate::memory::Pages;
 
 /// Reads the policy, as the host did before.
 pub(crate) fn compile(files: &[PolicyFile]) -> Result<Policy, Failure> {
-    let origins: Vec<Vec<Origin>> = files.iter().map(|file| file.origins.iter().map(origin).collect()).collect();
-    let files: Vec<policy::File<'_>> = files.iter().zip(&origins).map(|(file, origins)| named(file, origins)).collect();
+    let files: Vec<policy::File<'_>> = files.iter().map(named).collect();
     policy::parse_files(&files).map_err(|error| Failure::new(error.to_string()))
 }
 
-fn named<'f>(file: &'f PolicyFile, parts: &'f [Origin]) -> policy::File<'f> {
-    let PolicyFile { name, text, origin_files, translated, .. } = file;
-    let origins = Origins { parts, files: origin_files, translated: *translated };
+fn named(PolicyFile { name, text, origins, origin_files, translated }: &PolicyFile) -> policy::File<'_> {
+    let origins = Origins { parts: origins, files: origin_files, translated: *translated };
     policy::File { name, text, origins }
-}
-
-fn origin(&bundle::Origin { at, file, line, column, narrow }: &bundle::Origin) -> Origin {
-    Origin { at, file, line, column, narrow }
 }
 
 /// Memory that reading and compiling a policy may take for each byte of its text, and beside that: more than was ever seen.

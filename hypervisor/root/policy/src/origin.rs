@@ -7,24 +7,11 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
 
+pub use bundle::Origin;
+
 use crate::File;
 use crate::error::{PolicyError, Source};
 use crate::limits::{MAX_NAME, MAX_ORIGIN_FILES, MAX_ORIGINS};
-
-/// Where a text comes from, from one of its bytes on up to the next of these.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Origin {
-    /// The first byte.
-    pub at: u32,
-    /// 0: the file that the text is of; else one of the further files ([`Origins::files`]), from 1.
-    pub file: u16,
-    /// The line there, from 1.
-    pub line: u32,
-    /// The character in the line, from 1.
-    pub column: u32,
-    /// The line alone would not say what is meant: verdicts name the column, too.
-    pub narrow: bool,
-}
 
 /// Where all of a text comes from.
 #[derive(Clone, Copy, Debug, Default)]

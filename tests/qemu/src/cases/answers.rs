@@ -39,48 +39,31 @@ for _ in range(8):
     os.waitpid(child, 0)
 ";
 
-/// Asks about connections, which a secret forbids.
+/// Asks about connections.
 const ASK_CONNECT: &str = "version = 1
 default = \"allow\"
 [[rule]]
 calls = [\"connect\"]
 action = { ask = { limit = \"5m\", otherwise = { errno = \"EACCES\" } } }
-[[taint]]
+";
+
+/// A secret forbids them.
+const SECRET: &str = "[[taint]]
 paths = [\"/etc/passwd\"]
 deny = [\"connect\"]
 reason = \"it knows\"
 ";
 
-/// Connects in one thread, and reads the secret in the other one meanwhile.
-const TAINTED: &str = "
-import socket, threading, time
-def connect():
-    try: socket.socket().connect(('127.0.0.1', 1))
-    except OSError as why: print('connect', why.errno, flush=True)
-connector = threading.Thread(target=connect)
-connector.start()
-time.sleep(0.5)
-open('/etc/passwd').close()
-print('tainted', flush=True)
-connector.join()
-";
-
-/// Asks about connections, which a secret forbids, and only that.
-const ASK_BESIDE: &str = "version = 1
-default = \"allow\"
-[[rule]]
-calls = [\"connect\"]
-action = { ask = { limit = \"5m\", otherwise = { errno = \"EACCES\" } } }
-[[taint]]
-paths = \"/etc/passwd\"
-deny = [\"connect\"]
-[[taint]]
+/// What forbids something else.
+const BESIDE: &str = "[[taint]]
 calls = [\"umask\"]
 deny = [\"mkdir\"]
 ";
 
-/// Connects in one thread, and brings the other taint meanwhile.
-const TAINTED_BESIDE: &str = "
+/// A program that connects in one thread, and does something else in the other one meanwhile.
+fn connecting_while(act: &str) -> String {
+    format!(
+        "
 import os, socket, threading, time
 def connect():
     try: socket.socket().connect(('127.0.0.1', 1))
@@ -88,11 +71,20 @@ def connect():
 connector = threading.Thread(target=connect)
 connector.start()
 time.sleep(0.5)
-os.umask(0o77)
-try: os.mkdir('/tmp/x')
-except OSError as why: print('mkdir', why.errno, flush=True)
+{act}
 connector.join()
-";
+"
+    )
+}
+
+/// Reads the secret.
+const READ_SECRET: &str = "open('/etc/passwd').close()
+print('tainted', flush=True)";
+
+/// Brings the other taint.
+const BRING_BESIDE: &str = "os.umask(0o77)
+try: os.mkdir('/tmp/x')
+except OSError as why: print('mkdir', why.errno, flush=True)";
 
 /// Asks about the calls of [`CALLS`].
 const ASK_CALLS: &str = "version = 1
@@ -201,8 +193,8 @@ fn flipped(bench: &Bench<'_>) -> Verdict {
 }
 
 fn tainted(bench: &Bench<'_>) -> Verdict {
-    let asking = Asking::new(bench, ASK_CONNECT, "")?;
-    let (mut run, mut output) = start(&asking.answered(python(bench, TAINTED, &[])))?;
+    let asking = Asking::new(bench, &[ASK_CONNECT, SECRET].concat(), "")?;
+    let (mut run, mut output) = start(&asking.answered(python(bench, &connecting_while(READ_SECRET), &[])))?;
     told(&asking, "\"type\":\"question\"")?;
     let before = line(&mut output)?;
     asking.answer("{\"question\": 1, \"answer\": \"allow\"}")?;
@@ -217,8 +209,8 @@ fn tainted(bench: &Bench<'_>) -> Verdict {
 }
 
 fn tainted_beside(bench: &Bench<'_>) -> Verdict {
-    let asking = Asking::new(bench, ASK_BESIDE, "")?;
-    let (mut run, mut output) = start(&asking.answered(python(bench, TAINTED_BESIDE, &[])))?;
+    let asking = Asking::new(bench, &[ASK_CONNECT, SECRET, BESIDE].concat(), "")?;
+    let (mut run, mut output) = start(&asking.answered(python(bench, &connecting_while(BRING_BESIDE), &[])))?;
     told(&asking, "\"type\":\"question\"")?;
     let before = line(&mut output)?;
     // Should there be another question, it is denied.
