@@ -47,6 +47,14 @@ impl Failure {
         Self::new(NOTHING_STARTED, message)
     }
 
+    /// The same with more to say if there is no such program.
+    pub(crate) fn or_not_found(mut self, hint: impl FnOnce() -> Option<String>) -> Self {
+        if self.code == NOT_FOUND {
+            self.message.extend(hint());
+        }
+        self
+    }
+
     /// Its exit code.
     #[cfg(test)]
     pub(crate) fn code(&self) -> u8 {

@@ -85,7 +85,8 @@ pub(crate) struct RunOptions {
     pub(crate) report: Option<PathBuf>,
 
     /// Carry everything out, and write to FILE the least policy that allows what was done: each call, for the values that were seen of the
-    /// arguments that decide what it does, and each path with the rights that were used, generalised where names differ from run to run
+    /// arguments that decide what it does, each path with the rights that were used, and each address, generalised where names and ports differ from run to run. Limits are written as
+    /// comments; taints and budgets are not learned
     #[arg(long, value_name = "FILE")]
     pub(crate) learn: Option<PathBuf>,
 

@@ -1,7 +1,7 @@
 //! What events say of the memory behind a call's arguments, and of what a policy made of them.
 use super::event::Word;
 use policy::address::SocketAddress;
-use policy::signature::{self, NumberChange, Place, PlaceName, Signature};
+use policy::signature::{self, Kind, NumberChange, Place, PlaceName, Signature};
 use policy::structures::Structure;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -16,6 +16,9 @@ pub(super) struct Data {
     pub(super) bytes: Vec<Bytes>,
     /// That is all of it.
     pub(super) whole: bool,
+    /// It is what the message there sends, and not its address.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub(super) sent: bool,
 }
 
 /// Bytes: as text where they are UTF-8, else in hexadecimal.
@@ -115,7 +118,9 @@ impl Data {
                 *end == trace::End::Whole && pieces.iter().all(Piece::is_whole),
             ),
         };
-        Self { argument: data.argument, bytes, whole }
+        let kind = signature.and_then(|signature| signature.arguments.get(usize::from(data.argument)));
+        let sent = matches!((kind, &data.content), (Some(Kind::Message | Kind::Messages(_)), Content::Bytes(_)));
+        Self { argument: data.argument, bytes, whole, sent }
     }
 }
 

@@ -191,9 +191,10 @@ impl Memory {
         let is_written =
             |argument: u8| matches!(kinds.get(usize::from(argument)), Some(Kind::Buffer(_) | Kind::Ranges(_)));
         for data in call.data.iter().filter(|data| data.whole) {
+            let is_written = data.sent || is_written(data.argument);
             match data.bytes.as_slice() {
-                [Bytes::Text(text)] if is_written(data.argument) => content = Some(text.clone().into_bytes()),
-                [Bytes::Hex(bytes)] if is_written(data.argument) => content = hexadecimal(bytes),
+                [Bytes::Text(text)] if is_written => content = Some(text.clone().into_bytes()),
+                [Bytes::Hex(bytes)] if is_written => content = hexadecimal(bytes),
                 [Bytes::Text(text)] => pieces.push((data.argument, text.clone().into_bytes())),
                 [fields @ Bytes::Fields(_)] => {
                     let structure = signature.and_then(|signature| signature.structure(data.argument));
@@ -279,13 +280,13 @@ mod tests {
     fn what_was_written_is_judged() {
         let rule = |when: &str| {
             let text = format!(
-                "version = 1\ndefault = \"allow\"\n[[rule]]\ncalls = [\"write\", \"writev\"]\nwhen = [{{ {when} }}]\naction = \"kill\"\n"
+                "version = 1\ndefault = \"allow\"\n[[rule]]\ncalls = [\"write\", \"writev\", \"sendmsg\"]\nwhen = [{{ {when} }}]\naction = \"kill\"\n"
             );
             policy::parse("p", &text).unwrap()
         };
         let (prefix, contains) = (rule("prefix = \"GET \""), rule("contains = { hex = \"ff 00\" }"));
         let is_blocked = |policy: &Policy, call: &Call| judged(policy, call, &mut Budgets::new(policy, 0)).is_some();
-        for name in ["write", "writev"] {
+        for name in ["write", "writev", "sendmsg"] {
             assert!(is_blocked(&prefix, &writes(name, b"GET /", true)));
             assert!(!is_blocked(&prefix, &writes(name, b"POST GET /", true)));
             // Bytes that are no text stand in the file in hexadecimal.

@@ -13,7 +13,9 @@ pub(super) fn check(files: &PolicyFiles) -> Result<String, Failure> {
     let by_default = |call: &&syscalls::Syscall| model.about(call.number).next().is_none() && !is_denied(call.name);
     let left: Vec<&str> = SYSCALLS.iter().filter(by_default).map(|call| call.name).collect();
     let default = explain::action(&policy.judge_unknown());
-    let mut lines = format!("{}: {} rules; the default is {default}\n", files.name(), policy.rule_count());
+    let count = policy.rule_count();
+    let rules = if count == 1 { "rule" } else { "rules" };
+    let mut lines = format!("{}: {count} {rules}; the default is {default}\n", files.name());
     if let [_, included @ ..] = files.parts()
         && !included.is_empty()
     {
@@ -30,6 +32,7 @@ pub(super) fn check(files: &PolicyFiles) -> Result<String, Failure> {
     lines.extend(unreachable(&model).iter().map(|line| format!("{line}\n")));
     lines += &match left.as_slice() {
         [] => "every known call is named by a rule\n".to_owned(),
+        all if all.len() == SYSCALLS.len() => "every call is left to the default\n".to_owned(),
         calls => format!("{} calls are left to the default:\n{}", calls.len(), wrapped(calls)),
     };
     Ok(lines)
@@ -98,9 +101,14 @@ mod tests {
     #[test]
     fn checks_name_what_is_left_to_the_default() {
         let lines = lines("[[rule]]\ncalls = [\"@known\"]\naction = \"allow\"\n");
-        assert!(lines.starts_with("f: 1 rules; the default is errno EPERM\n"), "{lines}");
+        assert!(lines.starts_with("f: 1 rule; the default is errno EPERM\n"), "{lines}");
         assert!(lines.contains(" statmount") && !lines.contains(" read "), "{lines}");
         assert!(lines.lines().all(|line| line.len() <= 100), "{lines}");
+    }
+
+    #[test]
+    fn a_policy_without_rules_leaves_all_to_the_default() {
+        assert_eq!(lines(""), "f: 0 rules; the default is errno EPERM\nevery call is left to the default\n");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Numbers and their names, wherever they come from: `0x10`, `O_RDONLY`, `AF_UNIX`, `EPERM`.
 use policy::errno::Errno;
-use policy::signature::{self, Place};
+use policy::signature::{self, Kind, Place};
 use proto::syscalls::SYSCALLS;
 
 /// The number that a name stands for: in this place of this call, or else in any argument of any call.
@@ -26,6 +26,15 @@ pub(super) fn number(word: &str) -> Option<u64> {
 pub(super) fn errno(text: &str) -> Option<u16> {
     let number = Errno::by_name(text).map(|errno| errno.number).or_else(|| text.parse().ok());
     number.filter(|number| *number <= 4095)
+}
+
+/// The names of a number, joined by `|`, if all of it has some.
+pub(crate) fn names(kind: Kind, value: u64) -> Option<String> {
+    let (Kind::Named(symbols) | Kind::LongNamed(symbols)) = kind else { return None };
+    let mut names = String::new();
+    symbols.write(&mut names, value).ok()?;
+    let is_named = !names.is_empty() && names.split('|').all(|name| symbols.value(name).is_some());
+    is_named.then_some(names)
 }
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ mod tests {
         let other = "version = 1\ndefault = \"kill\"\n[[rule]]\ncalls = [\"socket\"]\nwhen = [{ arg = 0, op = \"!=\", value = \"AF_INET\" }]\naction = \"allow\"\n[[rule]]\ncalls = [\"read\"]\naction = \"log\"\n";
         let lines = differences(RULE, other);
         assert_eq!(lines[..2], ["unknown calls: errno EPERM -> kill", "read: allow -> log"]);
-        assert!(lines.contains(&"socket(0x2): allow -> kill".to_owned()), "{lines:?}");
+        assert!(lines.contains(&"socket(AF_INET): allow -> kill".to_owned()), "{lines:?}");
         assert!(lines.contains(&"write: errno EPERM -> kill".to_owned()));
     }
 
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(
             changes("\"openat2\"", &flags("3"), &flags("\"O_WRONLY\"")),
             [
-                "openat2(0x0, 0x0, {flags=0x1}): errno EPERM -> kill",
+                "openat2(0x0, 0x0, {flags=O_WRONLY}): errno EPERM -> kill",
                 "openat2(0x0, 0x0, {flags=0x3}): kill -> errno EPERM"
             ]
         );
@@ -142,8 +142,8 @@ mod tests {
         assert_eq!(
             changes("\"openat2\"", resolve, &flags("1")),
             [
-                "openat2(0x0, 0x0, {flags=0x1, resolve=0x0}): errno EPERM -> kill",
-                "openat2(0x0, 0x0, {flags=0x0, resolve=0x8}): kill -> errno EPERM"
+                "openat2(0x0, 0x0, {flags=O_WRONLY, resolve=0x0}): errno EPERM -> kill",
+                "openat2(0x0, 0x0, {flags=O_RDONLY, resolve=RESOLVE_BENEATH}): kill -> errno EPERM"
             ]
         );
         assert_eq!(

@@ -1,9 +1,10 @@
 //! `policy explain`: which rule decides a call that is written as in a trace.
+use super::fields::example;
 use super::written::{Call, is_listen, read};
 use super::{limits, sections, taints};
 use crate::exit::Failure;
 use policy::signature::{self, NumberChange, PlaceName};
-use policy::{Action, Policy, Rewrite, Verdict};
+use policy::{Action, Form, Policy, Read, Rewrite, Verdict};
 
 /// The verdict on `call`, such as `openat(AT_FDCWD, "/etc/shadow", O_RDONLY)`, and why. `tainted`: with all taints in force.
 pub(super) fn explain(policy: &Policy, call: &str, tainted: bool) -> Result<String, Failure> {
@@ -34,9 +35,29 @@ pub(super) fn explain(policy: &Policy, call: &str, tainted: bool) -> Result<Stri
         lines.extend(taints::brought(policy, brings).filter(|_| !tainted));
     }
     lines.extend(limits::explain(policy, number, is_carried_out(&verdict)));
+    lines.extend(unknown(&call, rules.reads()));
     lines.splice(0..0, changes(&verdict, number));
     lines.insert(0, format!("{}, by {}", action(&verdict), verdict.rule()));
     Ok(lines.join("\n") + "\n")
+}
+
+/// What the rules ask for that only an address stands for, a line for each argument.
+fn unknown(call: &Call, reads: &[Read]) -> Vec<String> {
+    let signature = signature::of(call.number);
+    let line = |argument: &u8| {
+        let read = reads.iter().find(|read| read.argument == *argument)?;
+        let name = PlaceName::argument(signature, *argument);
+        let example = match read.form {
+            Form::String => "\"/a/path\"".to_owned(),
+            Form::Address { .. } | Form::Message { .. } => "\"127.0.0.1:80\"".to_owned(),
+            Form::Buffer { .. } | Form::Ranges { .. } | Form::MessageBytes { .. } => "\"a text\"".to_owned(),
+            Form::Structure { .. } => signature.and_then(|signature| signature.structure(*argument)).map(example)?,
+        };
+        Some(format!(
+            "what {name} points to is not known, and conditions on it are taken not to hold; write it in place of the address, as in {example}"
+        ))
+    };
+    call.addresses.iter().filter_map(line).collect()
 }
 
 /// Whether it is carried out, or would be after a question.
@@ -133,6 +154,10 @@ mod tests {
         assert_eq!(
             explained(r#"openat2(AT_FDCWD, "/x", NULL, 24)"#).lines().next(),
             Some("rewrite, by rule 2 p.toml:6")
+        );
+        assert_eq!(
+            explained("openat2(AT_FDCWD, 0x7ffd0, 0x7ffe0, 24)"),
+            "rewrite, by rule 2 p.toml:6\nhow.flags := O_RDONLY\nwhat how points to is not known, and conditions on it are taken not to hold; write it in place of the address, as in {flags=0, mode=0}\n"
         );
         let text = "version = 1\ndefault = \"ask\"\n[[rule]]\ncalls = [\"openat\"]\nwhen = [{ arg = 1, path = \"/etc/**\" }]\naction = { ask = { limit = 5, otherwise = \"allow\" } }\n";
         let policy = policy::parse("p.toml", text).unwrap();

@@ -45,8 +45,13 @@ fn value_of(word: &str, field: &Field) -> Result<u64, String> {
 }
 
 fn wrong(word: &str, structure: &Structure) -> String {
-    let example = structure.fields.iter().take(2).map(|field| format!("{}=0", field.name)).collect::<Vec<_>>();
-    format!("`{word}` is no {}; write {{{}}}", structure.name, example.join(", "))
+    format!("`{word}` is no {}; write {}", structure.name, example(structure))
+}
+
+/// How one is written.
+pub(super) fn example(structure: &Structure) -> String {
+    let fields = structure.fields.iter().take(2).map(|field| format!("{}=0", field.name)).collect::<Vec<_>>();
+    format!("{{{}}}", fields.join(", "))
 }
 
 fn unknown(name: &str, structure: &Structure) -> String {

@@ -39,6 +39,7 @@ mod values;
 mod written;
 
 pub(crate) use answered::Answered;
+pub(crate) use constants::names;
 pub(crate) use explain::action;
 pub(crate) use files::PolicyFiles;
 pub(crate) use oci::Container;
@@ -144,6 +145,9 @@ struct Native {
 /// The policy that a file's content stands for, in our language. `includes` has the file as its innermost. Errors have a place.
 fn in_native(name: &str, text: &str, container: &Container, includes: &mut Includes) -> Result<Native, String> {
     let placed = |error: String| format!("{name}:{error}");
+    if text.trim().is_empty() {
+        return Err(placed("1:1: the file is empty: there is no policy in it; one begins with `version = 1`".into()));
+    }
     if text.trim_start().starts_with('{') {
         return match is_own(text) {
             true => json::to_native(text).map_err(placed),
@@ -202,6 +206,7 @@ mod tests {
         let refused = |bytes: &[u8]| of(bytes).unwrap_err();
         assert_eq!(refused(b"version = 1\n# \xff"), "f:2:3: not UTF-8 from here on; a policy is a text file");
         assert!(refused(&vec![b'#'; policy::limits::MAX_TEXT + 1]).starts_with("f:1:1: the policy has more than"));
+        assert!(refused(b" \n").starts_with("f:1:1: the file is empty"));
         assert!(refused(b"{\n \"defaultAction\": }").starts_with("f:2:19: "));
         assert!(refused("{\"a\":".repeat(9000).as_bytes()).contains("recursion limit"));
     }

@@ -1,16 +1,17 @@
 //! The command line of what is about policies.
-use clap::{Args, Subcommand, ValueEnum};
+use super::oci::capability;
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// How others' formats are read. Some entries of Docker's profiles are for containers with certain capabilities only, which change nothing else.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct ContainerOptions {
-    /// Read a Docker profile as for a container that has this capability beside Docker's usual ones, such as SYS_ADMIN (may be repeated)
-    #[arg(long, value_name = "CAP")]
+    /// Read a Docker profile as for a container that has this capability beside Docker's usual ones, such as SYS_ADMIN, or ALL (may be repeated)
+    #[arg(long, value_name = "CAP", value_parser = capability)]
     pub(crate) cap_add: Vec<String>,
 
     /// Read it as for one that lacks this capability, or ALL (may be repeated)
-    #[arg(long, value_name = "CAP")]
+    #[arg(long, value_name = "CAP", value_parser = capability)]
     pub(crate) cap_drop: Vec<String>,
 
     /// Look for the files below this folder that policies include from below another one, absolute and on another system (may be repeated):
@@ -41,17 +42,18 @@ pub(crate) enum PolicyCommand {
         container: ContainerOptions,
     },
     /// Say which rule decides a call, and what; or what may be done with a path, and which entry of `[[files]]` says so
+    #[command(group(ArgGroup::new("question").required(true).args(["call", "path"])))]
     Explain {
         /// The policy file
         file: PathBuf,
         /// The call as a trace has it, for example 'openat(AT_FDCWD, "/etc/shadow", O_RDONLY)'
-        #[arg(long, required_unless_present = "path")]
+        #[arg(long)]
         call: Option<String>,
         /// What is said once all that taints has been done: all files were used, and all calls made
         #[arg(long, requires = "call")]
         tainted: bool,
         /// A path as it is resolved, without `..` and links, for example '/etc/shadow'
-        #[arg(long, conflicts_with = "call")]
+        #[arg(long)]
         path: Option<String>,
         /// Ask for this right on the path alone: read, write, create, delete, execute or list
         #[arg(long, requires = "path")]

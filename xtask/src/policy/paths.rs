@@ -28,9 +28,13 @@ pub(super) fn explain(policy: &Policy, path: &str, right: Option<&str>) -> Resul
 pub(super) fn summary(policy: &Policy) -> Option<String> {
     let count = policy.file_patterns().count();
     let others = policy.other_files();
-    policy
-        .restricts_files()
-        .then(|| format!("[[files]] has {count} patterns; other paths: {}, by {others}", stated(others.rights)))
+    policy.restricts_files().then(|| {
+        format!(
+            "[[files]] has {count} pattern{}; other paths: {}, by {others}",
+            if count == 1 { "" } else { "s" },
+            stated(others.rights)
+        )
+    })
 }
 
 /// The lines of `policy diff`: paths whose rights change. Asked about are the patterns of both that are no globs, and for those that are, paths

@@ -1,5 +1,6 @@
 //! Calls to ask two policies about: their arguments stand at and beside every number that a condition compares with, and what the arguments
 //! point to is what a pattern matches, or what none does.
+use super::constants::names;
 use super::model::{Comparison, Model};
 use super::samples;
 use policy::Pointed;
@@ -201,7 +202,7 @@ impl Probe<'_> {
                 quoted.extend(self.address.and_then(SocketAddress::read).map(|address| address.text()));
             }
             let quoted: Vec<String> = quoted.iter().map(|text| format!("\"{}\"", text.escape_ascii())).collect();
-            if quoted.is_empty() { format!("{word:#x}") } else { quoted.join(" to ") }
+            if quoted.is_empty() { number(kind, word) } else { quoted.join(" to ") }
         });
         shown.collect::<Vec<_>>().join(", ")
     }
@@ -211,9 +212,15 @@ impl Probe<'_> {
         let (_, bytes) = self.structures.iter().find(|(index, _)| *index == argument)?;
         let asked = self.probes.fields.keys().filter(|place| place.argument == argument);
         let fields = asked.filter_map(|place| self.probes.signature?.field(*place));
-        let texts = fields.map(|field| format!("{}={:#x}", field.name, field.read(bytes).unwrap_or(0)));
+        let texts =
+            fields.map(|field| format!("{}={}", field.name, number(Some(&field.kind), field.read(bytes).unwrap_or(0))));
         Some(format!("{{{}}}", texts.collect::<Vec<_>>().join(", ")))
     }
+}
+
+/// By names, if all of it has some.
+fn number(kind: Option<&Kind>, value: u64) -> String {
+    kind.and_then(|kind| names(*kind, value)).unwrap_or_else(|| format!("{value:#x}"))
 }
 
 fn is_written(kind: &Kind) -> bool {

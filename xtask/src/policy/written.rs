@@ -22,6 +22,8 @@ pub(super) struct Call {
     pub(super) address: Option<Vec<u8>>,
     /// What it writes or sends.
     pub(super) content: Option<Vec<u8>>,
+    /// Arguments that policies can look behind, and of which only the address is written.
+    pub(super) addresses: Vec<u8>,
 }
 
 /// The call whose address is its socket's, which no argument names: here it may stand in place of the descriptor.
@@ -34,7 +36,8 @@ pub(super) fn read(text: &str) -> Result<Call, String> {
     let text = without_comments(text);
     let (name, list) = outer(&text)?;
     let number = number_of(name)?;
-    let mut call = Call { number, args: [0; 6], pieces: Vec::new(), address: None, content: None };
+    let mut call =
+        Call { number, args: [0; 6], pieces: Vec::new(), address: None, content: None, addresses: Vec::new() };
     let signature = signature::of(number);
     let words = parts(list)?;
     let most = signature.map_or(6, |signature| signature.arguments.len());
@@ -216,6 +219,9 @@ impl Call {
         let points = word.starts_with(['"', '{', '[', '&']);
         let value = if points { SOME_ADDRESS } else { register(word, kind)? };
         let is_socket = is_listen(self.number) && index == 0;
+        if !points && value != 0 && is_looked_behind(kind) {
+            self.addresses.push(index);
+        }
         if points {
             match kind {
                 _ if is_socket => self.address = Some(address(word)?),
@@ -243,11 +249,26 @@ impl Call {
         if let Some(name) = field(word, "msg_name").filter(|name| *name != "NULL") {
             self.address = Some(address(name)?);
         }
-        if field(word, "msg_iov").is_some() {
-            self.content = Some(ranges(word)?);
+        if let Some(sent) = field(word, "msg_iov") {
+            self.content = Some(ranges(if sent.starts_with('"') { sent } else { word })?);
         }
         Ok(())
     }
+}
+
+/// Whether a policy can ask for what such an argument points to.
+fn is_looked_behind(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Path
+            | Kind::Text
+            | Kind::Buffer(_)
+            | Kind::Ranges(_)
+            | Kind::Address(_)
+            | Kind::Message
+            | Kind::Messages(_)
+            | Kind::Structure(_)
+    )
 }
 
 /// What an argument stands for that points to nothing that is shown: a number, or names joined by `|`.
@@ -413,7 +434,7 @@ mod tests {
     const HERE: u64 = (-100i64).cast_unsigned();
 
     fn plain(number: u64, args: [u64; 6]) -> Call {
-        Call { number, args, pieces: Vec::new(), address: None, content: None }
+        Call { number, args, ..read("getpid()").unwrap() }
     }
 
     #[test]
@@ -468,7 +489,9 @@ mod tests {
             assert!(address(structure).is_some());
         }
         let sent = read(r#"sendmsg(3, {msg_name={sa_family=AF_UNIX, sun_path="/x"}, msg_namelen=4, msg_iov=[{iov_base="ab", iov_len=2}, {iov_base="c"..., iov_len=9}], msg_iovlen=2}, 0)"#).unwrap();
-        assert_eq!((sent.address, sent.content), (sockaddr::of_text(b"unix:/x"), Some(b"abc".to_vec())));
+        assert_eq!((&sent.address, &sent.content), (&sockaddr::of_text(b"unix:/x"), &Some(b"abc".to_vec())));
+        let ours = read(r#"sendmsg(3, {msg_name="unix:/x", msg_iov="abc"...}, 0)"#).unwrap();
+        assert_eq!((ours.address, ours.content), (sent.address, sent.content));
         assert_eq!(read(r#"writev(1, [{iov_base="GET", iov_len=3}], 1)"#).unwrap().content, Some(b"GET".to_vec()));
         assert_eq!(read(r#"listen("127.0.0.1:80", 5)"#).unwrap().address, sockaddr::of_text(b"127.0.0.1:80"));
     }

@@ -56,7 +56,8 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode, Failure> {
     let qemu = qemu::require()?;
     let compiled = policy.compiled()?;
     let (launch, tree) = Launch::new(options, &compiled, &policy)?;
-    let mut packed = pack_program(options, &launch, tree)?;
+    let mut packed =
+        pack_program(options, &launch, tree).map_err(|failure| failure.or_not_found(|| file_of_trace(options)))?;
     let of_policy = compiled.mounts().binds.iter().map(|bind| BindOption::of_policy(bind, policy.on_host(&bind.host)));
     let binds: Vec<BindOption> = of_policy.chain(options.binds.iter().cloned()).collect();
     let binds = Binds::new(&binds, &mut packed.tree)?;
@@ -147,6 +148,13 @@ fn read_policy(options: &RunOptions) -> Result<PolicyFiles, Failure> {
     PolicyFiles::read(file.unwrap_or(&default), &name, &Container::with(&options.container))
 }
 
+/// What to tell who wrote `--trace FILE`, which is a program called FILE.
+fn file_of_trace(options: &RunOptions) -> Option<String> {
+    let (trace, [first, _, ..]) = (options.trace.as_ref()?, options.command.as_slice()) else { return None };
+    let name = first.display();
+    (trace.as_os_str() == "-").then(|| format!("; if that is the file for the trace, write --trace={name}"))
+}
+
 /// Packs the program and its files.
 fn pack_program(options: &RunOptions, launch: &Launch, tree: Tree) -> Result<Packed, Failure> {
     let commands: Vec<&[OsString]> = launch.commands.iter().map(Vec::as_slice).collect();
@@ -233,5 +241,29 @@ impl Directory {
 
     fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit;
+
+    #[test]
+    fn who_takes_the_file_of_the_trace_for_an_argument_is_told() {
+        let said = |words: &[&str], code: u8| {
+            let options = crate::cli::parsed_run(words.iter().map(ToString::to_string));
+            Failure::new(code, "x: no such file").or_not_found(|| file_of_trace(&options)).to_string()
+        };
+        let told = "x: no such file; if that is the file for the trace, write --trace=x";
+        assert_eq!(said(&["--trace", "x", "--", "true"], exit::NOT_FOUND), told);
+        for (words, code) in [
+            (&["--trace", "x", "true"][..], exit::CANNOT_EXECUTE),
+            (&["--trace", "x"], exit::NOT_FOUND),
+            (&["--trace=y", "x", "true"], exit::NOT_FOUND),
+            (&["x", "true"], exit::NOT_FOUND),
+        ] {
+            assert_eq!(said(words, code), "x: no such file", "{words:?}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use crate::events::check_answers;
 use crate::exit::Failure;
 use crate::output;
 use crate::policy::PolicyFiles;
-use std::fs::{Metadata, OpenOptions};
+use std::fs::{self, Metadata, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -74,7 +74,7 @@ impl Output<'_> {
             Ok(metadata) if metadata.is_dir() => Err("that is a folder; name a file in it".into()),
             Ok(metadata) if metadata.is_file() => {
                 if self.replaces {
-                    self.try_folder()?;
+                    try_folder(self.path)?;
                 } else {
                     OpenOptions::new().write(true).open(self.path).map_err(|error| cannot(&error))?;
                 }
@@ -82,21 +82,18 @@ impl Output<'_> {
             }
             Ok(_) => Ok(Identity::Stream),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                let folder = folder(self.path);
+                // A link that leads nowhere yet stands for what it names.
+                let path = target(self.path);
+                let folder = folder(&path);
                 if !folder.exists() {
                     return Err(format!("there is no folder {}; make it first", folder.display()));
                 }
-                self.try_folder()?;
+                try_folder(if self.replaces { self.path } else { &path })?;
                 let folder = folder.canonicalize().map_err(|error| cannot(&error))?;
-                Ok(Identity::New(folder.join(self.path.file_name().ok_or("that is no name of a file")?)))
+                Ok(Identity::New(folder.join(path.file_name().ok_or("that is no name of a file")?)))
             }
             Err(error) => Err(cannot(&error)),
         }
-    }
-
-    /// Whether there can be a file beside it; none stays.
-    fn try_folder(&self) -> Result<(), String> {
-        output::temporary(self.path).map(drop).map_err(|error| format!("{error:#}"))
     }
 
     /// What the run reads is not written over.
@@ -119,6 +116,23 @@ fn identity(metadata: &Metadata) -> Identity {
     if metadata.is_file() { Identity::File(metadata.dev(), metadata.ino()) } else { Identity::Stream }
 }
 
+/// Whether there can be a file beside this one; none stays.
+fn try_folder(path: &Path) -> Result<(), String> {
+    output::temporary(path).map(drop).map_err(|error| format!("{error:#}"))
+}
+
+/// What a path names, if links stand in its last place.
+fn target(path: &Path) -> PathBuf {
+    /// As many as Linux follows.
+    const MOST: usize = 40;
+    let mut path = path.to_owned();
+    for _ in 0..MOST {
+        let Ok(next) = fs::read_link(&path) else { break };
+        path = folder(&path).join(next);
+    }
+    path
+}
+
 fn folder(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -132,7 +146,6 @@ mod tests {
     use super::*;
     use crate::cli::parsed_run;
     use crate::policy::Container;
-    use std::fs;
     use std::os::unix::fs::symlink;
 
     /// What is said about these outputs, and the names in the folder afterwards.
@@ -157,6 +170,9 @@ mod tests {
         fs::write(place.join("old"), "of another run").unwrap();
         fs::hard_link(place.join("old"), place.join("same")).unwrap();
         symlink("p.toml", place.join("link")).unwrap();
+        symlink("second", place.join("first")).unwrap();
+        symlink("new", place.join("second")).unwrap();
+        symlink("none/new", place.join("lost")).unwrap();
         fs::create_dir(place.join("folder")).unwrap();
         let names = || fs::read_dir(place).unwrap().count();
         let before = names();
@@ -168,6 +184,9 @@ mod tests {
                 Some("--report /folder/../e: --events is written there"),
             ),
             (&[("--events", "old"), ("--learn", "same")], Some("--learn /same: --events is written there")),
+            (&[("--events", "first"), ("--timeline", "new")], Some("--timeline /new: --events is written there")),
+            (&[("--events", "new"), ("--report", "second")], Some("--report /second: --events is written there")),
+            (&[("--events", "lost")], Some("--events /lost: there is no folder /none; make it first")),
             (&[("--learn", "p.toml")], Some("--learn /p.toml: that is a policy file of this run")),
             (&[("--events", "link")], Some("--events /link: that is a policy file of this run")),
             (&[("--report", "folder")], Some("--report /folder: that is a folder")),

@@ -18,8 +18,11 @@ use trace::{
 };
 
 use crate::memory::CallMemory;
-use crate::message::{MESSAGE_LEN, Message};
+use crate::message::{Gathered, Gatherer, MESSAGE_LEN, Message};
 use crate::{Call, CallSite, FIRST};
+
+/// Ranges of bytes that are looked at of a call that was not judged by them.
+const MAX_RANGES: u64 = 16;
 
 /// Where a record's strings come from.
 #[derive(Clone, Copy)]
@@ -51,15 +54,16 @@ pub(crate) fn record(
             Kind::Path => Content::Bytes(reader.argument(argument, address, MAX_PATH)),
             Kind::Text => Content::Bytes(reader.argument(argument, address, MAX_BYTES)),
             Kind::Buffer(length) => Content::Bytes(reader.buffer(argument, address, arg(*length))),
-            Kind::Ranges(_) => match reader.written() {
+            Kind::Ranges(count) => match reader.ranges(address, arg(*count)) {
                 Some(piece) => Content::Bytes(piece),
                 None => continue,
             },
             Kind::Address(length) => Content::Address(reader.address(argument, address, arg(*length))),
-            Kind::Message | Kind::Messages(_) => match reader.message(argument, address) {
-                Some(piece) => Content::Address(piece),
-                None => continue,
-            },
+            Kind::Message | Kind::Messages(_) => {
+                let contents = reader.message(argument, address).into_iter().flatten().flatten();
+                record.data.extend(contents.map(|content| Data { argument, content }));
+                continue;
+            }
             Kind::Structure(structure) => match reader.structure(argument, structure, &args) {
                 Some(piece) => Content::Structure(piece),
                 None => continue,
@@ -144,15 +148,16 @@ impl Reader<'_> {
         }
     }
 
-    /// The address that a message names, if it names one.
-    fn message(&self, argument: u8, address: u64) -> Option<Piece> {
+    /// The address that a message names, if it names one, and what it sends.
+    fn message(&self, argument: u8, address: u64) -> Option<[Option<Content>; 2]> {
         let mut header = [0; MESSAGE_LEN];
         match self.judged(argument, copy_forms::MESSAGE).and_then(|copy| copy.first_chunk()) {
             Some(copy) => header = *copy,
             None => read_gva(self.source.memory, self.cr3, address, &mut header).ok()?,
         }
-        let (name, length) = Message::read(&header).name?;
-        Some(self.address(argument, name, length))
+        let Message { name, ranges: (list, count) } = Message::read(&header);
+        let name = name.map(|(name, length)| Content::Address(self.address(argument, name, length)));
+        Some([name, self.ranges(list, count).map(Content::Bytes)])
     }
 
     /// A structure, as far as the call brings it; nothing if there is none, or its size is none that Linux takes.
@@ -193,6 +198,18 @@ impl Reader<'_> {
         let (bytes, whole) = self.source.judged?.written()?;
         let start = bytes.get(..MAX_PATH).unwrap_or(bytes);
         Some(Piece::Read { bytes: start.to_vec(), whole: whole && start.len() == bytes.len() })
+    }
+
+    /// What a list of ranges names; its beginning, if it was not judged.
+    fn ranges(&self, address: u64, count: u64) -> Option<Piece> {
+        let mut bytes = [0; MAX_BYTES];
+        self.written().or_else(|| {
+            let mut gatherer =
+                Gatherer { memory: self.source.memory, cr3: self.cr3, out: &mut bytes, done: Gathered::default() };
+            gatherer.list(address, count.min(MAX_RANGES)).ok()?;
+            let Gathered { len, cut } = gatherer.done;
+            Some(Piece::Read { bytes: bytes.get(..len)?.to_vec(), whole: !cut && count <= MAX_RANGES })
+        })
     }
 
     fn buffer(&self, argument: u8, address: u64, length: u64) -> Piece {

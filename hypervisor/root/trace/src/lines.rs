@@ -489,6 +489,7 @@ impl Writer<'_> {
             }
             self.out.push_str(separator);
             match self.call.content(index) {
+                Some(content) if matches!(kind, Kind::Message | Kind::Messages(_)) => self.message(index, content)?,
                 Some(content) => self.content(*kind, content)?,
                 None => self.argument(*kind, value & kind.mask())?,
             }
@@ -575,6 +576,21 @@ impl Writer<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// The address of a message, or, if what it sends was read, `{msg_name="127.0.0.1:80", msg_iov="text"}`.
+    fn message(&mut self, argument: usize, first: &Content) -> fmt::Result {
+        let Some(sent) = self.call.sent(argument) else { return self.content(Kind::Message, first) };
+        self.out.push('{');
+        if let Content::Address(name) = first {
+            self.out.push_str("msg_name=");
+            self.address(name)?;
+            self.out.push_str(", ");
+        }
+        self.out.push_str("msg_iov=");
+        self.piece(sent)?;
+        self.out.push('}');
+        Ok(())
     }
 
     fn piece(&mut self, piece: &Piece) -> fmt::Result {

@@ -605,7 +605,16 @@ impl CallRecord {
         }
     }
 
-    /// What an argument points to, if that was read.
+    /// What is sent by the message that an argument points to, if that was read.
+    #[must_use]
+    pub fn sent(&self, argument: usize) -> Option<&Piece> {
+        self.data.iter().find_map(|data| match &data.content {
+            Content::Bytes(piece) if usize::from(data.argument) == argument => Some(piece),
+            _ => None,
+        })
+    }
+
+    /// What an argument points to, if that was read; of a message its address, if it names one, and else what it sends.
     #[must_use]
     pub fn content(&self, argument: usize) -> Option<&Content> {
         self.data.iter().find(|data| usize::from(data.argument) == argument).map(|data| &data.content)

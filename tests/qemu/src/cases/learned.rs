@@ -39,6 +39,22 @@ until redis-cli ping >/dev/null 2>&1; do sleep 0.1; done
 redis-cli set key value; redis-cli -s /tmp/redis.sock get key; redis-cli save
 redis-cli -s /tmp/redis.sock shutdown nosave; wait $!; echo server $?; ls *.rdb";
 
+/// Servers whose ports and names are others each time, and their clients.
+const SOCKETS: &str = "
+import socket, threading
+from multiprocessing.connection import Client, Listener
+def talk(listener):
+    client = threading.Thread(target=lambda: Client(listener.address).send('over ' + listener._listener._family))
+    client.start(); print(listener.accept().recv()); client.join()
+talk(Listener(family='AF_UNIX')); talk(Listener(('127.0.0.1', 0)))
+one, other = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
+one.bind(('127.0.0.1', 5353)); other.sendmsg([b'a', b'b'], [], 0, ('127.0.0.1', 5353)); print(one.recv(9))
+one, other = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
+one.bind(''); one.listen(); other.connect(one.getsockname()); print('a name of its own')
+one, other = socket.socket(), socket.socket()
+one.listen(); other.connect(('127.0.0.1', one.getsockname()[1])); print('without bind')
+";
+
 const GCC: &str = "echo '#include <stdio.h>\nint main(void) { return puts(\"hello\") < 0; }' >hello.c; gcc -O -o hello hello.c && ./hello; ls";
 
 const PERL: &str = r#"
@@ -143,6 +159,7 @@ pub(crate) fn cases() -> Vec<Case> {
             is_enough(bench.in_tree("perl", ["/usr/bin/perl", "-e", PERL]), bench)
         })
         .needs("perl"),
+        Case::new("a learned policy has the addresses of a run, and no others", addresses).needs("python"),
         Case::new("each line of a trace is explained as it was judged", explained).needs("python"),
     ]
 }
@@ -172,6 +189,26 @@ fn is_enough(sandbox: Sandbox, bench: &Bench<'_>) -> Verdict {
         wants(!again.said.iter().any(|line| line.contains("files: ")), "nothing refused")?;
     }
     Ok(())
+}
+
+/// Servers and their clients find one another again, and nobody else.
+fn addresses(bench: &Bench<'_>) -> Verdict {
+    let python = |script: &str| bench.in_tree("python", ["/usr/bin/python3", "-c", script]);
+    goes_again(python(SOCKETS), bench)?;
+    let learned = learned(&python(SOCKETS), bench)?;
+    for line in [
+        r#"connect = ["127.0.0.1:32768-60999", "127.0.0.1:5353", "unix:/tmp/**", "unix:@?????"]"#,
+        r#"bind = ["127.0.0.1:0", "127.0.0.1:5353", "unix:/tmp/**", "unix:@"]"#,
+    ] {
+        wants(learned.contains(line), &format!("{line} in {learned}"))?;
+    }
+    let reaching =
+        format!("{SOCKETS}\ntry: socket.socket().connect(('127.0.0.1', 81))\nexcept OSError as why: print(why.errno)");
+    with_policy(bench, &learned, python(&reaching).options(["--trace"]), |sandbox| {
+        let outcome = sandbox.run()?;
+        wants(outcome.stdout.ends_with(b"\n13\n"), &String::from_utf8_lossy(&outcome.stdout))?;
+        outcome.exits(0)?.says(" 1 denied, 0 killed")?.complains("[errno EACCES, [network]")?.done()
+    })
 }
 
 /// What `policy explain` says of a call that it is given as a trace has it, is what the trace says.

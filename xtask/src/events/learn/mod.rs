@@ -1,13 +1,17 @@
 //! `--learn`: the least policy under which the run would have gone as it went.
 //!
 //! Each call that was made is allowed, for the values that were seen of the arguments that decide what it does ([`DECIDING`]); everything
-//! else is the default's: EPERM. Of files it may do what was done with them ([`paths`]). Calls of the i386 table are left to the default: nobody carries them out.
+//! else is the default's: EPERM. Of files it may do what was done with them ([`paths`]), and addresses are those that it named ([`addresses`]). Calls of the i386 table are left to the default: nobody carries them out.
+mod addresses;
+mod names;
 mod paths;
 
 use super::Observer;
 use super::event::{Call, Event, What};
 use super::usage::{Told, Usage, told};
 use crate::output;
+use crate::policy::names;
+use addresses::Addresses;
 use anyhow::{Context, Result};
 use paths::Paths;
 use policy::groups::{GROUPS, Group};
@@ -49,6 +53,7 @@ pub(super) struct Learner {
     /// By number.
     calls: BTreeMap<u64, Calls>,
     paths: Paths,
+    addresses: Addresses,
     usage: Usage,
 }
 
@@ -84,10 +89,11 @@ impl Observer for Learner {
         let text = self.policy();
         output::write(&self.path, &text).with_context(|| format!("cannot write the policy {}", self.path.display()))?;
         eprintln!(
-            "cordon: {}: a policy that allows the {} different calls of this run, and what it did with {} paths",
+            "cordon: {}: a policy that allows the {} different calls of this run, and what it did with {} paths and {} addresses",
             self.path.display(),
             self.calls.len(),
-            self.paths.len()
+            self.paths.len(),
+            self.addresses.len()
         );
         Ok(())
     }
@@ -97,11 +103,12 @@ impl Learner {
     /// To be written to this file at the end of the run.
     pub(super) fn create(path: &Path) -> Result<Self> {
         output::prepare(path).with_context(|| format!("cannot write the policy {}", path.display()))?;
-        let (programs, calls, paths, usage) = (Vec::new(), BTreeMap::new(), Paths::default(), Usage::default());
-        Ok(Self { path: path.to_owned(), programs, calls, paths, usage })
+        let (paths, addresses, usage) = (Paths::default(), Addresses::default(), Usage::default());
+        Ok(Self { path: path.to_owned(), programs: Vec::new(), calls: BTreeMap::new(), paths, addresses, usage })
     }
 
     fn call(&mut self, call: &Call, ns: u64) {
+        self.addresses.add(call);
         let values: Option<Vec<_>> = deciding(call.number).iter().map(|one| one.value(call)).collect();
         let none = Seen { times: 0, first_ns: ns };
         let calls = self.calls.entry(call.number).or_insert_with(|| Calls { all: none, by_value: BTreeMap::new() });
@@ -136,7 +143,7 @@ impl Learner {
                 rule(&mut text, *number, &when, *seen);
             }
         }
-        text + &self.paths.policy() + &self.limits()
+        text + &self.addresses.policy(&self.paths) + &self.paths.policy() + &self.limits()
     }
 
     /// Limits as comments: what one run used says little about the next one, whose input is larger or whose machine is slower.
@@ -263,14 +270,7 @@ fn deciding(number: u64) -> Vec<Deciding> {
 
 /// A value as a policy has it: by name, if all of it has one.
 pub(super) fn written(kind: Kind, value: u64) -> String {
-    if let Kind::Named(symbols) | Kind::LongNamed(symbols) = kind {
-        let mut names = String::new();
-        let named = symbols.write(&mut names, value).is_ok();
-        if named && !names.is_empty() && names.split('|').all(|name| symbols.value(name).is_some()) {
-            return format!("{names:?}");
-        }
-    }
-    value.to_string()
+    names(kind, value).map_or_else(|| value.to_string(), |names| format!("{names:?}"))
 }
 
 #[cfg(test)]
@@ -280,7 +280,7 @@ mod tests {
     use crate::events::event::Word;
     use crate::events::usage::tests::exit;
 
-    fn call(name: &str, args: [u64; 6]) -> Event {
+    pub(super) fn call(name: &str, args: [u64; 6]) -> Event {
         let number = u64::from(proto::syscalls::by_name(name).unwrap().number);
         let record = trace::CallRecord {
             time: 0,
@@ -341,7 +341,8 @@ mod tests {
             let What::Call(call) = &mut event.what else { panic!("a call") };
             let fields = flags.map(|flags| Bytes::Fields([("flags".to_owned(), Word(flags))].into()));
             let bytes = vec![fields.unwrap_or(Bytes::Unreadable(Word(pointer)))];
-            call.data = if pointer == 0 { Vec::new() } else { vec![Data { argument: 0, bytes, whole: true }] };
+            call.data =
+                if pointer == 0 { Vec::new() } else { vec![Data { argument: 0, bytes, whole: true, sent: false }] };
             event
         };
         let policy = learned(&[cloned(1, Some(0x3d_0f00)), cloned(0, None), cloned(8, None)]);

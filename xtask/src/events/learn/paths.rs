@@ -13,6 +13,7 @@
 //! All that no entry names has no rights. A rename may not give rights: what was renamed gets those of its new name as well, and both names of a
 //! folder that was renamed are one entry. What comes out is compiled and asked about all that was seen before it is written.
 use super::super::event::Granted;
+use super::names::{above, below, child, escaped, guessed, is_below, parent};
 use policy::{Policy, Rights};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -93,6 +94,20 @@ impl Paths {
     /// How many paths there are.
     pub(super) fn len(&self) -> usize {
         self.used.len()
+    }
+
+    /// The pattern for the path of a socket, which is generalised as that of a file that was made here: `made`, if it was surely.
+    pub(super) fn of_socket(&self, path: &[u8], made: bool) -> String {
+        let is_made = |name: &&[u8]| self.used.get(*name).is_some_and(|used| used.rights.contain(Rights::CREATE));
+        let Some(outermost) = above(path).into_iter().find(|name| is_made(name) || (made && *name == path)) else {
+            return escaped(path);
+        };
+        let (room, is_deep) = (parent(outermost), outermost != path);
+        match (is_shared(room), is_deep) {
+            (true, true) => below(room),
+            (true, false) => child(room),
+            (false, deep) => guessed(outermost) + if deep { "/**" } else { "" },
+        }
     }
 
     /// The entries of `[[files]]`, the narrowest that hold all that was seen.
@@ -220,7 +235,7 @@ impl Globs {
             room.entry(made.to_vec()).or_default().push(path.clone());
         }
         for (room, made) in &rooms {
-            let is_whole = SHARED.iter().any(|shared| shared.as_bytes() == room.as_slice()) || made.len() > MADE;
+            let is_whole = is_shared(room) || made.len() > MADE;
             let is_deep = |paths: &[Vec<u8>]| paths.len() > 1;
             let any_deep = made.values().any(|paths| is_deep(paths));
             for (name, paths) in made {
@@ -312,90 +327,12 @@ fn is_read_only(rights: Rights) -> bool {
     Rights::READ.and(Rights::LIST).contain(rights)
 }
 
+fn is_shared(room: &[u8]) -> bool {
+    SHARED.iter().any(|shared| shared.as_bytes() == room)
+}
+
 fn is_system(path: &[u8]) -> bool {
     SYSTEM.iter().any(|folder| is_below(path, folder.as_bytes()))
-}
-
-/// Whether a path is a folder or in it.
-fn is_below(path: &[u8], folder: &[u8]) -> bool {
-    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
-}
-
-/// The folder that a path is in; of `/` itself.
-fn parent(path: &[u8]) -> &[u8] {
-    match path.iter().rposition(|byte| *byte == b'/') {
-        Some(0) | None => b"/",
-        Some(at) => &path[..at],
-    }
-}
-
-/// The names on the way to a path, the outermost first, and the path.
-fn above(path: &[u8]) -> Vec<&[u8]> {
-    let slashes = path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/');
-    slashes.map(|(at, _)| &path[..at]).chain([path]).collect()
-}
-
-/// The pattern for a folder and all that is below it.
-fn below(folder: &[u8]) -> String {
-    if folder == b"/" { "/**".to_owned() } else { escaped(folder) + "/**" }
-}
-
-/// The pattern for what is in a folder.
-fn child(folder: &[u8]) -> String {
-    if folder == b"/" { "/*".to_owned() } else { escaped(folder) + "/*" }
-}
-
-/// A path as a pattern that matches nothing else; what is no UTF-8 in it is any byte.
-fn escaped(path: &[u8]) -> String {
-    let mut pattern = String::new();
-    for piece in path.utf8_chunks() {
-        for character in piece.valid().chars() {
-            if matches!(character, '*' | '?' | '[' | '\\') {
-                pattern.push('\\');
-            }
-            pattern.push(character);
-        }
-        pattern.extend(piece.invalid().iter().map(|_| '?'));
-    }
-    pattern
-}
-
-/// A path whose last name may be another one the next time: of runs of letters and digits that look random only the beginning is kept, and of numbers
-/// nothing.
-fn guessed(path: &[u8]) -> String {
-    /// Letters of a random part that stay, digits of a number, letters of a random part.
-    const KEPT: usize = 3;
-    const NUMBER: usize = 3;
-    const RANDOM: usize = 6;
-    let folder = parent(path);
-    let name = escaped(path.get(folder.len()..).unwrap_or(path).strip_prefix(b"/").unwrap_or(path));
-    let mut guessed = String::new();
-    let mut rest = name.as_str();
-    while !rest.is_empty() {
-        let run = rest.find(|character: char| !character.is_ascii_alphanumeric()).unwrap_or(rest.len());
-        let (word, after) = rest.split_at(run);
-        if word.len() >= NUMBER && word.bytes().all(|byte| byte.is_ascii_digit()) {
-            guessed.push('*');
-        } else if word.len() >= RANDOM && switches(word) >= 2 {
-            guessed.push_str(&word[..KEPT]);
-            guessed.push('*');
-        } else {
-            guessed.push_str(word);
-        }
-        let next = after.chars().next().map_or(0, char::len_utf8);
-        guessed.push_str(&after[..next]);
-        rest = &after[next..];
-    }
-    let folder = if folder == b"/" { String::new() } else { escaped(folder) };
-    format!("{folder}/{guessed}")
-}
-
-/// How often small letters, capitals and digits follow one another in a word. A capital at its beginning is none.
-fn switches(word: &str) -> usize {
-    let class = |byte: &u8| (byte.is_ascii_digit(), byte.is_ascii_uppercase());
-    let bytes = word.as_bytes();
-    let skipped = usize::from(bytes.first().is_some_and(u8::is_ascii_uppercase));
-    bytes.windows(2).skip(skipped).filter(|pair| class(&pair[0]) != class(&pair[1])).count()
 }
 
 #[cfg(test)]

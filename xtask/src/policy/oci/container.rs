@@ -1,7 +1,65 @@
 //! Which entries of Docker's profiles count: those that are meant for a container with certain capabilities, a processor, or a newer kernel.
 use super::super::options::ContainerOptions;
+use policy::did_you_mean;
 use serde::Deserialize;
 use std::path::PathBuf;
+
+/// Every capability (capabilities(7)).
+const CAPABILITIES: [&str; 41] = [
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_DAC_READ_SEARCH",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETPCAP",
+    "CAP_LINUX_IMMUTABLE",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_BROADCAST",
+    "CAP_NET_ADMIN",
+    "CAP_NET_RAW",
+    "CAP_IPC_LOCK",
+    "CAP_IPC_OWNER",
+    "CAP_SYS_MODULE",
+    "CAP_SYS_RAWIO",
+    "CAP_SYS_CHROOT",
+    "CAP_SYS_PTRACE",
+    "CAP_SYS_PACCT",
+    "CAP_SYS_ADMIN",
+    "CAP_SYS_BOOT",
+    "CAP_SYS_NICE",
+    "CAP_SYS_RESOURCE",
+    "CAP_SYS_TIME",
+    "CAP_SYS_TTY_CONFIG",
+    "CAP_MKNOD",
+    "CAP_LEASE",
+    "CAP_AUDIT_WRITE",
+    "CAP_AUDIT_CONTROL",
+    "CAP_SETFCAP",
+    "CAP_MAC_OVERRIDE",
+    "CAP_MAC_ADMIN",
+    "CAP_SYSLOG",
+    "CAP_WAKE_ALARM",
+    "CAP_BLOCK_SUSPEND",
+    "CAP_AUDIT_READ",
+    "CAP_PERFMON",
+    "CAP_BPF",
+    "CAP_CHECKPOINT_RESTORE",
+];
+/// What stands for all of them.
+const ALL: &str = "CAP_ALL";
+
+/// A capability as Docker's command line has it: in any case, with `CAP_` or without it.
+pub(in crate::policy) fn capability(text: &str) -> Result<String, String> {
+    let upper = text.to_ascii_uppercase();
+    let name = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
+    if name == ALL || CAPABILITIES.contains(&name.as_str()) {
+        return Ok(name);
+    }
+    Err(format!("there is no such capability{}", did_you_mean(&name, CAPABILITIES.into_iter())))
+}
 
 /// What others' policies mean here: what Docker's includes and excludes are judged by, and where files are that they include.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,14 +85,16 @@ impl Default for Container {
 impl Container {
     /// The usual one with the capabilities that the command line adds and drops.
     pub(crate) fn with(options: &ContainerOptions) -> Self {
-        let full = |name: &String| {
-            let name = name.to_ascii_uppercase();
-            if name.starts_with("CAP_") { name } else { format!("CAP_{name}") }
-        };
-        let mut container = Self { include_map: options.include_map.clone(), ..Self::default() };
-        let dropped: Vec<String> = options.cap_drop.iter().map(full).collect();
-        container.capabilities.retain(|name| !dropped.contains(name) && !dropped.iter().any(|name| name == "CAP_ALL"));
-        container.capabilities.extend(options.cap_add.iter().map(full));
+        let ContainerOptions { cap_add: added, cap_drop: dropped, include_map } = options;
+        let mut container = Self { include_map: include_map.clone(), ..Self::default() };
+        let has = |names: &[String], name: &str| names.iter().any(|one| one == name);
+        if has(added, ALL) {
+            container.capabilities = CAPABILITIES.map(str::to_owned).to_vec();
+        } else if has(dropped, ALL) {
+            container.capabilities.clear();
+        }
+        container.capabilities.retain(|name| !has(dropped, name));
+        container.capabilities.extend(added.iter().filter(|name| *name != ALL).cloned());
         container
     }
 
@@ -103,11 +163,16 @@ mod tests {
     #[test]
     fn the_command_line_adds_and_drops_capabilities() {
         let with = |add: &[&str], drop: &[&str]| {
-            let [cap_add, cap_drop] = [add, drop].map(|names| names.iter().map(ToString::to_string).collect());
+            let [cap_add, cap_drop] =
+                [add, drop].map(|names| names.iter().map(|name| capability(name).unwrap()).collect());
             Container::with(&ContainerOptions { cap_add, cap_drop, ..ContainerOptions::default() }).capabilities
         };
         assert_eq!(with(&["sys_admin"], &["ALL"]), ["CAP_SYS_ADMIN"]);
         assert!(!with(&[], &["CAP_CHOWN"]).contains(&"CAP_CHOWN".to_owned()));
         assert!(with(&[], &["CAP_CHOWN"]).contains(&"CAP_KILL".to_owned()));
+        // As Docker's command line means it.
+        assert_eq!(with(&["ALL"], &["all"]).len(), CAPABILITIES.len());
+        assert_eq!(with(&["all"], &["SYS_ADMIN", "kill"]).len(), CAPABILITIES.len() - 2);
+        assert_eq!(capability("SYSADMIN").unwrap_err(), "there is no such capability; did you mean `CAP_SYS_ADMIN`?");
     }
 }

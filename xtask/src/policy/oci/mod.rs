@@ -16,6 +16,7 @@ use super::native::{self, Action, Origin, Rule, Translation};
 use super::position::{Lines, Position};
 pub(crate) use container::Container;
 use container::Filter;
+pub(super) use container::capability;
 use order::{Comparison, Decision, Operator, Ruling};
 use policy::limits::MAX_CLAUSES;
 use serde::Deserialize;

@@ -38,23 +38,54 @@ struct Said {
 
 /// Sections by which a unit is known that has no filter.
 const SECTIONS: [&str; 6] = ["[Unit]", "[Service]", "[Socket]", "[Mount]", "[Swap]", "[Install]"];
-/// Further settings by which a unit keeps its programs from something.
-const OTHERS: [&str; 14] = [
+/// What settings begin with by which a unit keeps its programs from something, or says as whom and where they run (systemd.exec(5), systemd.resource-control(5)).
+const OTHERS: [&str; 38] = [
+    "AmbientCapabilities",
+    "AppArmorProfile",
+    "BindPaths",
+    "BindReadOnlyPaths",
+    "CPUQuota",
+    "CapabilityBoundingSet",
+    "Device",
+    "DynamicUser",
+    "Environment",
+    "ExecPaths",
+    "Group",
+    "IPAddress",
+    "InaccessiblePaths",
+    "KeyringMode",
+    "Limit",
+    "LockPersonality",
+    "MemoryDenyWriteExecute",
+    "MemoryHigh",
+    "MemoryMax",
+    "NoExecPaths",
+    "NoNewPrivileges",
+    "Private",
+    "Protect",
+    "ReadOnlyPaths",
+    "ReadWritePaths",
+    "RemoveIPC",
+    "Restrict",
+    "RootDirectory",
+    "RootImage",
+    "SELinuxContext",
+    "SecureBits",
+    "SocketBind",
+    "SupplementaryGroups",
     "SystemCallArchitectures",
     "SystemCallLog",
-    "RestrictAddressFamilies",
-    "RestrictNamespaces",
-    "RestrictRealtime",
-    "RestrictSUIDSGID",
-    "RestrictFileSystems",
-    "MemoryDenyWriteExecute",
-    "LockPersonality",
-    "CapabilityBoundingSet",
-    "NoNewPrivileges",
-    "IPAddressDeny",
-    "IPAddressAllow",
-    "ProtectKernelModules",
+    "TasksMax",
+    "TemporaryFileSystem",
+    "UMask",
 ];
+/// The same, as whole names.
+const WORDS: [&str; 2] = ["User", "WorkingDirectory"];
+
+/// Whether somebody may count on a setting that does not apply here.
+fn is_missed(key: &str) -> bool {
+    WORDS.contains(&key) || OTHERS.iter().any(|begin| key.starts_with(begin))
+}
 
 /// Whether a text looks like a unit file.
 pub(super) fn is_one(text: &str) -> bool {
@@ -74,7 +105,7 @@ pub(super) fn to_native(name: &str, text: &str) -> Result<Native, String> {
         return Err(format!("{name}:1:1: this unit has no `{FILTER}=` line: there is no policy in it"));
     };
     let places = Places::of(files, text);
-    let (mut lists, mut notes) = (Lists::default(), Vec::new());
+    let (mut lists, mut notes, mut named, mut missed) = (Lists::default(), Vec::new(), Vec::new(), Vec::new());
     if places.files.are_named() {
         notes.push("this is what `systemctl cat` prints: lines are those of the files that it names".to_owned());
     }
@@ -83,11 +114,15 @@ pub(super) fn to_native(name: &str, text: &str) -> Result<Native, String> {
         match assignment.key {
             FILTER => lists.filter(assignment, &places)?,
             ERROR => lists.error_number(&assignment.value()).map_err(|why| format!("{}: {why}", place()))?,
-            other if OTHERS.contains(&other) => {
-                notes.push(format!("{}: {other}: does not apply, and is ignored", places.line(other)));
+            other if is_missed(other) && !named.contains(&other) => {
+                named.push(other);
+                missed.push(format!("{other} ({})", places.line(other)));
             }
             _ => {}
         }
+    }
+    if !missed.is_empty() {
+        notes.push(format!("of a unit only {FILTER} and {ERROR} count; these are ignored: {}", missed.join(", ")));
     }
     let (default, rules) = lists.rules();
     let names = &places.files.names;
@@ -231,13 +266,18 @@ mod tests {
 
     #[test]
     fn lines_go_on_behind_a_backslash() {
-        let lines = "[Service]\nSystemCallFilter=~chroot \\\n# a comment between\n  mount:EACCES \\\n  reboot\nRestrictRealtime=yes\n";
+        let lines = "[Service]\nSystemCallFilter=~chroot \\\n# a comment between\n  mount:EACCES \\\n  reboot\nRestrictRealtime=yes\nExecStart=/x\nProtectSystem=strict\nUser=a\nUser=b\n";
         for (call, expected) in
             [("chroot", "KillProcess"), ("mount", "EACCES"), ("reboot", "KillProcess"), ("read", "Allow")]
         {
             assert_eq!(verdict(lines, call), expected, "{call}");
         }
-        assert_eq!(to_native("u", lines).unwrap().notes, ["line 6: RestrictRealtime: does not apply, and is ignored"]);
+        assert_eq!(
+            to_native("u", lines).unwrap().notes,
+            [
+                "of a unit only SystemCallFilter and SystemCallErrorNumber count; these are ignored: RestrictRealtime (line 6), ProtectSystem (line 8), User (line 9)"
+            ]
+        );
     }
 
     /// What a verdict says of the rule.

@@ -16,7 +16,8 @@ action = "kill"
 [[rule]]
 calls = ["read", "write", "open", "openat", "mmap", "mprotect", "munmap", "brk", "fcntl", "ioctl", "lseek", "access", "clone",
   "execve", "exit_group", "umask", "futex", "clock_gettime", "kill", "rt_sigaction", "getpid", "newfstatat", "symlink",
-  "faccessat2", "chown", "unlinkat", "socket", "rt_sigprocmask", "statx", "prlimit64", "uretprobe", "wait4"]
+  "faccessat2", "chown", "unlinkat", "socket", "rt_sigprocmask", "statx", "prlimit64", "uretprobe", "wait4",
+  "writev", "sendmsg", "sendmmsg"]
 action = "allow"
 "#;
 
@@ -31,6 +32,44 @@ fn line(child: &mut Child, name: &str, args: [u64; 6], value: i64) -> String {
 
 fn child() -> Child {
     Child::new(POLICY, true)
+}
+
+fn words(words: &[u64]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+#[test]
+fn what_ranges_and_messages_hold() {
+    let mut child = child();
+    let name = child.put(BASE, &[2, 0, 0, 80, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+    let text = child.put(BASE + 0x100, &[b'x'; 40]);
+    let list = child.put(BASE + 0x200, &words(&[text, 3, 0, 0, text, 2]));
+    assert_eq!(line(&mut child, "writev", [1, list, 3, 0, 0, 0], 5), r#"writev(1, "xxxxx", 3) = 5"#);
+    assert_eq!(line(&mut child, "writev", [1, list, 0, 0, 0, 0], 0), r#"writev(1, "", 0) = 0"#);
+    let at = child.put(BASE + 0x300, &words(&[0, 0, list, 1, 0, 0, 0]));
+    assert_eq!(line(&mut child, "sendmsg", [3, at, 0, 0, 0, 0], 3), r#"sendmsg(3, {msg_iov="xxx"}, 0) = 3"#);
+    child.put(at, &words(&[name, 16, list, 3, 0, 0, 0]));
+    let shown = r#"{msg_name="127.0.0.1:80", msg_iov="xxxxx"}"#;
+    assert_eq!(line(&mut child, "sendmsg", [3, at, 0, 0, 0, 0], 5), format!("sendmsg(3, {shown}, 0) = 5"));
+    assert_eq!(line(&mut child, "sendmmsg", [3, at, 2, 0, 0, 0], 2), format!("sendmmsg(3, {shown}, 2, 0) = 2"));
+    // Only the beginning of much, and of many ranges.
+    let cut = format!("{}\"...", "x".repeat(32));
+    child.put(list, &words(&[text, 31, text, 40]));
+    assert_eq!(line(&mut child, "writev", [1, list, 2, 0, 0, 0], 71), format!("writev(1, \"{cut}, 2) = 71"));
+    child.put(list, &words(&[0; 40]));
+    assert_eq!(line(&mut child, "writev", [1, list, 20, 0, 0, 0], 0), r#"writev(1, ""..., 20) = 0"#);
+    // What cannot be read.
+    child.put(list, &words(&[END, 1]));
+    let shown = format!("{list:#x}");
+    assert_eq!(
+        line(&mut child, "writev", [1, list, 1, 0, 0, 0], -14),
+        format!("writev(1, {shown}, 1) = -1 EFAULT (Bad address)")
+    );
+    child.put(at, &words(&[name, 16, list, 1, 0, 0, 0]));
+    assert_eq!(
+        line(&mut child, "sendmsg", [3, at, 0, 0, 0, 0], -14),
+        r#"sendmsg(3, "127.0.0.1:80", 0) = -1 EFAULT (Bad address)"#
+    );
 }
 
 const AT_FDCWD: u64 = 0xffff_ff9c;
