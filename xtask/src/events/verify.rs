@@ -293,6 +293,14 @@ mod tests {
     }
 
     #[test]
+    fn figures_are_documented() {
+        let page = include_str!("../../../EVENTS.md");
+        let figures = serde_json::to_value(RunStats::default()).unwrap();
+        let unknown = |key: &&String| !page.contains(&format!("`{key}`"));
+        assert_eq!(figures.as_object().unwrap().keys().find(unknown), None);
+    }
+
+    #[test]
     fn what_was_tampered_with_is_found() {
         let good = lines();
         let tampered = |change: &dyn Fn(&mut Vec<String>)| {

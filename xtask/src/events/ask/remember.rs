@@ -48,7 +48,8 @@ impl Remember {
         let text = text.with_context(|| format!("cannot make the policy {path}"))?;
         policy::parse(&path.to_string(), &text).context("the answers make no policy")?;
         output::write(&self.path, &text).with_context(|| format!("cannot write the policy {path}"))?;
-        eprintln!("cordon: {path}: the policy of this run with {} answers", self.answers.len());
+        let (count, s) = (self.answers.len(), if self.answers.len() == 1 { "" } else { "s" });
+        eprintln!("cordon: {path}: the policy of this run with {count} answer{s}");
         Ok(())
     }
 }
