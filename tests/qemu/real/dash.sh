@@ -22,7 +22,7 @@ sleep 0.05 & wait $!; echo "waited $?"
 sh -c 'kill -9 $$'; echo "killed itself: $?"
 sh -c 'exit 300'; echo "wraps: $?"
 i=0; while [ $i -lt 50 ]; do (exit $((i % 3))) || n=$((${n:-0} + 1)); i=$((i + 1)); done; echo "failures: $n"
-seq 1 20000 | while read -r a; do s=$((${s:-0} + a)); [ "$a" = 20000 ] && echo "sum $s"; done
+seq 1 3000 | while read -r a; do s=$((${s:-0} + a)); [ "$a" = 3000 ] && echo "sum $s"; done
 { echo out; echo err >&2; } 2>&1 | sort
 exec 3>file; echo "to three" >&3; exec 3>&-; cat file
 exec 4<file; read -r line <&4; echo "from four: $line"; exec 4<&-

@@ -168,16 +168,16 @@ impl Sandbox {
 
     /// Runs it both ways and wants the same output and exit code.
     pub(crate) fn same_as_here(&self) -> Verdict {
-        self.same_as(self.run_here()?).map(drop)
+        self.same_as(&self.run_here()?).map(drop)
     }
 
     /// Runs it in a sandbox and wants what this command says on plain Linux; what it was.
     pub(crate) fn same_as_command(&self, command: Command) -> Result<Outcome, String> {
-        self.same_as(self.finish(command)?)
+        self.same_as(&self.finish(command)?)
     }
 
-    /// Runs it in a sandbox and wants the same output and exit code as on plain Linux.
-    fn same_as(&self, here: Outcome) -> Result<Outcome, String> {
+    /// Runs it in a sandbox and wants the same output and exit code as `here`, on plain Linux; what it was.
+    pub(crate) fn same_as(&self, here: &Outcome) -> Result<Outcome, String> {
         let inside = self.run()?;
         if (inside.code, &inside.stdout, &inside.stderr) == (here.code, &here.stdout, &here.stderr) {
             return Ok(inside);

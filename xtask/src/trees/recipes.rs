@@ -97,7 +97,7 @@ pub(super) const RECIPES: &[Recipe] = &[
     },
     Recipe {
         name: "python",
-        about: "python3 with venv and sqlite3, and its own test suite",
+        about: "python3 with venv and sqlite3, its library compiled, and its own test suite",
         packages: &["python3", "python3-venv", "libpython3.11-testsuite", "coreutils", "dash"],
         links: &[SH],
         source: None,

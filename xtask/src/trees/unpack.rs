@@ -35,6 +35,10 @@ const COPIES: [(&str, &str); 3] = [
     ("usr/share/libc-bin/nsswitch.conf", "etc/nsswitch.conf"),
 ];
 
+/// Python's library, where a tree has it, and files of it that are not Python as its compiler takes it, or that nothing here imports.
+const PYTHON_LIBRARY: &str = "usr/lib/python3.11";
+const NOT_COMPILED: &str = "/(bad|lib2to3|idlelib|ensurepip|pydoc_data|turtledemo)";
+
 /// Makes the tree `tree` of these packages.
 pub(super) fn unpack(tree: &Path, recipe: &Recipe, files: &[PathBuf]) -> Result<()> {
     for name in MERGED {
@@ -129,6 +133,25 @@ fn finish(tree: &Path, recipe: &Recipe) -> Result<()> {
         if fs::symlink_metadata(&place).is_err() {
             symlink(target, &place).with_context(|| place.display().to_string())?;
         }
+    }
+    if tree.join(PYTHON_LIBRARY).join("compileall.py").exists() {
+        compile_python(tree)?;
+    }
+    Ok(())
+}
+
+/// Compiles Python's library, as Debian's `py3compile` does when it is installed: else each start in a sandbox would do so for itself, as
+/// what it writes ends with it. The tree's own interpreter makes what it reads, by the tree's own loader and libraries.
+fn compile_python(tree: &Path) -> Result<()> {
+    let libraries = tree.join("usr/lib/x86_64-linux-gnu");
+    let mut python = Command::new(tree.join("lib64/ld-linux-x86-64.so.2"));
+    python.arg("--library-path").arg(libraries).arg(tree.join("usr/bin/python3.11"));
+    // `-I -S`: no settings and packages of this machine's user.
+    python.args(["-I", "-S", "-m", "compileall", "-q", "-x", NOT_COMPILED]);
+    // What is compiled names its source as it is called in the sandbox.
+    python.arg("-s").arg(tree).args(["-p", "/"]).arg(tree.join(PYTHON_LIBRARY));
+    if !python.status().context("the tree's python3.11")?.success() {
+        bail!("python's library cannot be compiled");
     }
     Ok(())
 }

@@ -29,15 +29,7 @@ const PYTHON_GROUPS: &[(&str, &[&str])] = &[
             "test_asyncio.test_threads",
         ],
     ),
-    (
-        "asyncio, sockets",
-        &[
-            "test_asyncio.test_sendfile",
-            "test_asyncio.test_server",
-            "test_asyncio.test_streams",
-            "test_asyncio.test_unix_events",
-        ],
-    ),
+    ("asyncio, sockets", &["test_asyncio.test_server", "test_asyncio.test_streams", "test_asyncio.test_unix_events"]),
     (
         "sockets",
         &[
@@ -68,7 +60,7 @@ const PYTHON_GROUPS: &[(&str, &[&str])] = &[
     ),
     (
         "files, copied and temporary",
-        &["test_linecache", "test_mailbox", "test_netrc", "test_shutil", "test_tempfile", "test_zipimport"],
+        &["test_linecache", "test_netrc", "test_shutil", "test_tempfile", "test_zipimport"],
     ),
     ("os", &["test_fcntl", "test_grp", "test_os", "test_posix", "test_pwd"]),
     (
@@ -109,6 +101,7 @@ const PYTHON_GROUPS: &[(&str, &[&str])] = &[
 const LONG: &[&str] = &[
     "test_asyncio.test_base_events",
     "test_asyncio.test_events",
+    "test_asyncio.test_sendfile",
     "test_asyncio.test_sock_lowlevel",
     "test_asyncio.test_subprocess",
     "test_asyncio.test_tasks",
@@ -128,6 +121,7 @@ const LONG: &[&str] = &[
     "test_largefile",
     "test_logging",
     "test_lzma",
+    "test_mailbox",
     "test_math",
     "test_mimetypes",
     "test_multiprocessing_fork",
@@ -157,6 +151,18 @@ const LONG: &[&str] = &[
     "test_weakref",
     "test_xmlrpc",
     "test_zipfile",
+];
+
+/// Tests of the usual modules that take much longer than the others: with `--all` only.
+const SLOW: &[&str] = &[
+    "test_dbm_dumb.DumbDBMTestCase.test_random",
+    "test_file.PyOtherFileTests.testIteration",
+    "test_httplib.BasicTest.test_large_content_length",
+    "test_os.BytesFwalkTests.test_fd_leak",
+    "test_os.BytesWalkTests.test_walk_many_open_files",
+    "test_os.ForkTests.test_fork",
+    "test_os.FwalkTests.test_fd_leak",
+    "test_os.WalkTests.test_walk_many_open_files",
 ];
 
 /// Groups of perl's core tests that are run each time: the language from the ground up, and what rests on the system. Patterns of their
@@ -200,27 +206,30 @@ const KNOWN: &[(&str, &str)] = &[
 
 /// Tests of conformance.
 pub(crate) fn cases(setup: &Setup) -> Vec<Case> {
-    let long_pythons = LONG.iter().map(|module| python(module, slice::from_ref(module), LONG_LIMIT));
+    let long_pythons = LONG.iter().map(|module| python(module, slice::from_ref(module), LONG_LIMIT, &[]));
     let long_perls = PERL_LONG.iter().map(|(name, files)| perl(name, files, LONG_LIMIT));
     PYTHON_GROUPS
         .iter()
-        .map(|(name, modules)| python(name, modules, LIMIT))
+        .map(|(name, modules)| python(name, modules, LIMIT, if setup.all { &[] } else { SLOW }))
         .chain(PERL_GROUPS.iter().map(|(name, files)| perl(name, files, LIMIT)))
         .chain(long_pythons.chain(long_perls).filter(|_| setup.all))
         .collect()
 }
 
-/// The test of some of python's modules.
-fn python(name: &'static str, modules: &'static [&'static str], limit: Duration) -> Case {
+/// The test of some of python's modules, but for the tests `left_out`.
+fn python(name: &'static str, modules: &'static [&'static str], limit: Duration, left_out: &[&'static str]) -> Case {
     let runner = &["/usr/bin/python3", "-c", PYTHON];
-    let suite = Suite { tree: "python", runner, name, arguments: modules, parts: modules, limit };
+    let left_out = left_out.iter().map(|test| format!("-{test}"));
+    let arguments = modules.iter().map(|module| (*module).to_owned()).chain(left_out).collect();
+    let suite = Suite { tree: "python", runner, name, arguments, parts: modules, limit };
     Case::new(format!("conformance python {name}"), move |bench| compare(bench, &suite)).needs("python")
 }
 
 /// The test of some of perl's files.
 fn perl(name: &'static str, files: &'static [&'static str], limit: Duration) -> Case {
     let runner = &["/usr/bin/perl", "-e", PERL];
-    let suite = Suite { tree: "perl", runner, name, arguments: files, parts: &[""], limit };
+    let arguments = files.iter().map(|file| (*file).to_owned()).collect();
+    let suite = Suite { tree: "perl", runner, name, arguments, parts: &[""], limit };
     Case::new(format!("conformance perl {name}"), move |bench| compare(bench, &suite)).needs("perl")
 }
 
@@ -231,7 +240,7 @@ struct Suite {
     runner: &'static [&'static str],
     name: &'static str,
     /// Which part, as the runner wants to be told.
-    arguments: &'static [&'static str],
+    arguments: Vec<String>,
     /// What the runner tells the end of, each by the beginning of its tests' names.
     parts: &'static [&'static str],
     limit: Duration,
@@ -252,7 +261,7 @@ struct Tests {
 fn compare(bench: &Bench<'_>, suite: &Suite) -> Verdict {
     let seconds = suite.limit.as_secs().to_string();
     let options = ["--memory", "512M", "--timeout", &seconds];
-    let command = suite.runner.iter().chain(suite.arguments);
+    let command = suite.runner.iter().copied().chain(suite.arguments.iter().map(String::as_str));
     let sandbox = bench.in_tree(suite.tree, command).options(options).limit(suite.limit + suite.limit / 5);
     let here = Tests::read(&sandbox.run_here()?.stdout);
     let outcome = sandbox.run()?;

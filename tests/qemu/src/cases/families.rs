@@ -344,9 +344,8 @@ pub(crate) fn cases() -> Vec<Case> {
     sections
         .map(|(program, section)| {
             Case::new(format!("family {program}: {section}"), move |bench| {
-                let outcome = bench.guest(program, &[section]);
-                outcome.run_here()?.exits(0)?;
-                outcome.same_as_here()
+                let sandbox = bench.guest(program, &[section]);
+                sandbox.same_as(sandbox.run_here()?.exits(0)?).map(drop)
             })
         })
         .collect()
