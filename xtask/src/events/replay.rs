@@ -234,9 +234,9 @@ fn judged(policy: &Policy, call: &Call, budgets: &mut Budgets) -> Option<String>
         "x86-64" => {
             let read = Memory::of(call);
             let (rules, args, pointed) = (policy.about(call.number), call.args.map(|word| word.0), read.pointed());
-            let (verdict, taints) = budgets.decide(rules, rules.judge(&args, &pointed), &args, pointed);
+            let verdict = budgets.decide(rules, rules.judge(&args, &pointed));
             if verdict.action.carries_out() {
-                budgets.taint(taints);
+                budgets.taint(rules.brings(&verdict, &args, || pointed));
             }
             verdict
         }

@@ -67,7 +67,7 @@ fn place(parts: &[Part], asker: &str) -> Option<Place> {
 mod tests {
     use super::*;
     use policy::errno::{EACCES, EPERM};
-    use policy::{Action, Pointed};
+    use policy::{Action, Pointed, Settlement};
 
     const MAIN: &str = "version = 1\ninclude = [\"more.toml\"]\n[[rule]]\ncalls = [\"write\"]\nwhen = [{ prefix = \"secret\" }]\naction = { errno = \"EACCES\" }\n[[rule]]\ncalls = [\"write\"]\naction = \"ask\"\n";
     const MORE: &str = "version = 1\ndefault = \"ask\"\n[[rule]]\ncalls = [\"read\"]\naction = \"ask\"\n[[rule]]\ncalls = [\"close\"]\naction = \"allow\"\n";
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(judged(1, 1, b"secret"), Action::Errno(EACCES), "what stood before still does");
         assert_eq!([judged(0, 1, b""), judged(0, 2, b"")], [Action::Allow, Action::Ask]);
         assert_eq!([judged(39, 0, b""), judged(3, 0, b"")], [Action::Allow; 2]);
-        assert_eq!(policy.judge(2, &[0; 6]).question().map(|asked| asked.otherwise), Some(Action::Errno(EPERM)));
+        assert_eq!(policy.judge(2, &[0; 6]).question().map(|asked| asked.otherwise), Some(Settlement::Errno(EPERM)));
         assert!(files.answered(&[answer("rule 1 other.toml:3", one)]).is_err());
     }
 }

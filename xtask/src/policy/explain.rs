@@ -1,8 +1,9 @@
 //! `policy explain`: which rule decides a call that is written as in a trace.
 use super::fields::example;
-use super::written::{Call, is_listen, read};
+use super::written::{Call, read};
 use super::{limits, sections, taints};
 use crate::exit::Failure;
+use policy::network::is_listen;
 use policy::signature::{self, NumberChange, PlaceName};
 use policy::{Action, Form, Policy, Read, Rewrite, Verdict};
 
@@ -12,7 +13,7 @@ pub(super) fn explain(policy: &Policy, call: &str, tainted: bool) -> Result<Stri
     let (Call { number, args, address, .. }, pointed) = (&call, call.pointed());
     let (number, rules) = (*number, policy.about(*number));
     let mut verdict = rules.judge(args, &pointed);
-    let brings = rules.brings(&verdict.rewritten(*args), &verdict.redirected(pointed));
+    let brings = rules.brings(&verdict, args, || pointed);
     if let Some(denied) = taints::verdict(policy, number).filter(|_| tainted && is_carried_out(&verdict)) {
         verdict = denied;
     }
@@ -84,7 +85,7 @@ pub(crate) fn action(verdict: &Verdict<'_>) -> String {
         Action::Allow if verdict.log => "log".to_owned(),
         asking @ (Action::Ask | Action::Stop) => {
             let question = verdict.question().unwrap_or_default();
-            format!("{} ({} s, else {})", plain(asking), question.limit, plain(question.otherwise))
+            format!("{} ({} s, else {})", plain(asking), question.limit, plain(question.otherwise.into()))
         }
         action => plain(action),
     }

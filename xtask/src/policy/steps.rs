@@ -24,8 +24,9 @@
 use super::cases::{RuleName, rights_of, unlike};
 use super::explain;
 use super::paths;
-use super::written::{self, is_listen};
+use super::written;
 use gate::{Budgets, Rate};
+use policy::network::is_listen;
 use policy::quotas::{Quota, milliseconds};
 use policy::{Action, Policy, Rights};
 use serde::Deserialize;
@@ -125,8 +126,8 @@ impl<'p> Run<'p> {
             return format!("wait, by {}", self.policy.quotas().describe(Quota::CallsPerSecond).unwrap_or_default());
         }
         let (rules, pointed) = (self.policy.about(call.number), call.pointed());
-        let verdict = rules.judge(&call.args, &pointed);
-        let (mut verdict, taints) = self.budgets.decide(rules, verdict, &call.args, pointed);
+        let mut verdict = self.budgets.decide(rules, rules.judge(&call.args, &pointed));
+        let taints = rules.brings(&verdict, &call.args, || pointed);
         let is_allowed = match verdict.action {
             Action::Ask | Action::Stop => {
                 step.answer == Some(Answer::Allow) && self.budgets.charge(rules.holds()).is_ok()

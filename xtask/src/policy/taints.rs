@@ -30,7 +30,7 @@ fn may_come(policy: &Policy, model: &Model, taint: &Taint<'_>) -> bool {
         Probes::new(*call, &[model]).all().any(|probe| {
             let (args, pointed) = (probe.args, probe.pointed());
             let verdict = rules.judge(&args, &pointed);
-            let brings = rules.brings(&verdict.rewritten(args), &verdict.redirected(pointed));
+            let brings = rules.brings(&verdict, &args, || pointed);
             explain::is_carried_out(&verdict) && brings >> taint.bit & 1 != 0
         })
     };

@@ -6,6 +6,7 @@ use super::constants::number;
 use super::fields;
 use super::probes::SOME_ADDRESS;
 use super::sockaddr;
+use policy::network::is_listen;
 use policy::signature::{self, Kind, Signature};
 use policy::{Pointed, did_you_mean};
 use proto::syscalls::{self, SYSCALLS};
@@ -24,11 +25,6 @@ pub(super) struct Call {
     pub(super) content: Option<Vec<u8>>,
     /// Arguments that policies can look behind, and of which only the address is written.
     pub(super) addresses: Vec<u8>,
-}
-
-/// The call whose address is its socket's, which no argument names: here it may stand in place of the descriptor.
-pub(super) fn is_listen(number: u64) -> bool {
-    syscalls::by_number(number).is_some_and(|call| call.name == "listen")
 }
 
 /// A call. Arguments that are left out are 0.

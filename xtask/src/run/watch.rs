@@ -8,7 +8,6 @@ use control::kind;
 use control::policy::{MAX_POLICY, POLICY_PIECE};
 use layers::Digest;
 use policy::Policy;
-use policy::quotas::Quota;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -129,18 +128,7 @@ impl Watch {
             return Ok(None);
         }
         let compiled = policy.compiled()?;
-        let changed = [
-            ("[process]", compiled.process() != self.first.process()),
-            ("[root]` or `[[bind]]", compiled.mounts() != self.first.mounts()),
-            ("memory` in `[limits]", memory(&compiled) != memory(&self.first)),
-            // The names of what is remembered were not kept.
-            (
-                "[[files]]",
-                compiled.restricts_files() && !self.first.restricts_files() && !self.first.has_tainting_files(),
-            ),
-            ("paths`, `rights`, `calls` or `when` of a `[[taint]]", !compiled.same_triggers(&self.first)),
-        ];
-        if let Some((section, _)) = changed.into_iter().find(|(_, changed)| *changed) {
+        if let Some(section) = compiled.fixed_part_unlike(&self.first) {
             let why = format!("`{section}` has changed, and the program is running already");
             return Err(Failure::early(format!("{name}: {why}")));
         }
@@ -160,10 +148,6 @@ impl Watch {
         say(&format!("{} has changed: it is policy {} now", self.path.display(), self.generation));
         Ok(())
     }
-}
-
-fn memory(policy: &Policy) -> Option<u64> {
-    policy.quotas().get(Quota::Memory)
 }
 
 fn stamp(path: &Path) -> Stamp {

@@ -359,8 +359,8 @@ pub(super) fn mbind<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome
 }
 
 pub(super) fn get_mempolicy<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let (mode_at, mask_at, max_node, address, flags) =
-        (args.get(0), args.get(1), args.get(2), args.get(3), args.uint(4));
+    let (mode_at, mask_at, max_node, address) = (args.get(0), args.get(1), args.get(2), args.get(3));
+    let flags = args.long_flags(4)?;
     let (node, of_address, allowed) = (policy::F_NODE, policy::F_ADDR, policy::F_MEMS_ALLOWED);
     let bad = flags & !(node | of_address | allowed) != 0
         || (flags & allowed != 0 && flags & (node | of_address) != 0)

@@ -12,7 +12,7 @@ use crate::kernel::Kernel;
 use crate::mm::area::{Access, Area, AreaFlags, Backing, Prot};
 use crate::mm::object::Object;
 use crate::mm::space::{AddressSpace, MIN_ADDRESS, Source};
-use crate::num::{page_down, page_up};
+use crate::num::{low32, page_down, page_up};
 use crate::platform::{PAGE, PAGE_SIZE, Platform};
 use proto::layout::USER_END_VA;
 
@@ -131,7 +131,7 @@ pub(super) fn mmap<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome 
         // There are no huge pages to make it of.
         return Err(if anonymous { Errno::ENOMEM } else { Errno::EINVAL }.into());
     }
-    let shared = is_shared(flags, file.is_some())?;
+    let shared = is_shared(args.get(3), file.is_some())?;
     let prot = Prot(prot & RIGHTS);
     let start = place(kernel, hint, len, flags)?;
     let lock = flags & raw::MAP_LOCKED != 0 || kernel.task.space.borrow().lock_future;
@@ -170,11 +170,11 @@ pub(super) fn mmap<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome 
 }
 
 /// MAP_SHARED or MAP_PRIVATE?
-fn is_shared(flags: u32, of_file: bool) -> Result<bool, Errno> {
-    match flags & raw::MAP_TYPE {
+fn is_shared(flags: u64, of_file: bool) -> Result<bool, Errno> {
+    match low32(flags) & raw::MAP_TYPE {
         raw::MAP_PRIVATE => Ok(false),
         raw::MAP_SHARED => Ok(true),
-        raw::MAP_SHARED_VALIDATE if of_file && flags & !VALIDATED != 0 => Err(Errno::EOPNOTSUPP),
+        raw::MAP_SHARED_VALIDATE if of_file && flags & !u64::from(VALIDATED) != 0 => Err(Errno::EOPNOTSUPP),
         raw::MAP_SHARED_VALIDATE if of_file => Ok(true),
         _ => Err(Errno::EINVAL),
     }
@@ -288,9 +288,9 @@ pub(super) fn munmap<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcom
 }
 
 pub(super) fn mprotect<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let (address, len, prot) = (args.get(0), args.get(1), args.uint(2));
-    let grows = prot & (raw::PROT_GROWSDOWN | raw::PROT_GROWSUP);
-    let prot = prot & !grows;
+    let (address, len, prot) = (args.get(0), args.get(1), args.get(2));
+    let grows = args.uint(2) & (raw::PROT_GROWSDOWN | raw::PROT_GROWSUP);
+    let prot = prot & !u64::from(grows);
     if grows.count_ones() == 2 || !address.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL.into());
     }
@@ -298,10 +298,10 @@ pub(super) fn mprotect<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outc
         return Ok(0);
     }
     let (mut start, end) = range(address, len)?;
-    if prot & !(RIGHTS | PROT_SEM) != 0 {
+    if prot & !u64::from(RIGHTS | PROT_SEM) != 0 {
         return Err(Errno::EINVAL.into());
     }
-    let prot = Prot(prot & RIGHTS);
+    let prot = Prot(args.uint(2) & RIGHTS);
     let (space, mut source) = kernel.memory();
     let mut space = space.borrow_mut();
     space.reserve_areas()?;
@@ -333,7 +333,8 @@ pub(super) fn mprotect<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outc
 }
 
 pub(super) fn mremap<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let (address, old_len, new_len, flags, target) = (args.get(0), args.get(1), args.get(2), args.uint(3), args.get(4));
+    let (address, old_len, new_len, target) = (args.get(0), args.get(1), args.get(2), args.get(4));
+    let flags = args.long_flags(3)?;
     let known = raw::MREMAP_MAYMOVE | raw::MREMAP_FIXED | raw::MREMAP_DONTUNMAP;
     let may_move = flags & raw::MREMAP_MAYMOVE != 0;
     let fixed = flags & raw::MREMAP_FIXED != 0;

@@ -48,6 +48,7 @@ mod xattr;
 
 use proto::Grant;
 
+use crate::errno::Errno;
 use crate::kernel::{Kernel, int};
 use crate::num::low32;
 use crate::platform::Platform;
@@ -92,6 +93,14 @@ impl Args {
     #[must_use]
     pub fn uint(&self, n: usize) -> u32 {
         low32(self.get(n))
+    }
+
+    /// As an `unsigned long` that holds flags, of which there are some in the low half only.
+    ///
+    /// # Errors
+    /// EINVAL: there are others.
+    pub fn long_flags(&self, n: usize) -> Result<u32, Errno> {
+        u32::try_from(self.get(n)).map_err(|_| Errno::EINVAL)
     }
 
     /// As a `long`: an offset.

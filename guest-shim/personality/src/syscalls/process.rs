@@ -169,7 +169,7 @@ pub(super) fn get_robust_list<P: Platform>(kernel: &mut Kernel<P>, args: &Args) 
 
 /// Own descriptors, directories; name spaces are for the privileged.
 pub(super) fn unshare<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
-    let flags = args.uint(0);
+    let flags = args.long_flags(0)?;
     let known = general::CLONE_FILES | general::CLONE_FS | general::CLONE_SYSVSEM;
     if flags & (general::CLONE_VM | general::CLONE_SIGHAND | general::CLONE_THREAD) != 0 {
         return Err(Errno::EINVAL.into());

@@ -24,7 +24,7 @@ pub(super) fn sched_yield<P: Platform>(kernel: &mut Kernel<P>, _: &Args) -> Outc
 /// There is one processor: its bit, in a mask of at least eight bytes.
 pub(super) fn sched_getaffinity<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     check_affinity_task(kernel, args.int(0))?;
-    let len = args.get(1);
+    let len = u64::from(args.uint(1));
     if len < SET || !len.is_multiple_of(SET) {
         return Err(Errno::EINVAL.into());
     }
@@ -34,7 +34,7 @@ pub(super) fn sched_getaffinity<P: Platform>(kernel: &mut Kernel<P>, args: &Args
 
 pub(super) fn sched_setaffinity<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {
     check_affinity_task(kernel, args.int(0))?;
-    if args.get(1) == 0 {
+    if args.uint(1) == 0 {
         return Err(Errno::EINVAL.into());
     }
     let first: u8 = kernel.get(args.get(2))?;

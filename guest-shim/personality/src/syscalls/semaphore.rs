@@ -131,7 +131,7 @@ pub(super) fn semtimedop<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Ou
 }
 
 fn operate<P: Platform>(kernel: &mut Kernel<P>, args: &Args, timeout_at: u64) -> Outcome {
-    let (id, at, count) = (args.int(0), args.get(1), args.get(2));
+    let (id, at, count) = (args.int(0), args.get(1), u64::from(args.uint(2)));
     if count == 0 || id < 0 {
         return Err(Errno::EINVAL.into());
     }

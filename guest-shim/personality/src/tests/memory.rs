@@ -76,6 +76,30 @@ fn rights_are_kept_and_changed() {
     assert_eq!(sandbox.call(10, [at + 1, PAGE, 1, 0, 0, 0]), error(Errno::EINVAL));
 }
 
+/// What a rule on all 64 bits of an argument takes for another number is another one here, too.
+#[test]
+fn bits_beyond_the_low_half_are_seen() {
+    let mut sandbox = Sandbox::new();
+    let at = sandbox.map(0, 2 * PAGE, 3, PRIVATE).cast_unsigned();
+    let high = 1 << 32;
+    let invalid = error(Errno::EINVAL);
+    for number in [10, 329] {
+        assert_eq!(sandbox.call(number, [at, PAGE, high | 7, u64::MAX, 0, 0]), invalid);
+        assert_eq!(sandbox.call(number, [at, 0, high | 7, u64::MAX, 0, 0]), 0, "nothing is looked at");
+    }
+    assert!(sandbox.kernel.touch(at, Access::Execute).is_err());
+    assert_eq!(sandbox.call(25, [at, 2 * PAGE, PAGE, high | 1, 0, 0]), invalid);
+    assert_eq!(sandbox.call(272, [high, 0, 0, 0, 0, 0]), invalid);
+    assert_eq!(sandbox.call(239, [0, 0, 0, 0, high, 0]), invalid);
+    // What Linux does not look at is not looked at.
+    assert!(sandbox.map(0, PAGE, high | 3, high | PRIVATE) > 0);
+    let mask = sandbox.map(0, PAGE, 3, PRIVATE).cast_unsigned();
+    assert!(sandbox.poke(mask));
+    assert_eq!(sandbox.call(203, [0, high | 8, mask, 0, 0, 0]), 0);
+    assert_eq!(sandbox.call(203, [0, high, mask, 0, 0, 0]), invalid);
+    assert_eq!(sandbox.call(204, [0, high | 8, mask, 0, 0, 0]), 8);
+}
+
 #[test]
 fn rights_that_are_equal_again_join_the_areas() {
     let mut sandbox = Sandbox::new();

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
-use policy::{Action, Budget, Pointed, Policy, Rules, Verdict, taint};
+use policy::{Action, Budget, Policy, Rules, Verdict, taint};
 use proto::{Grant, grant_flags};
 
 /// Calls under way whose bytes are still to be charged. Beyond them the oldest are given up: there are no more threads than that in a sandbox that waits.
@@ -34,25 +34,15 @@ impl Budgets {
         Self { left, under_way: VecDeque::with_capacity(room), of_bytes, taints, tainted }
     }
 
-    /// What is said to a call to which the rules say `verdict`, and the taints that it brings if it is carried out, be it once somebody has allowed it
-    /// ([`Budgets::taint`]). One that is carried out now is charged.
-    pub fn decide<'p>(
-        &mut self,
-        rules: Rules<'p>,
-        verdict: Verdict<'p>,
-        args: &[u64; 6],
-        pointed: Pointed<'_>,
-    ) -> (Verdict<'p>, u64) {
+    /// What is said to a call to which the rules say `verdict`. One that is carried out now is charged.
+    pub fn decide<'p>(&mut self, rules: Rules<'p>, verdict: Verdict<'p>) -> Verdict<'p> {
         let held = match verdict.action {
             Action::Allow | Action::Rewrite => self.charge(rules.holds()).err(),
             // Nobody is asked about what the answer would not change.
             Action::Ask | Action::Stop => self.held_back(rules.holds()),
-            _ => return (verdict, 0),
+            _ => None,
         };
-        match held {
-            Some(bit) => (rules.policy().held(bit), 0),
-            None => (verdict, rules.brings(&verdict.rewritten(*args), &verdict.redirected(pointed))),
-        }
+        held.map_or(verdict, |bit| rules.policy().held(bit))
     }
 
     /// Charges a call to the budgets in `bits`, or says by which bit it is held back, that of a taint in force or of a budget that is spent: then it is charged

@@ -8,9 +8,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use guestmem::{GuestMemory, read_cstr_prefix, read_gva};
-use policy::Action;
 use policy::signature::Kind;
 use policy::structures::Structure;
+use policy::{Action, Settlement};
 use proto::copy_forms;
 use trace::{
     Answer, CallRecord, Change, Content, Data, End, Judged, MAX_ADDRESS, MAX_BYTES, MAX_PATH, MAX_STRINGS, Piece,
@@ -31,6 +31,8 @@ pub(crate) struct Source<'s> {
     pub(crate) memory: &'s dyn GuestMemory,
     /// What was copied of it to be judged.
     pub(crate) judged: Option<&'s CallMemory>,
+    /// The program goes on before the call is carried out: bytes that were not copied may be others by then, and are not shown.
+    pub(crate) goes_on: bool,
 }
 
 /// The record of a call.
@@ -53,7 +55,10 @@ pub(crate) fn record(
         let content = match kind {
             Kind::Path => Content::Bytes(reader.argument(argument, address, MAX_PATH)),
             Kind::Text => Content::Bytes(reader.argument(argument, address, MAX_BYTES)),
-            Kind::Buffer(length) => Content::Bytes(reader.buffer(argument, address, arg(*length))),
+            Kind::Buffer(length) => match reader.buffer(argument, address, arg(*length)) {
+                Some(piece) => Content::Bytes(piece),
+                None => continue,
+            },
             Kind::Ranges(count) => match reader.ranges(address, arg(*count)) {
                 Some(piece) => Content::Bytes(piece),
                 None => continue,
@@ -89,26 +94,27 @@ pub(crate) fn verdict(verdict: policy::Verdict<'_>, ignored: bool, generation: u
             };
             Judged::Rewrite(verdict.rewrites().iter().map(change).collect())
         }
-        Action::Ask => Judged::Ask(Box::new(judged(verdict.question().unwrap_or_default().otherwise))),
-        Action::Stop => Judged::Stop(Box::new(judged(verdict.question().unwrap_or_default().otherwise))),
-        action => judged(action),
+        Action::Ask => Judged::Ask(Box::new(settled(verdict.question().unwrap_or_default().otherwise))),
+        Action::Stop => Judged::Stop(Box::new(settled(verdict.question().unwrap_or_default().otherwise))),
+        Action::Fake(value) => Judged::Fake(value),
+        Action::Trap => Judged::Trap,
+        Action::Allow => settled(Settlement::Allow),
+        Action::Errno(errno) => settled(Settlement::Errno(errno)),
+        Action::Kill => settled(Settlement::Kill),
+        Action::KillProcess => settled(Settlement::KillProcess),
+        Action::KillThread => settled(Settlement::KillThread),
     };
     Verdict { judged, rule: verdict.rule().to_string(), logged: verdict.log, ignored, generation }
 }
 
-/// An action to which nothing belongs as a record has it.
-pub(crate) fn judged(action: Action) -> Judged {
-    match action {
-        Action::Allow => Judged::Allow,
-        Action::Errno(errno) => Judged::Errno(errno.number),
-        Action::Kill => Judged::Kill,
-        Action::KillProcess => Judged::KillProcess,
-        Action::KillThread => Judged::KillThread,
-        Action::Trap => Judged::Trap,
-        Action::Fake(value) => Judged::Fake(value),
-        Action::Rewrite => Judged::Rewrite(Vec::new()),
-        Action::Ask => Judged::Ask(Box::new(Judged::Allow)),
-        Action::Stop => Judged::Stop(Box::new(Judged::Allow)),
+/// What is done after a question as a record has it.
+pub(crate) fn settled(settlement: Settlement) -> Judged {
+    match settlement {
+        Settlement::Allow => Judged::Allow,
+        Settlement::Errno(errno) => Judged::Errno(errno.number),
+        Settlement::Kill => Judged::Kill,
+        Settlement::KillProcess => Judged::KillProcess,
+        Settlement::KillThread => Judged::KillThread,
     }
 }
 
@@ -212,19 +218,23 @@ impl Reader<'_> {
         })
     }
 
-    fn buffer(&self, argument: u8, address: u64, length: u64) -> Piece {
+    /// The bytes that an argument points to, if they may be shown.
+    fn buffer(&self, argument: u8, address: u64, length: u64) -> Option<Piece> {
         let is_judged =
             [copy_forms::CONTENT, copy_forms::CONTENT_CUT].map(|form| self.judged(argument, form).is_some());
         if let (true, Some(piece)) = (is_judged.contains(&true), self.written()) {
-            return piece;
+            return Some(piece);
+        }
+        if self.source.goes_on {
+            return None;
         }
         let read = usize::try_from(length).map_or(MAX_BYTES, |length| length.min(MAX_BYTES));
-        match self.bytes(address, read) {
+        Some(match self.bytes(address, read) {
             Piece::Read { bytes, .. } => {
                 Piece::Read { bytes, whole: u64::try_from(read).is_ok_and(|read| read == length) }
             }
             unreadable @ Piece::Unreadable(_) => unreadable,
-        }
+        })
     }
 
     /// `None`: not even its start can be read.

@@ -182,6 +182,8 @@ pub struct Gate {
     budgets: Budgets,
     questions: Questions,
     rate: Rate,
+    /// The taints that a call has brought which listens and has not asked about its socket yet ([`Gate::may_listen`]).
+    by_listen: u64,
     /// The limits whose reaching was told, a bit for each.
     told: u32,
     /// The call and the rule for which a process or a thread was ended last.
@@ -195,8 +197,21 @@ impl Gate {
         let (copied, budgets) = (CallMemory::new(&policy), Budgets::new(&policy, 0));
         let (counters, granted) = (Counters::default(), Granted::default());
         let rate = Rate::new(policy.quotas().get(Quota::CallsPerSecond), 0);
-        let (questions, generation, told, killed_for) = (Questions::default(), FIRST, 0, None);
-        Self { policy, generation, mode, counters, granted, copied, budgets, questions, rate, told, killed_for }
+        let (questions, generation, by_listen, told, killed_for) = (Questions::default(), FIRST, 0, 0, None);
+        Self {
+            policy,
+            generation,
+            mode,
+            counters,
+            granted,
+            copied,
+            budgets,
+            questions,
+            rate,
+            by_listen,
+            told,
+            killed_for,
+        }
     }
 
     /// Judges by another policy from the next call on. What was judged before is carried out as it was judged, and what was asked stays asked; budgets begin
@@ -314,14 +329,15 @@ impl Gate {
         let (verdict, taints) = if holds == 0 {
             (verdict, 0)
         } else {
-            let pointed = if reads.is_empty() { Pointed::NOTHING } else { self.copied.pointed() };
-            self.budgets.decide(rules, verdict, &call.args, pointed)
+            let verdict = self.budgets.decide(rules, verdict);
+            let pointed = || if reads.is_empty() { Pointed::NOTHING } else { self.copied.pointed() };
+            (verdict, rules.brings(&verdict, &call.args, pointed))
         };
         let brings = Brings { taints, thread: site.thread, number: call.number };
         self.counters.calls = self.counters.calls.saturating_add(1);
         let ignored = self.mode.dry_run && verdict.action != policy::Action::Allow;
         let (recorded, generation) = (self.mode.record || verdict.log, self.generation);
-        let source = Source { memory, judged: (!reads.is_empty()).then_some(&self.copied) };
+        let source = Source { memory, judged: (!reads.is_empty()).then_some(&self.copied), goes_on: false };
         let mut record = |answer| {
             if recorded {
                 let judged = capture::verdict(verdict, ignored, generation);
@@ -332,7 +348,7 @@ impl Gate {
             _ if ignored => policy::Action::Allow,
             // Nobody is there: what holds without an answer.
             policy::Action::Ask | policy::Action::Stop if !self.mode.ask => match verdict.unasked().action {
-                policy::Action::Allow => questions::charged(&mut self.budgets, &self.policy, holds),
+                policy::Action::Allow => questions::charged(&mut self.budgets, &self.policy, holds).into(),
                 otherwise => otherwise,
             },
             action => action,
@@ -345,7 +361,7 @@ impl Gate {
                     // What is only judged is done as it came, however long it is.
                     _ if self.mode.dry_run && self.copied.is_cut() => (args, 0),
                     _ if self.mode.dry_run => (args, grant_flags::COPIES),
-                    _ => (self.copied.cut(self.copied.redirected(args, verdict.rewrites())), grant_flags::COPIES),
+                    _ => (rules.bounded(self.copied.redirected(args, verdict.rewrites())), grant_flags::COPIES),
                 };
                 let grant = Grant { args, flags, ..Grant::default() };
                 let brought = self.budgets.taint(taints);
@@ -354,21 +370,22 @@ impl Gate {
                 self.budgets.begun(self.granted.last, holds);
                 // What the program asked for is told.
                 record(answer);
-                if brought != 0 {
-                    self.tell_brought(brought, brings, self.granted.last, now_100ns, sink);
-                }
                 if !reads.is_empty() && !ignored {
                     self.copied.replace(call.number, verdict.rewrites());
+                }
+                if brought != 0 {
+                    self.brought(brought, brings, self.granted.last, now_100ns, sink);
                 }
                 return action;
             }
             policy::Action::Ask | policy::Action::Stop => {
                 let (args, flags) = match reads {
                     [] => (call.args, 0),
-                    _ => (self.copied.cut(call.args), grant_flags::COPIES),
+                    _ => (rules.bounded(call.args), grant_flags::COPIES),
                 };
                 let grant = self.budgets.granted(holds, Grant { args, flags, ..Grant::default() });
                 let judged = capture::verdict(verdict, false, generation);
+                let source = Source { goes_on: action == policy::Action::Ask, ..source };
                 let asked = Asked {
                     call,
                     question: verdict.question().unwrap_or_default(),
@@ -453,7 +470,7 @@ impl Gate {
         // Nobody could carry it out, whatever the answer.
         let verdict = self.policy.judge_unknown().unasked();
         let ignored = self.mode.dry_run && verdict.action.kills();
-        let source = Source { memory, judged: None };
+        let source = Source { memory, judged: None, goes_on: false };
         let generation = self.generation;
         let mut record = |answer| {
             if self.mode.record || verdict.log {

@@ -71,8 +71,6 @@ pub(crate) struct CallMemory {
     entries: [Entry; MAX_COPIES],
     /// How many of them there are.
     used: usize,
-    /// An argument that says how much there is to do, of which only so much was judged.
-    cut: Option<(u8, u64)>,
     fetched: Option<Fetch>,
 }
 
@@ -99,14 +97,13 @@ impl CallMemory {
     pub(crate) fn new(policy: &Policy) -> Self {
         let count = if policy.reads_memory() { MAX_COPIES } else { 0 };
         let entries = [Entry::default(); MAX_COPIES];
-        Self { buffers: vec![[0; COPY_LEN]; count].into(), entries, used: 0, cut: None, fetched: None }
+        Self { buffers: vec![[0; COPY_LEN]; count].into(), entries, used: 0, fetched: None }
     }
 
     /// Copies what `reads` asks for.
     pub(crate) fn read(&mut self, reads: &[Read], call: &Call, memory: &dyn GuestMemory) -> Result<(), NotRead> {
         self.entries = [Entry::default(); MAX_COPIES];
         self.used = 0;
-        self.cut = None;
         let from = Reader { call, memory };
         for read in reads {
             let address = from.arg(read.argument);
@@ -122,16 +119,12 @@ impl CallMemory {
                 Form::Address { len } => self.address(read.argument, (address, from.low(len)), from)?,
                 Form::Message { count: Some(count) } | Form::MessageBytes { count: Some(count) }
                     if from.low(count) == 0 => {}
-                Form::Message { count } => {
-                    self.message(read.argument, address, from)?;
-                    self.cut = count.map(|count| (count, 1));
-                }
-                Form::MessageBytes { count } => {
+                Form::Message { .. } => self.message(read.argument, address, from)?,
+                Form::MessageBytes { .. } => {
                     let Message { ranges, .. } = self.header(read.argument, address, from)?;
                     let gathered = self.ranges(read.argument, address, ranges, from);
                     gathered
                         .map_err(|error| if error == NotRead::TooMany { NotRead::MessageTooLong } else { error })?;
-                    self.cut = count.map(|count| (count, 1));
                 }
             }
         }
@@ -306,17 +299,6 @@ impl CallMemory {
     /// Whether the call writes or sends more than was judged.
     pub(crate) fn is_cut(&self) -> bool {
         self.written().is_some_and(|(_, whole)| !whole)
-    }
-
-    /// The arguments of a call that was judged by what was read: it does no more than was.
-    pub(crate) fn cut(&self, mut args: [u64; 6]) -> [u64; 6] {
-        if let Some((argument, most)) = self.cut
-            && let Some(argument) = args.get_mut(usize::from(argument))
-        {
-            // The kernel looks at the low half only; so does the shim.
-            *argument = (*argument & u64::from(u32::MAX)).min(most);
-        }
-        args
     }
 
     /// The arguments of a call that is carried out with these paths: the copies of those that it has are found by other addresses than the

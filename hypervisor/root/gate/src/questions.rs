@@ -10,8 +10,7 @@ use alloc::collections::VecDeque;
 use alloc::string::String;
 
 use control::answer::Choice;
-use policy::Action as Verdict;
-use policy::{Policy, Question};
+use policy::{Policy, Question, Settlement};
 use proto::{Grant, grant_flags};
 use tlfs::time::REFERENCE_TICKS_PER_SECOND;
 use trace::{About, Answer, CallRecord, MAX_PATH, Piece, QuestionRecord, Record, Registers, SettledBy, SettledRecord};
@@ -31,7 +30,7 @@ pub enum Standing {
     /// Nobody was asked, and now there is room: the program is to make the call again.
     Again,
     /// This is done: allow, an error, or the end of a thread or process.
-    Settled(Verdict),
+    Settled(Settlement),
 }
 
 /// A call that waits, as far as the shim has not been told what becomes of it.
@@ -53,7 +52,7 @@ struct Waiting {
     generation: u32,
     /// The call and the rule, should something end for it.
     reason: String,
-    settled: Option<Verdict>,
+    settled: Option<Settlement>,
 }
 
 /// All questions of one sandbox.
@@ -165,9 +164,9 @@ impl Gate {
             return Standing::Open;
         };
         let Some(waiting) = self.questions.waiting.get_mut(index) else { return Standing::Open };
-        if let Some(verdict) = waiting.settled {
+        if let Some(settlement) = waiting.settled {
             self.questions.remove(index);
-            return Standing::Settled(verdict);
+            return Standing::Settled(settlement);
         }
         if !core::mem::replace(&mut waiting.posed, true) {
             let about = About::Thread { process, program: Piece::first_of(program, MAX_PATH) };
@@ -200,12 +199,12 @@ impl Gate {
     pub fn answer(&mut self, sequence: u64, choice: Choice, now_100ns: u64, sink: Sink<'_>) -> Option<String> {
         let index = self.questions.position(sequence)?;
         let waiting = self.questions.waiting.get(index).filter(|waiting| waiting.settled.is_none())?;
-        let verdict = match choice {
-            Choice::Allow => Verdict::Allow,
+        let settlement = match choice {
+            Choice::Allow => Settlement::Allow,
             Choice::Deny => waiting.question.denial(),
-            Choice::Kill => Verdict::Kill,
+            Choice::Kill => Settlement::Kill,
         };
-        self.settle(index, SettledBy::Answer, verdict, now_100ns, sink)
+        self.settle(index, SettledBy::Answer, settlement, now_100ns, sink)
     }
 
     /// Settles the questions whose time is over. Why the sandbox ends, if it does.
@@ -216,8 +215,8 @@ impl Gate {
             if waiting.settled.is_some() || now_100ns < waiting.limit {
                 continue;
             }
-            let verdict = waiting.question.otherwise;
-            let reason = self.settle(index, SettledBy::Limit, verdict, now_100ns, sink);
+            let settlement = waiting.question.otherwise;
+            let reason = self.settle(index, SettledBy::Limit, settlement, now_100ns, sink);
             if reason.is_some() {
                 return reason;
             }
@@ -247,7 +246,7 @@ impl Gate {
         &mut self,
         index: usize,
         by: SettledBy,
-        verdict: Verdict,
+        settlement: Settlement,
         now_100ns: u64,
         sink: Sink<'_>,
     ) -> Option<String> {
@@ -255,34 +254,36 @@ impl Gate {
         let Waiting { sequence, holds, brings, .. } = *waiting;
         // Budgets of a policy that holds no more are nobody's; taints are the program's.
         let holds = if waiting.generation == self.generation { holds } else { self.budgets.taints_among(holds) };
-        let verdict = if holds != 0 && verdict == Verdict::Allow {
+        let settlement = if holds != 0 && settlement == Settlement::Allow {
             charged(&mut self.budgets, &self.policy, holds)
         } else {
-            verdict
+            settlement
         };
-        let answer = match verdict {
-            Verdict::Allow if self.granted.is_open(sequence) => Answer::Pending(sequence),
-            Verdict::Errno(errno) => Answer::Value(errno.result()),
+        let ends = policy::Action::from(settlement).kills();
+        let answer = match settlement {
+            Settlement::Allow if self.granted.is_open(sequence) => Answer::Pending(sequence),
+            Settlement::Errno(errno) => Answer::Value(errno.result()),
             _ => Answer::None,
         };
-        if verdict == Verdict::Allow {
+        if settlement == Settlement::Allow {
             self.budgets.begun(sequence, holds);
         } else {
             self.granted.forget(sequence);
-            let counter = if verdict.kills() { &mut self.counters.killed } else { &mut self.counters.denied };
+            let counter = if ends { &mut self.counters.killed } else { &mut self.counters.denied };
             *counter = counter.saturating_add(1);
         }
-        let done = capture::judged(verdict);
+        let done = capture::settled(settlement);
         sink(Record::Settled(SettledRecord { time: now_100ns, sequence, by, done, answer }));
-        if verdict == Verdict::Allow {
-            let brought = self.budgets.taint(brings.taints);
-            self.tell_brought(brought, brings, sequence, now_100ns, sink);
+        if settlement == Settlement::Allow
+            && let brought @ 1.. = self.budgets.taint(brings.taints)
+        {
+            self.brought(brought, brings, sequence, now_100ns, sink);
         }
         let waiting = self.questions.waiting.get_mut(index)?;
-        waiting.settled = Some(verdict);
+        waiting.settled = Some(settlement);
         self.questions.news = true;
-        let reason = verdict.kills().then(|| core::mem::take(&mut waiting.reason))?;
-        if verdict == Verdict::Kill {
+        let reason = ends.then(|| core::mem::take(&mut waiting.reason))?;
+        if settlement == Settlement::Kill {
             return Some(reason);
         }
         self.killed_for = Some(reason);
@@ -291,11 +292,11 @@ impl Gate {
 }
 
 /// Allow, or what a taint in force or a spent budget says instead.
-pub(crate) fn charged(budgets: &mut Budgets, policy: &Policy, holds: u64) -> Verdict {
-    budgets.charge(holds).map_or_else(|bit| policy.held(bit).action, |()| Verdict::Allow)
+pub(crate) fn charged(budgets: &mut Budgets, policy: &Policy, holds: u64) -> Settlement {
+    budgets.charge(holds).map_or_else(|bit| policy.denial(bit), |()| Settlement::Allow)
 }
 
 fn withdrawn(waiting: &Waiting, time: u64) -> Record {
-    let done = capture::judged(waiting.question.denial());
+    let done = capture::settled(waiting.question.denial());
     Record::Settled(SettledRecord { time, sequence: waiting.sequence, by: SettledBy::End, done, answer: Answer::None })
 }

@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 
 use policy::Action as Verdict;
+use policy::network::is_listen;
 use trace::{Cause, Record, TaintRecord};
 
 use crate::{Gate, Refused, Sink};
@@ -40,28 +41,32 @@ impl Gate {
         });
     }
 
-    /// The same of those that a call has brought which is granted.
+    /// A call that is granted has brought these taints.
     #[cold]
-    pub(crate) fn tell_brought(
-        &self,
+    pub(crate) fn brought(
+        &mut self,
         new: u64,
         Brings { thread, number, .. }: Brings,
         sequence: u64,
         now: u64,
         sink: Sink<'_>,
     ) {
+        if is_listen(number) {
+            self.by_listen = new;
+        }
         let cause = Cause::Call { number, sequence };
         self.tell_taints(new, &TaintRecord { time: now, thread, cause, rule: String::new() }, sink);
     }
 
-    /// What the policy says to a socket that is to listen at this `struct sockaddr`.
+    /// What the policy says to a socket that is to listen at this `struct sockaddr`. A call that listens asks this once, and is not denied by what it has brought
+    /// itself: from then on such a taint denies every other.
     ///
     /// # Errors
     /// What is done instead.
-    pub fn may_listen(&self, address: &[u8]) -> Result<(), Refused> {
-        let rules = self.policy.about_listen();
-        // Those that such a call brings may have come with the one that is under way, which they do not deny.
-        let denying = self.budgets.denying(rules.holds() & !rules.may_bring()).map(|bit| self.policy.held(bit));
+    pub fn may_listen(&mut self, address: &[u8]) -> Result<(), Refused> {
+        let own = core::mem::take(&mut self.by_listen);
+        let denying = self.budgets.denying(self.policy.about_listen().holds() & !own);
+        let denying = denying.map(|bit| self.policy.held(bit));
         let refused = denying.or_else(|| self.policy.may_listen(address));
         let Some(verdict) = refused.filter(|_| !self.mode.dry_run) else { return Ok(()) };
         match verdict.action {

@@ -26,8 +26,8 @@ fn named(PolicyFile { name, text, origins, origin_files, translated }: &PolicyFi
 const COMPILE_COST: u64 = 192;
 const COMPILE_BASE: u64 = 4 << 20;
 
-/// Reads a policy that the host has sent.
-pub(crate) fn recompile(sent: Sent) -> Result<Policy, Failure> {
+/// Reads a policy that the host has sent, for programs that were started under `first`.
+pub(crate) fn recompile(sent: Sent, first: &Policy) -> Result<Policy, Failure> {
     let bytes = sent.bytes.ok_or_else(|| Failure::new(format!("it has more than {MAX_POLICY} bytes")))?;
     let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     let cost = len.saturating_mul(COMPILE_COST).saturating_add(COMPILE_BASE);
@@ -35,5 +35,9 @@ pub(crate) fn recompile(sent: Sent) -> Result<Policy, Failure> {
         return Err(Failure::new("there is no memory to read it"));
     }
     let files = PolicyFile::decode(&bytes).map_err(|_| Failure::new("it came damaged"))?;
-    compile(&files)
+    let policy = compile(&files)?;
+    match policy.fixed_part_unlike(first) {
+        Some(part) => Err(Failure::new(format!("`{part}` has changed, and programs are running already"))),
+        None => Ok(policy),
+    }
 }

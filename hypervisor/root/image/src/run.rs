@@ -187,7 +187,8 @@ struct Fleet<'m, 'r> {
     turns: Turns,
     /// How long each may run, in 100 ns.
     time_limit: u64,
-    /// What holds now.
+    /// What the programs were started under, and what holds now.
+    first: Rc<Policy>,
     policy: Rc<Policy>,
     /// Interrupts that there had been when everything was looked after last.
     events: u64,
@@ -205,6 +206,7 @@ impl<'m, 'r> Fleet<'m, 'r> {
         Self {
             machine,
             folders: &common.folders,
+            first: Rc::clone(&common.policy),
             policy: Rc::clone(&common.policy),
             entropy: Generator::new(run.seed),
             members: Vec::new(),
@@ -366,7 +368,7 @@ impl<'m, 'r> Fleet<'m, 'r> {
     /// one in force.
     fn change_policy(&mut self, sent: Sent) {
         let generation = sent.generation;
-        let policy: Rc<Policy> = match recompile(sent) {
+        let policy: Rc<Policy> = match recompile(sent, &self.first) {
             Ok(policy) => policy.into(),
             Err(Failure { reason }) => {
                 return self

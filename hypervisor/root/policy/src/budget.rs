@@ -23,6 +23,7 @@ use crate::compile::FileCompiler;
 use crate::errno::EDQUOT;
 use crate::error::PolicyError;
 use crate::parse::{CallText, Reader, Value, unsigned};
+use crate::question::Settlement;
 use crate::table::{By, Policy, Rule, Verdict};
 
 /// Budgets and taints of a policy: as many as bits in a word, but for [`crate::taint::BRINGS`].
@@ -140,6 +141,16 @@ impl Policy {
         match self.budgets.get(bit) {
             Some(compiled) => self.verdict(compiled.rule),
             None => self.taint_verdict(bit),
+        }
+    }
+
+    /// What is done with a call that somebody has allowed and that is held back so.
+    #[must_use]
+    pub fn denial(&self, bit: usize) -> Settlement {
+        match self.held(bit).action {
+            Action::Errno(errno) => Settlement::Errno(errno),
+            // These sections have no other actions.
+            _ => Settlement::Kill,
         }
     }
 }

@@ -31,6 +31,7 @@ use crate::pointed::{Form, Read};
 use crate::process::Process;
 use crate::question;
 use crate::quotas::Quotas;
+use crate::signature::{self, PlaceName};
 use crate::table::{By, Clause, Condition, DEFAULT_RULE, Policy, Rule, Slot};
 use crate::taint::{self, BRINGS};
 use arguments::Seen;
@@ -44,7 +45,8 @@ pub(crate) struct FileText<'t> {
 /// Compiles a whole policy: its files in the order in which their rules are tried.
 pub(crate) fn compile(mut files: Vec<FileText<'_>>, labels: &Labels) -> Result<Policy, PolicyError> {
     let mut rules = vec![default_rule(&files)];
-    let mut compiler = Compiler::new(hosts(&files));
+    let asks_by_default = rules.first().is_some_and(|default| default.action == Action::Ask);
+    let mut compiler = Compiler::new(hosts(&files), asks_by_default);
     let (mut process, mut quotas, mut mounts) = (Process::default(), Quotas::default(), Mounts::default());
     let network = network(&mut files, &mut compiler, &mut rules)?;
     let events = events(&files);
@@ -63,7 +65,7 @@ pub(crate) fn compile(mut files: Vec<FileText<'_>>, labels: &Labels) -> Result<P
         rights.push((text.files, source));
     }
     let rights = FileRights::gather(rights)?;
-    if rules.first().is_some_and(|default| default.action == Action::Ask) {
+    if asks_by_default {
         compiler.ask_by_default();
     }
     let Table { slots, clauses, reads } = flatten(&compiler.calls);
@@ -132,6 +134,8 @@ pub(crate) struct Call {
     triggers: Vec<Clause>,
     /// What their conditions look at in memory.
     reads: Vec<Read>,
+    /// The arguments that rules make other numbers of, a bit for each.
+    rewritten: u8,
     /// The rule without conditions that decides what the clauses leave.
     settled: Option<Settled>,
 }
@@ -176,16 +180,31 @@ pub(crate) struct Compiler {
     /// Bytes of their texts.
     content_size: usize,
     clause_count: usize,
+    /// The default asks about what no rule decides.
+    asks_by_default: bool,
     pub(crate) budgets: Vec<budget::Compiled>,
     pub(crate) taints: Vec<taint::Compiled>,
 }
 
 impl Compiler {
-    fn new(hosts: Hosts) -> Self {
+    fn new(hosts: Hosts, asks_by_default: bool) -> Self {
         let calls = vec![Call::default(); SYSCALL_LIMIT];
         let (conditions, globs, addresses, contents) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (budgets, taints) = (Vec::new(), Vec::new());
-        Self { hosts, calls, conditions, globs, addresses, contents, content_size: 0, clause_count: 0, budgets, taints }
+        let (content_size, clause_count) = (0, 0);
+        Self {
+            hosts,
+            calls,
+            conditions,
+            globs,
+            addresses,
+            contents,
+            content_size,
+            clause_count,
+            asks_by_default,
+            budgets,
+            taints,
+        }
     }
 }
 
@@ -205,8 +224,8 @@ impl FileCompiler<'_, '_, '_> {
                 let message = format!("more than {} rules in all files together", limits::MAX_RULES);
                 self.source.error(&rule.span, message)
             })?;
-            self.rule(index, &rule)?;
             let rewrites = self.rewrites(&rule)?;
+            self.rule(index, &rule)?;
             let spot = self.source.spot(rule.span.start);
             let log = rule.log.unwrap_or(rule.action.log);
             let RuleText { action, reason, .. } = rule;
@@ -256,6 +275,10 @@ impl FileCompiler<'_, '_, '_> {
     /// Puts a rule at the end of what is said about one call. `sets`: those of [`Self::sets`].
     fn add(&mut self, index: u16, rule: &RuleText, sets: &[Option<u16>], call: &CallText) -> Result<(), PolicyError> {
         let mut reads = self.rewritten(rule, call)?;
+        let numbers = self.rewritten_numbers(rule, call)?;
+        if let Some(entry) = usize::try_from(call.number).ok().and_then(|number| self.all.calls.get_mut(number)) {
+            entry.rewritten |= numbers;
+        }
         if rule.action.action == Action::Ask {
             reads.extend(question::shown_of(call.number));
         }
@@ -295,6 +318,14 @@ impl FileCompiler<'_, '_, '_> {
         rule.action.rewrites.iter().filter_map(read).collect()
     }
 
+    /// The arguments of a call that a rule makes other numbers of, a bit for each.
+    fn rewritten_numbers(&self, rule: &RuleText, call: &CallText) -> Result<u8, PolicyError> {
+        let numbers = rule.action.rewrites.iter().filter(|rewrite| !matches!(rewrite.change, Change::Path(_)));
+        numbers.into_iter().try_fold(0, |bits, rewrite| {
+            Ok(bits | self.seen(&rewrite.argument, None, call.number)?.argument().map_or(0, |argument| 1 << argument))
+        })
+    }
+
     /// Has so much of a call's memory read before it is judged.
     fn look_at(&mut self, call: &CallText, reads: Vec<Read>) -> Result<&mut Call, PolicyError> {
         let entry = usize::try_from(call.number).ok().and_then(|number| self.all.calls.get_mut(number));
@@ -304,6 +335,17 @@ impl FileCompiler<'_, '_, '_> {
         if entry.looks_at(reads).is_err() {
             let message =
                 format!("rules look at more than {MAX_COPIES} pieces of memory of `{}`", name_of(call.number));
+            return Err(self.source.error(&call.span, message));
+        }
+        let asked = if self.all.asks_by_default { question::shown_of(call.number) } else { Vec::new() };
+        let is_rewritten = |argument: &u8| entry.rewritten >> argument & 1 != 0;
+        let places = entry.reads.iter().chain(&asked).flat_map(|read| [Some(read.argument), read.form.sized_by()]);
+        if let Some(argument) = places.flatten().find(is_rewritten) {
+            let of = PlaceName::argument(signature::of(call.number.into()), argument);
+            let message = format!(
+                "rules look at what `{of}` of `{}` stands for, and one makes another number of it: what is carried out would not be what was judged",
+                name_of(call.number)
+            );
             return Err(self.source.error(&call.span, message));
         }
         Ok(entry)

@@ -30,6 +30,7 @@ extern crate alloc;
 mod action;
 pub mod address;
 pub mod budget;
+mod change;
 mod compile;
 mod contents;
 pub mod environment;
@@ -71,7 +72,7 @@ pub use include::{Include, includes};
 use origin::Labels;
 pub use origin::{Origin, Origins, Place, shown, steers};
 pub use pointed::{Form, Pointed, Read};
-pub use question::Question;
+pub use question::{Question, Settlement};
 pub use suggest::did_you_mean;
 pub use table::{By, Policy, Rewrite, RuleRef, Rules, Verdict};
 

@@ -121,6 +121,12 @@ impl FileCompiler<'_, '_, '_> {
     }
 }
 
+/// Whether this is the call upon which [`Policy::may_listen`] is asked.
+#[must_use]
+pub fn is_listen(number: u64) -> bool {
+    number == u64::from(__NR_listen)
+}
+
 impl Policy {
     /// The rules about the call upon which [`Policy::may_listen`] is asked.
     #[must_use]

@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use proto::COPY_LEN;
 use toml::de::DeTable;
 
 use crate::address::SocketAddress;
@@ -65,6 +66,27 @@ pub enum Form {
 }
 
 impl Form {
+    /// An argument that says how much there is to do, of which the kernel looks at the bits of a mask, and how much of that is looked at.
+    pub(crate) fn bound(self) -> Option<(u8, u64, u64)> {
+        match self {
+            Self::Message { count: Some(count) } | Self::MessageBytes { count: Some(count) } => {
+                Some((count, u64::from(u32::MAX), 1))
+            }
+            Self::Buffer { len } => Some((len, u64::MAX, COPY_LEN as u64)),
+            _ => None,
+        }
+    }
+
+    /// The argument that says how much of it there is to read, where what is carried out is as much as was read.
+    pub(crate) const fn sized_by(self) -> Option<u8> {
+        match self {
+            Self::Address { len } | Self::Buffer { len } => Some(len),
+            Self::Ranges { count } => Some(count),
+            Self::Structure { extent: Extent::Stated { argument, .. }, .. } => Some(argument),
+            _ => None,
+        }
+    }
+
     /// How many copies it is: a message's header is one of its own.
     pub(crate) const fn copies(self) -> usize {
         match self {

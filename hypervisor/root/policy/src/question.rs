@@ -23,7 +23,7 @@ use toml::de::DeValue;
 use crate::Action;
 use crate::compile::Compiler;
 use crate::contents::content_of;
-use crate::errno::EPERM;
+use crate::errno::{EPERM, Errno};
 use crate::error::PolicyError;
 use crate::parse::{Reader, Value};
 use crate::pointed::{Form, Read, address_of, structure_of};
@@ -41,23 +41,50 @@ const LIMIT: &str = "1 second to a day: a number of seconds, or a text such as \
 pub struct Question {
     /// How long an answer is waited for, in seconds: 1 to [`MAX_LIMIT`].
     pub limit: u32,
-    /// What is done without one: allow, an error, or an end.
-    pub otherwise: Action,
+    /// What is done without one.
+    pub otherwise: Settlement,
+}
+
+/// What is done about a call once somebody has been asked about it, or where nobody can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// It is carried out.
+    Allow,
+    /// It fails.
+    Errno(Errno),
+    /// The sandbox ends.
+    Kill,
+    /// Its process ends.
+    KillProcess,
+    /// Its thread ends.
+    KillThread,
+}
+
+impl From<Settlement> for Action {
+    fn from(settlement: Settlement) -> Self {
+        match settlement {
+            Settlement::Allow => Self::Allow,
+            Settlement::Errno(errno) => Self::Errno(errno),
+            Settlement::Kill => Self::Kill,
+            Settlement::KillProcess => Self::KillProcess,
+            Settlement::KillThread => Self::KillThread,
+        }
+    }
 }
 
 impl Default for Question {
     fn default() -> Self {
-        Self { limit: 60, otherwise: Action::Errno(EPERM) }
+        Self { limit: 60, otherwise: Settlement::Errno(EPERM) }
     }
 }
 
 impl Question {
     /// What is done if the answer is no.
     #[must_use]
-    pub const fn denial(self) -> Action {
+    pub const fn denial(self) -> Settlement {
         match self.otherwise {
-            Action::Errno(errno) => Action::Errno(errno),
-            _ => Action::Errno(EPERM),
+            Settlement::Errno(errno) => Settlement::Errno(errno),
+            _ => Settlement::Errno(EPERM),
         }
     }
 }
@@ -85,15 +112,17 @@ impl Reader<'_, '_> {
         fits.ok_or_else(|| self.source.error(&value.span(), format!("`limit` must be {LIMIT}")))
     }
 
-    fn otherwise(&self, value: &Value<'_>) -> Result<Action, PolicyError> {
+    fn otherwise(&self, value: &Value<'_>) -> Result<Settlement, PolicyError> {
         let action = self.action(value, "otherwise")?;
         match action.action {
             Action::Allow if action.log => {
                 Err(self.source.error(&value.span(), "write \"allow\" here, and `log = true` in the rule"))
             }
-            Action::Allow | Action::Errno(_) | Action::Kill | Action::KillProcess | Action::KillThread => {
-                Ok(action.action)
-            }
+            Action::Allow => Ok(Settlement::Allow),
+            Action::Errno(errno) => Ok(Settlement::Errno(errno)),
+            Action::Kill => Ok(Settlement::Kill),
+            Action::KillProcess => Ok(Settlement::KillProcess),
+            Action::KillThread => Ok(Settlement::KillThread),
             _ => Err(self.source.error(
                 &value.span(),
                 "without an answer a call can only be carried out (\"allow\"), fail ({ errno = \"EPERM\" }) or \"kill\"",

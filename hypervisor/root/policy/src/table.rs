@@ -187,7 +187,7 @@ impl<'p> Verdict<'p> {
     /// The same where nobody can be asked: what holds without an answer.
     #[must_use]
     pub fn unasked(self) -> Self {
-        let action = self.question().map_or(self.action, |question| question.otherwise);
+        let action = self.question().map_or(self.action, |question| question.otherwise.into());
         Self { action, ..self }
     }
 
@@ -447,6 +447,20 @@ impl<'p> Rules<'p> {
         self.slot.holds
     }
 
+    /// The arguments by which it is judged and carried out, when the program gave `args`: no more is carried out than is looked at. Of several messages that is
+    /// the first, and of bytes what a copy holds; Linux lets these calls do less than they are asked for.
+    #[must_use]
+    pub fn bounded(&self, mut args: [u64; 6]) -> [u64; 6] {
+        for read in self.reads() {
+            if let Some((argument, mask, most)) = read.form.bound()
+                && let Some(argument) = args.get_mut(usize::from(argument))
+            {
+                *argument = (*argument & mask).min(most);
+            }
+        }
+        args
+    }
+
     /// The clauses by which it brings taints.
     pub(crate) fn triggers(&self) -> &'p [Clause] {
         let first = self.slot.first_clause.saturating_add(self.slot.clauses.into());
@@ -459,7 +473,8 @@ impl<'p> Rules<'p> {
     pub fn judge(&self, args: &[u64; 6], pointed: &Pointed<'_>) -> Verdict<'p> {
         let rule = match self.slot.clauses {
             0 => self.slot.otherwise,
-            _ => self.policy.decide(&self.slot, args, pointed),
+            _ if self.slot.reads == 0 => self.policy.decide(&self.slot, args, pointed),
+            _ => self.policy.decide(&self.slot, &self.bounded(*args), pointed),
         };
         self.policy.verdict(rule)
     }

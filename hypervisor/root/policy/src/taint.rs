@@ -304,21 +304,21 @@ impl Policy {
     }
 }
 
-impl Rules<'_> {
-    /// The taints that the call brings when it is carried out with these arguments, a bit for each. `pointed` is what [`Rules::reads`] asks for.
+impl<'p> Rules<'p> {
+    /// The taints that the call with these arguments brings when it is carried out by this verdict, be it once somebody has allowed it: a bit for each.
+    /// `pointed` is what [`Rules::reads`] asks for, and is asked only if there are any.
+    #[inline]
     #[must_use]
-    pub fn brings(&self, args: &[u64; 6], pointed: &Pointed<'_>) -> u64 {
-        if self.holds() & BRINGS == 0 {
+    pub fn brings<'a>(&self, verdict: &Verdict<'p>, args: &[u64; 6], pointed: impl FnOnce() -> Pointed<'a>) -> u64
+    where
+        'p: 'a,
+    {
+        let may_come = verdict.action.carries_out() || matches!(verdict.action, Action::Ask | Action::Stop);
+        if self.holds() & BRINGS == 0 || !may_come {
             return 0;
         }
-        let brought = self.triggers().iter().filter(|clause| self.policy().applies(clause, args, pointed));
+        let (args, pointed) = (self.bounded(verdict.rewritten(*args)), verdict.redirected(pointed()));
+        let brought = self.triggers().iter().filter(|clause| self.policy().applies(clause, &args, &pointed));
         brought.fold(0, |bits, clause| bits | self.policy().bits_of(|taint| taint.rule == clause.rule))
-    }
-
-    /// Those that it may bring, whatever its arguments.
-    #[must_use]
-    pub fn may_bring(&self) -> u64 {
-        let all = self.triggers();
-        self.policy().bits_of(|taint| all.iter().any(|clause| clause.rule == taint.rule))
     }
 }

@@ -161,6 +161,36 @@ fn actions_with_values() {
     refused("version = 1\ndefault = { rewrite = [{ arg = 0, value = 0 }] }\n", 2, 11, "`default` cannot rewrite");
 }
 
+/// What a rule looks at is carried out as it was judged, so that nothing else can stand there or say how much of it there is.
+#[test]
+fn what_is_judged_is_not_rewritten_as_a_number() {
+    let rewrites = |call: &str, argument: &str| {
+        format!("[[rule]]\ncalls = [\"{call}\"]\naction = {{ rewrite = [{{ arg = \"{argument}\", value = 1 }}] }}\n")
+    };
+    let rules =
+        |call: &str, when: &str| format!("[[rule]]\ncalls = [\"{call}\"]\nwhen = [{when}]\naction = \"kill\"\n");
+    let policy = |rules: &[&str]| format!("version = 1\ndefault = \"allow\"\n{}", rules.concat());
+    let text = r#"{ contains = "x" }"#;
+    for (call, argument, when) in [
+        ("write", "count", text),
+        ("write", "buf", text),
+        ("writev", "iovcnt", text),
+        ("sendto", "addrlen", r#"{ address = "*" }"#),
+        ("openat2", "size", r#"{ arg = "how.mode", op = "==", value = 1 }"#),
+    ] {
+        let (look, rewrite) = (rules(call, when), rewrites(call, argument));
+        refused(&policy(&[&look, &rewrite]), 8, 10, &format!("`{argument}` of `{call}` stands for"));
+        let some = rewrite.replace("action", "when = [{ arg = 0, op = \"==\", value = 9 }]\naction");
+        refused(&policy(&[&some, &look]), 8, 10, "what is carried out would not be what was judged");
+        assert!(parse("p", &policy(&[&rewrite])).is_ok());
+    }
+    let asks = policy(&[&rewrites("write", "count")]).replace("\"allow\"", "\"ask\"");
+    refused(&asks, 4, 10, "`count` of `write` stands for");
+    // Of several messages one is carried out, whatever they are said to be.
+    let good = policy(&[&rules("sendmmsg", r#"{ address = "*" }"#), &rewrites("sendmmsg", "vlen")]);
+    assert!(parse("p", &good).is_ok());
+}
+
 #[test]
 fn log_and_reason() {
     refused(&rule("calls = [\"read\"]\naction = \"allow\"\nlog = \"yes\""), 5, 7, "true or false");

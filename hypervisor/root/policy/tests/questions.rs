@@ -1,7 +1,7 @@
 //! Rules that ask.
 
 use policy::errno::{EACCES, EPERM};
-use policy::{Action, Form, Question, Read, parse};
+use policy::{Action, Form, Question, Read, Settlement, parse};
 
 /// The question of a default with this action, or what is wrong with it.
 fn question(action: &str) -> Result<Question, String> {
@@ -15,22 +15,22 @@ fn question(action: &str) -> Result<Question, String> {
 
 #[test]
 fn what_is_asked_and_what_holds_without_an_answer() {
-    let usual = Question { limit: 60, otherwise: Action::Errno(EPERM) };
+    let usual = Question { limit: 60, otherwise: Settlement::Errno(EPERM) };
     for text in ["\"ask\"", "{ ask = {} }", "{ ask = { limit = 60 } }", "{ ask = { limit = \"1m\" } }"] {
         assert_eq!(question(text), Ok(usual), "{text}");
     }
-    for (otherwise, action) in [
-        ("\"allow\"", Action::Allow),
-        ("\"kill\"", Action::Kill),
-        ("{ kill = \"process\" }", Action::KillProcess),
-        ("{ kill = \"thread\" }", Action::KillThread),
-        ("{ errno = \"EACCES\" }", Action::Errno(EACCES)),
+    for (otherwise, settled) in [
+        ("\"allow\"", Settlement::Allow),
+        ("\"kill\"", Settlement::Kill),
+        ("{ kill = \"process\" }", Settlement::KillProcess),
+        ("{ kill = \"thread\" }", Settlement::KillThread),
+        ("{ errno = \"EACCES\" }", Settlement::Errno(EACCES)),
     ] {
         let text = format!("{{ ask = {{ limit = \"30s\", otherwise = {otherwise} }} }}");
         let question = question(&text).unwrap();
-        assert_eq!(question, Question { limit: 30, otherwise: action });
-        let denied = if action == Action::Errno(EACCES) { EACCES } else { EPERM };
-        assert_eq!(question.denial(), Action::Errno(denied));
+        assert_eq!(question, Question { limit: 30, otherwise: settled });
+        let denied = if settled == Settlement::Errno(EACCES) { EACCES } else { EPERM };
+        assert_eq!(question.denial(), Settlement::Errno(denied));
     }
     assert_eq!(question("{ ask = { limit = \"24h\" } }").unwrap().limit, 86400);
     for (text, limit) in [("\"stop\"", 60), ("{ stop = { limit = \"5m\" } }", 300)] {

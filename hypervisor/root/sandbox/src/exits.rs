@@ -7,6 +7,7 @@ use core::mem::offset_of;
 use files::{Errno, Timestamp};
 use gate::Standing;
 use hvclient::Transport;
+use policy::Settlement;
 use policy::quotas::Quota;
 use proto::op::{Exit, Listen, Question, Settled, Wait, settled};
 use proto::{DOORBELL_PORT, GatePage};
@@ -83,13 +84,13 @@ impl<R: RootMemory> Sandbox<'_, R> {
         let answer = match standing {
             Standing::Open => state(settled::OPEN),
             Standing::Again => state(settled::AGAIN),
-            Standing::Settled(policy::Action::Allow) => state(settled::ALLOWED),
-            Standing::Settled(policy::Action::KillThread) => state(settled::KILL_THREAD),
-            Standing::Settled(policy::Action::Errno(errno)) => {
+            Standing::Settled(Settlement::Allow) => state(settled::ALLOWED),
+            Standing::Settled(Settlement::KillThread) => state(settled::KILL_THREAD),
+            Standing::Settled(Settlement::Errno(errno)) => {
                 Settled { state: settled::FAILED, errno: u32::from(errno.number) }
             }
-            // Who ends the sandbox has ended it; whatever else there might be is no permission.
-            Standing::Settled(_) => state(settled::KILL_PROCESS),
+            // Who ends the sandbox has ended it.
+            Standing::Settled(Settlement::KillProcess | Settlement::Kill) => state(settled::KILL_PROCESS),
         };
         let mut view = self.memory.view(world.memory);
         self.services.finish_question(Gpa(layout::SERVICE), &mut view, answer);

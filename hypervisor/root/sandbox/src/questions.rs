@@ -4,7 +4,7 @@ use alloc::string::String;
 use control::answer::Choice;
 use gate::{CallSite, INVALID_OPCODE, Standing};
 use hvclient::Transport;
-use policy::Action as Verdict;
+use policy::Settlement;
 use proto::op::wait_events;
 use proto::{Grant, grant_flags};
 
@@ -81,7 +81,7 @@ impl<R: RootMemory> Sandbox<'_, R> {
         let now = (world.now)();
         let (age, console) = (now.saturating_sub(self.parts.created), &mut *world.console);
         let standing = self.gate.question(grant.sequence, (0, &[]), age, &mut |record| console.record(&record));
-        let Standing::Settled(verdict) = standing else { return None };
+        let Standing::Settled(settlement) = standing else { return None };
         self.stopped = None;
         let site = CallSite {
             vector: INVALID_OPCODE,
@@ -94,17 +94,17 @@ impl<R: RootMemory> Sandbox<'_, R> {
             instruction: &[],
             thread: self.thread,
         };
-        let grant = match verdict {
-            Verdict::Errno(errno) => {
+        let grant = match settlement {
+            Settlement::Errno(errno) => {
                 self.answer(&site, errno.result(), instruction_len);
                 return None;
             }
-            Verdict::Allow => {
+            Settlement::Allow => {
                 self.alarm.call(grant.number, now);
                 grant
             }
-            Verdict::KillThread => Grant { flags: grant_flags::KILL_THREAD, ..grant },
-            _ => Grant { flags: grant_flags::KILL_PROCESS, ..grant },
+            Settlement::KillThread => Grant { flags: grant_flags::KILL_THREAD, ..grant },
+            Settlement::KillProcess | Settlement::Kill => Grant { flags: grant_flags::KILL_PROCESS, ..grant },
         };
         let failure = self.forward(&site, &grant, instruction_len, world).err()?;
         Some(Outcome::SandboxFailed { reason: failure.reason })

@@ -254,8 +254,8 @@ impl Authority for FileRules {
             Err(errno) => !self.dry_run && errno == refusal.errno,
         };
         self.refusal = self.refusal.take().filter(refused);
-        // What has failed has shown nothing.
-        self.used = self.used.take().filter(|_| result.is_ok());
+        // What has failed has shown nothing, unless it failed on the way into the child's memory, of which the first part was there.
+        self.used = self.used.take().filter(|_| matches!(result, Ok(()) | Err(Errno::EFAULT)));
         self.tainted |= self.used.as_ref().map_or(0, |used| used.taints);
         self.grants.iter_mut().for_each(|grants| grants.concluded(result));
     }

@@ -42,6 +42,19 @@ when = [{ address = \"127.0.0.1:7002\" }]
 action = { errno = \"EACCES\" }
 ";
 
+/// Denies what `flip sends` must not send.
+const NO_SECRET_MAIL: &str = r#"version = 1
+default = "allow"
+[[rule]]
+calls = ["sendto", "sendmsg"]
+when = [{ address = "unix:b" }]
+action = { errno = "EACCES" }
+[[rule]]
+calls = ["sendto", "sendmsg", "write"]
+when = [{ contains = "secret" }]
+action = { errno = "EACCES" }
+"#;
+
 /// Denies what `flip structure N` must not do.
 const NO_WRITING: &str = r#"version = 1
 default = "allow"
@@ -89,6 +102,13 @@ pub(crate) fn cases() -> Vec<Case> {
             let tries = tries(bench);
             let sandbox = bench.guest("flip", &["structure", tries]);
             race(bench, NO_WRITING, sandbox, &[&said(tries, "did what was denied")])
+        }),
+        Case::new("what is sent when there is room for it is what was judged", |bench| {
+            with_policy(bench, NO_SECRET_MAIL, bench.guest("flip", &["sends"]), |sandbox| {
+                let said = ["sendto", "sendmsg", "write"]
+                    .map(|call| format!("{call} after the exchange: judged, elsewhere: false\n"));
+                sandbox.run()?.exits(0)?.prints(&said.concat())?.done()
+            })
         }),
         Case::new("a text that changes while it is judged", |bench| {
             let tries = tries(bench);

@@ -3,7 +3,7 @@
 use crate::support::{BASE, Child, copies, granted};
 use control::answer::Choice;
 use gate::{Action, Counters, MAX_QUESTIONS, Standing};
-use policy::Action as Verdict;
+use policy::Settlement;
 use policy::errno::EACCES;
 use proto::grant_flags;
 
@@ -70,10 +70,33 @@ fn a_call_waits_with_what_was_judged() {
     assert!(child.gate.take_news() && !child.gate.take_news());
     assert_eq!(child.answer(FIRST, Choice::Kill), None, "the first answer counts");
     assert_eq!(child.gate.next_limit(), u64::MAX);
-    assert_eq!(child.standing(FIRST), Standing::Settled(Verdict::Allow));
+    assert_eq!(child.standing(FIRST), Standing::Settled(Settlement::Allow));
     child.completed(FIRST, 3, 0);
     assert_eq!(child.take_lines(), format!("{line} = 3 [ask: answered allow, rule 1 test.toml:3: why]\n"));
     assert_eq!(child.gate.counters(), Counters { calls: 1, ..Counters::default() });
+}
+
+/// What is shown is what is carried out: bytes that are not copied for that may be others by the time of the answer, unless nothing runs until then.
+#[test]
+fn bytes_that_may_change_are_not_shown() {
+    for (action, text) in [("ask", "0x400100"), ("stop", "\"good\"")] {
+        let calls = "calls = [\"write\", \"fsetxattr\", \"mq_timedsend\"]";
+        let policy = format!("version = 1\n[[rule]]\n{calls}\naction = \"{action}\"\n");
+        let mut child = Child::asking(&policy, true);
+        let (name, value) = (child.put(BASE, b"user.a\0"), child.put(BASE + 0x100, b"good"));
+        for (call, args, told) in [
+            ("write", [1, value, 4, 0, 0, 0], "write(1, \"good\", 4) <".to_owned()),
+            ("fsetxattr", [1, name, value, 4, 0, 0], format!("fsetxattr(1, \"user.a\", {text}, 4, 0) <")),
+            ("mq_timedsend", [1, value, 4, 0, 0, 0], format!("mq_timedsend(1, {text}, 4, 0, NULL) <")),
+        ] {
+            child.call(call, args);
+            if action == "ask" {
+                child.standing(child.gate.last_granted());
+            }
+            let lines = child.take_lines();
+            assert!(lines.contains(&told), "{lines}");
+        }
+    }
 }
 
 #[test]
@@ -81,12 +104,12 @@ fn what_is_denied_fails_as_the_rule_says() {
     let mut child = child();
     let first = child.asked("getpid");
     assert_eq!(child.answer(first, Choice::Deny), None);
-    assert_eq!(child.standing(first), Standing::Settled(Verdict::Errno(EACCES)));
+    assert_eq!(child.standing(first), Standing::Settled(Settlement::Errno(EACCES)));
     let line = "   0.000000   1 getpid() = -1 EACCES (Permission denied) [ask: answered errno EACCES, rule 1 test.toml:3: why]\n";
     assert_eq!(child.take_lines(), line);
     let second = child.asked("getuid");
     assert_eq!(child.answer(second, Choice::Deny), None);
-    assert_eq!(child.standing(second), Standing::Settled(Verdict::Errno(policy::errno::EPERM)));
+    assert_eq!(child.standing(second), Standing::Settled(Settlement::Errno(policy::errno::EPERM)));
     assert_eq!(child.gate.counters(), Counters { calls: 2, denied: 2, ..Counters::default() });
     let third = child.asked("getuid");
     assert_eq!(child.answer(third, Choice::Kill).as_deref(), Some("getuid(): rule 2 test.toml:7"));
@@ -101,12 +124,12 @@ fn without_an_answer_the_rule_decides() {
     assert_eq!((child.expire(), child.gate.has_news()), (None, false));
     child.now_100ns = 2 * SECOND;
     assert_eq!((child.expire(), child.gate.has_news()), (None, true));
-    assert_eq!(child.standing(calls[2]), Standing::Settled(Verdict::KillProcess));
+    assert_eq!(child.standing(calls[2]), Standing::Settled(Settlement::KillProcess));
     assert_eq!(child.gate.killed_for(), Some("gettid(): rule 4 test.toml:13"));
     child.now_100ns = 60 * SECOND;
     assert_eq!(child.expire(), None);
-    assert_eq!(child.standing(calls[0]), Standing::Settled(Verdict::Errno(EACCES)));
-    assert_eq!(child.standing(calls[1]), Standing::Settled(Verdict::Allow));
+    assert_eq!(child.standing(calls[0]), Standing::Settled(Settlement::Errno(EACCES)));
+    assert_eq!(child.standing(calls[1]), Standing::Settled(Settlement::Allow));
     let line = "   0.000000   1 getpid() = -1 EACCES (Permission denied) [ask: no answer, errno EACCES, rule 1 test.toml:3: why]\n";
     assert!(child.take_lines().contains(line));
     child.asked("getgid");
@@ -150,7 +173,7 @@ fn too_many_questions_are_turned_away_and_come_again() {
     assert_eq!(child.answer(asked[5], Choice::Allow), None);
     assert!(child.gate.take_news());
     assert_eq!(child.standing(away[0]), Standing::Open, "its place is still taken");
-    assert_eq!(child.standing(asked[5]), Standing::Settled(Verdict::Allow));
+    assert_eq!(child.standing(asked[5]), Standing::Settled(Settlement::Allow));
     assert!(child.gate.take_news(), "now there is one");
     assert_eq!(child.standing(away[0]), Standing::Again);
     assert_eq!(child.standing(asked[5]), Standing::Again, "what was told is told once");
@@ -170,12 +193,12 @@ fn what_is_asked_stays_asked_under_another_policy() {
     let calls = [(); 3].map(|()| child.asked("getpid"));
     assert_eq!(child.answer(calls[0], Choice::Allow), None);
     assert_eq!(child.answer(calls[1], Choice::Allow), None);
-    assert_eq!(child.standing(calls[0]), Standing::Settled(Verdict::Allow));
-    let Standing::Settled(Verdict::Errno(errno)) = child.standing(calls[1]) else { panic!("the budget is spent") };
+    assert_eq!(child.standing(calls[0]), Standing::Settled(Settlement::Allow));
+    let Standing::Settled(Settlement::Errno(errno)) = child.standing(calls[1]) else { panic!("the budget is spent") };
     assert_eq!(errno.name, "EDQUOT");
     child.change_policy("version = 1\ndefault = \"kill\"\n", 2);
     assert_eq!(child.answer(calls[2], Choice::Allow), None);
-    assert_eq!(child.standing(calls[2]), Standing::Settled(Verdict::Allow));
+    assert_eq!(child.standing(calls[2]), Standing::Settled(Settlement::Allow));
 }
 
 #[test]
@@ -196,12 +219,12 @@ fn a_sandbox_stands_still_with_its_registers() {
     let asked = "   0.000000   1 getpid() <stopped: 5 s, else allow> [rule 1 test.toml:3]\n";
     assert_eq!((child.take_lines().as_str(), child.standing(FIRST)), (asked, Standing::Open));
     assert_eq!(child.answer(FIRST, Choice::Deny), None);
-    assert_eq!(child.standing(FIRST), Standing::Settled(Verdict::Errno(policy::errno::EPERM)));
+    assert_eq!(child.standing(FIRST), Standing::Settled(Settlement::Errno(policy::errno::EPERM)));
     let line = "getpid() = -1 EPERM (Operation not permitted) [stop: answered errno EPERM, rule 1 test.toml:3]\n";
     assert!(child.take_lines().ends_with(line));
     assert!(matches!(child.call("getpid", [0; 6]), Action::Stop { .. }));
     child.now_100ns = 5 * SECOND;
-    assert_eq!((child.expire(), child.standing(2)), (None, Standing::Settled(Verdict::Allow)));
+    assert_eq!((child.expire(), child.standing(2)), (None, Standing::Settled(Settlement::Allow)));
     let mut nobody = Child::new(text, true);
     assert_eq!(granted(nobody.call("getpid", [0; 6])).flags, grant_flags::REPORT);
     nobody.completed(FIRST, 2, 0);

@@ -139,6 +139,33 @@ fn conditions_look_at_fields_as_they_are_carried_out() {
 }
 
 #[test]
+fn conditions_on_numbers_look_at_how_much_is_carried_out() {
+    let one = taint("\"sendmmsg\"", "{ address = \"*\" }, { arg = \"vlen\", op = \"==\", value = 1 }", "\"fsync\"");
+    let many =
+        "[[rule]]\ncalls = [\"sendmmsg\"]\nwhen = [{ arg = \"vlen\", op = \">\", value = 1 }]\naction = \"kill\"\n";
+    let all = "[[rule]]\ncalls = [\"sendmmsg\"]\naction = { rewrite = [{ arg = \"vlen\", value = 7 }] }\n";
+    let address = [2, 0, 0, 80, 10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+    for rules in [one.clone(), many.to_owned() + &one, one.clone() + all] {
+        let mut child = Child::new(&policy(&rules), false);
+        let name = child.put(BASE + 0x1000, &address);
+        let header: Vec<u8> = [name, 16].into_iter().flat_map(u64::to_le_bytes).chain([0; 40]).collect();
+        let at = child.put(BASE, &header);
+        assert_eq!(granted(child.call("sendmmsg", [3, at, 0xdead_0000_0009, 0, 0, 0])).args[2], 1);
+        assert!(is_tainted(&child), "{rules}");
+    }
+    // Where no message is looked at, all are carried out.
+    let mut child = Child::new(&policy(many), false);
+    assert!(matches!(child.call("sendmmsg", [3, BASE, 9, 0, 0, 0]), Action::Kill { .. }));
+    let short = taint("\"write\"", "{ arg = \"count\", op = \"<=\", value = 4096 }", "\"fsync\"");
+    let looks = "[[rule]]\ncalls = [\"write\"]\nwhen = [{ contains = \"x\" }]\naction = \"kill\"\n";
+    for (rules, count) in [(short.clone(), 5000), (short + looks, 4096)] {
+        let mut child = Child::new(&policy(&rules), false);
+        assert_eq!(granted(child.call("write", [1, BASE, 5000, 0, 0, 0])).args[2], count);
+        assert_eq!(is_tainted(&child), count == 4096);
+    }
+}
+
+#[test]
 fn what_is_asked_about_taints_when_it_is_allowed() {
     let rule = "[[rule]]\ncalls = [\"mprotect\"]\naction = \"ask\"\n[[rule]]\ncalls = [\"ptrace\"]\naction = \"ask\"\n";
     let executable = "{ arg = 2, op = \">=\", value = 4 }";
@@ -209,11 +236,32 @@ fn sockets_do_not_listen_once_a_taint_denies_it() {
     assert_eq!(child.call("listen", [0; 6]), EPERM);
     assert!(matches!(child.gate.may_listen(&here), Err(Refused::Errno(errno)) if errno.name == "EPERM"));
     // The one call that may listen asks when the taint is in force already, which it has brought.
-    let mut child = Child::new(&text("\"listen\""), false);
-    granted(child.call("listen", [0; 6]));
+    let refused = |child: &mut Child, address: &[u8]| match child.gate.may_listen(address) {
+        Err(Refused::Errno(errno)) => errno.name,
+        other => panic!("{other:?}"),
+    };
+    for address in [here, [0; 16]] {
+        let mut child = Child::new(&text("\"listen\""), false);
+        granted(child.call("listen", [0; 6]));
+        if address == here {
+            assert_eq!(child.gate.may_listen(&here), Ok(()));
+        } else {
+            assert_eq!(refused(&mut child, &address), "EACCES");
+        }
+        assert_eq!(child.call("listen", [0; 6]), EPERM);
+        assert_eq!(refused(&mut child, &here), "EPERM", "there is no other call that may listen");
+    }
+    // What another call has brought denies it, though it could have brought it itself.
+    let mut child = Child::new(&text("\"listen\", \"ptrace\""), false);
+    granted(child.call("ptrace", [0; 6]));
+    assert_eq!(refused(&mut child, &here), "EPERM");
+    // The same of one that somebody has allowed.
+    let asks = text("\"listen\"") + "[[rule]]\ncalls = [\"listen\"]\naction = \"ask\"\n";
+    let mut child = Child::asking(&asks, false);
+    let (sequence, _) = asked(child.call("listen", [0; 6]));
+    answer(&mut child, sequence, Choice::Allow);
     assert_eq!(child.gate.may_listen(&here), Ok(()));
-    assert!(matches!(child.gate.may_listen(&[0; 16]), Err(Refused::Errno(errno)) if errno.name == "EACCES"));
-    assert_eq!(child.call("listen", [0; 6]), EPERM);
+    assert_eq!(refused(&mut child, &here), "EPERM");
 }
 
 /// The same book-keeping is `policy test`'s and `replay`'s.
@@ -224,8 +272,8 @@ fn what_is_decided_is_charged_once() {
     let mut budgets = gate::Budgets::new(&policy, 0);
     let mut decide = |number| {
         let rules = policy.about(number);
-        let (verdict, taints) = budgets.decide(rules, policy.judge(number, &[0; 6]), &[0; 6], Pointed::NOTHING);
-        (verdict.rule().to_string(), budgets.taint(taints))
+        let verdict = budgets.decide(rules, policy.judge(number, &[0; 6]));
+        (verdict.rule().to_string(), budgets.taint(rules.brings(&verdict, &[0; 6], || Pointed::NOTHING)))
     };
     assert_eq!([decide(1), decide(101)], [("default".to_owned(), 0), ("default".to_owned(), FIRST)]);
     assert_eq!([decide(101).0, decide(1).0], ["[[budget]] p:3", "[[taint]] p:6: it did"]);

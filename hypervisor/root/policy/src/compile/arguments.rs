@@ -43,6 +43,11 @@ impl Seen {
         Self { place: Place::argument(argument), field: None, kind, bits, read: None }
     }
 
+    /// Which argument it is, if it is no field.
+    pub(super) fn argument(self) -> Option<u8> {
+        self.field.is_none().then_some(self.place.argument)
+    }
+
     /// What has to be read of memory for it.
     pub(super) fn read(self) -> Option<Read> {
         self.read

@@ -127,7 +127,7 @@ signatures! {
     98 getrusage(who: Named(&symbols::RUSAGE), usage: Pointer);
     99 sysinfo(info: Pointer);
     100 times(buf: Pointer);
-    101 ptrace(request: LongNamed(&symbols::PTRACE), pid: Long, addr: Hex, data: Hex);
+    101 ptrace(request: LongNamed(&symbols::PTRACE), pid: Int, addr: Hex, data: Hex);
     102 getuid();
     103 syslog(type: Named(&symbols::SYSLOG), bufp: Pointer, len: Int);
     104 getgid();
@@ -251,7 +251,7 @@ signatures! {
     233 epoll_ctl(epfd: Fd, op: Named(&symbols::EPOLL_OP), fd: Fd, event: Pointer);
     234 tgkill(tgid: Int, tid: Int, sig: Named(&symbols::SIGNAL));
     235 utimes(filename: Path, times: Pointer);
-    237 mbind(addr: Pointer, len: Size, mode: LongNamed(&symbols::MPOL), nodemask: Pointer, maxnode: Size, flags: Named(&symbols::MPOL_MF));
+    237 mbind(addr: Pointer, len: Size, mode: Named(&symbols::MPOL), nodemask: Pointer, maxnode: Size, flags: Named(&symbols::MPOL_MF));
     238 set_mempolicy(mode: Named(&symbols::MPOL), nodemask: Pointer, maxnode: Size);
     239 get_mempolicy(mode: Pointer, nodemask: Pointer, maxnode: Size, addr: Pointer, flags: LongNamed(&symbols::MPOL_F));
     240 mq_open(name: Text, oflag: Named(&symbols::OPEN), mode: CreateMode(1), attr: Pointer);

@@ -134,9 +134,14 @@ impl<A: Authority> FileService<'_, A> {
         self.tell_opened(NAMELESS, ino, &out, call)
     }
 
-    /// Replies with the entry of a name and the handle of its file, and counts the lookup.
+    /// Replies with the entry of a name and the handle of its file, and counts the lookup. What cannot be told is not open: the request fails, and so nothing of
+    /// the file is shown.
     fn tell_opened(&mut self, name: &[u8], ino: Ino, out: &fuse_open_out, call: Call<'_>) -> Result<usize, Errno> {
-        let entry_len = self.tell(call.node, name, ino, call.body)?;
+        let told = self.tell(call.node, name, ino, call.body);
+        if told.is_err() {
+            self.close(out.fh)?;
+        }
+        let entry_len = told?;
         let behind = call.body.get_mut(size_of::<fuse_entry_out>()..).ok_or(Errno::EINVAL)?;
         Ok(entry_len + put(behind, out)?)
     }

@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use alloc::{format, vec};
 
-use fuse_abi::linux::{fuse_getxattr_in, fuse_mknod_in, fuse_opcode, fuse_rename2_in};
+use fuse_abi::linux::{fuse_getxattr_in, fuse_mknod_in, fuse_opcode, fuse_rename2_in, fuse_setxattr_in};
 use linux_raw_sys::{errno as e, general as linux};
 
 use super::file_rules::{create, link, refused, rename, rules};
@@ -84,6 +84,23 @@ fn so_do_other_uses_that_take_a_right() {
         let asked = message!(fuse_getxattr_in { size: 99, padding: 0 }, *b"user.no\0");
         assert!(shim.call(fuse_opcode::FUSE_GETXATTR, file, &asked).is_err());
         assert_eq!(used(shim), None, "there is no such attribute");
+    });
+}
+
+/// The first part of a value is there, and the second has no place: who looks at the first has used the file.
+#[test]
+fn what_was_shown_before_it_failed_taints() {
+    with_taints("", |shim| {
+        let file = shim.node("dir/file");
+        let value = message!(fuse_setxattr_in { size: 5, ..Default::default() }, *b"user.a\0", *b"value");
+        assert_eq!(shim.call(fuse_opcode::FUSE_SETXATTR, file, &value), Ok(vec![]));
+        assert_eq!(used(shim), by(&[2], "write /dir/file"));
+        shim.use_segments(&[3, 9]);
+        shim.segments[1].gpa = u64::MAX << 12;
+        let asked = message!(fuse_getxattr_in { size: 9, padding: 0 }, *b"user.a\0");
+        assert_eq!(shim.call(fuse_opcode::FUSE_GETXATTR, file, &asked), Err(e::EFAULT.cast_signed()));
+        assert_eq!(shim.page(0, 3), b"val");
+        assert_eq!(used(shim), by(&[1], "read /dir/file"));
     });
 }
 

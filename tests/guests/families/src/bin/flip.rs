@@ -11,6 +11,8 @@
 //! `flip structure N` opens `judged` by openat2, and sets a limit, by structures in which the second thread exchanges the flags for O_WRONLY and the
 //! limit for 99; the policy denies these. `flip held` holds the open up in between, as `flip pipe` does.
 //!
+//! `flip sends` holds a `sendto`, a `sendmsg` and a `write` open: there is no room for them until the address, the header and the text say otherwise.
+//!
 //! `flip content N` writes the buffer instead, by `write`, `writev`, `sendto` and `sendmsg` in turn; the policy denies the text `secret`.
 #![allow(unsafe_code)]
 
@@ -24,6 +26,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 /// Both names are seven bytes with their NUL: the buffer is one word, written at once.
 const JUDGED: u64 = u64::from_le_bytes(*b"judged\0\0");
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Some("content") => contents(),
         Some("structure") => structures(),
         Some("held") => held_structure(),
+        Some("sends") => held_sends(),
         Some("rewritten") => {
             std::fs::write("/tmp/instead", INSTEAD).expect("a new file");
             names(argument(2))
@@ -205,6 +209,83 @@ fn datagrams(in_message: bool) -> ExitCode {
             _ => Outcome::Wrong,
         }
     })
+}
+
+/// A socket of messages that is the file `name`.
+fn mailbox(name: &str) -> UnixDatagram {
+    let socket = UnixDatagram::bind(name).expect("a new name");
+    socket.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket");
+    socket
+}
+
+/// `struct sockaddr_un` of a file whose name is this letter.
+const fn mail_address(name: u8) -> u64 {
+    u64::from_le_bytes([1, 0, name, 0, 0, 0, 0, 0])
+}
+
+/// What is sent when there is room for it, once by each call.
+fn held_sends() -> ExitCode {
+    let (allowed, forbidden) = (mailbox("a"), mailbox("b"));
+    forbidden.set_nonblocking(true).expect("a socket");
+    let sender = UnixDatagram::unbound().expect("a socket");
+    let (mut reader, writer) = pipe().expect("a pipe");
+    let (socket, file) = (sender.as_raw_fd(), writer.as_raw_fd());
+    RANGE[0].store(place(&NAME), Ordering::Relaxed);
+    RANGE[1].store(6, Ordering::Relaxed);
+    NAMES[0].store(mail_address(b'a'), Ordering::Relaxed);
+    NAMES[2].store(mail_address(b'b'), Ordering::Relaxed);
+    for (slot, word) in HEADER.iter().zip([0, 4, place(&RANGE[0]), 1, 0, 0, 0]) {
+        slot.store(word, Ordering::Relaxed);
+    }
+    let mut right = 0;
+    for call in ["sendto", "sendmsg", "write"] {
+        NAME.store(JUDGED, Ordering::Relaxed);
+        ADDRESS[0].store(mail_address(b'a'), Ordering::Relaxed);
+        HEADER[0].store(place(&NAMES[0]), Ordering::Relaxed);
+        fill(file, |bytes| sys!(libc::write(file, bytes.as_ptr().cast(), bytes.len())).is_ok());
+        fill(socket, |bytes| sender.send_to(bytes, "a").is_ok());
+        let text = thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                families::tasks::pause_ms(200);
+                NAME.store(SECRET, Ordering::Relaxed);
+                ADDRESS[0].store(mail_address(b'b'), Ordering::Relaxed);
+                HEADER[0].store(place(&NAMES[2]), Ordering::Relaxed);
+                first_text(|room| if call == "write" { reader.read(room) } else { allowed.recv(room) })
+            });
+            must(match call {
+                "sendto" => sys!(libc::sendto(socket, NAME.as_ptr().cast(), 6, 0, ADDRESS.as_ptr().cast(), 4)),
+                "sendmsg" => sys!(libc::sendmsg(socket, HEADER.as_ptr().cast(), 0)),
+                _ => sys!(libc::write(file, NAME.as_ptr().cast(), 6)),
+            });
+            other.join().expect("a thread")
+        });
+        let elsewhere = forbidden.recv(&mut [0; 9]).is_ok();
+        println!("{call} after the exchange: {text}, elsewhere: {elsewhere}");
+        right += u8::from(text == "judged" && !elsewhere);
+    }
+    ExitCode::from(u8::from(right != 3))
+}
+
+/// Calls `put` with bytes that are no text until there is no room, without waiting for any.
+fn fill(fd: i32, put: impl Fn(&[u8]) -> bool) {
+    let flags = must(sys!(libc::fcntl(fd, libc::F_GETFL)));
+    must(sys!(libc::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK)));
+    for len in [1000, 1] {
+        while put(&vec![0; len]) {}
+    }
+    must(sys!(libc::fcntl(fd, libc::F_SETFL, flags)));
+}
+
+/// Makes room by reading, until there is a text behind what was there.
+fn first_text(mut read: impl FnMut(&mut [u8]) -> std::io::Result<usize>) -> String {
+    loop {
+        let mut room = [0; 1000];
+        let len = read(&mut room).expect("what was sent");
+        let text: Vec<u8> = room[..len].iter().copied().skip_while(|byte| *byte == 0).collect();
+        if !text.is_empty() {
+            return String::from_utf8_lossy(&text).into_owned();
+        }
+    }
 }
 
 /// `struct open_how` and `struct rlimit64`.

@@ -104,6 +104,20 @@ fn errors(t: &mut Report) {
     t.ok("protect crooked", mprotect(ptr::without_provenance_mut(0x10_0000_0001), PAGE, READ));
     t.ok("protect with bits that there are not", mprotect(anonymous(PAGE), PAGE, 0x100));
     t.ok("protect no length", mprotect(anonymous(PAGE), 0, READ));
+    high_bits(t);
+}
+
+/// Flags beyond the 32 bits in which there are some: seen where the kernel's prototype has them.
+fn high_bits(t: &mut Report) {
+    const HIGH: i64 = 1 << 32;
+    let memory = anonymous(2 * PAGE).expose_provenance();
+    let (write, private) = (i64::from(WRITE), i64::from(PRIVATE));
+    t.ok("protect", sys!(libc::syscall(libc::SYS_mprotect, memory, PAGE, HIGH | write)));
+    t.ok("protect nothing", sys!(libc::syscall(libc::SYS_mprotect, memory, 0, HIGH | write)));
+    t.ok("protect without a key", sys!(libc::syscall(libc::SYS_pkey_mprotect, memory, PAGE, HIGH | write, -1)));
+    t.ok("shrink", sys!(libc::syscall(libc::SYS_mremap, memory, 2 * PAGE, PAGE, HIGH, 0)));
+    let maps = |prot: i64, flags: i64| sys!(libc::syscall(libc::SYS_mmap, 0, PAGE, prot, flags, -1, 0)).is_ok();
+    t.show("map", maps(HIGH | write, HIGH | private));
 }
 
 fn fixed(t: &mut Report) {
