@@ -1,4 +1,6 @@
 //! `cargo xtask replay`: what another policy would have said to a run.
+mod files;
+
 use super::data::Bytes;
 use super::event::{Call, Cause, Event, Tainted, What};
 use super::usage::{Told, Usage, told};
@@ -6,6 +8,7 @@ use super::verify::Events;
 use crate::cli::ReplayOptions;
 use crate::exit::Failure;
 use crate::policy::{hexadecimal, sockaddr};
+use files::Files;
 use gate::{Budgets, Rate};
 use policy::quotas::Quota;
 use policy::signature::{self, Kind};
@@ -44,6 +47,9 @@ struct Replay<'p> {
     usage: Usage,
     calls: u64,
     blocked: usize,
+    files: Files,
+    /// Uses of files that `[[files]]` would have refused.
+    refused: usize,
     waits: Waits,
 }
 
@@ -68,7 +74,8 @@ struct Waits {
 impl<'p> Replay<'p> {
     fn new(policy: &'p Policy) -> Self {
         let usage = Usage::under(policy.quotas());
-        Self { policy, sandboxes: BTreeMap::new(), usage, calls: 0, blocked: 0, waits: Waits::default() }
+        let (files, waits) = (Files::default(), Waits::default());
+        Self { policy, sandboxes: BTreeMap::new(), usage, calls: 0, blocked: 0, files, refused: 0, waits }
     }
 
     /// The lines about what is blocked of an event.
@@ -90,30 +97,39 @@ impl<'p> Replay<'p> {
                 sandbox.budgets.returned(*call, *value);
                 return Vec::new();
             }
-            _ => return Vec::new(),
+            other => {
+                let refused = self.files.add(policy, event.sandbox, other);
+                return refused.into_iter().flat_map(|line| self.shown(event, line, true)).collect();
+            }
         };
         self.calls += 1;
         self.waits.call(event, sandbox);
         let Some(verdict) = judged(policy, call, &mut sandbox.budgets) else { return Vec::new() };
-        self.blocked += 1;
-        let first =
-            (self.blocked == 1).then(|| format!("first at {} in sandbox {}:", seconds(event.ns), event.sandbox));
-        let shown = (self.blocked <= MAX_SHOWN).then(|| format!("  thread {}: {} {verdict}", call.thread, call.text));
+        self.shown(event, format!("thread {}: {} {verdict}", call.thread, call.text), false)
+    }
+
+    /// The lines about something that is blocked: the first ones are shown.
+    fn shown(&mut self, event: &Event, line: String, is_file: bool) -> Vec<String> {
+        *(if is_file { &mut self.refused } else { &mut self.blocked }) += 1;
+        let count = self.blocked + self.refused;
+        let first = (count == 1).then(|| format!("first at {} in sandbox {}:", seconds(event.ns), event.sandbox));
+        let shown = (count <= MAX_SHOWN).then(|| format!("  {line}"));
         first.into_iter().chain(shown).collect()
     }
 
     /// What there is to say at the end, and whether nothing would have been blocked.
     fn finish(&self) -> (Vec<String>, bool) {
-        let Self { policy, calls, blocked, .. } = self;
+        let Self { policy, calls, blocked, refused, .. } = self;
         let mut lines = Vec::new();
-        if *blocked > MAX_SHOWN {
-            lines.push(format!("  and {} more", blocked - MAX_SHOWN));
+        if blocked + refused > MAX_SHOWN {
+            lines.push(format!("  and {} more", blocked + refused - MAX_SHOWN));
         }
         lines.push(format!("{calls} calls, {blocked} of them blocked"));
+        lines.extend(self.files.finish(policy, *refused));
         if policy.has_tainting_files() {
             lines.push("taints: only files that tainted in the recorded run are known to have been used".to_owned());
         }
-        let mut is_good = *blocked == 0;
+        let mut is_good = blocked + refused == 0;
         for (quota, limit) in policy.quotas().all() {
             let (line, is_kept) = self.limit(quota, limit);
             lines.push(format!("{}: {line}", policy.quotas().describe(quota).unwrap_or_default()));

@@ -45,6 +45,7 @@ pub(crate) use files::PolicyFiles;
 pub(crate) use oci::Container;
 use options::Format;
 pub(crate) use options::{ContainerOptions, PolicyCommand};
+pub(crate) use paths::refusal;
 use position::Position;
 pub(crate) use values::hexadecimal;
 

@@ -2,7 +2,7 @@
 use super::samples::{self, is_literal};
 use crate::exit::Failure;
 use policy::glob::Subject;
-use policy::{Policy, Rights};
+use policy::{FileVerdict, Policy, Rights};
 
 /// What may be done with a path, or whether one right is granted, and which entry says so.
 pub(super) fn explain(policy: &Policy, path: &str, right: Option<&str>) -> Result<String, Failure> {
@@ -16,12 +16,17 @@ pub(super) fn explain(policy: &Policy, path: &str, right: Option<&str>) -> Resul
             Rights::ALL.to_string().replace(' ', ", ")
         ))
     })?;
-    let answer = match verdict.rights {
-        Rights::HIDE if asked != Rights::CREATE => "errno ENOENT",
-        rights if rights != Rights::HIDE && rights.contain(asked) => "granted",
-        _ => "errno EACCES",
-    };
+    let answer = refusal(&verdict, asked).map_or_else(|| "granted".to_owned(), |errno| format!("errno {errno}"));
     Ok(format!("{asked}: {answer}, by {verdict}\n"))
+}
+
+/// The error that a use of a path with such rights gets that takes this one.
+pub(crate) fn refusal(verdict: &FileVerdict<'_>, asked: Rights) -> Option<&'static str> {
+    match verdict.rights {
+        Rights::HIDE if asked != Rights::CREATE => Some("ENOENT"),
+        rights if rights != Rights::HIDE && rights.contain(asked) => None,
+        _ => Some("EACCES"),
+    }
 }
 
 /// The line of `policy check`.

@@ -2,7 +2,7 @@
 //!
 //! Ports that the system chooses are others the next time, and are one range ([`CHOSEN`]); a host of which more than [`PORTS`] others were named has any port, and
 //! beyond [`HOSTS`] hosts it is any of them. Names of Unix sockets are generalised as those of files are. Where a socket listened no call says: what was bound to the same
-//! descriptor is taken, or, where that cannot be, all that was bound and what is listened at without it. If the lists would refuse anything that was seen,
+//! descriptor is taken, or, where nothing was that is known of, all that was bound and what is listened at without it. If the lists would refuse anything that was seen,
 //! or that is not known, there are none, and a comment says why.
 use super::super::data::{Bytes, Data};
 use super::super::event::Call;
@@ -32,10 +32,13 @@ const DESTINED: [&str; 4] = ["connect", "sendto", "sendmsg", "sendmmsg"];
 pub(super) struct Addresses {
     /// Where it connected or sent to, by call.
     destinations: BTreeSet<(String, Vec<u8>)>,
-    /// What was bound, to these descriptors.
-    bound: BTreeMap<Vec<u8>, BTreeSet<u64>>,
-    /// Descriptors at which it listened.
-    listened: BTreeSet<u64>,
+    bound: BTreeSet<Vec<u8>>,
+    /// What descriptors of a sandbox are bound to, as far as calls tell. Those of several processes are taken for one another's: what one closes is closed.
+    open: BTreeMap<(u32, u64), BTreeSet<Vec<u8>>>,
+    /// What those were bound to at which it listened.
+    heard: BTreeSet<Vec<u8>>,
+    /// It listened at one of which nothing is known.
+    unbound: bool,
     /// A call was made that the lists are about.
     any: bool,
     /// Why lists would not hold all.
@@ -50,26 +53,30 @@ struct Lists {
 }
 
 impl Addresses {
-    pub(super) fn add(&mut self, call: &Call) {
+    pub(super) fn add(&mut self, sandbox: u32, call: &Call) {
         let name = call.name.as_deref().unwrap_or_default();
-        if !DESTINED.contains(&name) && !["bind", "listen"].contains(&name) {
-            return;
+        let [first, second, third, ..] = call.args.map(|word| word.0 & u64::from(u32::MAX));
+        match name {
+            "close" => drop(self.open.remove(&(sandbox, first))),
+            "dup2" | "dup3" => drop(self.open.remove(&(sandbox, second))),
+            "close_range" | "execve" | "execveat" => self.open.retain(|(other, _), _| *other != sandbox),
+            "listen" => match self.open.get(&(sandbox, first)) {
+                Some(bound) => self.heard.extend(bound.iter().cloned()),
+                None => self.unbound = true,
+            },
+            "sendmmsg" if third > 1 => {
+                self.unknown = Some("of several messages in one call only the first one's is known");
+            }
+            _ => {}
         }
-        self.any = true;
-        let [fd, _, second, ..] = call.args.map(|word| word.0);
-        let fd = fd & u64::from(u32::MAX);
-        if name == "listen" {
-            self.listened.insert(fd);
-        }
-        if name == "sendmmsg" && second & u64::from(u32::MAX) > 1 {
-            self.unknown = Some("of several messages in one call only the first one's is known");
-        }
+        self.any |= DESTINED.contains(&name) || ["bind", "listen"].contains(&name);
         for address in addresses_of(call) {
             if self.bound.len() + self.destinations.len() >= MAX_ADDRESSES {
                 self.unknown = Some("there were too many");
             } else if name == "bind" {
-                self.bound.entry(address).or_default().insert(fd);
-            } else {
+                self.open.entry((sandbox, first)).or_default().insert(address.clone());
+                self.bound.insert(address);
+            } else if DESTINED.contains(&name) {
                 self.destinations.insert((name.to_owned(), address));
             }
         }
@@ -77,7 +84,7 @@ impl Addresses {
 
     /// How many addresses there are.
     pub(super) fn len(&self) -> usize {
-        let named = self.destinations.iter().map(|(_, address)| address).chain(self.bound.keys());
+        let named = self.destinations.iter().map(|(_, address)| address).chain(&self.bound);
         named.collect::<BTreeSet<_>>().len()
     }
 
@@ -98,31 +105,18 @@ impl Addresses {
     }
 
     fn lists(&self, paths: &Paths) -> Option<Lists> {
-        let of_path = |path: &[u8], address: &[u8]| paths.of_socket(path, self.bound.contains_key(address));
+        let of_path = |path: &[u8], address: &[u8]| paths.of_socket(path, self.bound.contains(address));
         let all = |addresses: &BTreeSet<&[u8]>, purpose| patterns(addresses, purpose, &of_path);
         // To undo a connection is always allowed.
         let is_undone = |call: &str, address: &[u8]| call == "connect" && address.starts_with(&[0, 0]);
         let destinations =
             self.destinations.iter().filter(|(call, address)| !is_undone(call, address)).map(|(_, at)| at.as_slice());
-        let bound: BTreeSet<&[u8]> = self.bound.keys().map(Vec::as_slice).collect();
-        let mut listen = all(&self.heard(), Purpose::Listen)?;
-        if !self.is_listening_known() {
+        let mut listen = all(&slices(if self.unbound { &self.bound } else { &self.heard }), Purpose::Listen)?;
+        if self.unbound {
             listen.extend(["0.0.0.0:0", "[::]:0"].map(str::to_owned));
         }
         let connect = all(&destinations.collect(), Purpose::Connect)?;
-        Some(Lists { connect, bind: all(&bound, Purpose::Bind)?, listen })
-    }
-
-    /// Each descriptor at which it listened was bound before.
-    fn is_listening_known(&self) -> bool {
-        self.listened.iter().all(|fd| self.bound.values().any(|fds| fds.contains(fd)))
-    }
-
-    /// Where it may have listened.
-    fn heard(&self) -> BTreeSet<&[u8]> {
-        let is_heard = |fds: &BTreeSet<u64>| !self.is_listening_known() || !fds.is_disjoint(&self.listened);
-        let heard = self.bound.iter().filter(|(_, fds)| !self.listened.is_empty() && is_heard(fds));
-        heard.map(|(address, _)| address.as_slice()).collect()
+        Some(Lists { connect, bind: all(&slices(&self.bound), Purpose::Bind)?, listen })
     }
 
     /// Whether a policy with this section lets everything be that was seen.
@@ -137,9 +131,13 @@ impl Addresses {
             })
         };
         self.destinations.iter().all(|(call, address)| allows(call, address))
-            && self.bound.keys().all(|address| allows("bind", address))
-            && (self.listened.is_empty() || allows("listen", &[]))
+            && self.bound.iter().all(|address| allows("bind", address))
+            && (!self.unbound && self.heard.is_empty() || allows("listen", &[]))
     }
+}
+
+fn slices(addresses: &BTreeSet<Vec<u8>>) -> BTreeSet<&[u8]> {
+    addresses.iter().map(Vec::as_slice).collect()
 }
 
 impl Lists {
@@ -261,7 +259,7 @@ mod tests {
 
     fn learned(calls: &[Call]) -> String {
         let mut addresses = Addresses::default();
-        calls.iter().for_each(|call| addresses.add(call));
+        calls.iter().for_each(|call| addresses.add(1, call));
         let text = addresses.policy(&Paths::default());
         assert!(policy::parse("p", &format!("version = 1\n{text}")).is_ok(), "{text}");
         text.lines().skip(3).map(|line| format!("{line}\n")).collect()
@@ -307,6 +305,11 @@ listen = ["127.0.0.1:32768-60999", "unix:/tmp/*", "unix:@?????"]
     fn what_was_not_bound_may_listen_where_nobody_said() {
         let text = learned(&[named("bind", 5, "127.0.0.1:80"), plain("listen", [6, 5, 0, 0, 0, 0])]);
         assert!(text.ends_with("listen = [\"0.0.0.0:0\", \"127.0.0.1:80\", \"[::]:0\"]\n"), "{text}");
+        // A descriptor that was bound is another one by then.
+        for between in [plain("close", [5; 6]), plain("dup2", [9, 5, 0, 0, 0, 0]), plain("execve", [0; 6])] {
+            let text = learned(&[named("bind", 5, "127.0.0.1:80"), between, plain("listen", [5, 5, 0, 0, 0, 0])]);
+            assert!(text.contains("\"0.0.0.0:0\""), "{text}");
+        }
         // Who sends to nobody in particular needs no address.
         assert_eq!(learned(&[plain("sendmsg", [3; 6])]), "connect = []\nbind = []\nlisten = []\n");
         assert_eq!(learned(&[plain("read", [3; 6])]), "");
@@ -316,7 +319,7 @@ listen = ["127.0.0.1:32768-60999", "unix:/tmp/*", "unix:@?????"]
     fn what_no_list_holds_is_not_limited() {
         let said = |calls: &[Call], why: &str| {
             let mut addresses = Addresses::default();
-            calls.iter().for_each(|call| addresses.add(call));
+            calls.iter().for_each(|call| addresses.add(1, call));
             let text = addresses.policy(&Paths::default());
             assert!(text.starts_with("\n# Any address that calls name is allowed: ") && text.contains(why), "{text}");
             assert_eq!(text.lines().count(), 2);

@@ -79,7 +79,10 @@ impl Observer for Learner {
         match &event.what {
             What::Start { program, .. } => self.programs.push(program.join(" ")),
             What::FileGranted(granted) => self.paths.add(granted, event.ns),
-            What::Call(call) if call.abi == "x86-64" && call.name.is_some() => self.call(call, event.ns),
+            What::Call(call) if call.abi == "x86-64" && call.name.is_some() => {
+                self.addresses.add(event.sandbox, call);
+                self.call(call, event.ns);
+            }
             _ => {}
         }
         Ok(())
@@ -108,7 +111,6 @@ impl Learner {
     }
 
     fn call(&mut self, call: &Call, ns: u64) {
-        self.addresses.add(call);
         let values: Option<Vec<_>> = deciding(call.number).iter().map(|one| one.value(call)).collect();
         let none = Seen { times: 0, first_ns: ns };
         let calls = self.calls.entry(call.number).or_insert_with(|| Calls { all: none, by_value: BTreeMap::new() });
