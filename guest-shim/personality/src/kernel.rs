@@ -361,6 +361,16 @@ impl<P: Platform> Kernel<P> {
         }
     }
 
+    /// Tells how many bytes the call under way has moved, of which its result says nothing, if somebody counts them.
+    pub(crate) fn tell_moved(&mut self, bytes: u64) {
+        if let Some(call) = self.task.call
+            && call.flags & grant_flags::REPORT != 0
+        {
+            let (sequence, value) = (call.sequence, bytes.cast_signed());
+            self.platform.report(CallResult { sequence, value, flags: result_flags::MOVED });
+        }
+    }
+
     /// A fault of the program: memory that has to be brought in, or a signal.
     pub fn fault(&mut self, regs: &mut UserRegs, fault: Fault) -> Flow {
         let info = if fault.vector == signal::PAGE_FAULT {

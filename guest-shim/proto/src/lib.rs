@@ -34,7 +34,7 @@ pub const NO_ALARM: u64 = u64::MAX;
 /// [`BootInfo::magic`].
 pub const BOOT_MAGIC: u64 = u64::from_le_bytes(*b"CORDONSH");
 /// Version of everything in this crate; shim and root of one build agree.
-pub const PROTO_VERSION: u32 = 8;
+pub const PROTO_VERSION: u32 = 9;
 
 /// What the shim learns at start. Its virtual address is in RDI at the shim's entry.
 #[repr(C)]
@@ -291,6 +291,8 @@ pub struct CallResult {
 pub mod result_flags {
     /// The personality does not carry this call out yet (value is −ENOSYS).
     pub const NOT_IMPLEMENTED: u64 = 1 << 0;
+    /// This is not the result, which is still to come, but the bytes that the call has moved, of which its result says nothing.
+    pub const MOVED: u64 = 1 << 1;
 }
 
 /// Largest number of supplementary groups that the first process starts with, and of those in one request: further ones give no rights to files.

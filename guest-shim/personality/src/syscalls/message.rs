@@ -412,22 +412,31 @@ fn many<P: Platform>(
     args: &Args,
     mut each: impl FnMut(&mut Kernel<P>, u64, u32) -> Outcome,
 ) -> Outcome {
-    let mut done = 0;
+    let (mut done, mut moved, mut failed) = (0, 0, None);
     for number in 0..args.uint(2).min(MAX_MESSAGES) {
         let at = args.get(1).wrapping_add(u64::from(number) * MMSGHDR);
         let flags = args.uint(3) | if number > 0 { msg::DONTWAIT } else { 0 };
         let result = each(kernel, at, flags).and_then(|len| {
+            moved += len;
             kernel.put(at.wrapping_add(MSG_LEN), &crate::num::low32(len))?;
             Ok(len)
         });
         match result {
             Ok(_) => done += 1,
-            Err(stop) if done == 0 => return Err(stop),
-            Err(_) => break,
+            Err(stop) => {
+                failed = Some(stop);
+                break;
+            }
         }
         kernel.task.progress = 0;
     }
-    Ok(done)
+    if done > 0 || moved > 0 {
+        kernel.tell_moved(moved);
+    }
+    match failed {
+        Some(stop) if done == 0 => Err(stop),
+        _ => Ok(done),
+    }
 }
 
 pub(super) fn sendmmsg<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcome {

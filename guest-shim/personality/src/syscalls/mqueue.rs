@@ -174,6 +174,7 @@ pub(super) fn mq_timedsend<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> 
             if let Some(notice) = notice {
                 tell(kernel, notice);
             }
+            kernel.tell_moved(len);
             Ok(0)
         }
         Err(Errno::EAGAIN) => wait(kernel, queue.sending(), &file, deadline),

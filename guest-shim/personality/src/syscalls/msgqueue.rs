@@ -109,6 +109,7 @@ pub(super) fn msgsnd<P: Platform>(kernel: &mut Kernel<P>, args: &Args) -> Outcom
     queue.facts.messages += 1;
     (queue.facts.send_time, queue.facts.sender) = (now, pid);
     queue.channel.wake();
+    kernel.tell_moved(len);
     Ok(0)
 }
 

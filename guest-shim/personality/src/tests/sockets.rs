@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::errno::Errno;
+use proto::result_flags;
 use zerocopy::{FromBytes, IntoBytes};
 
 const UNIX: u64 = 1;
@@ -213,4 +214,33 @@ fn where_a_socket_may_listen_is_asked() {
     sandbox.kernel.platform.may_listen = Some(vec![any.to_vec()]);
     assert_eq!(listen(&mut sandbox, unbound), 0);
     assert_ne!(sandbox.port(unbound), 0);
+}
+
+/// What moves bytes and returns something else tells how many, for budgets: before its result.
+#[test]
+fn bytes_are_told_that_no_result_tells() {
+    let mut sandbox = Sandbox::new();
+    let (one, other) = sandbox.socket_pair(DATAGRAM);
+    let (headers, ranges, data) = (sandbox.scratch + 0x1000, sandbox.scratch + 0x1100, sandbox.scratch + 0x1200);
+    let mut words = [0_u64; 16];
+    (words[2], words[3], words[10], words[11]) = (ranges, 1, ranges + 16, 1);
+    sandbox.kernel.put(headers, &words).expect("scratch memory");
+    sandbox.kernel.put(ranges, &[data, 5, data, 7]).expect("scratch memory");
+    let told = |sandbox: &mut Sandbox, number, args, wanted: &[i64]| {
+        sandbox.kernel.platform.reports.clear();
+        sandbox.call(number, args);
+        let told: Vec<i64> = sandbox.kernel.platform.reports.iter().map(|report| report.value).collect();
+        assert_eq!(told, wanted, "{number}");
+        assert!(sandbox.kernel.platform.reports.iter().rev().skip(1).all(|report| report.flags == result_flags::MOVED));
+    };
+    told(&mut sandbox, 299, [other.cast_unsigned(), headers, 2, 0x40, 0, 0], &[error(Errno::EAGAIN)]);
+    told(&mut sandbox, 307, [one.cast_unsigned(), headers, 2, 0, 0, 0], &[12, 2]);
+    told(&mut sandbox, 299, [other.cast_unsigned(), headers, 2, 0x40, 0, 0], &[12, 2]);
+    let queue = sandbox.call(68, [0, 0o600, 0, 0, 0, 0]).cast_unsigned();
+    sandbox.kernel.put(data, &1_u64).expect("scratch memory");
+    told(&mut sandbox, 69, [queue, data, 9, 0, 0, 0], &[9, 0]);
+    told(&mut sandbox, 70, [queue, data, 9, 0, 0, 0], &[9]);
+    let name = sandbox.string(2, b"q");
+    let queue = sandbox.call(240, [name, u64::from(raw::O_CREAT | raw::O_RDWR), 0o600, 0, 0, 0]).cast_unsigned();
+    told(&mut sandbox, 242, [queue, data, 3, 0, 0, 0], &[3, 0]);
 }

@@ -114,7 +114,7 @@ impl Budgets {
         }
     }
 
-    /// Charges what a call has returned.
+    /// Charges what a call has returned, or has moved if it returns something else: once.
     pub fn returned(&mut self, sequence: u64, value: i64) {
         let Some(index) = self.under_way.iter().position(|(open, _)| *open == sequence) else { return };
         let Some((_, bits)) = self.under_way.remove(index) else { return };

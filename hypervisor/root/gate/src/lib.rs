@@ -253,6 +253,9 @@ impl Gate {
         if result.sequence == 0 || result.sequence > self.granted.last {
             return;
         }
+        if result.flags & result_flags::MOVED != 0 {
+            return self.budgets.returned(result.sequence, result.value);
+        }
         let missing = result.flags & result_flags::NOT_IMPLEMENTED != 0;
         if missing {
             self.counters.not_implemented = self.counters.not_implemented.saturating_add(1);

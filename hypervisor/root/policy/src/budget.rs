@@ -9,7 +9,7 @@
 //! reason = "enough"
 //! ```
 //! One of `count` and `bytes` has to be there. A call is first judged by the rules; one that would be carried out is charged to every budget that names it, and gets
-//! the action of the first of them that is spent. `bytes` is for calls that return a number of bytes; the one that spends the last of them may go beyond.
+//! the action of the first of them that is spent. `bytes` is for calls that return a number of bytes, or of which the shim tells it; the one that spends the last of them may go beyond.
 
 use alloc::string::String;
 use alloc::vec::Vec;

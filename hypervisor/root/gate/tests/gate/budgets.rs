@@ -2,7 +2,7 @@
 
 use crate::support::{Child, granted};
 use gate::Action;
-use proto::grant_flags;
+use proto::{grant_flags, result_flags};
 
 const EDQUOT: Action = Action::Answer { value: -122, instruction_len: 2 };
 const EPERM: Action = Action::Answer { value: -1, instruction_len: 2 };
@@ -60,6 +60,20 @@ fn bytes_are_what_calls_return() {
     granted(child.call("pwrite64", [1, 0, 0, 0, 0, 0]));
     granted(child.call("pwrite64", [1, 0, 0, 0, 0, 0]));
     assert_eq!(child.call("pwrite64", [1, 0, 0, 0, 0, 0]), EDQUOT);
+}
+
+/// sendmmsg returns how many messages it has sent.
+#[test]
+fn bytes_that_a_result_does_not_tell_are_told_before_it() {
+    let mut child =
+        Child::new("version = 1\ndefault = \"allow\"\n[[budget]]\ncalls = [\"sendmmsg\"]\nbytes = 100\n", true);
+    let grant = granted(child.call("sendmmsg", [3, 0, 1, 0, 0, 0]));
+    child.completed(grant.sequence, 99, result_flags::MOVED);
+    child.completed(grant.sequence, 1, 0);
+    assert!(child.take_lines().contains("sendmmsg(3, NULL, 1, 0) = 1 "), "the result is the other one");
+    let grant = granted(child.call("sendmmsg", [3, 0, 1, 0, 0, 0]));
+    child.completed(grant.sequence, 1, result_flags::MOVED);
+    assert_eq!(child.call("sendmmsg", [3, 0, 1, 0, 0, 0]), EDQUOT);
 }
 
 #[test]
