@@ -228,8 +228,13 @@ fn summary(report: &ExitReport, ended: &Ended, accel: Accel, exits: Option<Exits
         Some(exits) => exits.root.saturating_add(exits.child),
         None => stats.dispatches.saturating_mul(2).saturating_add(stats.other_hypercalls),
     };
+    let files = match stats.files_refused {
+        0 => String::new(),
+        1 => ", 1 use of files refused".to_owned(),
+        uses => format!(", {uses} uses of files refused"),
+    };
     format!(
-        "cordon: {} calls, {} denied, {} killed, {} not carried out, {switches} world switches, {:.3} s ({:.3} s with the boot, {})",
+        "cordon: {} calls, {} denied, {} killed, {} not carried out{files}, {switches} world switches, {:.3} s ({:.3} s with the boot, {})",
         stats.calls,
         stats.denied,
         stats.killed,

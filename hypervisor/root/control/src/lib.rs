@@ -264,6 +264,9 @@ pub struct RunStats {
     /// Bytes of the root's own heap, which all sandboxes share and which never shrinks, at this one's end.
     #[serde(default)]
     pub root_heap_bytes: u64,
+    /// Requests that the file service refused by the policy's `[[files]]`.
+    #[serde(default)]
+    pub files_refused: u64,
 }
 
 #[cfg(test)]

@@ -48,6 +48,7 @@ impl<R: RootMemory> Sandbox<'_, R> {
     fn tell_refusal<T: Transport>(&mut self, now: u64, world: &mut World<'_, T, R>) {
         let Some(refusal) = self.services.authority_mut().take_refusal() else { return };
         let mode = self.gate.mode();
+        self.stats.files_refused = self.stats.files_refused.saturating_add(u64::from(!mode.dry_run));
         if mode.record {
             world.console.record(&Record::Refusal(RefusalRecord {
                 time: now.saturating_sub(self.parts.created),

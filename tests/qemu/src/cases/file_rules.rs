@@ -76,6 +76,16 @@ const TOLD: [&str; 4] = [
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case::new("rights on paths hold for every way to a name", every_way).needs("python"),
+        Case::new("a run says how many uses of files its policy has refused", |bench| {
+            let policy = "version = 1\ndefault = \"allow\"\n[[files]]\npaths = \"**/fruit\"\nrights = []\n[[files]]\ndefault = [\"read\", \"execute\", \"list\"]\n";
+            with_policy(bench, policy, bench.busybox(&["cat", "fruit"]).options(["--stats"]), |sandbox| {
+                sandbox
+                    .run()?
+                    .exits(1)?
+                    .says(" 0 denied, 0 killed, 0 not carried out, 1 use of files refused, ")?
+                    .done()
+            })
+        }),
         Case::new("rights on paths are told and not enforced in a dry run", |bench| {
             let policy = "version = 1\ndefault = \"allow\"\n[[files]]\ndefault = []\nreason = \"why\"\n";
             with_policy(bench, policy, bench.busybox(&["cat", "fruit"]).options(["--dry-run"]), |sandbox| {
