@@ -1,10 +1,10 @@
 //! `policy explain`: which rule decides a call that is written as in a trace.
 use super::fields::example;
 use super::written::{Call, read};
-use super::{limits, sections, taints};
+use super::{limits, paths, sections, taints};
 use crate::exit::Failure;
 use policy::network::is_listen;
-use policy::signature::{self, NumberChange, PlaceName};
+use policy::signature::{self, Kind, NumberChange, PlaceName};
 use policy::{Action, Form, Policy, Read, Rewrite, Verdict};
 
 /// The verdict on `call`, such as `openat(AT_FDCWD, "/etc/shadow", O_RDONLY)`, and why. `tainted`: with all taints in force.
@@ -34,12 +34,34 @@ pub(super) fn explain(policy: &Policy, call: &str, tainted: bool) -> Result<Stri
         lines.extend(sections::explain(policy, number));
         lines.extend(taints::explain(policy, number));
         lines.extend(taints::brought(policy, brings).filter(|_| !tainted));
+        lines.extend(files(policy, &call));
     }
     lines.extend(limits::explain(policy, number, is_carried_out(&verdict)));
     lines.extend(unknown(&call, rules.reads()));
     lines.splice(0..0, changes(&verdict, number));
     lines.insert(0, format!("{}, by {}", action(&verdict), verdict.rule()));
     Ok(lines.join("\n") + "\n")
+}
+
+/// What `[[files]]` says of the paths that a call names, if that is where they lead.
+fn files(policy: &Policy, call: &Call) -> Vec<String> {
+    let kinds = signature::of(call.number).map_or(&[][..], |signature| signature.arguments);
+    let is_path = |argument: u8| matches!(kinds.get(usize::from(argument)), Some(Kind::Path));
+    let named = call.pieces.iter().filter(|(argument, _)| policy.restricts_files() && is_path(*argument));
+    let line = |path: &[u8]| {
+        let shown = path.escape_ascii();
+        match std::str::from_utf8(path).is_ok_and(|path| paths::check(path).is_ok()) {
+            true => {
+                let verdict = policy.file_rights(path);
+                format!(
+                    "then, if \"{shown}\" is where it leads, its rights: {}, by {verdict}",
+                    paths::stated(verdict.rights)
+                )
+            }
+            false => format!("then [[files]] says what may be done with where \"{shown}\" leads: --path asks for that"),
+        }
+    };
+    named.map(|(_, path)| line(path)).collect()
 }
 
 /// What the rules ask for that only an address stands for, a line for each argument.
@@ -109,6 +131,24 @@ fn plain(action: Action) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_files_say_of_a_path_is_told_with_the_call() {
+        let text = "version = 1\ndefault = \"allow\"\n[[files]]\npaths = \"/etc/shadow*\"\nrights = [\"hide\"]\nreason = \"secrets\"\n[[files]]\ndefault = [\"read\"]\n[[rule]]\ncalls = [\"rmdir\"]\naction = \"kill\"\n";
+        let policy = policy::parse("p.toml", text).unwrap();
+        let explained = |call: &str| explain(&policy, call, false).unwrap();
+        assert_eq!(
+            explained("openat(AT_FDCWD, \"/etc/shadow\", O_RDONLY)"),
+            "allow, by default\nthen, if \"/etc/shadow\" is where it leads, its rights: hide, by files entry 1 p.toml:3: secrets\n"
+        );
+        assert_eq!(
+            explained("rename(\"/a\", \"../b\")"),
+            "allow, by default\nthen, if \"/a\" is where it leads, its rights: read, by files default p.toml:7\n\
+             then [[files]] says what may be done with where \"../b\" leads: --path asks for that\n"
+        );
+        assert_eq!(explained("rmdir(\"/etc/shadow\")"), "kill, by rule 1 p.toml:9\n");
+        assert_eq!(explained("write(1, \"/etc/shadow\", 11)"), "allow, by default\n");
+    }
 
     #[test]
     fn the_rule_is_named() {
