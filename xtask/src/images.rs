@@ -15,6 +15,10 @@ use zerocopy::FromBytes;
 /// The packages of the images. Each group is built by itself: packages built together share the features of their
 /// dependencies, and the shim must not get the boot code of `rt`.
 const GROUPS: [&[&str]; 2] = [&["hv-image", "root-image"], &["shim-image"]];
+/// Cargo's profile of what is to be fast.
+const RELEASE: &str = "release";
+/// The profile of programs that are tested in sandboxes.
+pub(crate) const PROGRAMS: &str = "programs";
 /// Type of the ELF note that holds the 32-bit PVH entry (XEN_ELFNOTE_PHYS32_ENTRY of Xen's elfnote.h).
 const PVH_NOTE: u64 = 18;
 /// Largest flat image: a nonsensical link address must not make us allocate everything.
@@ -73,13 +77,23 @@ pub(crate) fn hypervisor() -> Result<PathBuf> {
 
 /// Where the built image `name` is.
 pub(crate) fn built(name: &str) -> PathBuf {
-    workspace::target_dir("images").join("release").join(name)
+    built_by(RELEASE, name)
+}
+
+/// Where what [`build_by`] has built of this profile is called `name`.
+pub(crate) fn built_by(profile: &str, name: &str) -> PathBuf {
+    workspace::target_dir("images").join(profile).join(name)
 }
 
 /// Builds packages that belong together into the images' directory.
 pub(crate) fn build(packages: &[&str], verbose: bool) -> Result<()> {
+    build_by(RELEASE, packages, verbose)
+}
+
+/// The same by another of cargo's profiles.
+pub(crate) fn build_by(profile: &str, packages: &[&str], verbose: bool) -> Result<()> {
     let mut cargo = workspace::cargo();
-    cargo.args(["build", "--release", "--target-dir"]);
+    cargo.args(["build", "--profile", profile, "--target-dir"]);
     cargo.arg(workspace::target_dir("images"));
     for package in packages {
         cargo.args(["--package", package]);

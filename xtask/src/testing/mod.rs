@@ -36,13 +36,13 @@ fn boot_tests(options: &TestOptions, tally: &mut Tally) -> Result<(), Failure> {
     let busybox = apt::require("busybox", "busybox")?;
     images::build_all(false)?;
     images::build(&["kernels"], false)?;
-    images::build(&["guests"], false)?;
-    images::build(&["families"], false)?;
     images::build(&["hostile-shim"], false)?;
+    images::build_by(images::PROGRAMS, &["guests"], false)?;
+    images::build_by(images::PROGRAMS, &["families"], false)?;
     let setup = Setup {
         xtask: std::env::current_exe().context("this program's path is unknown")?,
         busybox,
-        guests: images::built(""),
+        guests: images::built_by(images::PROGRAMS, ""),
         hostile_shim: images::built("cordon-hostile-shim"),
         kernels: kernels()?,
         trees: trees::directory(),
