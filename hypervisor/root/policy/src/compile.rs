@@ -136,6 +136,8 @@ pub(crate) struct Call {
     reads: Vec<Read>,
     /// The arguments that rules make other numbers of, a bit for each.
     rewritten: u8,
+    /// The same of those that become something else than NULL, where there is nothing.
+    repointed: u8,
     /// The rule without conditions that decides what the clauses leave.
     settled: Option<Settled>,
 }
@@ -275,9 +277,10 @@ impl FileCompiler<'_, '_, '_> {
     /// Puts a rule at the end of what is said about one call. `sets`: those of [`Self::sets`].
     fn add(&mut self, index: u16, rule: &RuleText, sets: &[Option<u16>], call: &CallText) -> Result<(), PolicyError> {
         let mut reads = self.rewritten(rule, call)?;
-        let numbers = self.rewritten_numbers(rule, call)?;
+        let (numbers, pointers) = self.rewritten_numbers(rule, call)?;
         if let Some(entry) = usize::try_from(call.number).ok().and_then(|number| self.all.calls.get_mut(number)) {
             entry.rewritten |= numbers;
+            entry.repointed |= pointers;
         }
         if rule.action.action == Action::Ask {
             reads.extend(question::shown_of(call.number));
@@ -318,12 +321,21 @@ impl FileCompiler<'_, '_, '_> {
         rule.action.rewrites.iter().filter_map(read).collect()
     }
 
-    /// The arguments of a call that a rule makes other numbers of, a bit for each.
-    fn rewritten_numbers(&self, rule: &RuleText, call: &CallText) -> Result<u8, PolicyError> {
-        let numbers = rule.action.rewrites.iter().filter(|rewrite| !matches!(rewrite.change, Change::Path(_)));
-        numbers.into_iter().try_fold(0, |bits, rewrite| {
-            Ok(bits | self.seen(&rewrite.argument, None, call.number)?.argument().map_or(0, |argument| 1 << argument))
-        })
+    /// The arguments of a call that a rule makes other numbers of, a bit for each; and those of which it makes another than 0.
+    fn rewritten_numbers(&self, rule: &RuleText, call: &CallText) -> Result<(u8, u8), PolicyError> {
+        let (mut numbers, mut others) = (0, 0);
+        for rewrite in &rule.action.rewrites {
+            let seen = self.seen(&rewrite.argument, None, call.number)?;
+            let bit = seen.argument().map_or(0, |argument| 1 << argument);
+            let is_zero = match &rewrite.change {
+                Change::Path(_) => continue,
+                Change::Set(value) => self.operand(value, seen, call.number)? == 0,
+                Change::Mask(_) => false,
+            };
+            numbers |= bit;
+            others |= if is_zero { 0 } else { bit };
+        }
+        Ok((numbers, others))
     }
 
     /// Has so much of a call's memory read before it is judged.
@@ -338,9 +350,12 @@ impl FileCompiler<'_, '_, '_> {
             return Err(self.source.error(&call.span, message));
         }
         let asked = if self.all.asks_by_default { question::shown_of(call.number) } else { Vec::new() };
-        let is_rewritten = |argument: &u8| entry.rewritten >> argument & 1 != 0;
-        let places = entry.reads.iter().chain(&asked).flat_map(|read| [Some(read.argument), read.form.sized_by()]);
-        if let Some(argument) = places.flatten().find(is_rewritten) {
+        let is_one = |bits: u8, argument: &u8| bits >> argument & 1 != 0;
+        let places = entry.reads.iter().chain(&asked).flat_map(|read| {
+            let pointer = Some(read.argument).filter(|argument| is_one(entry.repointed, argument));
+            [pointer, read.form.sized_by().filter(|argument| is_one(entry.rewritten, argument))]
+        });
+        if let Some(argument) = places.flatten().next() {
             let of = PlaceName::argument(signature::of(call.number.into()), argument);
             let message = format!(
                 "rules look at what `{of}` of `{}` stands for, and one makes another number of it: what is carried out would not be what was judged",

@@ -186,6 +186,10 @@ fn what_is_judged_is_not_rewritten_as_a_number() {
     }
     let asks = policy(&[&rewrites("write", "count")]).replace("\"allow\"", "\"ask\"");
     refused(&asks, 4, 10, "`count` of `write` stands for");
+    // Where there is nothing, nothing was judged: a limit is asked for instead of set.
+    let none = rewrites("prlimit64", "new_limit").replace("value = 1", "value = 0");
+    let limits = rules("prlimit64", r#"{ arg = "rlim_cur", op = ">", value = 9 }"#);
+    assert!(parse("p", &policy(&[&limits, &none])).is_ok());
     // Of several messages one is carried out, whatever they are said to be.
     let good = policy(&[&rules("sendmmsg", r#"{ address = "*" }"#), &rewrites("sendmmsg", "vlen")]);
     assert!(parse("p", &good).is_ok());
