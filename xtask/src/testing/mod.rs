@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use qemu_tests::{Setup, Tally};
 use std::fs;
 use std::process::ExitCode;
+use std::time::Instant;
 
 /// Runs the tests; fails if one does, or if there was none.
 pub(crate) fn test(options: &TestOptions) -> Result<ExitCode, Failure> {
@@ -18,9 +19,9 @@ pub(crate) fn test(options: &TestOptions) -> Result<ExitCode, Failure> {
     if !options.qemu {
         // Nothing that cargo tests is called like this: it need not be built.
         if filter.is_none_or(|filter| !filter.starts_with("judge: ")) {
-            host::run(filter, &mut tally)?;
+            timed("tests of the host", || host::run(filter, &mut tally))?;
         }
-        judges::run(filter, options.all, &mut tally)?;
+        timed("judges", || judges::run(filter, options.all, &mut tally))?;
     }
     if !options.host {
         boot_tests(options, &mut tally)?;
@@ -30,15 +31,11 @@ pub(crate) fn test(options: &TestOptions) -> Result<ExitCode, Failure> {
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Builds what is booted and runs the tests that do so.
+/// Builds what is booted and runs the tests of it.
 fn boot_tests(options: &TestOptions, tally: &mut Tally) -> Result<(), Failure> {
     qemu::require()?;
     let busybox = apt::require("busybox", "busybox")?;
-    images::build_all(false)?;
-    images::build(&["kernels"], false)?;
-    images::build(&["hostile-shim"], false)?;
-    images::build_by(images::PROGRAMS, &["guests"], false)?;
-    images::build_by(images::PROGRAMS, &["families"], false)?;
+    timed("images and programs", build)?;
     let setup = Setup {
         xtask: std::env::current_exe().context("this program's path is unknown")?,
         busybox,
@@ -50,9 +47,27 @@ fn boot_tests(options: &TestOptions, tally: &mut Tally) -> Result<(), Failure> {
         all: options.all,
         jobs: options.jobs.map_or_else(usual_jobs, usize::from),
     };
-    trees::ensure(&qemu_tests::trees(&setup, options.filter.as_deref()), false)?;
-    qemu_tests::run(setup, options.filter.as_deref(), tally)?;
+    let filter = options.filter.as_deref();
+    timed("trees", || trees::ensure(&qemu_tests::trees(&setup, filter), false))?;
+    timed("tests of the machine", || qemu_tests::run(setup, filter, tally))?;
     Ok(())
+}
+
+/// Builds what is booted, and the programs that run there.
+fn build() -> Result<()> {
+    images::build_all(false)?;
+    images::build(&["kernels"], false)?;
+    images::build(&["hostile-shim"], false)?;
+    images::build_by(images::PROGRAMS, &["guests"], false)?;
+    images::build_by(images::PROGRAMS, &["families"], false)
+}
+
+/// Does a part of the work, and says how long it took.
+fn timed<T>(part: &str, work: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let done = work();
+    println!("    {part}: {:.0} s", start.elapsed().as_secs_f64());
+    done
 }
 
 /// Machines at a time, if nobody says how many.

@@ -83,7 +83,6 @@ const PYTHON_GROUPS: &[(&str, &[&str])] = &[
     (
         "the language",
         &[
-            "test_array",
             "test_contextlib",
             "test_fnmatch",
             "test_getpass",
@@ -99,6 +98,7 @@ const PYTHON_GROUPS: &[(&str, &[&str])] = &[
 
 /// Modules that take longer, or hardly ask the system for anything: with `--all` only.
 const LONG: &[&str] = &[
+    "test_array",
     "test_asyncio.test_base_events",
     "test_asyncio.test_events",
     "test_asyncio.test_sendfile",
@@ -163,6 +163,7 @@ const SLOW: &[&str] = &[
     "test_os.ForkTests.test_fork",
     "test_os.FwalkTests.test_fd_leak",
     "test_os.WalkTests.test_walk_many_open_files",
+    "test_tempfile.TestTemporaryDirectory.test_del_on_shutdown",
 ];
 
 /// Groups of perl's core tests that are run each time: the language from the ground up, and what rests on the system. Patterns of their
