@@ -151,15 +151,15 @@ impl Records {
         all.iter().find(overlaps).copied()
     }
 
-    /// Gives the owner this lock, in the place of what it has there.
+    /// Gives the owner this lock, in the place of what it has there. Was there anything?
     ///
     /// # Errors
     /// ENOLCK when there are too many.
-    pub fn set(&mut self, inode: u64, record: Record) -> Result<(), Errno> {
+    pub fn set(&mut self, inode: u64, record: Record) -> Result<bool, Errno> {
         if self.count + 2 > MAX_RECORDS {
             return Err(Errno::ENOLCK);
         }
-        self.clear(inode, record.owner, record.start, record.end);
+        let replaces = self.clear(inode, record.owner, record.start, record.end);
         let all = self.files.entry(inode).or_default();
         let mut merged = record;
         all.retain(|other| {
@@ -174,7 +174,7 @@ impl Records {
         });
         all.push(merged);
         self.recount();
-        Ok(())
+        Ok(replaces)
     }
 
     /// Takes the owner's locks in [`start`, `end`) away. Were there any?

@@ -109,9 +109,11 @@ pub(super) fn set<P: Platform>(kernel: &mut Kernel<P>, file: &Rc<OpenFile>, comm
         shared.wait_for(kernel.task.tid, inode, wanted)?;
         return Err(Stop::Block(Wait::on(&shared.channel)));
     }
-    shared.records.borrow_mut().set(inode, wanted)?;
-    // A weaker lock in the place of a stronger one lets others go on.
-    shared.channel.wake();
+    // A weaker lock in the place of a stronger one lets others go on. A new one does not: whoever is woken for nothing is not known to
+    // wait until it runs again, and a ring that is closed meanwhile is found by the wrong one.
+    if shared.records.borrow_mut().set(inode, wanted)? && !wanted.exclusive {
+        shared.channel.wake();
+    }
     if is_of_file(command) {
         file.range_locks.borrow_mut().get_or_insert_with(|| Guard::new(&shared, wanted.owner));
     }
